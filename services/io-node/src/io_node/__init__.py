@@ -1,0 +1,1 @@
+"""The process that owns client connections. `listen` attaches it to any ASGI application."""

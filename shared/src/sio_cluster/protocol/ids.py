@@ -1,0 +1,56 @@
+"""Names of nodes and clients, and which lane a client belongs to.
+
+    node id   NAME-BOOT        `io1-k3x9q2`            BOOT differs each time the process starts
+    sid       NODE.RANDOM      `io1-k3x9q2.Jf8sK...`   RANDOM: 96 bits, URL-safe
+
+The name alone routes a polling request to its io-node (nginx reads it out of the sid), the node id addresses the
+inbox, the sid hashes to a lane. Randomness is passed in, so that this module stays pure.
+"""
+
+import base64
+import re
+import zlib
+from collections.abc import Callable, Iterable
+
+NAME_PATTERN = re.compile(r"[a-z0-9]{1,32}")
+_NODE_PATTERN = re.compile(r"([a-z0-9]{1,32})-([a-z2-7]{6})")
+_SID_PATTERN = re.compile(r"([a-z0-9]{1,32}-[a-z2-7]{6})\.([A-Za-z0-9_-]{16})")
+
+RandomBytes = Callable[[int], bytes]
+
+
+def new_node_id(name: str, random_bytes: RandomBytes) -> str:
+    """A node id for one life of the node called `name` (lower-case letters and digits, at most 32)."""
+    if not NAME_PATTERN.fullmatch(name):
+        raise ValueError(f"node name {name!r} is not 1 to 32 lower-case letters and digits")
+    boot = base64.b32encode(random_bytes(5)).decode().lower()[:6]
+    return f"{name}-{boot}"
+
+
+def new_sid(node_id: str, random_bytes: RandomBytes) -> str:
+    """A fresh sid that belongs to this io-node. Used for Engine.IO and Socket.IO sids alike, never the same twice."""
+    return f"{node_id}.{base64.urlsafe_b64encode(random_bytes(12)).decode()}"
+
+
+def node_of(sid: str) -> str | None:
+    """The id of the io-node that owns this sid, None if it is not a sid of this cluster's form."""
+    match = _SID_PATTERN.fullmatch(sid)
+    return match[1] if match else None
+
+
+def name_of(node_id: str) -> str:
+    """The node's name without its boot part."""
+    match = _NODE_PATTERN.fullmatch(node_id)
+    if match is None:
+        raise ValueError(f"{node_id!r} is not a node id")
+    return match[1]
+
+
+def lane_of(sid: str, lanes: int) -> int:
+    """The lane of this client: CRC-32 of its sid, modulo the number of lanes. Fixed for the life of the client."""
+    return zlib.crc32(sid.encode()) % lanes
+
+
+def lane_owner(lane: int, app_nodes: Iterable[str]) -> str | None:
+    """Which app-node should hold this lane: rendezvous hashing, so that a change of one node moves few lanes."""
+    return max(app_nodes, key=lambda node: (zlib.crc32(f"{lane}|{node}".encode()), node), default=None)

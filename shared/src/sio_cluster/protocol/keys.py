@@ -1,0 +1,75 @@
+"""Every Redis key of a cluster. What one atomic operation touches shares a hash tag, so that Redis Cluster can carry it.
+
+    {PREFIX}:config                       hash    lanes, version: checked when a node starts
+    {PREFIX}:io-nodes                     hash    io-node id -> what it is
+    {PREFIX}:app-nodes                    hash    app-node id -> what it is
+    {PREFIX}:epoch                        counter the epochs of app-nodes (see AckRequest)
+    {PREFIX}:{node:ID}:alive              string  with a time to live: the node's heartbeat
+    {PREFIX}:{node:ID}:inbox              stream  everything addressed to this process, in order
+    {PREFIX}:{node:ID}:inbox:state        hash    last sequence number of each sender, bytes held
+    {PREFIX}:{node:ID}:clients            set     sids of the clients that this io-node holds
+    {PREFIX}:{lane:N}:uplink              stream  facts of this lane's clients
+    {PREFIX}:{lane:N}:uplink:state        hash    last sequence number of each sender, bytes held
+    {PREFIX}:{lane:N}:lease               hash    holder, token; with a time to live
+    {PREFIX}:{lane:N}:token               counter the fencing tokens
+    {PREFIX}:{lane:N}:client:SID          hash    connected, session, and so on: what outlasts an app-node
+    {PREFIX}:{lane:N}:rooms:SID           set     rooms of this client
+    {PREFIX}:{lane:N}:dead                stream  entries that could not be decoded
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The keys of the cluster called `prefix`."""
+
+    prefix: str
+
+    @property
+    def config(self) -> str:
+        return f"{self.prefix}:config"
+
+    @property
+    def io_nodes(self) -> str:
+        return f"{self.prefix}:io-nodes"
+
+    @property
+    def app_nodes(self) -> str:
+        return f"{self.prefix}:app-nodes"
+
+    @property
+    def epoch(self) -> str:
+        return f"{self.prefix}:epoch"
+
+    def alive(self, node_id: str) -> str:
+        return f"{self.prefix}:{{node:{node_id}}}:alive"
+
+    def inbox(self, node_id: str) -> str:
+        return f"{self.prefix}:{{node:{node_id}}}:inbox"
+
+    def clients(self, node_id: str) -> str:
+        return f"{self.prefix}:{{node:{node_id}}}:clients"
+
+    def uplink(self, lane: int) -> str:
+        return f"{self.prefix}:{{lane:{lane}}}:uplink"
+
+    def lease(self, lane: int) -> str:
+        return f"{self.prefix}:{{lane:{lane}}}:lease"
+
+    def token(self, lane: int) -> str:
+        return f"{self.prefix}:{{lane:{lane}}}:token"
+
+    def client(self, lane: int, sid: str) -> str:
+        return f"{self.prefix}:{{lane:{lane}}}:client:{sid}"
+
+    def rooms(self, lane: int, sid: str) -> str:
+        return f"{self.prefix}:{{lane:{lane}}}:rooms:{sid}"
+
+    def dead(self, lane: int) -> str:
+        return f"{self.prefix}:{{lane:{lane}}}:dead"
+
+    @staticmethod
+    def state(stream: str) -> str:
+        """The hash beside a stream: last sequence number of each sender, and the bytes that the stream holds."""
+        return f"{stream}:state"

@@ -1,0 +1,204 @@
+"""The whole vocabulary of the bus in one file.
+
+Uplink facts travel from io-nodes towards the application, downlink commands from app-nodes towards the clients.
+Both are msgspec structs, tagged and array-like: on the wire each is a msgpack array that begins with its tag.
+A new field goes at the end with a default, so that nodes of two releases understand each other during a rolling
+upgrade; a change that an older node cannot read raises `PROTOCOL_VERSION`.
+
+JSON payloads travel as the raw bytes that the client sent (uplink) or that go on the wire (downlink): an io-node
+never decodes an application's payload into objects that it keeps.
+"""
+
+from typing import TypeAlias
+
+import msgspec
+
+PROTOCOL_VERSION = 1
+
+Room: TypeAlias = str | int
+"""A room's name. python-socketio allows any hashable; on the bus it is text or a whole number."""
+
+
+class Handshake(msgspec.Struct, array_like=True, frozen=True):
+    """The HTTP request that opened the connection: all that an application may ask about it.
+
+    `headers` are (lower-case name, value) in the order received, decoded as latin-1 (RFC 9110 section 5.5).
+    """
+
+    method: str
+    path: str
+    query: str
+    headers: list[tuple[str, str]]
+    remote_addr: str
+    remote_port: int = 0
+    scheme: str = "http"
+    http_version: str = "1.1"
+
+
+# --- uplink: facts, from an io-node to a lane (AckReceived: to the inbox of the app-node that asked) -----------------
+
+
+class ClientConnected(msgspec.Struct, array_like=True, frozen=True, tag="connected"):
+    """A client asks to join `namespace`. It waits until `Accept` or `Refuse` comes.
+
+    `connection` names the Engine.IO connection that its namespaces share; it is not the secret Engine.IO sid.
+    `auth` is the CONNECT packet's payload as JSON, None if the client sent none.
+    """
+
+    sid: str
+    connection: str
+    namespace: str
+    auth: bytes | None
+    handshake: Handshake
+    transport: str
+
+
+class EventReceived(msgspec.Struct, array_like=True, frozen=True, tag="event"):
+    """A client sent an event. `data` is the JSON array `[name, arg, ...]`, already validated by the io-node, with
+    `{"_placeholder": true, "num": n}` in place of `attachments[n]`. `ack_id` is None where no answer is wanted."""
+
+    sid: str
+    ack_id: int | None
+    data: bytes
+    attachments: list[bytes] = []
+
+
+class AckReceived(msgspec.Struct, array_like=True, frozen=True, tag="ack"):
+    """A client answered an `Emit` that asked for an ack. `data` is the JSON array of the answer's arguments."""
+
+    sid: str
+    ack_id: int
+    data: bytes
+    attachments: list[bytes] = []
+
+
+class ClientUpgraded(msgspec.Struct, array_like=True, frozen=True, tag="upgraded"):
+    """The client's connection moved to another transport (`AsyncServer.transport` answers with it)."""
+
+    sid: str
+    transport: str
+
+
+class ClientDisconnected(msgspec.Struct, array_like=True, frozen=True, tag="disconnected"):
+    """The client is gone from its namespace, for good. `reason` is one of `protocol.reasons`."""
+
+    sid: str
+    reason: str
+
+
+Fact: TypeAlias = ClientConnected | EventReceived | AckReceived | ClientUpgraded | ClientDisconnected
+
+
+# --- downlink: commands, from an app-node to the inbox of an io-node --------------------------------------------------
+
+
+class Accept(msgspec.Struct, array_like=True, frozen=True, tag="accept"):
+    """Let the client in: the io-node writes the CONNECT packet, then whatever was emitted to it meanwhile."""
+
+    sid: str
+
+
+class Refuse(msgspec.Struct, array_like=True, frozen=True, tag="refuse"):
+    """Turn the client away with a CONNECT_ERROR packet. `data` is its JSON payload, `{"message": ..., "data": ...}`."""
+
+    sid: str
+    data: bytes
+
+
+class AckRequest(msgspec.Struct, array_like=True, frozen=True):
+    """Who wants the answer to an `Emit`: the app-node's id, and the id that its packet carries.
+
+    The id is unique in the cluster and for all time that matters: (epoch of the app-node << 32) + a counter.
+    It stays below 2**53, which is what a JavaScript client can count to.
+    """
+
+    app_node: str
+    ack_id: int
+
+
+class Emit(msgspec.Struct, array_like=True, frozen=True, tag="emit"):
+    """Write a packet to clients of `namespace`.
+
+    `packet` is the Socket.IO packet as it goes on the wire, such as `2["news",1]` (without Engine.IO's leading `4`),
+    encoded once by the app-node; `attachments` follow it. `to` lists rooms (a sid is a room): a client in several of
+    them gets the packet once. None means every client of the namespace. `skip` lists sids that do not get it.
+    """
+
+    namespace: str
+    packet: bytes
+    attachments: list[bytes] = []
+    to: list[Room] | None = None
+    skip: list[str] = []
+    volatile: bool = False
+    ack: AckRequest | None = None
+
+
+class Ack(msgspec.Struct, array_like=True, frozen=True, tag="answer"):
+    """Answer an event of this client. `packet` is the whole ACK packet, such as `3/chat,7["ok"]`."""
+
+    sid: str
+    packet: bytes
+    attachments: list[bytes] = []
+
+
+class Join(msgspec.Struct, array_like=True, frozen=True, tag="join"):
+    sid: str
+    room: Room
+
+
+class Leave(msgspec.Struct, array_like=True, frozen=True, tag="leave"):
+    sid: str
+    room: Room
+
+
+class CloseRoom(msgspec.Struct, array_like=True, frozen=True, tag="close_room"):
+    namespace: str
+    room: Room
+
+
+class Disconnect(msgspec.Struct, array_like=True, frozen=True, tag="disconnect"):
+    """Disconnect the client from its namespace by a DISCONNECT packet (after which it does not come back by itself);
+    with `close` close its whole connection, that is every namespace on it."""
+
+    sid: str
+    close: bool = False
+
+
+class Canary(msgspec.Struct, array_like=True, frozen=True, tag="canary"):
+    """A node's message to itself through its own inbox: when it comes back, the bus works both ways."""
+
+    nonce: int
+
+
+Command: TypeAlias = Accept | Refuse | Emit | Ack | Join | Leave | CloseRoom | Disconnect | Canary
+AppInboxItem: TypeAlias = AckReceived | Canary
+
+
+# --- batches: one stream entry each ------------------------------------------------------------------------------------
+
+
+class UplinkBatch(msgspec.Struct, array_like=True, frozen=True):
+    """All facts of one tick for one lane. (`node`, `seq`) lets a retry after a lost reply be recognised."""
+
+    version: int
+    node: str
+    seq: int
+    facts: list[Fact]
+
+
+class DownlinkBatch(msgspec.Struct, array_like=True, frozen=True):
+    """All commands of one tick for one io-node's inbox."""
+
+    version: int
+    node: str
+    seq: int
+    commands: list[Command]
+
+
+class AppInboxBatch(msgspec.Struct, array_like=True, frozen=True):
+    """All that one sender has for one app-node's inbox in one tick."""
+
+    version: int
+    node: str
+    seq: int
+    items: list[AppInboxItem]

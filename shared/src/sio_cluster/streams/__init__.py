@@ -1,0 +1,1 @@
+"""The streams of the cluster in Redis. Nothing else imports redis."""

@@ -1,0 +1,1 @@
+"""Verified fakes: the same contract suite runs against them and against Redis."""
