@@ -1,0 +1,1 @@
+"""Engine.IO: transports, and the sans-IO session that they drive. Knows nothing of Socket.IO."""
