@@ -1,0 +1,1 @@
+"""The side-by-side benchmark: this cluster beside python-socketio, same handlers, same load, one run."""
