@@ -35,3 +35,12 @@ class Appender:
     async def append(self, appends: Sequence[Append]) -> list[AppendResult]:
         """One round trip; at most one entry for each stream."""
         raise NotImplementedError
+
+
+def require_distinct(appends: Sequence[Append]) -> None:
+    """Raises ValueError where two appends of one call name the same stream.
+
+    A stream that is full for the first would take a smaller second, whose higher `seq` makes the first a duplicate.
+    """
+    if len({append.stream for append in appends}) != len(appends):
+        raise ValueError("one call takes at most one append for each stream")
