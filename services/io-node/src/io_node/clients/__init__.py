@@ -1,0 +1,1 @@
+"""Socket.IO: packets, namespaces, rooms. Knows nothing of HTTP, sockets or Redis."""

@@ -1,0 +1,273 @@
+"""One connection's Socket.IO session: its namespaces, pending or joined. Sans-IO: messages in, facts and packets out.
+
+    CONNECT ──► pending ──Accept──► joined ──► gone
+                   └──────Refuse─────────────────┘
+
+Invalid states close the connection as Socket.IO's own server does (client.ts, `ondecoded`): CONNECT to a namespace
+that is pending or joined, anything else to one that is not joined. One exception: what was under way from the client
+while the server disconnected it from a namespace is dropped and counted, since the client could not know.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, assert_never
+
+from io_node.clients.counters import ClientCounters
+from io_node.clients.packets import (
+    Ack,
+    Connect,
+    Disconnect,
+    Event,
+    PacketReader,
+    encode_connect_error,
+    encode_connected,
+    encode_disconnect,
+)
+from io_node.engine.api import Connection, Outbound
+from sio_cluster.protocol import reasons
+from sio_cluster.protocol.errors import MalformedPacket
+from sio_cluster.protocol.messages import (
+    AckReceived,
+    AckRequest,
+    ClientConnected,
+    ClientDisconnected,
+    ClientUpgraded,
+    EventReceived,
+    Fact,
+    Room,
+)
+
+_MAX_PENDING_ACKS = 1_000
+"""Answers that one client may owe; the oldest question is given up, counted."""
+
+_MAX_LEFT = 16
+"""Namespaces that the server disconnected, of which late packets are forgiven; the oldest is forgotten."""
+
+_TOO_MANY_NAMESPACES = b'{"message":"Too many namespaces"}'
+
+
+@dataclass(frozen=True, slots=True)
+class SessionLimits:
+    max_namespaces: int
+    max_attachments: int
+    max_payload_bytes: int
+    send_buffer_bytes: int
+
+
+class FactSink(Protocol):
+    def put(self, destination: int | str, fact: Fact, sender: Connection) -> None:
+        """Pass a fact on to a lane (int) or to an app-node (its id). Never drops; may pause reading from `sender`."""
+
+
+class Membership(Protocol):
+    """The hub, as a session sees it."""
+
+    def new_client(self, session: "ClientSession", connect: Connect) -> "Client": ...
+
+    def remove(self, client: "Client") -> None: ...
+
+
+class Client:
+    """One client: a connection's membership of one namespace.
+
+    `send` writes to the connection once the client is joined; until then it holds messages back, at most
+    SEND_BUFFER_BYTES of them: beyond that the connection is closed as a slow consumer.
+    """
+
+    __slots__ = ("_held", "_held_bytes", "acks", "connected", "joined", "lane", "rooms", "send", "session", "sid")
+
+    def __init__(self, session: "ClientSession", connected: ClientConnected, lane: int) -> None:
+        self.sid = connected.sid
+        self.lane = lane
+        self.session = session
+        self.connected = connected
+        self.joined = False
+        self.rooms: set[Room] = set()
+        self.acks: dict[int, str] | None = None
+        self.send: Callable[[Outbound], None] = self._hold
+        self._held: list[Outbound] = []
+        self._held_bytes = 0
+
+    @property
+    def namespace(self) -> str:
+        return self.connected.namespace
+
+    def accept(self) -> None:
+        """Write the CONNECT packet, then what was held."""
+        self.joined = True
+        self.send = self.session.connection.send
+        self.send(Outbound(encode_connected(self.namespace, self.sid)))
+        held, self._held = self._held, []
+        for message in held:
+            self.send(message)
+
+    def drop_held(self) -> int:
+        """Forget what was held. Returns how many messages that were."""
+        dropped, self._held = len(self._held), []
+        return dropped
+
+    def expect_ack(self, request: AckRequest) -> bool:
+        """Remember who wants the answer. False if an older question had to be given up."""
+        if self.acks is None:
+            self.acks = {}
+        self.acks[request.ack_id] = request.app_node
+        if len(self.acks) <= _MAX_PENDING_ACKS:
+            return True
+        del self.acks[next(iter(self.acks))]
+        return False
+
+    def _hold(self, message: Outbound) -> None:
+        if message.volatile:
+            self.session.counters.held_dropped += 1
+            return
+        self._held.append(message)
+        self._held_bytes += message.size
+        if self._held_bytes > self.session.limits.send_buffer_bytes:
+            self.session.connection.close(reasons.SLOW_CONSUMER)
+
+
+class ClientSession:
+    """The `ConnectionHandler` of one connection. `on_empty` is called whenever it is in no namespace any more."""
+
+    __slots__ = (
+        "_clients",
+        "_facts",
+        "_hub",
+        "_left",
+        "_on_empty",
+        "_reader",
+        "connection",
+        "counters",
+        "limits",
+        "name",
+    )
+
+    def __init__(
+        self,
+        connection: Connection,
+        name: str,
+        *,
+        limits: SessionLimits,
+        hub: Membership,
+        facts: FactSink,
+        counters: ClientCounters,
+        on_empty: Callable[["ClientSession"], None],
+    ) -> None:
+        self.connection = connection
+        self.name = name
+        self.limits = limits
+        self.counters = counters
+        self._hub = hub
+        self._facts = facts
+        self._on_empty = on_empty
+        self._reader = PacketReader(limits.max_attachments, limits.max_payload_bytes)
+        self._clients: dict[str, Client] = {}
+        self._left: dict[str, None] = {}
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it is in no namespace and waits for none."""
+        return not self._clients
+
+    def on_message(self, data: str | bytes) -> None:
+        """Raises MalformedPacket, after which the connection must close."""
+        packet = self._reader.feed(data)
+        match packet:
+            case None:
+                return
+            case Event():
+                client = self._joined(packet.namespace)
+                if client is not None:
+                    self.counters.events += 1
+                    fact = EventReceived(client.sid, packet.ack_id, packet.data, packet.attachments)
+                    self._facts.put(client.lane, fact, self.connection)
+            case Ack():
+                self._on_ack(packet)
+            case Connect():
+                self._on_connect(packet)
+            case Disconnect():
+                client = self._joined(packet.namespace)
+                if client is not None:
+                    self.leave(client, reasons.CLIENT_DISCONNECT)
+            case _:
+                assert_never(packet)
+
+    def on_upgrade(self, transport: str) -> None:
+        for client in self._clients.values():
+            self._facts.put(client.lane, ClientUpgraded(client.sid, transport), self.connection)
+
+    def on_close(self, reason: str) -> None:
+        for client in list(self._clients.values()):
+            self._remove(client, reason)
+
+    def leave(self, client: Client, reason: str) -> None:
+        """Take the client out of its namespace; the connection and its other namespaces stay."""
+        self._remove(client, reason)
+        if not self._clients:
+            self._on_empty(self)
+
+    def disconnect(self, client: Client) -> None:
+        """Disconnect the client on behalf of the application, by a DISCONNECT packet."""
+        self.connection.send(Outbound(encode_disconnect(client.namespace)))
+        self._left[client.namespace] = None
+        if len(self._left) > _MAX_LEFT:
+            del self._left[next(iter(self._left))]
+        self.leave(client, reasons.SERVER_DISCONNECT)
+
+    def refuse(self, client: Client, data: bytes) -> None:
+        """Turn a pending client away by a CONNECT_ERROR packet. No fact: the application knows."""
+        del self._clients[client.namespace]
+        self._hub.remove(client)
+        self.counters.refused += 1
+        self.counters.held_dropped += client.drop_held()
+        self.connection.send(Outbound(encode_connect_error(client.namespace, data)))
+        if not self._clients:
+            self._on_empty(self)
+
+    def disconnect_all(self) -> None:
+        """Disconnect from every namespace, then close the connection."""
+        for client in list(self._clients.values()):
+            self.disconnect(client)
+        self.connection.close(reasons.SERVER_DISCONNECT)
+
+    def _on_connect(self, packet: Connect) -> None:
+        if packet.namespace in self._clients:
+            raise MalformedPacket("CONNECT to a namespace that is pending or joined")
+        if len(self._clients) >= self.limits.max_namespaces:
+            self.counters.too_many_namespaces += 1
+            self.connection.send(Outbound(encode_connect_error(packet.namespace, _TOO_MANY_NAMESPACES)))
+            return
+        self._left.pop(packet.namespace, None)
+        client = self._hub.new_client(self, packet)
+        self._clients[packet.namespace] = client
+        self.counters.connected += 1
+        self._facts.put(client.lane, client.connected, self.connection)
+
+    def _on_ack(self, packet: Ack) -> None:
+        client = self._joined(packet.namespace)
+        if client is None:
+            return
+        app_node = client.acks.pop(packet.ack_id, None) if client.acks else None
+        if app_node is None:
+            self.counters.unexpected_acks += 1
+            return
+        self.counters.acks += 1
+        fact = AckReceived(client.sid, packet.ack_id, packet.data, packet.attachments)
+        self._facts.put(app_node, fact, self.connection)
+
+    def _joined(self, namespace: str) -> Client | None:
+        """The client in this namespace; None where the packet is late, and counted so."""
+        client = self._clients.get(namespace)
+        if client is not None and client.joined:
+            return client
+        if client is None and namespace in self._left:
+            self.counters.late_packets += 1
+            return None
+        raise MalformedPacket("packet to a namespace that is not joined")
+
+    def _remove(self, client: Client, reason: str) -> None:
+        del self._clients[client.namespace]
+        self._hub.remove(client)
+        self.counters.disconnected[reason] += 1
+        self.counters.held_dropped += client.drop_held()
+        self._facts.put(client.lane, ClientDisconnected(client.sid, reason), self.connection)
