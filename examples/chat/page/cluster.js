@@ -1,0 +1,150 @@
+// The cluster panel: where this page is connected, how fast the application answers, and what happens around it.
+
+import { byId, duration, element } from "./elements.js";
+
+const PULSE_MS = 2000;
+const LATE_MS = 1000;
+const SAMPLES = 30;
+
+/** `pulse()` asks the application something and resolves to its answer, or null when the connection was lost.
+ *  `announce(text, tone)` writes a line into the chat. `late(bool)` says whether the application fails to answer. */
+export function openPanel({ pulse, announce, late }) {
+  const trips = [];
+  let askedAt = null; // of the pulse that has no answer yet
+  let isLate = false;
+  let appNode = null;
+  let ioNode = null;
+  let appNodes = 0;
+
+  setInterval(beat, PULSE_MS);
+  setInterval(watch, 100);
+  setInterval(count, 3000);
+  count();
+
+  async function beat() {
+    if (askedAt !== null) return;
+    const asked = performance.now();
+    askedAt = asked;
+    const answer = await pulse();
+    if (askedAt !== asked) return; // a connection ago
+    const took = performance.now() - asked;
+    askedAt = null;
+    setLate(false);
+    if (answer === null) return;
+    trips.push(took);
+    if (trips.length > SAMPLES) trips.shift();
+    showTrip(took);
+    drawSpark(trips);
+  }
+
+  function watch() {
+    if (askedAt === null) return;
+    const waited = performance.now() - askedAt;
+    if (waited < LATE_MS) return;
+    byId("round-trip").textContent = `waiting ${duration(waited)}`;
+    byId("round-trip").classList.add("waiting");
+    setLate(true);
+  }
+
+  function setLate(now) {
+    if (now === isLate) return;
+    isLate = now;
+    late(now);
+    if (now) say("wait", "The application does not answer.", "Messages wait for it, and everybody stays connected.");
+    else if (byId("event").classList.contains("wait")) say("", `Connected to io-node ${ioNode}`);
+  }
+
+  async function count() {
+    if (document.hidden) return;
+    try {
+      const answer = await fetch("/socket.io/cluster");
+      if (!answer.ok) throw new Error(answer.statusText);
+      const sizes = await answer.json();
+      appNodes = sizes.app_nodes;
+      put("io-nodes", sizes.io_nodes);
+      put("app-nodes", sizes.app_nodes);
+      put("clients", sizes.clients.toLocaleString());
+    } catch {
+      for (const id of ["io-nodes", "app-nodes", "clients"]) byId(id).textContent = "–"; // asked again in 3 s
+    }
+  }
+
+  return {
+    connected(sid) {
+      const before = ioNode;
+      ioNode = sid.includes(".") ? sid.split("-")[0] : "this server"; // a sid begins with the name of its io-node
+      put("io-node", ioNode);
+      byId("io-node").title = sid;
+      say("good", before ? `Reconnected to io-node ${ioNode}` : `Connected to io-node ${ioNode}`);
+      if (before) announce(`Reconnected to io-node ${ioNode}`, "good");
+      askedAt = null;
+      beat();
+    },
+
+    disconnected() {
+      askedAt = null;
+      appNode = null;
+      setLate(false);
+      byId("round-trip").textContent = "–";
+      byId("round-trip").classList.remove("waiting");
+      put("transport", "–", "");
+      say("wait", "Connection lost.", "Trying again…");
+    },
+
+    transport(name) {
+      put("transport", name, name);
+    },
+
+    /** Each answer of the application says which app-node gave it. */
+    appNode(id) {
+      if (id === appNode) return;
+      const before = appNode;
+      appNode = id;
+      put("app-node", id);
+      if (before === null) return;
+      const waited = askedAt === null ? 0 : performance.now() - askedAt;
+      const restarted = nodeName(before) === nodeName(id) || appNodes < 2;
+      const what = restarted ? "Application restarted, still connected" : `Application moved to ${nodeName(id)}, still connected`;
+      const pace = waited > 250 ? `Answers waited ${duration(waited)}` : "No answer was late";
+      isLate = false;
+      late(false);
+      say("good", what, `${pace}.`);
+      announce(`${what} · ${pace.toLowerCase()}`, "good");
+    },
+  };
+}
+
+const nodeName = (id) => id.slice(0, id.lastIndexOf("-"));
+
+function put(id, value, className) {
+  const node = byId(id);
+  if (className !== undefined) node.className = `transport ${className}`;
+  const text = String(value);
+  if (node.textContent === text) return;
+  const known = node.textContent !== "–";
+  node.textContent = text;
+  const cell = node.closest("dd");
+  cell.classList.remove("changed");
+  if (known && text !== "–") requestAnimationFrame(() => cell.classList.add("changed"));
+}
+
+function say(tone, what, more = "") {
+  byId("event").className = `event ${tone}`;
+  byId("event").replaceChildren(element("span", {}, element("b", {}, what), " ", more));
+}
+
+function showTrip(ms) {
+  byId("round-trip").textContent = duration(ms);
+  byId("round-trip").classList.remove("waiting");
+}
+
+/** A line over the last minute. The scale follows the slowest answer; under 8 ms all is drawn as calm. */
+function drawSpark(trips) {
+  const top = Math.max(8, ...trips) * 1.15;
+  const step = 240 / (SAMPLES - 1);
+  const left = 240 - (trips.length - 1) * step;
+  const points = trips.map((ms, i) => `${(left + i * step).toFixed(1)} ${(43 - (42 * ms) / top).toFixed(1)}`);
+  const [area, line] = byId("spark").children;
+  line.setAttribute("d", `M${points.join("L")}`);
+  area.setAttribute("d", `M${left.toFixed(1)} 44L${points.join("L")}L240 44Z`);
+}

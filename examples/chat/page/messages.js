@@ -1,0 +1,117 @@
+// The messages of the room on screen. An entry of a room's log is a message or a line ("Ada joined").
+
+import { avatar, byId, clockTime, element, icon } from "./elements.js";
+
+const GROUP_MS = 5 * 60_000;
+const LINK = /(https?:\/\/[^\s<>"']+)/;
+const EMOJI_ONLY = /^(?:\p{Extended_Pictographic}|\p{Emoji_Modifier}|\p{Regional_Indicator}|\u200d|\ufe0f|\s)+$/u;
+const TICK_WORDS = { sending: "Sending", sent: "Sent", delivered: "Delivered", failed: "Not sent" };
+
+const stream = byId("stream");
+const list = byId("messages");
+const jump = byId("jump");
+const shown = new Map(); // message id -> its element
+let last = null;
+
+export function showLog(log) {
+  shown.clear();
+  last = null;
+  list.replaceChildren(...log.map(rendered));
+  toBottom();
+}
+
+export function showEntry(entry) {
+  const follow = entry.own || nearBottom();
+  const node = rendered(entry);
+  node.classList.add("arriving");
+  list.append(node);
+  if (follow) toBottom();
+  else if (entry.kind === "message") jump.hidden = false;
+}
+
+export function forgetOldest(entry) {
+  list.firstElementChild?.remove();
+  shown.delete(entry.id);
+}
+
+export function updateMessage(message) {
+  const node = shown.get(message.id);
+  if (node) node.replaceWith(messageNode(message, node.classList.contains("first")));
+}
+
+export function toBottom() {
+  stream.scrollTop = stream.scrollHeight;
+  jump.hidden = true;
+}
+
+const nearBottom = () => stream.scrollHeight - stream.scrollTop - stream.clientHeight < 80;
+
+stream.addEventListener("scroll", () => { if (nearBottom()) jump.hidden = true; }, { passive: true });
+new ResizeObserver(() => { if (jump.hidden) toBottom(); }).observe(stream);
+jump.addEventListener("click", toBottom);
+
+function rendered(entry) {
+  const previous = last;
+  last = entry;
+  if (entry.kind === "line") return element("li", { className: `line ${entry.tone ?? ""}`, dir: "auto", data: { testid: "line" } }, entry.text);
+  const follows = previous?.kind === "message" && previous.own === entry.own && previous.name === entry.name && entry.at - previous.at < GROUP_MS;
+  return messageNode(entry, !follows);
+}
+
+function messageNode(message, first) {
+  const node = element("li", { className: "message", data: { testid: "message", id: message.id } });
+  node.classList.toggle("own", message.own);
+  node.classList.toggle("first", first);
+  const byline = element("p", { className: "byline" }, element("bdi", {}, message.name), element("time", {}, clockTime(message.at)));
+  node.append(avatar(message.name), byline, bubble(message));
+  shown.set(message.id, node);
+  return node;
+}
+
+function bubble(message) {
+  const node = element("div", { className: "bubble", title: title(message) });
+  if (message.image) node.append(picture(message.image, message.name));
+  else if (message.imageLost) node.append(element("p", { className: "lost" }, "An image, which a reload does not keep"));
+  if (message.text) node.append(textNode(message.text));
+  if (message.own) node.append(stamp(message));
+  if (message.error) node.append(element("p", { className: "problem-line" }, message.error));
+  return node;
+}
+
+function textNode(text) {
+  const node = element("p", { className: "text", dir: "auto", data: { testid: "message-text" } });
+  if (text.length <= 24 && EMOJI_ONLY.test(text)) node.classList.add("emoji");
+  for (const part of text.split(LINK)) {
+    const link = LINK.test(part) && URL.canParse(part);
+    node.append(link ? element("a", { href: part, target: "_blank", rel: "noopener noreferrer nofollow" }, part) : part);
+  }
+  return node;
+}
+
+function picture({ url, width, height }, name) {
+  const scale = Math.min(1, 340 / (width || 340), 320 / (height || 240));
+  const image = element("img", { src: url, alt: `Image from ${name}`, data: { testid: "image" } });
+  const button = element("button", { className: "picture", ariaLabel: `Enlarge the image from ${name}` }, image);
+  button.style.width = `${Math.max(80, Math.round((width || 340) * scale))}px`;
+  button.style.aspectRatio = `${Math.max(80, (width || 340) * scale)} / ${Math.max(48, (height || 240) * scale)}`;
+  button.addEventListener("click", () => {
+    byId("lightbox-image").src = url;
+    byId("lightbox").showModal();
+  });
+  return button;
+}
+
+function stamp(message) {
+  const tick = icon(message.state, "tick");
+  tick.dataset.state = message.state;
+  tick.dataset.testid = "tick";
+  tick.setAttribute("role", "img");
+  tick.setAttribute("aria-label", TICK_WORDS[message.state]);
+  return element("span", { className: "stamp" }, element("time", {}, clockTime(message.at)), tick);
+}
+
+function title(message) {
+  if (!message.own) return "";
+  const people = message.by.length;
+  return people ? `Delivered to ${people} ${people === 1 ? "person" : "people"}` : TICK_WORDS[message.state];
+}

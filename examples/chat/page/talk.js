@@ -1,0 +1,100 @@
+// All that goes over the Socket.IO connection; the page hears of it through the callbacks in `on`.
+//
+// A message stays in `waiting` until the application has answered it, and is sent again after a reconnection. It keeps
+// its id, and whoever gets an id twice shows it once: so a message is neither lost nor doubled, whatever restarts.
+
+export function openTalk({ name, rooms, transports, on }) {
+  const socket = io({ auth: { name }, ...(transports && { transports }) });
+  const joined = new Set();
+  const waiting = new Map();
+  let state = "here";
+
+  socket.on("connect", () => {
+    joined.clear();
+    on.connected(socket.id);
+    for (const room of rooms) enter(room);
+  });
+  socket.on("disconnect", (reason) => on.disconnected(reason));
+  socket.on("connect_error", (error) => {
+    if (!socket.active) on.refused(error.message); // the application said no; a network problem is tried again
+  });
+  socket.io.on("open", () => {
+    on.transport(transport());
+    socket.io.engine.on("upgrade", () => on.transport(transport()));
+  });
+
+  socket.on("restarted", (news) => on.appNode(news.app_node));
+  socket.on("left", on.left);
+  socket.on("typing", on.typing);
+  socket.on("delivered", on.delivered);
+  socket.on("presence", (news) => {
+    on.presence(news);
+    if (news.new) socket.emit("presence", { room: news.room, state, to: news.sid });
+  });
+  socket.on("message", (news) => {
+    on.message(news);
+    socket.emit("received", { id: news.id, to: news.sid });
+  });
+
+  /** Joins, and only then says hello: so that of two who come at once at least one hears the other. */
+  async function enter(room) {
+    const sid = socket.id;
+    const answer = await ask("join", { room });
+    if (answer === null || sid !== socket.id) return;
+    if (answer.error) return on.notEntered(room, answer.error);
+    joined.add(room);
+    socket.emit("presence", { room, state, new: true });
+    on.entered(room);
+    for (const message of waiting.values()) if (message.room === room) transmit(message);
+  }
+
+  async function transmit(message) {
+    if (!joined.has(message.room)) return;
+    const answer = await ask("message", message);
+    if (answer === null) return;
+    waiting.delete(message.id);
+    if (answer.error) on.failed(message, answer.error);
+    else on.sent(message, answer.at);
+  }
+
+  /** The application's answer, however long it takes; null if the connection was lost before it came. */
+  async function ask(event, data) {
+    if (!socket.connected) return null;
+    try {
+      const answer = await socket.emitWithAck(event, data);
+      if (answer?.app_node) on.appNode(answer.app_node);
+      return answer ?? {};
+    } catch {
+      return null;
+    }
+  }
+
+  const transport = () => socket.io.engine?.transport?.name ?? "";
+
+  return {
+    get sid() { return socket.id; },
+    get connected() { return socket.connected; },
+    pulse: () => ask("pulse", null),
+    join(room) {
+      rooms.add(room);
+      return enter(room);
+    },
+    leave(room) {
+      rooms.delete(room);
+      joined.delete(room);
+      return ask("leave", { room });
+    },
+    send(message) {
+      waiting.set(message.id, message);
+      transmit(message);
+    },
+    typing(room, typing) {
+      if (joined.has(room)) socket.volatile.emit("typing", { room, on: typing });
+    },
+    setState(next) {
+      state = next;
+      if (socket.connected) for (const room of joined) socket.emit("presence", { room, state });
+    },
+    close: () => socket.disconnect(),
+  };
+}
