@@ -58,6 +58,9 @@ class FactSink(Protocol):
     def put(self, destination: int | str, fact: Fact, sender: Connection) -> None:
         """Pass a fact on to a lane (int) or to an app-node (its id). Never drops; may pause reading from `sender`."""
 
+    def forget(self, sender: Connection) -> None:
+        """This connection is closed."""
+
 
 class Membership(Protocol):
     """The hub, as a session sees it."""
@@ -199,6 +202,7 @@ class ClientSession:
     def on_close(self, reason: str) -> None:
         for client in list(self._clients.values()):
             self._remove(client, reason)
+        self._facts.forget(self.connection)
 
     def leave(self, client: Client, reason: str) -> None:
         """Take the client out of its namespace; the connection and its other namespaces stay."""

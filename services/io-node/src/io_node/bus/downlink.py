@@ -1,0 +1,95 @@
+"""This node's inbox, read entry by entry in order, and handed to the hub."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+import structlog
+
+from io_node.bus.counters import BusCounters
+from sio_cluster.protocol.codec import decode_downlink
+from sio_cluster.protocol.errors import BusError, MalformedBatch
+from sio_cluster.protocol.messages import Command
+from sio_cluster.streams.backoff import Backoff
+
+log = structlog.get_logger()
+
+_BLOCK_MS = 2_000
+_TRIM_ENTRIES = 500
+_TRIM_S = 1.0
+_TURN_S = 0.005
+"""After this long other work of the event loop gets its turn between two entries."""
+
+
+class Inbox(Protocol):
+    async def read(self, block_ms: int) -> list[bytes]: ...
+
+    async def trim(self) -> None: ...
+
+
+class Downlink:
+    """`run` is a task for as long as the node lives.
+
+    What was read is trimmed once a second or every 500 entries. An entry that cannot be decoded is logged, counted
+    and passed over: nobody else reads this inbox, and waiting for it would stop every client.
+    """
+
+    def __init__(
+        self,
+        inbox: Inbox,
+        execute: Callable[[Iterable[Command]], None],
+        *,
+        counters: BusCounters,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.counters = counters
+        self._inbox = inbox
+        self._execute = execute
+        self._now = now
+        self._untrimmed = 0
+        self._trimmed_at = now()
+
+    async def run(self) -> None:
+        """Read for ever; retries with backoff while Redis is away."""
+        backoff = Backoff()
+        stalled = False
+        while True:
+            try:
+                entries = await self._inbox.read(_BLOCK_MS)
+                await self._carry_out(entries)
+                await self._trim_if_due()
+            except BusError as error:
+                self.counters.downlink_retries += 1
+                if not stalled:
+                    log.warning("downlink_stalled", error=str(error))
+                stalled = True
+                await asyncio.sleep(next(backoff))
+            else:
+                if stalled:
+                    log.info("downlink_recovered")
+                stalled = False
+                backoff.reset()
+
+    async def _carry_out(self, entries: list[bytes]) -> None:
+        turn_ends = self._now() + _TURN_S
+        for entry in entries:
+            try:
+                batch = decode_downlink(entry)
+            except MalformedBatch as error:
+                self.counters.malformed_batches += 1
+                log.error("malformed_batch", error=str(error), size=len(entry), entry=entry[:200].hex())
+                continue
+            self.counters.batches_read += 1
+            self.counters.commands_read += len(batch.commands)
+            self._execute(batch.commands)
+            if self._now() > turn_ends:
+                await asyncio.sleep(0)
+                turn_ends = self._now() + _TURN_S
+        self._untrimmed += len(entries)
+
+    async def _trim_if_due(self) -> None:
+        if self._untrimmed >= _TRIM_ENTRIES or (self._untrimmed and self._now() - self._trimmed_at >= _TRIM_S):
+            await self._inbox.trim()
+            self._untrimmed = 0
+            self._trimmed_at = self._now()
