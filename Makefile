@@ -1,0 +1,67 @@
+# Works with GNU make 3.81 and later (macOS). Each target sets up what it needs first; see stack/setup.sh.
+
+PYTEST := .venv/bin/python -m pytest
+# Each run leaves its results here as JUnit XML; CI adds them up.
+JUNIT  := .run/junit
+FAST   := not e2e and not chaos and not browser and not compose
+LOCAL  := not browser and not compose
+LOCK   := .run/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+          --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test check format bench lock clean test-browser test-compose
+
+help: ## List these targets
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
+	@echo
+	@echo "  make run IO_NODES=4 APP_NODES=1 PORT=8080 APP=path/to/file.py:sio WEB=path/to/file.py:app REDIS_URL=redis://..."
+
+run: setup ## Start the whole cluster with the chat example on http://localhost:8080
+	@exec .venv/bin/python -m sio_stack
+
+test: setup ## Everything that needs neither Docker nor a browser (minutes)
+	@mkdir -p $(JUNIT)
+	$(PYTEST) -m "$(LOCAL)" --junitxml=$(JUNIT)/test.xml $(ARGS)
+
+check: setup ## Lint, types, import rules, fast tests
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+	@mkdir -p $(JUNIT)
+	$(PYTEST) -m "$(FAST)" --junitxml=$(JUNIT)/check.xml $(ARGS)
+
+format: setup ## Sort imports and format all code
+	.venv/bin/ruff check --fix --select I .
+	.venv/bin/ruff format .
+
+test-browser: setup ## The chat example in Chromium
+	@mkdir -p $(JUNIT)
+	$(PYTEST) -m browser --junitxml=$(JUNIT)/browser.xml tests/browser $(ARGS)
+
+test-compose: setup ## The Docker Compose stack, scaled up and down under clients
+	@mkdir -p $(JUNIT)
+	$(PYTEST) -m compose --junitxml=$(JUNIT)/compose.xml tests/compose $(ARGS)
+
+bench: setup ## This cluster beside plain python-socketio: fan-out and acked round trips
+	.venv/bin/python -m loadtest.bench $(ARGS)
+
+lock: setup ## Choose new versions of all dependencies: requirements/*.txt and package-lock.json
+	.venv/bin/python -m venv .run/lock
+	.run/lock/bin/python -m pip install --quiet uv
+	$(LOCK) --upgrade requirements/dev.in -o requirements/dev.txt
+	for name in io-node app-node client; do \
+	  $(LOCK) -c requirements/dev.txt requirements/$$name.in -o requirements/$$name.txt || exit 1; done
+	.venv/bin/npm update --package-lock-only --ignore-scripts
+
+clean: ## Remove all that set-up, runs and tests have made
+	rm -rf .venv node_modules .run .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+setup: .venv/.stamp node_modules/.stamp
+
+.venv/.stamp: requirements/dev.txt shared/pyproject.toml services/io-node/pyproject.toml services/app-node/pyproject.toml stack/pyproject.toml stack/setup.sh
+	@stack/setup.sh
+
+node_modules/.stamp: package.json package-lock.json .venv/.stamp
+	@stack/setup.sh

@@ -1,0 +1,81 @@
+#!/bin/sh
+# Sets up .venv and node_modules, and does nothing when they are up to date. `make` calls it; so can you.
+#
+# What was installed is remembered by the checksum of what asked for it, not by file times: a fresh checkout of the
+# same commit over an old .venv needs no network.
+set -eu
+cd "$(dirname "$0")/.."
+
+packages='shared services/io-node services/app-node stack'
+log=.venv/setup.log
+
+say() { printf '%s\n' "$*" >&2; }
+die() { say "set-up: $*"; exit 2; }
+
+wanted_python() { "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' 2>/dev/null; }
+
+# The first interpreter that can make a virtual environment. A name on the PATH proves nothing: version managers
+# leave stubs there that only print an error.
+find_python() {
+  found=
+  for name in ${PYTHON:-python3.14 python3.13 python3.12 python3.11 python3 python}; do
+    wanted_python "$name" || continue
+    found=$name
+    "$name" -c 'import ensurepip, venv' 2>/dev/null && { echo "$name"; return; }
+  done
+  [ -z "$found" ] && die "needs Python 3.11 to 3.14, and ${PYTHON:-none on the PATH} is one (PYTHON=/path/to/python3 names it)"
+  die "$found has no venv module: install it (Debian and Ubuntu: apt install python3-venv)"
+}
+
+checksum() { cat "$@" | cksum; }
+stamped() { [ -f "$1" ] && [ "$(cat "$1")" = "$2" ]; }
+
+# Runs a command with its output in the log; a pattern in that output advances a counter on the terminal.
+# Usage: counted 'what' TOTAL 'pattern' command...
+counted() {
+  what=$1 total=$2 pattern=$3; shift 3
+  tty=; [ -t 2 ] && tty=1
+  { "$@" 2>&1 && echo done >"$log.ok"; } | tee -a "$log" | awk -v what="$what" -v total="$total" -v pattern="$pattern" -v tty="$tty" '
+    $0 ~ pattern { n++; if (tty) { printf "\r  %s: %d of %d ", what, n, total > "/dev/stderr"; fflush() } }
+    /^Installing collected/ && tty { printf "\r  %s: all here, unpacking ...      ", what > "/dev/stderr"; fflush() }
+    END { if (tty) printf "\r%60s\r", "" > "/dev/stderr" }'
+  if [ -f "$log.ok" ]; then rm -f "$log.ok"; return; fi
+  say "----- the end of $log:"; tail -n 15 "$log" >&2
+  die "$what: failed (see above)"
+}
+
+set_up_python() {
+  sum=$(checksum requirements/dev.txt $(printf '%s/pyproject.toml ' $packages))
+  wanted_python .venv/bin/python || rm -rf .venv
+  if stamped .venv/.stamp "$sum"; then touch .venv/.stamp; return; fi
+  if [ ! -x .venv/bin/python ]; then
+    python=$(find_python)
+    say "Setting up in .venv, once: about a minute with a good network"
+    say "  $("$python" --version) ($(command -v "$python"))"
+    "$python" -m venv .venv || { rm -rf .venv; die "$python cannot make a virtual environment"; }
+  else
+    say "Bringing .venv up to date"
+  fi
+  : >"$log"
+  pip=".venv/bin/python -m pip --disable-pip-version-check --no-input"
+  total=$(grep -c '^[a-z].*==' requirements/dev.txt)
+  counted "Python packages, each checked against its hash" "$total" '^(Collecting|Requirement already satisfied)' \
+    $pip install --require-hashes -r requirements/dev.txt
+  set -- ; for package in $packages; do set -- "$@" -e "$package"; done
+  counted "this project's own packages" 4 '^Obtaining' \
+    $pip install --no-index --no-deps --no-build-isolation "$@"
+  say "  Python packages: ready"
+  echo "$sum" >.venv/.stamp
+}
+
+# The official Socket.IO client, by the npm that came as a Python wheel: no Node is needed on the machine.
+set_up_client() {
+  sum=$(checksum package.json package-lock.json)
+  if stamped node_modules/.stamp "$sum"; then touch node_modules/.stamp; return; fi
+  counted "the JavaScript client" 1 '^added' .venv/bin/npm ci --ignore-scripts --no-audit --no-fund
+  say "  JavaScript client: ready"
+  echo "$sum" >node_modules/.stamp
+}
+
+set_up_python
+set_up_client

@@ -1,0 +1,10 @@
+"""A whole cluster on one machine: Valkey, nginx, io-nodes and app-nodes as child processes.
+
+make run                                     python -m sio_stack
+async with Stack(io_nodes=2) as stack: ...   tests, benchmarks
+"""
+
+from sio_stack.settings import StackError
+from sio_stack.stack import Stack
+
+__all__ = ["Stack", "StackError"]

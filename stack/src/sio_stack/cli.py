@@ -1,0 +1,83 @@
+"""`make run`: one Stack on the terminal, until Ctrl-C, SIGTERM or SIGHUP."""
+
+import asyncio
+import os
+import signal
+import sys
+import time
+
+import typer
+
+from sio_stack.screen import Screen
+from sio_stack.settings import REPOSITORY, Settings, StackError, from_environ
+from sio_stack.stack import Stack
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def main() -> None:
+    typer.run(run)
+
+
+def run() -> None:
+    """Start Valkey, nginx, io-nodes and app-nodes on this machine, until Ctrl-C.
+
+    Settings come from the environment: PORT (8080), HOST (this machine only), IO_NODES (4), APP_NODES (1),
+    APP (the chat example), WEB, REDIS_URL, and every setting of the nodes themselves, such as PING_INTERVAL_MS.
+    """
+    screen = Screen()
+    try:
+        settings = from_environ(_environ())
+        sys.exit(asyncio.run(_run(settings, screen)))
+    except StackError as error:
+        screen.refuse(str(error))
+        sys.exit(2)
+
+
+async def _run(settings: Settings, screen: Screen) -> int:
+    began = time.monotonic()
+    stack = Stack.of(
+        settings, run_dir=REPOSITORY / ".run" / str(settings.port), on_line=screen.line, on_notice=screen.notice
+    )
+    stop = _Stop(stack)
+    stop.listen()
+    screen.say("Starting ...")
+    starting = asyncio.create_task(stack.start())
+    asked = asyncio.create_task(stop.asked.wait())
+    await asyncio.wait([starting, asked], return_when=asyncio.FIRST_COMPLETED)
+    if not starting.done():
+        starting.cancel()  # start cleans up after itself
+        await asyncio.wait([starting])
+        return 0
+    starting.result()
+    screen.running(stack, time.monotonic() - began)
+    await asked
+    screen.say("Stopping ... (once more to kill)")
+    began = time.monotonic()
+    await stack.stop()
+    screen.say(f"Everything has stopped ({time.monotonic() - began:.1f} s)")
+    return 0
+
+
+class _Stop:
+    """The first signal asks for an orderly stop, a second one kills."""
+
+    def __init__(self, stack: Stack) -> None:
+        self.asked = asyncio.Event()
+        self._stack = stack
+
+    def listen(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in _SIGNALS:
+            loop.add_signal_handler(number, self._signal, number)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self.asked.is_set() and number == signal.SIGINT:
+            self._stack.kill()
+        self.asked.set()
+
+
+def _environ() -> dict[str, str]:
+    """On a terminal the nodes' logs are for eyes; and a person who stops the stack waits for no long drain."""
+    defaults = {"LOG_FORMAT": "console" if sys.stdout.isatty() else "json", "DRAIN_MS": "500", "SHUTDOWN_MS": "3000"}
+    return {**defaults, **{name: value for name, value in os.environ.items() if value}}

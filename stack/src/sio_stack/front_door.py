@@ -1,0 +1,94 @@
+"""nginx' configuration for a cluster on one machine, out of the template that Compose uses too.
+
+| variable | here |
+|---|---|
+| SIO_SERVERS | one `server 127.0.0.1:PORT` for each io-node |
+| SIO_ADDRESSES | one `NAME 127.0.0.1:PORT;` for each io-node, by which a sid is routed |
+| SIO_RESOLVER | nothing: addresses are known (Compose: Docker's name server) |
+| SIO_LISTEN | one `listen` for each address |
+| SIO_MAIN | `user`, where nginx runs as root |
+| SIO_RUN_DIR | where its pid file and temporary files go |
+| SIO_SILENCE, SIO_MAX_BODY, SIO_PATH | from the settings that the io-nodes get |
+| SIO_OPEN_FILES, SIO_CONNECTIONS | what this machine allows |
+"""
+
+import os
+import pwd
+import re
+import resource
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import psutil
+
+from sio_cluster.config import Config
+from sio_stack.settings import REPOSITORY
+
+TEMPLATE = REPOSITORY / "services/nginx/nginx.conf.template"
+MOST_OPEN_FILES = 131_072
+
+
+def render(config: Config, nodes: Mapping[str, int], listen: Sequence[tuple[str, int]], run_dir: Path) -> str:
+    """The whole configuration file. `nodes`: name of each io-node and its port."""
+    files = open_files()
+    values = {
+        "SIO_SERVERS": "\n        ".join(
+            f"server 127.0.0.1:{port} max_fails=1 fail_timeout=1s;" for port in nodes.values()
+        )
+        or "server 127.0.0.1:9 down;",
+        "SIO_ADDRESSES": "\n        ".join(f"{name} 127.0.0.1:{port};" for name, port in nodes.items()),
+        "SIO_RESOLVER": "",
+        "SIO_LISTEN": "\n        ".join(f"listen {_address(host)}:{port} {_OPTIONS};" for host, port in listen),
+        "SIO_MAIN": f"user {pwd.getpwuid(0).pw_name};" if os.geteuid() == 0 else "",
+        "SIO_RUN_DIR": _quoted(run_dir),
+        "SIO_SILENCE": f"{(config.ping_interval_ms + config.ping_timeout_ms) // 1000 + 60}s",
+        "SIO_MAX_BODY": str(config.max_payload_bytes * 2 + 1_000_000),
+        "SIO_PATH": config.socketio_path,
+        "SIO_OPEN_FILES": str(files),
+        "SIO_CONNECTIONS": str(max(512, files - 64)),
+    }
+    return fill_in(TEMPLATE.read_text(), values)
+
+
+def fill_in(template: str, values: Mapping[str, str]) -> str:
+    """As envsubst does. KeyError where the template asks for what nobody gives."""
+    return re.sub(r"\$\{(SIO_[A-Z_]+)\}", lambda found: values[found[1]], template)
+
+
+def open_files() -> int:
+    """How many files and sockets a process of this user may have open at most, within reason."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return MOST_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_OPEN_FILES)
+
+
+def workers(master: int) -> list[psutil.Process]:
+    """The workers of this nginx, as they are now."""
+    return psutil.Process(master).children() if master else []
+
+
+def serving(processes: Sequence[psutil.Process]) -> list[psutil.Process]:
+    """Those that still take new connections: a worker that is on its way out says so in its title."""
+    return [process for process in processes if _title(process) and "shutting down" not in _title(process)]
+
+
+def _title(process: psutil.Process) -> str:
+    """Empty where it is gone."""
+    try:
+        return "" if process.status() == psutil.STATUS_ZOMBIE else " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
+
+
+# Elsewhere `reuseport` exists but does not spread connections over the workers.
+_OPTIONS = "reuseport backlog=4096" if sys.platform == "linux" else "backlog=4096"
+
+
+def _address(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _quoted(path: Path) -> str:
+    """A path may hold spaces; inside nginx' quotes nothing else may end them."""
+    text = str(path)
+    return text if re.fullmatch(r"[A-Za-z0-9/._+-]+", text) else text.replace("\\", "\\\\").replace(" ", "\\ ")

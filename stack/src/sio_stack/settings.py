@@ -1,0 +1,155 @@
+"""What a stack is to be, checked before anything is started.
+
+Every refusal is a StackError whose text is one line that names what to change.
+"""
+
+import errno
+import random
+import socket
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from sio_cluster.config import Config
+from sio_cluster.protocol.errors import ConfigError
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+DEFAULT_APP = "examples/chat/app.py:sio"
+DEFAULT_WEB = "examples/chat/web.py:app"
+MOST_NODES = 64
+
+
+class StackError(Exception):
+    """The stack cannot be started as asked, or a part of it did not come up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Raises StackError where two of them do not fit together or an address cannot be had."""
+
+    app: str = DEFAULT_APP
+    web: str | None = None
+    io_nodes: int = 4
+    app_nodes: int = 1
+    host: str | None = None  # None: this machine only, by both its names
+    port: int = 8080  # 0 takes a free one
+    redis_url: str | None = None  # None: a Valkey of its own
+    env: Mapping[str, str] = field(default_factory=dict)  # given to every node: settings of Config, among others
+
+    def __post_init__(self) -> None:
+        for name, number in (("IO_NODES", self.io_nodes), ("APP_NODES", self.app_nodes)):
+            if not 0 <= number <= MOST_NODES:
+                raise StackError(f"{name}: {number} is not a number from 0 to {MOST_NODES}")
+        if not 0 <= self.port <= 65535:
+            raise StackError(f"PORT: {self.port} is not a port from 0 to 65535")
+
+    def config(self) -> Config:
+        """What the nodes will make of `env`; raises StackError naming the setting."""
+        known = {name: self.env[name.upper()] for name in Config.model_fields if self.env.get(name.upper())}
+        try:
+            return Config(known)
+        except ConfigError as error:
+            raise StackError(str(error)) from None
+
+
+def from_environ(environ: Mapping[str, str]) -> Settings:
+    """The settings of `make run`. The web application belongs to the chat example; another APP has none by itself."""
+    app = environ.get("APP") or DEFAULT_APP
+    web = environ.get("WEB") or (DEFAULT_WEB if app == DEFAULT_APP else None)
+    return Settings(
+        app=absolute_target(app, REPOSITORY if app == DEFAULT_APP else Path.cwd()),
+        web=absolute_target(web, REPOSITORY if web == DEFAULT_WEB else Path.cwd()) if web else None,
+        io_nodes=_number(environ, "IO_NODES", 4, 1, MOST_NODES),
+        app_nodes=_number(environ, "APP_NODES", 1, 0, MOST_NODES),
+        host=environ.get("HOST") or None,
+        port=_number(environ, "PORT", 8080, 0, 65535),
+        redis_url=environ.get("REDIS_URL") or None,
+        env=environ,
+    )
+
+
+def absolute_target(target: str, start: Path) -> str:
+    """`path/to/file.py:name` from the root of the file system on; `module:name` stays as it is."""
+    place, colon, name = target.rpartition(":") if ":" in target else (target, "", "")
+    return f"{(start / place).resolve()}{colon}{name}" if place.endswith(".py") else target
+
+
+def listen_addresses(host: str | None, port: int) -> list[tuple[str, int]]:
+    """Where nginx listens: for no host, 127.0.0.1 and, where this machine has it, ::1. Port 0 becomes a free one.
+
+    Raises StackError where an address is taken, forbidden or not this machine's. It binds without SO_REUSEPORT to find
+    out, because two nginx that both listen with `reuseport` would silently share the port.
+    """
+    hosts = [host] if host else ["127.0.0.1", "::1"]
+    port = port or free_ports(1)[0]
+    return [(name, port) for name in hosts if _can_listen(name, port, must=name != "::1")]
+
+
+def free_ports(count: int, taken: Iterable[int] = ()) -> list[int]:
+    """Ports on 127.0.0.1 that nobody listens on, outside of what the kernel gives to outgoing connections.
+
+    A node that is restarted comes back to its port. A port out of the kernel's range could by then belong to one of
+    nginx' own connections.
+    """
+    avoid = set(taken)
+    found: list[int] = []
+    candidates = iter(random.sample(range(10_000, 30_000), 2_000))
+    while len(found) < count:
+        port = next(candidates, None)
+        if port is None:
+            raise StackError("found no free ports on 127.0.0.1")
+        if port not in avoid and _is_free(port):
+            found.append(port)
+    return found
+
+
+def check_redis(url: str) -> None:
+    """Raises StackError where nothing listens at the outside Redis' address."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("redis", "rediss") or not parts.hostname:
+        raise StackError(f"REDIS_URL: {_without_password(url)} is not redis://host:port or rediss://host:port")
+    try:
+        socket.create_connection((parts.hostname, parts.port or 6379), timeout=3).close()
+    except OSError as error:
+        raise StackError(f"REDIS_URL: no Redis at {parts.hostname}:{parts.port or 6379} ({reason(error)})") from None
+
+
+def reason(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()
+
+
+def _without_password(url: str) -> str:
+    head, at, tail = url.rpartition("@")
+    return f"...@{tail}" if at and head else url
+
+
+def _number(environ: Mapping[str, str], name: str, default: int, least: int, most: int) -> int:
+    text = environ.get(name) or str(default)
+    if not text.isascii() or not text.isdigit() or not least <= int(text) <= most:
+        raise StackError(f"{name}: {text!r} is not a whole number from {least} to {most}")
+    return int(text)
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def _can_listen(host: str, port: int, *, must: bool) -> bool:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as nginx does: TIME_WAIT is no hindrance
+            probe.bind(address)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise StackError(f"port {port} is taken: stop what listens there, or choose another with PORT=") from None
+        if must:
+            raise StackError(f"cannot listen on {host}:{port}: {reason(error)}") from None
+        return False
+    return True

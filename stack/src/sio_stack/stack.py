@@ -1,0 +1,270 @@
+"""The whole cluster as child processes: started in order, changed while it runs, stopped in order."""
+
+import asyncio
+import contextlib
+import os
+import resource
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+
+from sio_stack import parts
+from sio_stack.front_door import open_files, render, serving, workers
+from sio_stack.probe import check_targets
+from sio_stack.process import Command, Process
+from sio_stack.settings import (
+    DEFAULT_APP,
+    DEFAULT_WEB,
+    REPOSITORY,
+    Settings,
+    StackError,
+    absolute_target,
+    check_redis,
+    free_ports,
+    listen_addresses,
+)
+
+RELOAD_S = 5.0
+
+Listener = Callable[[str, str], None]
+
+
+class Node:
+    """One io-node or app-node of the stack."""
+
+    def __init__(self, process: Process, port: int) -> None:
+        self.process = process
+        self.port = port  # an io-node's clients and health, an app-node's health
+
+    @property
+    def name(self) -> str:
+        return self.process.name
+
+    @property
+    def pid(self) -> int:
+        """0 while it does not run. Another one after a restart."""
+        return self.process.pid
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+
+class Stack:
+    """A cluster of its own, on free ports, with nothing kept: `async with Stack(io_nodes=2) as stack`.
+
+    The application `app` is `path/to/file.py:sio` (from the repository's root, where it is not absolute) or
+    `module:sio`. `env` adds to the environment of every node, so it may hold any setting. A part that dies is
+    restarted, unless it was stopped through this object. `start` raises StackError, and leaves nothing running.
+    """
+
+    def __init__(
+        self,
+        *,
+        io_nodes: int = 4,
+        app_nodes: int = 1,
+        app: str = DEFAULT_APP,
+        web: str | None = None,
+        host: str | None = None,
+        port: int = 0,
+        redis_url: str | None = None,
+        env: Mapping[str, str] | None = None,
+        run_dir: Path | None = None,
+        on_line: Listener | None = None,
+        on_notice: Listener | None = None,
+    ) -> None:
+        web = web or (DEFAULT_WEB if app == DEFAULT_APP else None)
+        self.settings = Settings(
+            app=absolute_target(app, REPOSITORY),
+            web=absolute_target(web, REPOSITORY) if web else None,
+            io_nodes=io_nodes,
+            app_nodes=app_nodes,
+            host=host,
+            port=port,
+            redis_url=redis_url,
+            env={**os.environ, **(env or {})},
+        )
+        self.config = self.settings.config()
+        self.io_nodes: list[Node] = []
+        self.app_nodes: list[Node] = []
+        self.valkey: Process | None = None
+        self.nginx: Process | None = None
+        self.url = ""
+        self.redis_url = ""
+        self.notices: list[tuple[str, str]] = []
+        self._given_run_dir = run_dir
+        self._run_dir = Path()
+        self._on_line = on_line or (lambda name, text: None)
+        self._on_notice = on_notice or (lambda name, text: None)
+        self._env: dict[str, str] = {}
+        self._listen: list[tuple[str, int]] = []
+        self._made = {"io": 0, "app": 0}  # how many of each kind ever, so that a name is never used twice
+        self._processes: list[Process] = []
+
+    @classmethod
+    def of(cls, settings: Settings, *, run_dir: Path, on_line: Listener, on_notice: Listener) -> "Stack":
+        """The stack of a command line: these settings as they are, and a folder that stays."""
+        stack = cls(run_dir=run_dir, on_line=on_line, on_notice=on_notice)
+        stack.settings, stack.config = settings, settings.config()
+        return stack
+
+    async def __aenter__(self) -> "Stack":
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
+        """First every check, then Redis, then both kinds of nodes, then the door. Returns when clients can come."""
+        await self._check()
+        try:
+            self._prepare()
+            await self._start_redis()
+            settings = self.settings
+            await _all(
+                *(self._start_io_node() for _ in range(settings.io_nodes)),
+                *(self.start_app_node() for _ in range(settings.app_nodes)),
+            )
+            await self._start_nginx()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def stop(self) -> None:
+        """No new clients; then the io-nodes part with theirs; then the app-nodes, which hear of it; Redis last."""
+        try:
+            if self.nginx is not None:
+                self.nginx.signal(signal.SIGQUIT)
+            await _all(*(node.process.stop() for node in self.io_nodes))
+            if self.nginx is not None:
+                await self.nginx.stop()
+            await _all(*(node.process.stop() for node in self.app_nodes))
+            if self.valkey is not None:
+                await self.valkey.stop()
+        finally:
+            self.kill()
+            if self._given_run_dir is None and self._run_dir.is_absolute():
+                shutil.rmtree(self._run_dir, ignore_errors=True)
+
+    def kill(self) -> None:
+        """Ends everything now."""
+        for process in self._processes:
+            process.kill()
+
+    async def add_io_node(self) -> Node:
+        """Starts one more, waits until it is ready, tells nginx."""
+        node = await self._start_io_node()
+        await self._reload_nginx()
+        return node
+
+    async def remove_io_node(self, index: int = -1, number: int = signal.SIGTERM) -> None:
+        """Tells nginx, then ends that io-node by the signal and waits for its end."""
+        node = self.io_nodes.pop(index)
+        await self._reload_nginx()
+        await node.process.stop(number)
+
+    async def start_app_node(self) -> Node:
+        """Starts one more app-node and waits until it is ready."""
+        name, port = self._next("app"), self._free_port()
+        node = Node(self._process(parts.app_node(name, port, self.settings.app, self.config, self._env)), port)
+        self.app_nodes.append(node)
+        await node.process.start()
+        return node
+
+    async def stop_app_node(self, index: int = -1, number: int = signal.SIGTERM) -> None:
+        """Ends that app-node by the signal and waits for its end; it is not restarted."""
+        await self.app_nodes.pop(index).process.stop(number)
+
+    def output(self, name: str) -> list[str]:
+        """The last lines that this part printed."""
+        return [line for process in self._processes if process.name == name for line in process.lines]
+
+    async def _check(self) -> None:
+        settings = self.settings
+        self._listen = listen_addresses(settings.host, settings.port)
+        if settings.redis_url:
+            check_redis(settings.redis_url)
+        await check_targets(settings.app, settings.web, settings.env)
+
+    def _prepare(self) -> None:
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if soft != resource.RLIM_INFINITY and soft < open_files():  # a client is an open file; children inherit this
+            with contextlib.suppress(ValueError, OSError):  # macOS knows another, undocumented limit
+                resource.setrlimit(resource.RLIMIT_NOFILE, (open_files(), hard))
+        self._run_dir = (self._given_run_dir or Path(tempfile.mkdtemp(prefix="sio-stack-"))).resolve()
+        # A former run's data describe clients that are gone, and perhaps another number of lanes.
+        shutil.rmtree(self._run_dir / "valkey", ignore_errors=True)
+        (self._run_dir / "valkey").mkdir(parents=True)
+        host, port = self._listen[0]
+        shown = "localhost" if self.settings.host in (None, "0.0.0.0", "::") else host
+        self.url = f"http://{f'[{shown}]' if ':' in shown else shown}:{port}"
+
+    async def _start_redis(self) -> None:
+        if self.settings.redis_url:
+            self.redis_url = self.settings.redis_url
+        else:
+            port = self._free_port()
+            self.redis_url = f"redis://127.0.0.1:{port}/0"
+            self.valkey = self._process(parts.valkey(port, self._run_dir / "valkey", self.settings.env))
+            await self.valkey.start()
+        self._env = {**self.settings.env, "REDIS_URL": self.redis_url, "PYTHONUNBUFFERED": "1"}
+
+    async def _start_io_node(self) -> Node:
+        name, port = self._next("io"), self._free_port()
+        node = Node(self._process(parts.io_node(name, port, self.settings.web, self.config, self._env)), port)
+        self.io_nodes.append(node)
+        await node.process.start()
+        return node
+
+    async def _start_nginx(self) -> None:
+        self._write_nginx_config()
+        host, port = self._listen[0]
+        self.nginx = self._process(parts.nginx(host, port, self._run_dir, self.settings.env))
+        await self.nginx.start()
+
+    async def _reload_nginx(self) -> None:
+        """Returns when the new configuration serves: the workers of the old one take no new connections."""
+        assert self.nginx is not None
+        self._write_nginx_config()
+        old = workers(self.nginx.pid)
+        self.nginx.signal(signal.SIGHUP)
+        deadline = time.monotonic() + RELOAD_S
+        while serving(old) or not await self.nginx.command.is_ready():
+            if time.monotonic() > deadline:
+                raise StackError(f"nginx has not taken its new configuration within {RELOAD_S:g} s")
+            await asyncio.sleep(0.02)
+
+    def _write_nginx_config(self) -> None:
+        ports = {node.name: node.port for node in self.io_nodes}
+        (self._run_dir / "nginx.conf").write_text(render(self.config, ports, self._listen, self._run_dir))
+
+    def _process(self, command: Command) -> Process:
+        process = Process(command, self._on_line, self._notice)
+        self._processes.append(process)
+        return process
+
+    def _notice(self, name: str, text: str) -> None:
+        self.notices.append((name, text))
+        self._on_notice(name, text)
+
+    def _next(self, kind: str) -> str:
+        self._made[kind] += 1
+        return f"{kind}{self._made[kind]}"
+
+    def _free_port(self) -> int:
+        taken = {node.port for node in (*self.io_nodes, *self.app_nodes)}
+        return free_ports(1, taken | {port for _, port in self._listen})[0]
+
+
+async def _all(*steps: Awaitable[object]) -> None:
+    """Every step is carried out to its end, then the first error is raised."""
+    for result in await asyncio.gather(*steps, return_exceptions=True):
+        if isinstance(result, BaseException):
+            raise result
