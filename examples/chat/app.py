@@ -14,11 +14,12 @@ import time
 from collections.abc import Awaitable, Callable
 from functools import wraps
 from socket import gethostname
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-import app_node
 from msgspec import Meta, Struct, ValidationError, convert
 from socketio.exceptions import ConnectionRefusedError
+
+import app_node
 
 # One event of a client at a time: what somebody writes first, everybody reads first.
 sio = app_node.get_client(async_handlers=False)
@@ -26,11 +27,9 @@ sio = app_node.get_client(async_handlers=False)
 APP_NODE = f"{os.environ.get('NODE_NAME') or gethostname()}-{secrets.token_hex(3)}"  # differs each time it starts
 MAX_IMAGE_BYTES = 700_000
 MAX_ROOMS = 20
-IMAGE_BEGINNINGS = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg", b"GIF8": "image/gif"}
+IMAGE_TYPES = {b"\x89PNG": "image/png", b"\xff\xd8\xff": "image/jpeg", b"GIF8": "image/gif", b"RIFF": "image/webp"}
 
 Answer = dict[str, Any]
-Handler = Callable[[str, Any], Awaitable[Answer | None]]
-Name = Annotated[str, Meta(pattern=r"\A(?=.*\S)[^\x00-\x1f\x7f]{1,32}\Z")]
 RoomName = Annotated[str, Meta(pattern=r"\A[\w-]{1,32}\Z")]
 Sid = Annotated[str, Meta(pattern=r"\A[\w.-]{1,80}\Z")]
 MessageId = Annotated[str, Meta(pattern=r"\A[\w-]{8,40}\Z")]
@@ -38,7 +37,7 @@ Pixels = Annotated[int, Meta(ge=0, le=20_000)]
 
 
 class Person(Struct):
-    name: Name
+    name: Annotated[str, Meta(pattern=r"\A(?=.*\S)[^\x00-\x1f\x7f]{1,32}\Z")]
 
 
 class Room(Struct):
@@ -47,14 +46,9 @@ class Room(Struct):
 
 class Presence(Struct):
     room: RoomName
-    state: Literal["here", "away"] = "here"
+    state: Literal["here", "away", "typing"] = "here"
     new: bool = False  # the sender has just joined: whoever hears it answers with its own presence
     to: Sid | None = None  # such an answer goes to one client
-
-
-class Typing(Struct):
-    room: RoomName
-    on: bool
 
 
 class Message(Struct):
@@ -71,14 +65,17 @@ class Receipt(Struct):
     to: Sid
 
 
+Kind = TypeVar("Kind", bound=Struct)
+
+
 class Rejected(Exception):
     """What the client asks for cannot be. It gets the text as its answer."""
 
 
-def takes(kind: type[Struct]) -> Callable[[Handler], Handler]:
+def takes(kind: type[Kind]) -> Callable[[Callable[[str, Kind], Awaitable[Answer | None]]], Any]:
     """The handler gets its argument as a `kind`; a client that sends anything else is answered with an error."""
 
-    def decorate(handler: Handler) -> Handler:
+    def decorate(handler: Callable[[str, Kind], Awaitable[Answer | None]]) -> Any:
         @wraps(handler)
         async def handle(sid: str, data: Any = None, *_: Any) -> Answer | None:
             try:
@@ -123,29 +120,11 @@ async def join(sid: str, data: Room) -> Answer:
 
 
 @sio.event
-@takes(Room)
-async def leave(sid: str, data: Room) -> Answer:
-    async with sio.session(sid) as session:
-        session["rooms"] = [room for room in session["rooms"] if room != data.room]
-    await sio.leave_room(sid, audience(data.room))
-    await sio.emit("left", {"room": data.room, "sid": sid}, room=audience(data.room))
-    return {"app_node": APP_NODE}
-
-
-@sio.event
 @takes(Presence)
 async def presence(sid: str, data: Presence) -> None:
     name = await name_in_room(sid, data.room)
     news = {"room": data.room, "sid": sid, "name": name, "state": data.state, "new": data.new and data.to is None}
     await sio.emit("presence", news, room=data.to or audience(data.room), skip_sid=sid)
-
-
-@sio.event
-@takes(Typing)
-async def typing(sid: str, data: Typing) -> None:
-    name = await name_in_room(sid, data.room)
-    news = {"room": data.room, "sid": sid, "name": name, "on": data.on}
-    await sio.emit("typing", news, room=audience(data.room), skip_sid=sid)
 
 
 @sio.event
@@ -183,7 +162,7 @@ def audience(room: str) -> str:
 
 async def name_in_room(sid: str, room: str) -> str:
     session = await sio.get_session(sid)
-    if room not in session["rooms"]:
+    if room not in session.get("rooms", []):
         raise Rejected("You are not in this room")
     return str(session["name"])
 
@@ -192,9 +171,7 @@ def mime_of(image: bytes) -> str:
     """Its type by its first bytes, whatever its sender says that it is."""
     if len(image) > MAX_IMAGE_BYTES:
         raise Rejected("An image has at most 700 KB")
-    if image[:4] == b"RIFF" and image[8:12] == b"WEBP":
-        return "image/webp"
-    for beginning, mime in IMAGE_BEGINNINGS.items():
-        if image.startswith(beginning):
-            return mime
-    raise Rejected("Not a PNG, JPEG, GIF or WebP image")
+    mime = next((mime for beginning, mime in IMAGE_TYPES.items() if image.startswith(beginning)), None)
+    if mime is None:
+        raise Rejected("Not a PNG, JPEG, GIF or WebP image")
+    return mime

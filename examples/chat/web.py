@@ -8,9 +8,10 @@ The io-node answers everything below /socket.io, the JavaScript client included.
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-import io_node
 from fastapi import FastAPI, Request, Response
 from fastapi.staticfiles import StaticFiles
+
+import io_node
 from sio_cluster.config import Config
 
 CONTENT_SECURITY_POLICY = (

@@ -48,7 +48,7 @@ function enter(name) {
     rooms: new Set(rooms.keys()),
     transports: ["polling", "websocket"].includes(asked) ? [asked] : null,
     on: {
-      connected, disconnected, refused, entered, notEntered, presence, left, typing, message, sent, failed, delivered,
+      connected, disconnected, refused, entered, notEntered, presence, left, message, sent, failed, delivered,
       transport: (name) => panel.transport(name),
       appNode: (id) => panel.appNode(id),
     },
@@ -87,16 +87,15 @@ function notEntered(name, reason) {
 }
 
 function presence({ room: name, new: isNew, ...person }) {
-  if (person.sid !== talk.sid) rooms.get(name)?.roster.set(person, isNew);
+  const room = rooms.get(name);
+  if (!room || person.sid === talk.sid) return;
+  room.roster.set(person, isNew);
+  setTyping(room, person.sid, person.state === "typing" ? person.name : null);
 }
 
 function left({ room: name, sid }) {
   rooms.get(name)?.roster.leave(sid);
   setTyping(rooms.get(name), sid, null);
-}
-
-function typing({ room: name, sid, name: who, on }) {
-  setTyping(rooms.get(name), sid, on ? who : null);
 }
 
 function message({ id, room: name, sid, name: who, text, at, image, mime, width, height }) {
@@ -218,14 +217,14 @@ function addRoom(name) {
   const room = { name, log: [], typing: new Map(), unread: 0 };
   room.roster = newRoster({
     changed: () => { if (room === current) showWho(); },
-    came: (who) => append(room, line(`${who} came in`)),
-    went: (who) => append(room, line(`${who} left`)),
+    came: (who) => append(room, line(" came in", "", who)),
+    went: (who) => append(room, line(" left", "", who)),
   });
   rooms.set(name, room);
   return room;
 }
 
-const line = (text, tone = "") => ({ kind: "line", text, tone, at: Date.now() });
+const line = (text, tone = "", who = "") => ({ kind: "line", who, text, tone, at: Date.now() });
 
 /** A line that concerns every room, such as a restart of the application. */
 function announce(text, tone) {

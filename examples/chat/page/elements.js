@@ -9,7 +9,7 @@ export function element(tag, { data = {}, ...properties } = {}, ...children) {
     else node.setAttribute(name, value);
   }
   Object.assign(node.dataset, data);
-  node.append(...children.filter((child) => child !== null && child !== false));
+  node.append(...children.filter(Boolean));
   return node;
 }
 

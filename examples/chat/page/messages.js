@@ -53,9 +53,13 @@ jump.addEventListener("click", toBottom);
 function rendered(entry) {
   const previous = last;
   last = entry;
-  if (entry.kind === "line") return element("li", { className: `line ${entry.tone ?? ""}`, dir: "auto", data: { testid: "line" } }, entry.text);
+  if (entry.kind === "line") return lineNode(entry);
   const follows = previous?.kind === "message" && previous.own === entry.own && previous.name === entry.name && entry.at - previous.at < GROUP_MS;
   return messageNode(entry, !follows);
+}
+
+function lineNode({ who, text, tone }) {
+  return element("li", { className: `line ${tone}`, data: { testid: "line" } }, element("span", {}, who && element("bdi", {}, who), text));
 }
 
 function messageNode(message, first) {
@@ -70,8 +74,12 @@ function messageNode(message, first) {
 
 function bubble(message) {
   const node = element("div", { className: "bubble", title: title(message) });
-  if (message.image) node.append(picture(message.image, message.name));
-  else if (message.imageLost) node.append(element("p", { className: "lost" }, "An image, which a reload does not keep"));
+  if (message.image) {
+    const { width, height } = fitted(message.image);
+    node.style.width = `${width + 8}px`;
+    node.append(picture(message.image.url, width, height, message.name));
+  }
+  if (message.imageLost) node.append(element("p", { className: "lost" }, "An image, which a reload does not keep"));
   if (message.text) node.append(textNode(message.text));
   if (message.own) node.append(stamp(message));
   if (message.error) node.append(element("p", { className: "problem-line" }, message.error));
@@ -88,12 +96,16 @@ function textNode(text) {
   return node;
 }
 
-function picture({ url, width, height }, name) {
+/** The size on screen, known before the image is decoded, so that nothing jumps. */
+function fitted({ width, height }) {
   const scale = Math.min(1, 340 / (width || 340), 320 / (height || 240));
+  return { width: Math.max(96, Math.round((width || 340) * scale)), height: Math.max(48, Math.round((height || 240) * scale)) };
+}
+
+function picture(url, width, height, name) {
   const image = element("img", { src: url, alt: `Image from ${name}`, data: { testid: "image" } });
   const button = element("button", { className: "picture", ariaLabel: `Enlarge the image from ${name}` }, image);
-  button.style.width = `${Math.max(80, Math.round((width || 340) * scale))}px`;
-  button.style.aspectRatio = `${Math.max(80, (width || 340) * scale)} / ${Math.max(48, (height || 240) * scale)}`;
+  button.style.aspectRatio = `${width} / ${height}`;
   button.addEventListener("click", () => {
     byId("lightbox-image").src = url;
     byId("lightbox").showModal();

@@ -47,14 +47,14 @@ export function newRoster({ changed, came, went }) {
 
 export function showPeople(me, others) {
   const sorted = others.sort((a, b) => a.name.localeCompare(b.name));
-  const items = [personNode({ ...me, state: me.state }, "you"), ...sorted.map((person) => personNode(person))];
+  const items = [personNode(me, "you"), ...sorted.map((person) => personNode(person))];
   byId("people").replaceChildren(...items);
   byId("people-count").textContent = items.length;
 }
 
 function personNode({ name, state, leaving }, note) {
-  const dot = element("i", { className: `dot ${leaving ? "" : state}` });
-  const words = note ?? (leaving ? "" : state === "away" ? "away" : "");
+  const dot = element("i", { className: `dot ${leaving ? "" : state === "away" ? "away" : "here"}` });
+  const words = note ?? (state === "away" && !leaving ? "away" : "");
   const item = element("li", { className: `person ${leaving ? "gone" : state}`, data: { testid: "person" } });
   item.append(avatar(name, dot), element("span", { className: "name", title: name }, element("bdi", {}, name)));
   if (words) item.append(element("small", {}, words));

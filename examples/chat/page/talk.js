@@ -25,7 +25,6 @@ export function openTalk({ name, rooms, transports, on }) {
 
   socket.on("restarted", (news) => on.appNode(news.app_node));
   socket.on("left", on.left);
-  socket.on("typing", on.typing);
   socket.on("delivered", on.delivered);
   socket.on("presence", (news) => {
     on.presence(news);
@@ -79,17 +78,12 @@ export function openTalk({ name, rooms, transports, on }) {
       rooms.add(room);
       return enter(room);
     },
-    leave(room) {
-      rooms.delete(room);
-      joined.delete(room);
-      return ask("leave", { room });
-    },
     send(message) {
       waiting.set(message.id, message);
       transmit(message);
     },
     typing(room, typing) {
-      if (joined.has(room)) socket.volatile.emit("typing", { room, on: typing });
+      if (joined.has(room)) socket.volatile.emit("presence", { room, state: typing ? "typing" : state });
     },
     setState(next) {
       state = next;
