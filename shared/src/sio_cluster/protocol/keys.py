@@ -1,4 +1,4 @@
-"""Every Redis key of a cluster. What one atomic operation touches shares a hash tag, so that Redis Cluster can carry it.
+"""Every Redis key of a cluster. What one atomic operation touches shares a hash tag, as Redis Cluster wants it.
 
     {PREFIX}:config                       hash    lanes, version: checked when a node starts
     {PREFIX}:io-nodes                     hash    io-node id -> what it is
@@ -10,7 +10,7 @@
     {PREFIX}:{node:ID}:clients            set     sids of the clients that this io-node holds
     {PREFIX}:{lane:N}:uplink              stream  facts of this lane's clients
     {PREFIX}:{lane:N}:uplink:state        hash    last sequence number of each sender, bytes held
-    {PREFIX}:{lane:N}:lease               hash    holder, token; with a time to live
+    {PREFIX}:{lane:N}:lease               hash    holder, token, position; with a time to live
     {PREFIX}:{lane:N}:token               counter the fencing tokens
     {PREFIX}:{lane:N}:client:SID          hash    connected, session, and so on: what outlasts an app-node
     {PREFIX}:{lane:N}:rooms:SID           set     rooms of this client
@@ -73,3 +73,8 @@ class Keys:
     def state(stream: str) -> str:
         """The hash beside a stream: last sequence number of each sender, and the bytes that the stream holds."""
         return f"{stream}:state"
+
+    @staticmethod
+    def is_inbox(stream: str) -> bool:
+        """Whether this stream is an inbox, which its process takes with it, and not a lane, which stays."""
+        return stream.endswith(":inbox")

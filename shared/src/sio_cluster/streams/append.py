@@ -4,20 +4,34 @@ import enum
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sio_cluster.protocol.keys import Keys
 from sio_cluster.streams.connection import Bus
+from sio_cluster.streams.scripts import APPEND
+
+INBOX_TTL_MS = 600_000
+"""An inbox that nobody reads is gone after this time; its reader refreshes it."""
 
 
 class AppendResult(enum.Enum):
     """What became of one append."""
 
     APPENDED = 0
+    """The entry is in the stream."""
     DUPLICATE = 1
+    """It was there before, or its sender has appended a later one: the retry of a success. Go on."""
     FULL = 2
+    """The stream holds too much. Nothing has happened: keep the entry and its `seq`, and try later."""
+
+
+_RESULTS = (AppendResult.APPENDED, AppendResult.DUPLICATE, AppendResult.FULL)
 
 
 @dataclass(frozen=True, slots=True)
 class Append:
-    """One entry for one stream. `seq` rises with each entry of this sender to this stream; a retry keeps its `seq`."""
+    """One entry for one stream. `seq` rises with each entry of this sender to this stream; a retry keeps its `seq`.
+
+    `max_bytes` bounds what the stream holds together with this entry; an empty stream takes an entry of any size.
+    """
 
     stream: str
     sender: str
@@ -33,8 +47,19 @@ class Appender:
         self._bus = bus
 
     async def append(self, appends: Sequence[Append]) -> list[AppendResult]:
-        """One round trip; at most one entry for each stream."""
-        raise NotImplementedError
+        """One round trip; at most one entry for each stream, else ValueError.
+
+        Raises BusUnavailable or BusRefused: some of them may have been appended, retry all with the same `seq`.
+        """
+        require_distinct(appends)
+        replies = await self._bus.run(*[
+            (
+                "EVALSHA", APPEND.sha, 2, append.stream, Keys.state(append.stream), append.sender, append.seq,
+                append.entry, append.max_bytes, INBOX_TTL_MS if Keys.is_inbox(append.stream) else 0,
+            )
+            for append in appends
+        ])  # fmt: skip
+        return [_RESULTS[reply] for reply in replies]
 
 
 def require_distinct(appends: Sequence[Append]) -> None:

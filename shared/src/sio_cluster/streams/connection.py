@@ -1,24 +1,81 @@
 """The process' way to Redis."""
 
+from collections.abc import Sequence
+
+import structlog
+
 from sio_cluster.config import Config
+from sio_cluster.protocol.errors import ClusterMismatch
 from sio_cluster.protocol.keys import Keys
+from sio_cluster.protocol.messages import PROTOCOL_VERSION
+from sio_cluster.streams.link import Command, Link, Pipeline, Reply
+from sio_cluster.streams.scripts import ALL, Script
+
+log = structlog.get_logger()
 
 
 class Bus:
-    """One per process. Owns every connection to Redis: one for commands, and one for each blocking reader."""
+    """One per process. Owns every connection to Redis: one for commands, and one for each blocking reader.
+
+    Connections that are lost come back by themselves with the next use; whoever uses them backs off between tries.
+    """
 
     def __init__(self, config: Config) -> None:
         self.config = config
         self._keys = Keys(config.redis_prefix)
+        sources = [script.source for script in ALL]
+        greeting: list[Command] = [("SCRIPT", "LOAD", source) for source in sources]
+        self._pipeline = Pipeline(Link(config.redis_address, greeting), sources)
+        self._readers: list[Link] = []
 
     @property
     def keys(self) -> Keys:
         return self._keys
 
     async def start(self) -> None:
-        """Connects, and checks that this node fits the cluster: raises ClusterMismatch, BusUnavailable, BusRefused."""
-        raise NotImplementedError
+        """Connects, and checks that this node fits the cluster; the first node decides what the cluster is.
+
+        Raises ClusterMismatch, BusUnavailable (try again) or BusRefused.
+        """
+        self._pipeline.open()
+        key, lanes = self._keys.config, self.config.lanes
+        *_, found = await self.run(
+            ("HSETNX", key, "lanes", lanes),
+            ("HSETNX", key, "version", PROTOCOL_VERSION),
+            ("HMGET", key, "lanes", "version"),
+        )
+        cluster_lanes, cluster_version = int(found[0]), int(found[1])
+        if cluster_lanes != lanes:
+            raise ClusterMismatch(f"LANES is {lanes} here, but the cluster runs with {cluster_lanes}")
+        if cluster_version != PROTOCOL_VERSION:
+            raise ClusterMismatch(
+                f"this node speaks protocol version {PROTOCOL_VERSION}, the cluster {cluster_version}"
+            )
+        log.debug("bus_started", prefix=self.config.redis_prefix, lanes=lanes)
 
     async def stop(self) -> None:
-        """Closes all connections. Idempotent."""
-        raise NotImplementedError
+        """Closes all connections. Idempotent; `start` opens the bus again."""
+        await self._pipeline.close()
+        for link in self._readers:
+            await link.close()
+
+    async def run(self, *commands: Command) -> list[Reply]:
+        """The answers to these commands, sent in one round trip with what others ask for in the same tick."""
+        return await self._pipeline.run(commands)
+
+    def reader(self) -> Link:
+        """A link of its own for a blocking reader, told its client id when it connects (`greeted[0]`)."""
+        link = Link(self.config.redis_address, [("CLIENT", "ID")])
+        self._readers.append(link)
+        return link
+
+    async def close_reader(self, link: Link) -> None:
+        """Closes the link of a reader that is done."""
+        if link in self._readers:
+            self._readers.remove(link)
+        await link.close()
+
+
+def call(script: Script, keys: Sequence[str], *arguments: str | bytes | int) -> Command:
+    """The command that runs a script."""
+    return ("EVALSHA", script.sha, len(keys), *keys, *arguments)

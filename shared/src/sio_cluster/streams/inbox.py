@@ -1,22 +1,109 @@
 """Reading an inbox: one stream, one reader, in order."""
 
-from sio_cluster.streams.connection import Bus
+import time
+
+import structlog
+
+from sio_cluster.protocol.keys import Keys
+from sio_cluster.streams.append import INBOX_TTL_MS
+from sio_cluster.streams.connection import Bus, call
+from sio_cluster.streams.link import COMMAND_TIMEOUT_S, Command, Reply, pack, raise_first_error
+from sio_cluster.streams.scripts import TRIM
+from sio_cluster.streams.translate import NoKey
+
+log = structlog.get_logger()
+
+_START = b"0-0"
+_FIRST_COUNT = 100
+_MAX_COUNT = 1000
+_REFRESH_S = INBOX_TTL_MS / 1000 / 10
 
 
 class InboxReader:
-    """Reads the inbox of this process, which nobody else reads."""
+    """Reads the inbox of this process, which nobody else reads.
+
+    Guarantees: each entry once and in order, also over lost connections. `max_batch_bytes` bounds what one read
+    brings, give or take: the count it asks for follows from the largest entry seen of late.
+    """
 
     def __init__(self, bus: Bus, node_id: str, max_batch_bytes: int = 4_000_000) -> None:
         self._bus = bus
+        self._key = bus.keys.inbox(node_id)
+        self._state = Keys.state(self._key)
+        self._link = bus.reader()
+        self._max_batch_bytes = max_batch_bytes
+        self._count = _FIRST_COUNT
+        self._last = _START
+        self._sure = True
+        self._refresh_at = 0.0
+        self._read_bytes = 0
+        self._trimmed = _START
+        self._trimming: tuple[bytes, int] | None = None
 
     async def read(self, block_ms: int) -> list[bytes]:
-        """The entries after the last one read, in order; [] when none came within `block_ms`."""
-        raise NotImplementedError
+        """The entries after the last one read, in order; [] when none came within `block_ms` (0: does not wait)."""
+        if not self._sure:
+            await self._find_place()
+        if time.monotonic() >= self._refresh_at:
+            await self._refresh()
+        self._sure = False
+        block: Command = ("BLOCK", block_ms) if block_ms > 0 else ()
+        command: Command = ("XREAD", "COUNT", self._count, *block, "STREAMS", self._key, self._last)
+        [reply] = await self._link.exchange(pack([command]), 1, block_ms / 1000 + COMMAND_TIMEOUT_S)
+        raise_first_error([reply])
+        self._sure = True
+        return self._take(reply)
 
     async def trim(self) -> None:
-        """Forgets what was read and gives its bytes back."""
-        raise NotImplementedError
+        """Forgets what was read, and gives its bytes back to those who append."""
+        if self._trimming is None:
+            if self._last == self._trimmed:
+                return
+            self._trimming, self._read_bytes = (self._last, self._read_bytes), 0
+        last, size = self._trimming  # kept until it has worked, so that a retry is the same
+        await self._bus.run(call(TRIM, (self._key, self._state), last, _following(last), size))
+        self._trimmed, self._trimming = last, None
 
     async def close(self) -> None:
         """Closes the reader's own connection. Idempotent."""
-        raise NotImplementedError
+        await self._bus.close_reader(self._link)
+
+    def _take(self, reply: Reply) -> list[bytes]:
+        if not reply:
+            return []
+        items = reply[0][1]
+        entries: list[bytes] = [fields[1] for _, fields in items]
+        self._last = items[-1][0]
+        self._read_bytes += sum(map(len, entries))
+        self._count = max(1, min(_MAX_COUNT, self._max_batch_bytes // max(1, *map(len, entries))))
+        return entries
+
+    async def _find_place(self) -> None:
+        """After a loss: a Redis that came back without its latest data counts from an earlier id again."""
+        command: Command = ("XINFO", "STREAM", self._key)
+        [reply] = await self._link.exchange(pack([command]), 1)
+        if isinstance(reply, NoKey):
+            newest = _START
+        else:
+            raise_first_error([reply])
+            newest = dict(zip(reply[::2], reply[1::2], strict=True))[b"last-generated-id"]
+        if _order(newest) < _order(self._last):
+            log.warning("inbox_went_back", inbox=self._key, read=self._last.decode(), newest=newest.decode())
+            self._last = newest
+        self._sure = True
+
+    async def _refresh(self) -> None:
+        """Keeps the inbox from expiring: it has a living reader."""
+        commands: list[Command] = [("PEXPIRE", key, INBOX_TTL_MS) for key in (self._key, self._state)]
+        raise_first_error(await self._link.exchange(pack(commands), len(commands)))
+        self._refresh_at = time.monotonic() + _REFRESH_S
+
+
+def _order(entry_id: bytes) -> tuple[int, int]:
+    milliseconds, _, number = entry_id.partition(b"-")
+    return int(milliseconds), int(number)
+
+
+def _following(entry_id: bytes) -> bytes:
+    milliseconds, number = _order(entry_id)
+    return b"%d-%d" % (milliseconds, number + 1)

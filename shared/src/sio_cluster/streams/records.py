@@ -1,11 +1,22 @@
 """What outlasts app-nodes: a client's connect, its session and its rooms."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TypeAlias, assert_never
 
+import msgspec
+
+from sio_cluster.protocol.ids import lane_of, node_of
 from sio_cluster.protocol.messages import ClientConnected, Room
-from sio_cluster.streams.connection import Bus
+from sio_cluster.streams.connection import Bus, call
+from sio_cluster.streams.link import Command
+from sio_cluster.streams.scripts import JOIN, SET_FIELD
+
+_encode_connected = msgspec.msgpack.Encoder().encode
+_decode_connected = msgspec.msgpack.Decoder(ClientConnected).decode
+_encode_room = msgspec.json.Encoder().encode  # so that the rooms 42 and "42" differ
+_decode_room = msgspec.json.Decoder(str | int).decode
 
 
 @dataclass(slots=True)
@@ -50,39 +61,100 @@ RecordChange: TypeAlias = Accepted | Joined | Left | Upgraded
 
 
 class ClientRecords:
-    """The records of all clients. A change to a client that is gone has no effect."""
+    """The records of all clients: one hash and one set each, in the slot of the client's lane.
+
+    A change to a client that is gone has no effect.
+    """
 
     def __init__(self, bus: Bus, lanes: int) -> None:
         self._bus = bus
+        self._lanes = lanes
 
     async def store(self, connected: Sequence[ClientConnected]) -> None:
-        """Enters new clients. The io-node calls it before it appends their `ClientConnected`."""
-        raise NotImplementedError
+        """Enters new clients. The io-node calls it before it appends their `ClientConnected`.
+
+        Repeating it keeps what the record has gained meanwhile (session, accepted, rooms).
+        """
+        commands: list[Command] = []
+        sids_of: dict[str, list[str]] = defaultdict(list)
+        for client in connected:
+            sids_of[owner_of(client.sid)].append(client.sid)
+            key = self._client(client.sid)
+            commands.append(("HSET", key, "connected", _encode_connected(client), "transport", client.transport))
+        for node, sids in sids_of.items():
+            commands.insert(0, ("SADD", self._bus.keys.clients(node), *sids))
+        await self._bus.run(*commands)
 
     async def load(self, sid: str) -> ClientRecord | None:
         """The client's record, None when it is gone."""
-        raise NotImplementedError
+        fields, rooms = await self._bus.run(
+            ("HMGET", self._client(sid), "connected", "session", "accepted", "transport"),
+            ("SMEMBERS", self._rooms(sid)),
+        )
+        encoded, session, accepted, transport = fields
+        if encoded is None:
+            return None
+        connected = _decode_connected(encoded)
+        return ClientRecord(connected, session, set(map(_decode_room, rooms)), accepted == b"1", transport.decode())
 
     async def forget(self, sids: Sequence[str]) -> None:
         """Removes clients that have disconnected."""
-        raise NotImplementedError
+        commands: list[Command] = []
+        sids_of: dict[str, list[str]] = defaultdict(list)
+        for sid in sids:
+            sids_of[owner_of(sid)].append(sid)
+            commands.append(("UNLINK", self._client(sid), self._rooms(sid)))
+        for node, gone in sids_of.items():
+            commands.append(("SREM", self._bus.keys.clients(node), *gone))
+        await self._bus.run(*commands)
 
     async def save_session(self, sid: str, session: bytes) -> bool:
         """False when the client is gone."""
-        raise NotImplementedError
+        [saved] = await self._bus.run(call(SET_FIELD, (self._client(sid),), "session", session))
+        return bool(saved)
 
     async def load_session(self, sid: str) -> bytes | None:
         """None when nothing was saved or the client is gone."""
-        raise NotImplementedError
+        session: bytes | None = (await self._bus.run(("HGET", self._client(sid), "session")))[0]
+        return session
 
     async def update(self, changes: Sequence[RecordChange]) -> None:
         """Applies these changes in order, in one round trip."""
-        raise NotImplementedError
+        await self._bus.run(*[self._change(change) for change in changes])
 
     async def clients_of(self, node_id: str) -> list[str]:
         """The sids that this io-node holds."""
-        raise NotImplementedError
+        [sids] = await self._bus.run(("SMEMBERS", self._bus.keys.clients(node_id)))
+        return sorted(sid.decode() for sid in sids)
 
     async def forget_node(self, node_id: str) -> None:
         """Removes the list of this io-node's clients (not their records)."""
-        raise NotImplementedError
+        await self._bus.run(("UNLINK", self._bus.keys.clients(node_id)))
+
+    def _change(self, change: RecordChange) -> Command:
+        client = self._client(change.sid)
+        match change:
+            case Accepted():
+                return call(SET_FIELD, (client,), "accepted", 1)
+            case Joined(sid=sid, room=room):
+                return call(JOIN, (client, self._rooms(sid)), _encode_room(room))
+            case Left(sid=sid, room=room):
+                return ("SREM", self._rooms(sid), _encode_room(room))
+            case Upgraded(transport=transport):
+                return call(SET_FIELD, (client,), "transport", transport)
+            case _:
+                assert_never(change)
+
+    def _client(self, sid: str) -> str:
+        return self._bus.keys.client(lane_of(sid, self._lanes), sid)
+
+    def _rooms(self, sid: str) -> str:
+        return self._bus.keys.rooms(lane_of(sid, self._lanes), sid)
+
+
+def owner_of(sid: str) -> str:
+    """The io-node inside a sid. ValueError where it is none."""
+    node = node_of(sid)
+    if node is None:
+        raise ValueError(f"{sid!r} is not a sid of this cluster")
+    return node

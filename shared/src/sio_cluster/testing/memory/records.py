@@ -5,9 +5,8 @@ from typing import assert_never
 
 import msgspec
 
-from sio_cluster.protocol.ids import node_of
 from sio_cluster.protocol.messages import ClientConnected
-from sio_cluster.streams.records import Accepted, ClientRecord, Joined, Left, RecordChange, Upgraded
+from sio_cluster.streams.records import Accepted, ClientRecord, Joined, Left, RecordChange, Upgraded, owner_of
 from sio_cluster.testing.memory.broker import MemoryBus, MemoryClient
 
 
@@ -23,8 +22,9 @@ class MemoryClientRecords:
                 record = self._broker.clients.get(client.sid)
                 if record is None:
                     encoded = msgspec.msgpack.encode(client)
-                    self._broker.clients[client.sid] = MemoryClient(encoded, client.transport)
-                self._broker.clients_of[node_of(client.sid) or ""].add(client.sid)
+                    record = self._broker.clients[client.sid] = MemoryClient(encoded, client.transport)
+                record.transport = client.transport
+                self._broker.clients_of[owner_of(client.sid)].add(client.sid)
 
     async def load(self, sid: str) -> ClientRecord | None:
         async with self._broker.operation():
@@ -38,7 +38,7 @@ class MemoryClientRecords:
         async with self._broker.operation():
             for sid in sids:
                 self._broker.clients.pop(sid, None)
-                self._broker.clients_of[node_of(sid) or ""].discard(sid)
+                self._broker.clients_of[owner_of(sid)].discard(sid)
 
     async def save_session(self, sid: str, session: bytes) -> bool:
         async with self._broker.operation():

@@ -1,0 +1,153 @@
+"""What must be atomic, in Lua. Every script touches keys of one hash tag, and bears to be repeated.
+
+A stream's state is a hash: `bytes`, what the stream holds; `trimmed`, the last id that the reader of an inbox trimmed;
+and, by its node id, the last sequence number of each sender.
+"""
+
+import hashlib
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """Lua source and its SHA-1, by which EVALSHA calls it."""
+
+    source: str
+    sha: bytes
+
+
+def _script(source: str) -> Script:
+    return Script(source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest().encode())
+
+
+# Removing entries: gives bytes back, and begins anew at zero whenever the stream is empty.
+_GIVE_BACK = """
+local function give_back(stream, state, bytes)
+  if redis.call('XLEN', stream) == 0 then
+    redis.call('HSET', state, 'bytes', 0)
+  elseif redis.call('HINCRBY', state, 'bytes', -bytes) < 0 then
+    redis.call('HSET', state, 'bytes', 0)
+  end
+end
+"""
+
+# Whether the lease is that of this holder and token. The holder counts too: a Redis that lost its data counts its
+# tokens from 1 again.
+_HOLDS = """
+local function holds(lease, holder, token)
+  local now = redis.call('HMGET', lease, 'holder', 'token')
+  return now[1] == holder and now[2] == token
+end
+"""
+
+# KEYS stream, state; ARGV sender, seq, entry, max_bytes, ttl_ms (0: for ever).
+# 0 appended, 1 duplicate, 2 full
+APPEND = _script("""
+local state = redis.call('HMGET', KEYS[2], ARGV[1], 'bytes')
+if state[1] and tonumber(ARGV[2]) <= tonumber(state[1]) then return 1 end
+local held = tonumber(state[2] or 0)
+local size = #ARGV[3]
+if held > 0 and held + size > tonumber(ARGV[4]) then return 2 end
+redis.call('XADD', KEYS[1], '*', 'b', ARGV[3])
+redis.call('HSET', KEYS[2], ARGV[1], ARGV[2], 'bytes', held + size)
+if not state[2] and ARGV[5] ~= '0' then
+  redis.call('PEXPIRE', KEYS[1], ARGV[5])
+  redis.call('PEXPIRE', KEYS[2], ARGV[5])
+end
+return 0
+""")
+
+# KEYS inbox, state; ARGV last id read, the id after it, bytes read. A repeated trim of the same id does nothing.
+TRIM = _script(
+    _GIVE_BACK
+    + """
+if redis.call('EXISTS', KEYS[1]) == 0 or redis.call('HGET', KEYS[2], 'trimmed') == ARGV[1] then return 0 end
+redis.call('XTRIM', KEYS[1], 'MINID', '=', ARGV[2])
+redis.call('HSET', KEYS[2], 'trimmed', ARGV[1])
+give_back(KEYS[1], KEYS[2], ARGV[3])
+return 1
+"""
+)
+
+# KEYS lease, token, uplink; ARGV holder, lease_ms. The token, or nil while another holds the lane.
+#
+# The stream's one consumer group bears its holder's name and keeps the position up to which entries were given out.
+# Taking over renames it: a former holder that does not know yet can read nothing more, and a read of his that is
+# blocked in Redis ends. Without that he would be given entries which the new holder then never sees.
+ACQUIRE = _script("""
+local current = redis.call('HGET', KEYS[1], 'holder')
+if current and current ~= ARGV[1] then return false end
+local position = '0-0'
+if redis.call('EXISTS', KEYS[3]) == 1 then
+  for _, group in ipairs(redis.call('XINFO', 'GROUPS', KEYS[3])) do
+    local fields = {}
+    for i = 1, #group, 2 do fields[group[i]] = group[i + 1] end
+    position = fields['last-delivered-id']
+    redis.call('XGROUP', 'DESTROY', KEYS[3], fields['name'])
+  end
+end
+redis.call('XGROUP', 'CREATE', KEYS[3], ARGV[1], position, 'MKSTREAM')
+local token = redis.call('INCR', KEYS[2])
+redis.call('HSET', KEYS[1], 'holder', ARGV[1], 'token', token, 'position', position)
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+return token
+""")
+
+# KEYS lease; ARGV holder, token, lease_ms. 1 while it is ours
+RENEW = _script(
+    _HOLDS
+    + """
+if not holds(KEYS[1], ARGV[1], ARGV[2]) then return 0 end
+return redis.call('PEXPIRE', KEYS[1], ARGV[3])
+"""
+)
+
+# KEYS lease; ARGV holder, token
+RELEASE = _script(
+    _HOLDS
+    + """
+if not holds(KEYS[1], ARGV[1], ARGV[2]) then return 0 end
+return redis.call('DEL', KEYS[1])
+"""
+)
+
+# KEYS uplink, state, lease; ARGV holder, token, bytes, ids... How many were there, -1 where the lease is lost.
+COMMIT = _script(
+    _GIVE_BACK
+    + _HOLDS
+    + """
+if not holds(KEYS[3], ARGV[1], ARGV[2]) then return -1 end
+local gone = redis.call('XDEL', KEYS[1], unpack(ARGV, 4))
+if gone > 0 then give_back(KEYS[1], KEYS[2], math.floor(ARGV[3] * gone / (#ARGV - 3))) end
+return gone
+"""
+)
+
+# KEYS uplink, state, lease, dead; ARGV holder, token, id, entry, why, most entries. 1 moved, 0 before, -1 lease lost.
+SET_ASIDE = _script(
+    _GIVE_BACK
+    + _HOLDS
+    + """
+if not holds(KEYS[3], ARGV[1], ARGV[2]) then return -1 end
+if redis.call('XDEL', KEYS[1], ARGV[3]) == 0 then return 0 end
+give_back(KEYS[1], KEYS[2], #ARGV[4])
+redis.call('XADD', KEYS[4], 'MAXLEN', ARGV[6], '*', 'b', ARGV[4], 'why', ARGV[5], 'id', ARGV[3])
+return 1
+"""
+)
+
+# KEYS client; ARGV field, value. 0 where the client is gone.
+SET_FIELD = _script("""
+if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+return 1
+""")
+
+# KEYS client, rooms; ARGV room. 0 where the client is gone.
+JOIN = _script("""
+if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+redis.call('SADD', KEYS[2], ARGV[1])
+return 1
+""")
+
+ALL = (APPEND, TRIM, ACQUIRE, RENEW, RELEASE, COMMIT, SET_ASIDE, SET_FIELD, JOIN)
