@@ -1,0 +1,121 @@
+"""Stand-ins for what surrounds a session: a connection that remembers, and a place for facts."""
+
+from dataclasses import dataclass, field
+
+from io_node.clients.counters import ClientCounters
+from io_node.clients.hub import Hub
+from io_node.clients.session import ClientSession, SessionLimits
+from io_node.engine.api import Connection, Outbound
+from sio_cluster.protocol.errors import MalformedPacket
+from sio_cluster.protocol.messages import ClientConnected, Fact, Handshake
+from sio_cluster.protocol.reasons import PARSE_ERROR
+
+HANDSHAKE = Handshake("GET", "/socket.io/", "EIO=4", [("host", "localhost")], "127.0.0.1")
+LIMITS = SessionLimits(max_namespaces=3, max_attachments=10, max_payload_bytes=1_000, send_buffer_bytes=1_000)
+NODE = "io1-aaaaaa"
+LANES = 4
+
+
+class FakeConnection:
+    """Closes at once, within `close`, which is the hardest case for those above it."""
+
+    def __init__(self) -> None:
+        self.id = "secret"
+        self.handshake = HANDSHAKE
+        self.transport = "websocket"
+        self.sent: list[bytes] = []
+        self.closed: str | None = None
+        self.paused = False
+        self.close_on_send = False
+        self.session: ClientSession | None = None
+
+    def send(self, message: Outbound) -> None:
+        if self.closed is None:
+            self.sent.append(message.packet)
+            self.sent.extend(message.attachments)
+            if self.close_on_send:
+                self.close("slow consumer")
+
+    def close(self, reason: str) -> None:
+        if self.closed is None:
+            self.closed = reason
+            assert self.session is not None
+            self.session.on_close(reason)
+
+    def pause_reading(self) -> None:
+        self.paused = True
+
+    def resume_reading(self) -> None:
+        self.paused = False
+
+    def take(self) -> list[bytes]:
+        """What was sent since the last time."""
+        sent, self.sent = self.sent, []
+        return sent
+
+
+@dataclass
+class FakeUplink:
+    facts: list[tuple[int | str, Fact]] = field(default_factory=list)
+    forgotten: list[Connection] = field(default_factory=list)
+
+    def put(self, destination: int | str, fact: Fact, sender: Connection) -> None:
+        self.facts.append((destination, fact))
+
+    def forget(self, sender: Connection) -> None:
+        self.forgotten.append(sender)
+
+    def take(self) -> list[Fact]:
+        """The facts since the last time."""
+        facts, self.facts = [fact for _, fact in self.facts], []
+        return facts
+
+
+class Node:
+    """A hub with its surroundings. Sids are numbered, so that tests can name them."""
+
+    def __init__(self, limits: SessionLimits = LIMITS) -> None:
+        self.counters = ClientCounters()
+        self.uplink = FakeUplink()
+        self.canaries: list[int] = []
+        self.emptied: list[ClientSession] = []
+        self._drawn = 0
+        self._limits = limits
+        self.hub = Hub(
+            NODE, LANES, random_bytes=self._random_bytes, counters=self.counters, on_canary=self.canaries.append
+        )
+
+    def connect(self) -> FakeConnection:
+        connection = FakeConnection()
+        connection.session = ClientSession(
+            connection,
+            "conn",
+            limits=self._limits,
+            hub=self.hub,
+            facts=self.uplink,
+            counters=self.counters,
+            on_empty=self.emptied.append,
+        )
+        return connection
+
+    def receive(self, connection: FakeConnection, *messages: str | bytes) -> None:
+        """As the engine does it: a malformed packet closes the connection."""
+        assert connection.session is not None
+        for message in messages:
+            if connection.closed is not None:
+                return
+            try:
+                connection.session.on_message(message)
+            except MalformedPacket:
+                connection.close(PARSE_ERROR)
+
+    def pending(self, connection: FakeConnection, namespace: str = "/") -> str:
+        """Ask to join; the sid of the pending client."""
+        self.receive(connection, "0" if namespace == "/" else f"0{namespace},")
+        (fact,) = self.uplink.take()
+        assert isinstance(fact, ClientConnected)
+        return fact.sid
+
+    def _random_bytes(self, count: int) -> bytes:
+        self._drawn += 1
+        return self._drawn.to_bytes(count, "big")

@@ -1,0 +1,305 @@
+"""Rooms, and who gets what."""
+
+from collections.abc import Iterable
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
+
+from sio_cluster.protocol import reasons
+from sio_cluster.protocol.messages import (
+    Accept,
+    AckReceived,
+    AckRequest,
+    Canary,
+    ClientDisconnected,
+    CloseRoom,
+    Command,
+    Disconnect,
+    Emit,
+    Join,
+    Leave,
+    Refuse,
+    Room,
+)
+
+from .fakes import FakeConnection, Node
+
+
+class Clients:
+    """Four joined clients of the main namespace and one of another."""
+
+    def __init__(self) -> None:
+        self.node = Node()
+        self.connections: dict[str, FakeConnection] = {}
+        self.sids: dict[str, str] = {}
+        for name in ("ann", "bob", "cem", "dan"):
+            self.add(name, "/")
+        self.add("eve", "/other")
+
+    def add(self, name: str, namespace: str) -> None:
+        connection = self.node.connect()
+        self.sids[name] = self.node.pending(connection, namespace)
+        self.connections[name] = connection
+        self.do(Accept(self.sids[name]))
+        connection.take()
+
+    def do(self, *commands: Command) -> None:
+        self.node.hub.execute(commands)
+
+    def got(self, *, packet: bytes = b"2[1]") -> str:
+        """The initials of those who got the packet once; capital where they got it more often."""
+        initials = ""
+        for name, connection in self.connections.items():
+            count = connection.take().count(packet)
+            initials += "" if count == 0 else name[0] if count == 1 else name[0].upper()
+        return initials
+
+
+@pytest.fixture
+def clients() -> Clients:
+    return Clients()
+
+
+def emit(to: list[Room] | None = None, skip: Iterable[str] = (), namespace: str = "/") -> Emit:
+    return Emit(namespace, b"2[1]", to=to, skip=list(skip))
+
+
+def test_everyone_of_the_namespace(clients: Clients) -> None:
+    clients.do(emit())
+    assert clients.got() == "abcd"
+    clients.do(emit(namespace="/other"))
+    assert clients.got() == "e"
+    clients.do(emit(namespace="/nobody"))
+    assert clients.got() == ""
+
+
+def test_rooms(clients: Clients) -> None:
+    sids = clients.sids
+    clients.do(Join(sids["ann"], "red"), Join(sids["bob"], "red"), Join(sids["bob"], "blue"), Join(sids["cem"], 42))
+    clients.do(emit(["red"]))
+    assert clients.got() == "ab"
+    clients.do(emit(["red", "blue", 42]))
+    assert clients.got() == "abc"
+    clients.do(emit([42]))
+    assert clients.got() == "c"
+    clients.do(emit(["42"]))
+    assert clients.got() == ""
+    clients.do(emit([]))
+    assert clients.got() == ""
+    clients.do(emit(["red"], namespace="/other"))
+    assert clients.got() == ""
+
+
+def test_a_sid_is_a_room(clients: Clients) -> None:
+    sids = clients.sids
+    clients.do(emit([sids["dan"]]))
+    assert clients.got() == "d"
+    clients.do(Join(sids["ann"], sids["dan"]), emit([sids["dan"]]))
+    assert clients.got() == "ad"
+    clients.do(Leave(sids["dan"], sids["dan"]), CloseRoom("/", sids["dan"]), emit([sids["dan"]]))
+    assert clients.got() == "d"
+    clients.do(emit([sids["eve"]]))
+    assert clients.got() == ""
+
+
+def test_skip(clients: Clients) -> None:
+    sids = clients.sids
+    clients.do(emit(skip=[sids["ann"], sids["bob"], "nobody"]))
+    assert clients.got() == "cd"
+    clients.do(Join(sids["ann"], "red"), emit(["red", sids["ann"]], skip=[sids["ann"]]))
+    assert clients.got() == ""
+
+
+def test_leave_and_close_room(clients: Clients) -> None:
+    sids = clients.sids
+    for name in ("ann", "bob", "cem"):
+        clients.do(Join(sids[name], "red"), Join(sids[name], "red"), Join(sids[name], "blue"))
+    clients.do(Leave(sids["ann"], "red"), Leave(sids["ann"], "red"), Leave(sids["ann"], "never"), emit(["red"]))
+    assert clients.got() == "bc"
+    clients.do(CloseRoom("/other", "red"), CloseRoom("/nobody", "red"), emit(["red"]))
+    assert clients.got() == "bc"
+    clients.do(CloseRoom("/", "red"), CloseRoom("/", "red"), emit(["red"]))
+    assert clients.got() == ""
+    clients.do(emit(["blue"]))
+    assert clients.got() == "abc"
+
+
+def test_a_pending_client_is_a_member(clients: Clients) -> None:
+    connection = clients.node.connect()
+    sid = clients.node.pending(connection)
+    clients.do(Join(sid, "red"), emit(["red"]), emit(), emit([sid]))
+    assert connection.take() == []
+    clients.do(Accept(sid))
+    assert connection.take()[1:] == [b"2[1]"] * 3
+    clients.do(emit(["red"]), emit(), emit([sid]))
+    assert connection.take() == [b"2[1]"] * 3
+
+
+def test_commands_for_those_who_left_are_counted(clients: Clients) -> None:
+    sid = clients.sids["ann"]
+    clients.connections["ann"].close(reasons.TRANSPORT_CLOSE)
+    before = clients.node.counters.unknown_sid
+    clients.do(Accept(sid), Refuse(sid, b"{}"), Join(sid, "x"), Leave(sid, "x"), Disconnect(sid), Disconnect(sid, True))
+    assert clients.node.counters.unknown_sid == before + 6
+    clients.do(emit([sid]), emit())
+    assert clients.got() == "bcd"
+
+
+def test_a_member_that_closes_while_it_is_written_to(clients: Clients) -> None:
+    for name in clients.sids:
+        clients.do(Join(clients.sids[name], "red"))
+    clients.connections["bob"].close_on_send = True
+    clients.do(emit(["red"]))
+    assert clients.got() == "abcd"
+    assert clients.connections["bob"].closed == reasons.SLOW_CONSUMER
+    clients.do(emit(["red"]))
+    assert clients.got() == "acd"
+
+
+def test_a_broadcast_that_asks_for_answers(clients: Clients) -> None:
+    clients.do(Emit("/", b'29["q"]', ack=AckRequest("app1-bbbbbb", 9)))
+    for name in ("ann", "bob"):
+        clients.node.receive(clients.connections[name], f'39["{name}"]')
+    assert clients.node.uplink.facts == [
+        ("app1-bbbbbb", AckReceived(clients.sids["ann"], 9, b'["ann"]')),
+        ("app1-bbbbbb", AckReceived(clients.sids["bob"], 9, b'["bob"]')),
+    ]
+
+
+def test_canary(clients: Clients) -> None:
+    clients.do(Canary(7))
+    assert clients.node.canaries == [7]
+
+
+def test_nothing_is_left_of_those_who_left(clients: Clients) -> None:
+    for name, connection in clients.connections.items():
+        clients.do(Join(clients.sids[name], "red"))
+        connection.close(reasons.TRANSPORT_CLOSE)
+    assert len(clients.node.hub) == 0
+    assert clients.node.hub._namespaces == {}
+
+
+# --- against a naive model
+
+ROOMS: list[Room] = ["red", "blue", 1, "1"]
+NAMESPACES = ["/", "/chat"]
+
+
+class RoomsMachine(RuleBasedStateMachine):
+    """Random joins, leaves, closes and emits; the model is a plain set of rooms for each client."""
+
+    sids = Bundle("sids")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.node = Node()
+        self.rooms: dict[str, set[Room]] = {}
+        self.namespace: dict[str, str] = {}
+        self.connection: dict[str, FakeConnection] = {}
+        self.pending: set[str] = set()
+        self.expected: dict[str, list[bytes]] = {}
+        self.gone: list[str] = []
+        self.emitted = 0
+
+    @rule(target=sids, namespace=st.sampled_from(NAMESPACES), both=st.booleans())
+    def connect(self, namespace: str, both: bool) -> object:
+        connection = self.node.connect()
+        sids = []
+        for name in NAMESPACES if both else [namespace]:
+            sid = self.node.pending(connection, name)
+            self.rooms[sid], self.namespace[sid], self.connection[sid] = set(), name, connection
+            self.expected[sid] = []
+            self.pending.add(sid)
+            sids.append(sid)
+        return multiple(*sids)
+
+    @rule(sid=sids)
+    def accept(self, sid: str) -> None:
+        self.node.hub.execute([Accept(sid)])
+        self.pending.discard(sid)
+
+    @rule(sid=sids, room=st.sampled_from(ROOMS))
+    def join(self, sid: str, room: Room) -> None:
+        self.node.hub.execute([Join(sid, room)])
+        if sid in self.rooms:
+            self.rooms[sid].add(room)
+
+    @rule(sid=sids, room=st.sampled_from(ROOMS))
+    def leave(self, sid: str, room: Room) -> None:
+        self.node.hub.execute([Leave(sid, room)])
+        if sid in self.rooms:
+            self.rooms[sid].discard(room)
+
+    @rule(namespace=st.sampled_from(NAMESPACES), room=st.sampled_from(ROOMS))
+    def close_room(self, namespace: str, room: Room) -> None:
+        self.node.hub.execute([CloseRoom(namespace, room)])
+        for sid, rooms in self.rooms.items():
+            if self.namespace[sid] == namespace:
+                rooms.discard(room)
+
+    @rule(
+        namespace=st.sampled_from(NAMESPACES),
+        to=st.none() | st.lists(st.sampled_from(ROOMS), max_size=3),
+        whom=st.lists(sids, max_size=2),
+        skip=st.lists(sids, max_size=2),
+    )
+    def emit(self, namespace: str, to: list[Room] | None, whom: list[str], skip: list[str]) -> None:
+        self.emitted += 1
+        rooms = None if to is None else [*to, *whom]
+        prefix = "" if namespace == "/" else f"{namespace},"
+        packet = f"2{prefix}[{self.emitted}]".encode()
+        self.node.hub.execute([Emit(namespace, packet, to=rooms, skip=skip)])
+        for sid, joined in self.rooms.items():
+            wanted = rooms is None or any(room in joined or room == sid for room in rooms)
+            if self.namespace[sid] == namespace and wanted and sid not in skip:
+                self.expected[sid].append(packet)
+
+    @rule(sid=sids)
+    def refuse(self, sid: str) -> None:
+        if sid in self.pending:
+            self.node.hub.execute([Refuse(sid, b"{}")])
+            self.forget(sid)
+
+    @rule(sid=consumes(sids))
+    def disconnect(self, sid: str) -> None:
+        self.node.hub.execute([Disconnect(sid)])
+        if sid in self.rooms:
+            self.gone.append(sid)
+            self.forget(sid)
+
+    @rule(sid=sids)
+    def close(self, sid: str) -> None:
+        connection = self.connection[sid]
+        connection.close(reasons.TRANSPORT_CLOSE)
+        for other in [other for other in self.rooms if self.connection[other] is connection]:
+            self.gone.append(other)
+            self.forget(other)
+
+    def forget(self, sid: str) -> None:
+        del self.rooms[sid]
+        self.pending.discard(sid)
+
+    @invariant()
+    def everyone_got_what_the_model_says(self) -> None:
+        for sid in self.rooms:
+            if sid in self.pending:
+                continue
+            prefix = b"2[" if self.namespace[sid] == "/" else b"2/chat,["
+            got = [packet for packet in self.connection[sid].sent if packet.startswith(prefix)]
+            assert got == self.expected[sid]
+
+    @invariant()
+    def each_that_left_is_told_once(self) -> None:
+        told = [fact.sid for _, fact in self.node.uplink.facts if isinstance(fact, ClientDisconnected)]
+        assert len(told) <= len(self.gone)
+        self.node.uplink.facts.clear()
+        for sid in told:
+            self.gone.remove(sid)
+        assert self.gone == []
+        assert len(self.node.hub) == len(self.rooms)
+
+
+TestRooms = RoomsMachine.TestCase
+TestRooms.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
