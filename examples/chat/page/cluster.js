@@ -103,7 +103,7 @@ export function openPanel({ pulse, announce, late }) {
       put("app-node", id);
       if (before === null) return;
       const waited = askedAt === null ? 0 : performance.now() - askedAt;
-      const restarted = nodeName(before) === nodeName(id) || appNodes < 2;
+      const restarted = nodeName(before) === nodeName(id) || appNodes < 2 || waited > LATE_MS;
       const what = restarted ? "Application restarted, still connected" : `Application moved to ${nodeName(id)}, still connected`;
       const pace = waited > 250 ? `Answers waited ${duration(waited)}` : "No answer was late";
       isLate = false;

@@ -53,10 +53,11 @@ export function showPeople(me, others) {
 }
 
 function personNode({ name, state, leaving }, note) {
-  const dot = element("i", { className: `dot ${leaving ? "" : state === "away" ? "away" : "here"}` });
-  const words = note ?? (state === "away" && !leaving ? "away" : "");
-  const item = element("li", { className: `person ${leaving ? "gone" : state}`, data: { testid: "person" } });
-  item.append(avatar(name, dot), element("span", { className: "name", title: name }, element("bdi", {}, name)));
+  const look = leaving ? "gone" : state === "away" ? "away" : "here";
+  const item = element("li", { className: `person ${look}`, data: { testid: "person" } });
+  item.append(avatar(name, element("i", { className: `dot ${look}` })));
+  item.append(element("span", { className: "name", title: name }, element("bdi", {}, name)));
+  const words = note ?? { away: "away", gone: "left" }[look];
   if (words) item.append(element("small", {}, words));
   return item;
 }

@@ -83,7 +83,7 @@ export function openTalk({ name, rooms, transports, on }) {
       transmit(message);
     },
     typing(room, typing) {
-      if (joined.has(room)) socket.volatile.emit("presence", { room, state: typing ? "typing" : state });
+      if (joined.has(room)) socket.emit("presence", { room, state: typing ? "typing" : state });
     },
     setState(next) {
       state = next;
