@@ -1,20 +1,20 @@
 """Every error that the cluster raises on purpose, in one tree.
 
-    ClusterError
-    |-- ConfigError                 a setting is unknown or impossible; the process refuses to start
-    |   `-- ClusterMismatch         this node is configured otherwise than the cluster that it would join
-    |-- MalformedInput              somebody sent what the protocol forbids; the sender bears it, nobody else
-    |   |-- MalformedPacket         a client's Engine.IO or Socket.IO packet
-    |   `-- MalformedBatch          an entry of the bus that cannot be decoded (set aside, counted)
-    |       `-- UnknownVersion      the entry speaks a protocol version that this build does not know
-    |-- Overload                    a bounded queue is full; whoever fills it must wait or be refused
-    |   |-- PayloadTooLarge         one message exceeds MAX_PAYLOAD_BYTES
-    |   `-- StreamFull              a lane or an inbox has reached its byte bound
-    |-- BusError                    Redis is away, slow, or refuses
-    |   |-- BusUnavailable          no connection, a lost reply, or a time-out: retry with backoff
-    |   |-- BusRefused              Redis answered with an error (out of memory, read only, no permission)
-    |   `-- LeaseLost               another app-node holds the lane: stop acting for its clients
-    `-- HandlerError                the application's handler raised
+ClusterError
+|-- ConfigError                 a setting is unknown or impossible; the process refuses to start
+|   `-- ClusterMismatch         this node is configured otherwise than the cluster that it would join
+|-- MalformedInput              somebody sent what the protocol forbids; the sender bears it, nobody else
+|   |-- MalformedPacket         a client's Engine.IO or Socket.IO packet
+|   `-- MalformedBatch          an entry of the bus that cannot be decoded (set aside, counted)
+|       `-- UnknownVersion      the entry speaks a protocol version that this build does not know
+|-- Overload                    a bounded queue is full; whoever fills it must wait or be refused
+|   |-- PayloadTooLarge         one message exceeds MAX_PAYLOAD_BYTES
+|   `-- StreamFull              a lane or an inbox has reached its byte bound
+|-- BusError                    Redis is away, slow, or refuses
+|   |-- BusUnavailable          no connection, a lost reply, or a time-out: retry with backoff
+|   |-- BusRefused              Redis answered with an error (out of memory, read only, no permission)
+|   `-- LeaseLost               another app-node holds the lane: stop acting for its clients
+`-- HandlerError                the application's handler raised
 """
 
 

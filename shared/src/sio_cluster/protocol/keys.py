@@ -1,20 +1,20 @@
 """Every Redis key of a cluster. What one atomic operation touches shares a hash tag, as Redis Cluster wants it.
 
-    {PREFIX}:config                       hash    lanes, version: checked when a node starts
-    {PREFIX}:io-nodes                     hash    io-node id -> what it is
-    {PREFIX}:app-nodes                    hash    app-node id -> what it is
-    {PREFIX}:epoch                        counter the epochs of app-nodes (see AckRequest)
-    {PREFIX}:{node:ID}:alive              string  with a time to live: the node's heartbeat
-    {PREFIX}:{node:ID}:inbox              stream  everything addressed to this process, in order
-    {PREFIX}:{node:ID}:inbox:state        hash    last sequence number of each sender, bytes held
-    {PREFIX}:{node:ID}:clients            set     sids of the clients that this io-node holds
-    {PREFIX}:{lane:N}:uplink              stream  facts of this lane's clients
-    {PREFIX}:{lane:N}:uplink:state        hash    last sequence number of each sender, bytes held
-    {PREFIX}:{lane:N}:lease               hash    holder, token, position; with a time to live
-    {PREFIX}:{lane:N}:token               counter the fencing tokens
-    {PREFIX}:{lane:N}:client:SID          hash    connected, session, and so on: what outlasts an app-node
-    {PREFIX}:{lane:N}:rooms:SID           set     rooms of this client
-    {PREFIX}:{lane:N}:dead                stream  entries that could not be decoded
+{PREFIX}:config                       hash    lanes, version: checked when a node starts
+{PREFIX}:io-nodes                     hash    io-node id -> what it is
+{PREFIX}:app-nodes                    hash    app-node id -> what it is
+{PREFIX}:epoch                        counter the epochs of app-nodes (see AckRequest)
+{PREFIX}:{node:ID}:alive              string  with a time to live: the node's heartbeat
+{PREFIX}:{node:ID}:inbox              stream  everything addressed to this process, in order
+{PREFIX}:{node:ID}:inbox:state        hash    last sequence number of each sender, bytes held
+{PREFIX}:{node:ID}:clients            set     sids of the clients that this io-node holds
+{PREFIX}:{lane:N}:uplink              stream  facts of this lane's clients
+{PREFIX}:{lane:N}:uplink:state        hash    last sequence number of each sender, bytes held
+{PREFIX}:{lane:N}:lease               hash    holder, token, position; with a time to live
+{PREFIX}:{lane:N}:token               counter the fencing tokens
+{PREFIX}:{lane:N}:client:SID          hash    connected, session, and so on: what outlasts an app-node
+{PREFIX}:{lane:N}:rooms:SID           set     rooms of this client
+{PREFIX}:{lane:N}:dead                stream  entries that could not be decoded
 """
 
 from dataclasses import dataclass

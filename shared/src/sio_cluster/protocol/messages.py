@@ -174,7 +174,7 @@ Command: TypeAlias = Accept | Refuse | Emit | Ack | Join | Leave | CloseRoom | D
 AppInboxItem: TypeAlias = AckReceived | Canary
 
 
-# --- batches: one stream entry each ------------------------------------------------------------------------------------
+# --- batches: one stream entry each -----------------------------------------------------------------------------------
 
 
 class UplinkBatch(msgspec.Struct, array_like=True, frozen=True):

@@ -8,7 +8,7 @@ from sio_cluster.config import Config
 from sio_cluster.protocol.errors import ClusterMismatch
 from sio_cluster.protocol.keys import Keys
 from sio_cluster.protocol.messages import PROTOCOL_VERSION
-from sio_cluster.streams.link import Command, Link, Pipeline, Reply
+from sio_cluster.streams.link import COMMAND_TIMEOUT_S, Command, Link, Pipeline, Reply
 from sio_cluster.streams.scripts import ALL, Script
 
 log = structlog.get_logger()
@@ -20,12 +20,14 @@ class Bus:
     Connections that are lost come back by themselves with the next use; whoever uses them backs off between tries.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, *, timeout_s: float = COMMAND_TIMEOUT_S) -> None:
+        """`timeout_s`: how long an answer may take, beyond what a blocking read waits. No IO here."""
         self.config = config
+        self._timeout_s = timeout_s
         self._keys = Keys(config.redis_prefix)
         sources = [script.source for script in ALL]
         greeting: list[Command] = [("SCRIPT", "LOAD", source) for source in sources]
-        self._pipeline = Pipeline(Link(config.redis_address, greeting), sources)
+        self._pipeline = Pipeline(Link(config.redis_address, greeting, timeout_s), sources)
         self._readers: list[Link] = []
 
     @property
@@ -65,7 +67,7 @@ class Bus:
 
     def reader(self) -> Link:
         """A link of its own for a blocking reader, told its client id when it connects (`greeted[0]`)."""
-        link = Link(self.config.redis_address, [("CLIENT", "ID")])
+        link = Link(self.config.redis_address, [("CLIENT", "ID")], self._timeout_s)
         self._readers.append(link)
         return link
 

@@ -7,7 +7,7 @@ import structlog
 from sio_cluster.protocol.keys import Keys
 from sio_cluster.streams.append import INBOX_TTL_MS
 from sio_cluster.streams.connection import Bus, call
-from sio_cluster.streams.link import COMMAND_TIMEOUT_S, Command, Reply, pack, raise_first_error
+from sio_cluster.streams.link import Command, Reply, pack, raise_first_error
 from sio_cluster.streams.scripts import TRIM
 from sio_cluster.streams.translate import NoKey
 
@@ -49,7 +49,7 @@ class InboxReader:
         self._sure = False
         block: Command = ("BLOCK", block_ms) if block_ms > 0 else ()
         command: Command = ("XREAD", "COUNT", self._count, *block, "STREAMS", self._key, self._last)
-        [reply] = await self._link.exchange(pack([command]), 1, block_ms / 1000 + COMMAND_TIMEOUT_S)
+        [reply] = await self._link.exchange(pack([command]), 1, block_ms)
         raise_first_error([reply])
         self._sure = True
         return self._take(reply)

@@ -13,7 +13,7 @@ import structlog
 
 from sio_cluster.protocol.errors import LeaseLost
 from sio_cluster.streams.connection import Bus, call
-from sio_cluster.streams.link import COMMAND_TIMEOUT_S, Command, Reply, pack, raise_first_error
+from sio_cluster.streams.link import Command, Reply, pack, raise_first_error
 from sio_cluster.streams.scripts import COMMIT, SET_ASIDE
 from sio_cluster.streams.translate import NoGroup, NoKey
 
@@ -147,7 +147,7 @@ class LaneReader:
             return []
         answered = False
         try:
-            [reply] = await self._link.exchange(pack([command]), 1, block_ms / 1000 + COMMAND_TIMEOUT_S)
+            [reply] = await self._link.exchange(pack([command]), 1, block_ms)
             answered = True
         finally:
             if not answered:

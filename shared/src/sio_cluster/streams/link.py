@@ -10,7 +10,7 @@ from redis.asyncio.connection import Connection, parse_url
 from redis.exceptions import RedisError, ResponseError
 
 from sio_cluster.protocol.errors import BusError, BusUnavailable
-from sio_cluster.streams.translate import NoScript, translate
+from sio_cluster.streams.translate import NoScript, ReadOnly, translate
 
 log = structlog.get_logger()
 
@@ -30,19 +30,22 @@ class Link:
     where `Redis.execute_command` costs twice that.
     """
 
-    def __init__(self, address: str, greeting: Sequence[Command] = ()) -> None:
+    def __init__(self, address: str, greeting: Sequence[Command] = (), timeout_s: float = COMMAND_TIMEOUT_S) -> None:
         options: dict[str, Any] = {**parse_url(address)}
         connection_class = options.pop("connection_class", Connection)
         options |= {"socket_timeout": None, "socket_connect_timeout": CONNECT_TIMEOUT_S, "protocol": 2}
         self._connection = connection_class(**options)
+        self._timeout_s = timeout_s
         self._greeting = greeting
         self._packed_greeting = pack(greeting)
         self._was_lost = False
         self.greeted: list[Reply] = []
         """The answers to the greeting, from the connection that stands now."""
 
-    async def exchange(self, packed: bytes, answers: int, timeout_s: float = COMMAND_TIMEOUT_S) -> list[Reply]:
+    async def exchange(self, packed: bytes, answers: int, block_ms: int = 0) -> list[Reply]:
         """Sends packed commands and reads that many answers; an error reply stands in the list as a BusError.
+
+        `block_ms` is how long they block in Redis: the time limit is `timeout_s` more than that.
 
         Raises BusUnavailable, and BusRefused where Redis does not let us in. An exchange that ends early, also by
         cancellation, closes the connection, so that no answer can be taken for that of another command.
@@ -50,12 +53,12 @@ class Link:
         connection = self._connection
         whole = False
         try:
-            async with asyncio.timeout(timeout_s):
+            async with asyncio.timeout(self._timeout_s + block_ms / 1000):
                 if not connection.is_connected:
                     await self._connect()
                 await connection.send_packed_command(packed, check_health=False)
                 replies = [await self._reply() for _ in range(answers)]
-            whole = True
+            whole = not any(isinstance(reply, ReadOnly) for reply in replies)
             return replies
         except (RedisError, OSError) as error:  # OSError: TimeoutError is one of them
             lost = translate(error)

@@ -8,6 +8,7 @@ from redis.exceptions import (
     ConnectionError,
     InvalidResponse,
     NoScriptError,
+    ReadOnlyError,
     RedisError,
     ResponseError,
     TimeoutError,
@@ -25,6 +26,10 @@ class NoGroup(BusRefused):
     """A stream has no group of this name (any more)."""
 
 
+class ReadOnly(BusRefused):
+    """This server is a replica by now: connect anew, where the address may lead to the new master."""
+
+
 class NoKey(BusRefused):
     """The key does not exist, where the command needs it."""
 
@@ -40,6 +45,8 @@ def translate(error: Exception) -> BusError:
             return BusRefused(f"Redis refused the log-in: {error}")
         case NoScriptError():
             return NoScript(str(error))
+        case ReadOnlyError():
+            return ReadOnly(f"Redis refused: {error}")
         case BusyLoadingError() | ClusterDownError() | TryAgainError():  # MASTERDOWN is a ClusterDownError
             return BusUnavailable(f"Redis is not ready: {error}")
         case ResponseError():
