@@ -68,8 +68,12 @@ class _Settings(BaseSettings):
 
     # bounds and limits of an io-node
     request_timeout_ms: Millis = Field(10_000, description="Time that a client has to send a whole HTTP request")
-    send_buffer_bytes: Bytes = Field(4_000_000, description="What may wait for one client, else it is a slow consumer")
-    uplink_buffer_bytes: Bytes = Field(16_000_000, description="What may wait for Redis, else sockets are not read")
+    send_buffer_bytes: Bytes = Field(
+        4_000_000, description="What may wait for one client; beyond it is a slow consumer"
+    )
+    uplink_buffer_bytes: Bytes = Field(
+        16_000_000, description="What may wait for Redis; beyond it sockets are not read"
+    )
     drain_ms: Millis = Field(10_000, description="Time over which a stopping io-node moves its clients")
 
     # the bus
@@ -87,7 +91,9 @@ class _Settings(BaseSettings):
 
     # logs
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is written")
-    log_format: Literal["auto", "json", "console"] = Field("auto", description="`auto`: console on a terminal, or JSON")
+    log_format: Literal["auto", "json", "console"] = Field(
+        "auto", description="`auto`: console on a terminal, else JSON"
+    )
 
     @field_validator("transports", "cors_allowed_origins", mode="before")
     @classmethod

@@ -1,0 +1,377 @@
+"""What every caller of the streams may count on, held against the memory fakes and against Valkey alike."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from sio_cluster.protocol.errors import ClusterMismatch, LeaseLost
+from sio_cluster.streams.append import Append, AppendResult
+from sio_cluster.streams.backoff import Backoff
+from sio_cluster.testing.contract import Cluster, Writer
+
+APP1, APP2, IO1 = "app-aaaaaa", "app-bbbbbb", "io1-aaaaaa"
+APPENDED, DUPLICATE, FULL = AppendResult.APPENDED, AppendResult.DUPLICATE, AppendResult.FULL
+LONG_MS = 60_000
+BLOCK_MS = 10_000
+
+
+async def take(cluster: Cluster, consumer: str, lane: int = 0, lease_ms: int = LONG_MS) -> tuple[Any, int, list[Any]]:
+    """A reader that holds the lane, its token, and what it claimed."""
+    token = await cluster.leases().acquire(lane, consumer, lease_ms)
+    assert token is not None
+    reader = cluster.lane_reader(consumer)
+    return reader, token, await reader.claim(lane)
+
+
+async def take_when_free(cluster: Cluster, consumer: str, lane: int = 0) -> tuple[Any, int, list[Any]]:
+    """As `take`, once the present lease has run out."""
+    leases, backoff = cluster.leases(), Backoff(5, 20)
+    async with asyncio.timeout(10):
+        while (token := await leases.acquire(lane, consumer, LONG_MS)) is None:  # noqa: ASYNC110  # Redis tells nobody
+            await asyncio.sleep(next(backoff))
+    reader = cluster.lane_reader(consumer)
+    return reader, token, await reader.claim(lane)
+
+
+def lane_writer(cluster: Cluster, lane: int = 0, **options: Any) -> Writer:
+    return Writer(cluster.appender(), cluster.keys.uplink(lane), **options)
+
+
+def bodies(entries: list[Any]) -> list[bytes]:
+    return [entry.entry for entry in entries]
+
+
+def ids(entries: list[Any]) -> list[bytes]:
+    return [entry.id for entry in entries]
+
+
+class TestAppend:
+    async def test_a_retry_is_recognised(self, cluster: Cluster) -> None:
+        reader, _, _ = await take(cluster, APP1)
+        writer = lane_writer(cluster)
+        assert await writer.write_as(1, b"a") is APPENDED
+        assert await writer.write_as(1, b"a") is DUPLICATE
+        assert await writer.write_as(2, b"b") is APPENDED
+        assert await writer.write_as(1, b"a") is DUPLICATE
+        assert bodies(await reader.read([0], 0, 10)) == [b"a", b"b"]
+
+    async def test_a_retry_is_recognised_after_its_entry_is_gone(self, cluster: Cluster) -> None:
+        reader, token, _ = await take(cluster, APP1)
+        writer = lane_writer(cluster)
+        await writer.write_as(1, b"a")
+        await reader.commit(0, token, ids(await reader.read([0], 0, 10)))
+        assert await writer.write_as(1, b"a") is DUPLICATE
+        assert await reader.read([0], 0, 10) == []
+
+    async def test_each_sender_and_each_stream_counts_for_itself(self, cluster: Cluster) -> None:
+        appender, keys = cluster.appender(), cluster.keys
+        first = Append(keys.uplink(0), IO1, 7, b"a", 1000)
+        other_stream = Append(keys.uplink(1), IO1, 7, b"a", 1000)
+        other_sender = Append(keys.uplink(0), "io2-aaaaaa", 7, b"a", 1000)
+        assert await appender.append([first, other_stream]) == [APPENDED, APPENDED]
+        assert await appender.append([other_sender]) == [APPENDED]
+
+    async def test_full_has_no_effect_and_ends_with_a_commit(self, cluster: Cluster) -> None:
+        reader, token, _ = await take(cluster, APP1)
+        writer = lane_writer(cluster, max_bytes=10)
+        assert await writer.write_as(1, b"12345678") is APPENDED
+        assert await writer.write_as(2, b"345") is FULL
+        assert await writer.write_as(2, b"34") is APPENDED
+        assert await writer.write_as(3, b"5") is FULL
+        entries = await reader.read([0], 0, 10)
+        assert bodies(entries) == [b"12345678", b"34"]
+        await reader.commit(0, token, ids(entries)[:1])
+        assert await writer.write_as(3, b"123456789") is FULL
+        assert await writer.write_as(3, b"12345678") is APPENDED
+
+    async def test_an_empty_stream_takes_an_entry_of_any_size(self, cluster: Cluster) -> None:
+        reader, token, _ = await take(cluster, APP1)
+        writer = lane_writer(cluster, max_bytes=10)
+        for round_number in range(3):
+            assert await writer.write(b"x" * 100) == [APPENDED], round_number
+            assert await writer.write_as(writer.seq + 1, b"y") is FULL
+            await reader.commit(0, token, ids(await reader.read([0], 0, 10)))
+
+    async def test_one_call_does_not_take_two_entries_for_one_stream(self, cluster: Cluster) -> None:
+        append = Append(cluster.keys.uplink(0), IO1, 1, b"a", 1000)
+        with pytest.raises(ValueError, match="at most one append for each stream"):
+            await cluster.appender().append([append, append])
+
+    async def test_nothing_to_append(self, cluster: Cluster) -> None:
+        assert await cluster.appender().append([]) == []
+
+
+class TestInbox:
+    async def test_order_over_several_reads(self, cluster: Cluster) -> None:
+        reader = cluster.inbox_reader(IO1)
+        writer = Writer(cluster.appender(), cluster.keys.inbox(IO1), APP1)
+        await writer.write(b"a", b"b")
+        assert await reader.read(0) == [b"a", b"b"]
+        assert await reader.read(1) == []
+        await writer.write(b"c")
+        assert await reader.read(BLOCK_MS) == [b"c"]
+
+    async def test_a_blocked_read_wakes(self, cluster: Cluster) -> None:
+        reader = cluster.inbox_reader(IO1)
+        reading = asyncio.create_task(reader.read(BLOCK_MS))
+        await Writer(cluster.appender(), cluster.keys.inbox(IO1), APP1).write(b"a")
+        assert await reading == [b"a"]
+
+    async def test_a_cancelled_read_loses_nothing(self, cluster: Cluster) -> None:
+        reader = cluster.inbox_reader(IO1)
+        writer = Writer(cluster.appender(), cluster.keys.inbox(IO1), APP1)
+        await writer.write(b"a")
+        assert await reader.read(0) == [b"a"]
+        reading = asyncio.create_task(reader.read(BLOCK_MS))
+        await asyncio.sleep(0)
+        reading.cancel()
+        await asyncio.wait([reading])
+        await writer.write(b"b")
+        assert await reader.read(BLOCK_MS) == [b"b"]
+
+    async def test_trim_gives_bytes_back_for_what_was_read_alone(self, cluster: Cluster) -> None:
+        reader = cluster.inbox_reader(IO1)
+        writer = Writer(cluster.appender(), cluster.keys.inbox(IO1), APP1, max_bytes=10)
+        assert await writer.write(b"12345") == [APPENDED]
+        await reader.trim()
+        assert await reader.read(0) == [b"12345"]
+        assert await writer.write(b"6789") == [APPENDED]
+        assert await writer.write_as(3, b"abcd") is FULL
+        await reader.trim()
+        await reader.trim()
+        assert await writer.write_as(3, b"abcdefg") is FULL
+        assert await writer.write_as(3, b"abcdef") is APPENDED
+        assert await reader.read(0) == [b"6789", b"abcdef"]
+        await reader.trim()
+        assert await reader.read(0) == []
+
+    async def test_a_late_reader_gets_what_came_before_it(self, cluster: Cluster) -> None:
+        await Writer(cluster.appender(), cluster.keys.inbox(IO1), APP1).write(b"a")
+        assert await cluster.inbox_reader(IO1).read(0) == [b"a"]
+
+
+class TestLanes:
+    async def test_order_within_each_lane(self, cluster: Cluster) -> None:
+        reader, _, _ = await take(cluster, APP1, 0)
+        await cluster.leases().acquire(1, APP1, LONG_MS)
+        await reader.claim(1)
+        await lane_writer(cluster, 0).write(b"a", b"b", b"c")
+        await lane_writer(cluster, 1).write(b"1", b"2")
+        await lane_writer(cluster, 2).write(b"not ours")
+        first = await reader.read([0, 1], 0, 2)
+        assert bodies([entry for entry in first if entry.lane == 0]) == [b"a", b"b"]
+        assert bodies([entry for entry in first if entry.lane == 1]) == [b"1", b"2"]
+        assert bodies(await reader.read([0, 1], 0, 2)) == [b"c"]
+        assert not any(entry.redelivered for entry in first)
+
+    async def test_a_blocked_read_wakes(self, cluster: Cluster) -> None:
+        reader, _, _ = await take(cluster, APP1)
+        reading = asyncio.create_task(reader.read([0], BLOCK_MS, 10))
+        await lane_writer(cluster).write(b"a")
+        assert bodies(await reading) == [b"a"]
+
+    async def test_no_lane_at_all_waits_as_well(self, cluster: Cluster) -> None:
+        assert await cluster.lane_reader(APP1).read([], 1, 10) == []
+
+    async def test_interrupt_ends_a_blocked_read(self, cluster: Cluster) -> None:
+        reader, _, _ = await take(cluster, APP1)
+        for lanes in ([0], []):
+            reading = asyncio.create_task(reader.read(lanes, BLOCK_MS, 10))
+            async with asyncio.timeout(5):
+                while not reading.done():
+                    await reader.interrupt()
+                    await asyncio.sleep(0)
+            assert await reading == []
+        await lane_writer(cluster).write(b"a")
+        assert bodies(await reader.read([0], BLOCK_MS, 10)) == [b"a"]
+
+    async def test_interrupt_between_reads_has_no_effect(self, cluster: Cluster) -> None:
+        reader, _, _ = await take(cluster, APP1)
+        await reader.interrupt()
+        await lane_writer(cluster).write(b"a")
+        assert bodies(await reader.read([0], BLOCK_MS, 10)) == [b"a"]
+
+    async def test_a_cancelled_read_loses_nothing(self, cluster: Cluster) -> None:
+        reader, _, _ = await take(cluster, APP1)
+        writer = lane_writer(cluster)
+        await writer.write(b"a")
+        assert bodies(await reader.read([0], 0, 10)) == [b"a"]
+        for number in range(20):
+            reading = asyncio.create_task(reader.read([0], BLOCK_MS, 10))
+            for _ in range(number):
+                await asyncio.sleep(0)
+            await writer.write(b"%d" % number)
+            reading.cancel()
+            await asyncio.wait([reading])
+            if reading.cancelled():
+                assert bodies(await reader.read([0], BLOCK_MS, 10)) == [b"%d" % number]
+            else:
+                assert bodies(reading.result()) == [b"%d" % number]
+
+    async def test_a_second_consumer_gets_what_the_first_did_not_commit(self, cluster: Cluster) -> None:
+        first, token, _ = await take(cluster, APP1, lease_ms=50)
+        writer = lane_writer(cluster)
+        await writer.write(b"a", b"b", b"c", b"d")
+        given = await first.read([0], 0, 3)
+        assert bodies(given) == [b"a", b"b", b"c"]
+        await first.commit(0, token, ids(given)[:1])
+        second, _, claimed = await take_when_free(cluster, APP2)
+        assert bodies(claimed) == [b"b", b"c"]
+        assert all(entry.redelivered for entry in claimed)
+        fresh = await second.read([0], 0, 10)
+        assert bodies(fresh) == [b"d"]
+        assert not fresh[0].redelivered
+
+    async def test_a_clean_handover_redelivers_nothing(self, cluster: Cluster) -> None:
+        first, token, _ = await take(cluster, APP1)
+        writer = lane_writer(cluster)
+        await writer.write(b"a", b"b")
+        await first.commit(0, token, ids(await first.read([0], 0, 10)))
+        await writer.write(b"c")
+        await cluster.leases().release(0, APP1, token)
+        second, _, claimed = await take(cluster, APP2)
+        assert claimed == []
+        assert [(entry.entry, entry.redelivered) for entry in await second.read([0], 0, 10)] == [(b"c", False)]
+
+    async def test_a_former_holder_takes_nothing_away(self, cluster: Cluster) -> None:
+        stale, _, _ = await take(cluster, APP1, lease_ms=50)
+        writer = lane_writer(cluster)
+        await writer.write(b"a")
+        assert bodies(await stale.read([0], 0, 10)) == [b"a"]
+        blocked = asyncio.create_task(stale.read([0], 300, 10))
+        second, _, claimed = await take_when_free(cluster, APP2)
+        await writer.write(b"b")
+        assert await blocked == []
+        await writer.write(b"c")
+        assert await stale.read([0], 1, 10) == []
+        assert bodies(claimed) == [b"a"]
+        assert bodies(await second.read([0], 0, 10)) == [b"b", b"c"]
+
+    async def test_a_lost_lane_does_not_hinder_the_others(self, cluster: Cluster) -> None:
+        reader, _, _ = await take(cluster, APP1, 0, lease_ms=50)
+        await cluster.leases().acquire(1, APP1, LONG_MS)
+        await reader.claim(1)
+        await take_when_free(cluster, APP2, 0)
+        await lane_writer(cluster, 1).write(b"a")
+        found: list[Any] = []
+        while not found:
+            found = await reader.read([0, 1], 10, 10)
+        assert bodies(found) == [b"a"]
+
+    async def test_a_lane_that_comes_back(self, cluster: Cluster) -> None:
+        first, _, _ = await take(cluster, APP1, lease_ms=50)
+        writer = lane_writer(cluster)
+        await writer.write(b"a")
+        await first.read([0], 0, 10)
+        second, token, _ = await take_when_free(cluster, APP2)
+        assert await first.read([0], 1, 10) == []
+        await cluster.leases().release(0, APP2, token)
+        await cluster.leases().acquire(0, APP1, LONG_MS)
+        assert bodies(await first.claim(0)) == [b"a"]
+        await writer.write(b"b")
+        assert bodies(await first.read([0], 0, 10)) == [b"b"]
+        assert await second.claim(0) == []
+
+    async def test_an_old_token_is_refused(self, cluster: Cluster) -> None:
+        first, old, _ = await take(cluster, APP1, lease_ms=50)
+        await lane_writer(cluster).write(b"a")
+        [entry] = await first.read([0], 0, 10)
+        second, token, claimed = await take_when_free(cluster, APP2)
+        assert token > old
+        with pytest.raises(LeaseLost):
+            await first.commit(0, old, [entry.id])
+        with pytest.raises(LeaseLost):
+            await first.set_aside(0, old, entry, "because")
+        assert bodies(claimed) == [b"a"]
+        await second.commit(0, token, ids(claimed))
+
+    async def test_ones_own_expired_lease_is_lost_too(self, cluster: Cluster) -> None:
+        reader, old, _ = await take(cluster, APP1, lease_ms=50)
+        await lane_writer(cluster).write(b"a")
+        given = await reader.read([0], 0, 10)
+        second, _, claimed = await take(cluster, APP1)
+        assert ids(claimed) == ids(given)
+        with pytest.raises(LeaseLost):
+            await reader.commit(0, old, ids(given))
+        assert await second.read([0], 1, 10) == []
+
+    async def test_a_commit_may_be_repeated(self, cluster: Cluster) -> None:
+        reader, token, _ = await take(cluster, APP1)
+        writer = lane_writer(cluster, max_bytes=20)
+        await writer.write(b"x" * 10, b"y" * 10)
+        entries = await reader.read([0], 0, 10)
+        await reader.commit(0, token, ids(entries)[:1])
+        await reader.commit(0, token, ids(entries)[:1])
+        await reader.commit(0, token, [])
+        assert await writer.write_as(3, b"z" * 11) is FULL
+        assert await writer.write_as(3, b"z" * 10) is APPENDED
+
+    async def test_a_commit_of_very_many(self, cluster: Cluster) -> None:
+        reader, token, _ = await take(cluster, APP1)
+        writer = lane_writer(cluster, max_bytes=2600)
+        await asyncio.gather(*[writer.write_as(seq, b"x") for seq in range(1, 2501)])
+        entries = []
+        while found := await reader.read([0], 0, 1000):
+            entries += found
+        await reader.commit(0, token, ids(entries))
+        assert await writer.write_as(3000, b"x" * 2600) is APPENDED
+        assert await writer.write_as(3001, b"x") is FULL
+
+    async def test_what_cannot_be_decoded_is_set_aside(self, cluster: Cluster) -> None:
+        reader, token, _ = await take(cluster, APP1, lease_ms=LONG_MS)
+        writer = lane_writer(cluster, max_bytes=10)
+        await writer.write(b"\xff" * 5, b"good!")
+        bad, good = await reader.read([0], 0, 10)
+        await reader.set_aside(0, token, bad, "not msgpack")
+        await reader.set_aside(0, token, bad, "not msgpack")
+        assert await writer.write_as(3, b"123456") is FULL
+        assert await writer.write_as(3, b"12345") is APPENDED
+        await cluster.leases().release(0, APP1, token)
+        _, _, claimed = await take(cluster, APP2)
+        assert ids(claimed) == [good.id]
+
+
+class TestLeases:
+    async def test_one_holder_at_a_time(self, cluster: Cluster) -> None:
+        leases = cluster.leases()
+        token = await leases.acquire(3, APP1, LONG_MS)
+        assert token is not None
+        assert await leases.acquire(3, APP2, LONG_MS) is None
+        assert await leases.acquire(4, APP2, LONG_MS) is not None
+        await leases.release(3, APP2, token)
+        await leases.release(3, APP1, token + 1)
+        assert await leases.acquire(3, APP2, LONG_MS) is None
+        await leases.release(3, APP1, token)
+        later = await leases.acquire(3, APP2, LONG_MS)
+        assert later is not None
+        assert later > token
+
+    async def test_renew_tells_what_is_still_ours(self, cluster: Cluster) -> None:
+        leases = cluster.leases()
+        tokens = {lane: await leases.acquire(lane, APP1, LONG_MS) for lane in (0, 1, 2)}
+        await leases.release(1, APP1, tokens[1])
+        await leases.acquire(1, APP2, LONG_MS)
+        assert await leases.renew({**tokens, 2: tokens[2] - 1, 5: 1}, APP1, LONG_MS) == {0}
+        assert await leases.renew({}, APP1, LONG_MS) == set()
+
+    async def test_a_renewed_lease_outlives_its_first_term(self, cluster: Cluster) -> None:
+        leases = cluster.leases()
+        short = await leases.acquire(0, APP1, 100)
+        long = await leases.acquire(1, APP1, 100)
+        assert await leases.renew({1: long}, APP1, LONG_MS) == {1}
+        await take_when_free(cluster, APP2, 0)
+        assert await leases.acquire(1, APP2, LONG_MS) is None
+        assert await leases.renew({0: short, 1: long}, APP1, LONG_MS) == {1}
+
+
+class TestStart:
+    async def test_nodes_of_one_configuration_start(self, cluster: Cluster) -> None:
+        await cluster.new_bus().start()
+        await cluster.new_bus().start()
+
+    async def test_other_lanes_are_refused(self, cluster: Cluster) -> None:
+        await cluster.new_bus().start()
+        other = cluster.config.model_copy(update={"lanes": 8})
+        with pytest.raises(ClusterMismatch, match="LANES is 8 here, but the cluster runs with 16"):
+            await cluster.new_bus(other).start()
