@@ -1,0 +1,113 @@
+"""The inbox, read in order and handed on."""
+
+from collections.abc import Iterable
+
+import pytest
+
+from io_node.bus.counters import BusCounters
+from io_node.bus.downlink import Downlink
+from sio_cluster.config import Config
+from sio_cluster.protocol.codec import encode_downlink
+from sio_cluster.protocol.messages import Canary, Command
+from sio_cluster.streams.append import Append, Appender
+from sio_cluster.streams.connection import Bus
+from sio_cluster.streams.inbox import InboxReader
+from sio_cluster.testing.memory import MemoryAppender, MemoryBroker, MemoryBus, MemoryInboxReader
+
+from .fakes import KEYS, NODE, running, until
+
+APP = "app1-bbbbbb"
+
+
+class Hub:
+    def __init__(self) -> None:
+        self.nonces: list[int] = []
+
+    def execute(self, commands: Iterable[Command]) -> None:
+        self.nonces += [command.nonce for command in commands if isinstance(command, Canary)]
+
+
+class World:
+    def __init__(self) -> None:
+        self.broker = MemoryBroker()
+        self.hub = Hub()
+        self.counters = BusCounters()
+        self.now = 0.0
+        bus = MemoryBus(Config(), self.broker)
+        self.appender = MemoryAppender(bus)
+        self.downlink = Downlink(
+            MemoryInboxReader(bus, NODE), self.hub.execute, counters=self.counters, now=lambda: self.now
+        )
+
+    async def send(self, seq: int, entry: bytes | None = None) -> None:
+        entry = encode_downlink(APP, seq, [Canary(seq)]) if entry is None else entry
+        await self.appender.append([Append(KEYS.inbox(NODE), APP, seq, entry, 1_000_000)])
+
+
+async def test_commands_in_order() -> None:
+    world = World()
+    async with running(world.downlink.run):
+        for seq in range(1, 101):
+            await world.send(seq)
+        await until(lambda: len(world.hub.nonces) == 100)
+    assert world.hub.nonces == list(range(1, 101))
+    assert world.counters.commands_read == 100
+
+
+@pytest.mark.parametrize("entry", [b"", b"garbage", b"\x94\x02", encode_downlink(APP, 1, [])[:-1]], ids=repr)
+async def test_a_malformed_entry_is_passed_over(entry: bytes) -> None:
+    world = World()
+    async with running(world.downlink.run):
+        await world.send(1)
+        await world.send(2, entry)
+        await world.send(3)
+        await until(lambda: world.hub.nonces == [1, 3])
+    assert world.counters.malformed_batches == 1
+
+
+async def test_redis_away_and_back() -> None:
+    world = World()
+    async with running(world.downlink.run):
+        await world.send(1)
+        await until(lambda: world.hub.nonces == [1])
+        world.broker.go_down()
+        await until(lambda: world.counters.downlink_retries >= 2)
+        world.broker.come_back()
+        await world.send(2)
+        await until(lambda: world.hub.nonces == [1, 2])
+
+
+async def test_what_was_read_is_trimmed_once_a_second() -> None:
+    world = World()
+    stream = world.broker.streams[KEYS.inbox(NODE)]
+    async with running(world.downlink.run):
+        await world.send(1)
+        await until(lambda: world.hub.nonces == [1])
+        assert stream.held_bytes > 0
+        world.now += 1
+        await world.send(2)
+        await until(lambda: stream.held_bytes == 0)
+
+
+async def test_what_was_read_is_trimmed_after_many_entries() -> None:
+    world = World()
+    stream = world.broker.streams[KEYS.inbox(NODE)]
+    for seq in range(1, 501):
+        await world.send(seq)
+    async with running(world.downlink.run):
+        await until(lambda: len(world.hub.nonces) == 500 and stream.held_bytes == 0)
+
+
+async def test_with_redis(redis_config: Config) -> None:
+    bus = Bus(redis_config)
+    await bus.start()
+    hub, counters = Hub(), BusCounters()
+    downlink = Downlink(InboxReader(bus, NODE), hub.execute, counters=counters)
+    appender = Appender(bus)
+    async with running(downlink.run):
+        for seq in range(1, 601):
+            entry = encode_downlink(APP, seq, [Canary(seq)])
+            await appender.append([Append(bus.keys.inbox(NODE), APP, seq, entry, 1_000_000)])
+        await until(lambda: len(hub.nonces) == 600)
+    assert hub.nonces == list(range(1, 601))
+    await bus.stop()

@@ -1,0 +1,314 @@
+"""Facts on their way to Redis: in order, none twice, none lost, and bounded."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+
+import pytest
+
+from io_node.bus.batch import MAX_BATCH_BYTES, MAX_BATCH_FACTS, next_batch, size_of
+from io_node.bus.counters import BusCounters
+from io_node.bus.uplink import Uplink, UplinkLimits
+from sio_cluster.config import Config
+from sio_cluster.protocol.codec import decode_app_inbox, decode_uplink
+from sio_cluster.protocol.messages import AckReceived, Fact
+from sio_cluster.streams.append import Appender
+from sio_cluster.streams.connection import Bus
+from sio_cluster.streams.lanes import LaneReader
+from sio_cluster.streams.leases import Leases
+from sio_cluster.streams.records import ClientRecords
+from sio_cluster.testing.memory import MemoryAppender, MemoryBroker, MemoryBus, MemoryClientRecords
+from sio_cluster.testing.valkey import start_valkey
+
+from .fakes import KEYS, NODE, FakeSender, connected, event, number_of, running, until
+
+APP = "app1-bbbbbb"
+
+
+class World:
+    """An uplink over the memory broker."""
+
+    def __init__(self, *, buffer_bytes: int = 1_000_000, lane_max_bytes: int = 1_000_000) -> None:
+        self.broker = MemoryBroker()
+        self.gone: set[str] = set()
+        self.now = 0.0
+        self.counters = BusCounters()
+        bus = MemoryBus(Config(), self.broker)
+        self.uplink = Uplink(
+            NODE,
+            KEYS,
+            UplinkLimits(buffer_bytes, lane_max_bytes, lane_max_bytes),
+            appender=MemoryAppender(bus),
+            records=MemoryClientRecords(bus, 4),
+            counters=self.counters,
+            is_gone=self.gone.__contains__,
+        )
+
+    def lane(self, lane: int) -> list[Fact]:
+        entries = self.broker.streams[KEYS.uplink(lane)].entries.values()
+        return [fact for entry in entries for fact in decode_uplink(entry).facts]
+
+    def empty_lane(self, lane: int) -> bool:
+        """As the application does by committing. False."""
+        stream = self.broker.streams[KEYS.uplink(lane)]
+        stream.remove(list(stream.entries))
+        return False
+
+
+async def test_facts_of_a_tick_share_an_entry_per_lane() -> None:
+    world, sender = World(), FakeSender()
+    async with running(world.uplink.run):
+        for number in range(10):
+            world.uplink.put(number % 2, event(number), sender)
+        assert await world.uplink.drain(5)
+    assert [number_of(fact) for fact in world.lane(0)] == [0, 2, 4, 6, 8]
+    assert [number_of(fact) for fact in world.lane(1)] == [1, 3, 5, 7, 9]
+    assert world.counters.batches_appended == 2
+    assert world.counters.facts_appended == world.counters.facts_put == 10
+    assert world.uplink.waiting_bytes == 0
+
+
+async def test_answers_go_to_the_inbox_of_who_asked() -> None:
+    world, sender = World(), FakeSender()
+    answer = AckReceived("io1-aaaaaa.0000000000000001", 5, b"[1]", [b"x"])
+    async with running(world.uplink.run):
+        world.uplink.put(APP, answer, sender)
+        assert await world.uplink.drain(5)
+    (entry,) = world.broker.streams[KEYS.inbox(APP)].entries.values()
+    assert decode_app_inbox(entry).items == [answer]
+
+
+async def test_a_client_is_recorded_before_its_fact() -> None:
+    world, sender = World(), FakeSender()
+    async with running(world.uplink.run):
+        world.uplink.put(0, connected(1), sender)
+        await until(lambda: world.lane(0) != [])
+        assert connected(1).sid in world.broker.clients
+        assert await world.uplink.drain(5)
+    assert world.lane(0) == [connected(1)]
+
+
+@pytest.mark.parametrize("replies", [1, 2, 3, 5])
+async def test_a_lost_reply_doubles_nothing(replies: int) -> None:
+    world, sender = World(), FakeSender()
+    world.broker.lose_replies(replies)
+    async with running(world.uplink.run):
+        world.uplink.put(0, connected(1), sender)
+        world.uplink.put(0, event(1), sender)
+        await until(lambda: world.lane(0) != [])
+        world.uplink.put(0, event(2), sender)
+        world.uplink.put(1, event(3), sender)
+        assert await world.uplink.drain(10)
+    first, *events = world.lane(0)
+    assert first == connected(1)
+    assert [number_of(fact) for fact in events] == [1, 2]
+    assert world.counters.uplink_retries == replies
+    assert world.counters.facts_appended == 4
+
+
+async def test_while_redis_is_away_facts_wait_in_order() -> None:
+    world, sender = World(), FakeSender()
+    world.broker.go_down()
+    async with running(world.uplink.run):
+        for number in range(2_500):
+            world.uplink.put(0, event(number), sender)
+        await until(lambda: world.counters.uplink_retries >= 2)
+        assert not await world.uplink.drain(0)
+        world.broker.come_back()
+        assert await world.uplink.drain(10)
+    assert [number_of(fact) for fact in world.lane(0)] == list(range(2_500))
+
+
+async def test_a_full_buffer_stops_reading_and_resumes_at_half() -> None:
+    world, sender, quiet = World(buffer_bytes=10_000), FakeSender(), FakeSender()
+    world.broker.go_down()
+    async with running(world.uplink.run):
+        number = 0
+        while sender.reading.is_set():
+            world.uplink.put(0, event(number, 1_000), sender)
+            number += 1
+        world.uplink.put(0, event(number), sender)
+        assert 10_000 < world.uplink.waiting_bytes < 12_000
+        assert quiet.reading.is_set()
+        assert world.counters.pauses == 1
+        world.broker.come_back()
+        async with asyncio.timeout(10):
+            await sender.reading.wait()
+        assert world.uplink.waiting_bytes <= 5_000
+        assert await world.uplink.drain(5)
+    assert [number_of(fact) for fact in world.lane(0)] == list(range(number + 1))
+
+
+async def test_a_full_lane_stops_its_own_senders_only() -> None:
+    world, sender, other = World(buffer_bytes=40_000, lane_max_bytes=3_000), FakeSender(), FakeSender()
+    async with running(world.uplink.run):
+        world.uplink.put(1, event(0), other)
+        number = 0
+        while sender.reading.is_set():
+            world.uplink.put(0, event(number, 1_000), sender)
+            number += 1
+            await asyncio.sleep(0)
+            assert number < 100
+        world.uplink.put(1, event(1), other)
+        await until(lambda: len(world.lane(1)) == 2)
+        assert other.reading.is_set()
+        assert world.counters.streams_full >= 1
+
+        seen: list[int] = []
+        while len(seen) < number:
+            await until(lambda: world.lane(0) != [])
+            seen += [number_of(fact) for fact in world.lane(0)]
+            world.empty_lane(0)
+        assert seen == list(range(number))
+        async with asyncio.timeout(5):
+            await sender.reading.wait()
+
+
+async def test_two_reasons_to_pause_need_two_to_resume() -> None:
+    world, sender = World(buffer_bytes=40_000, lane_max_bytes=1_000), FakeSender()
+    async with running(world.uplink.run):
+        for lane in (0, 1):
+            while world.counters.streams_full <= lane:
+                world.uplink.put(lane, event(0, 900), sender)
+                await asyncio.sleep(0)
+        for lane in (0, 1):
+            for _ in range(15):
+                world.uplink.put(lane, event(0, 900), sender)
+        assert sender.paused.is_set()
+        await until(lambda: world.empty_lane(0) or world.uplink.waiting_bytes < 20_000)
+        assert sender.paused.is_set()
+        await until(lambda: world.empty_lane(1) or sender.reading.is_set())
+    assert world.counters.pauses == 1
+
+
+async def test_a_closed_connection_is_not_resumed() -> None:
+    world, sender = World(buffer_bytes=1_000), FakeSender()
+    world.broker.go_down()
+    async with running(world.uplink.run):
+        world.uplink.put(0, event(1, 2_000), sender)
+        assert sender.paused.is_set()
+        world.uplink.forget(sender)
+        world.broker.come_back()
+        assert await world.uplink.drain(5)
+    assert sender.paused.is_set()
+
+
+async def test_answers_for_an_app_node_that_is_gone_are_dropped_and_counted() -> None:
+    world, sender = World(buffer_bytes=100_000, lane_max_bytes=1_000), FakeSender()
+    async with running(world.uplink.run):
+        for number in range(10):
+            world.uplink.put(APP, AckReceived("s", number, b'["%s"]' % (b"x" * 900)), sender)
+            await asyncio.sleep(0)
+        await until(lambda: world.counters.streams_full >= 1)
+        world.gone.add(APP)
+        world.uplink.put(0, event(1), sender)
+        assert await world.uplink.drain(5)
+    counters = world.counters
+    assert counters.facts_dropped > 0
+    assert counters.facts_put == counters.facts_appended + counters.facts_dropped
+    assert world.uplink.waiting_bytes == 0
+
+
+def test_batches_are_bounded() -> None:
+    facts: deque[Fact] = deque(event(number) for number in range(MAX_BATCH_FACTS + 1))
+    assert next_batch(facts, NODE, 1, for_inbox=False).facts == MAX_BATCH_FACTS
+    assert next_batch(facts, NODE, 2, for_inbox=False).facts == 1
+    facts.extend(event(number, 400_000) for number in range(3))
+    assert next_batch(facts, NODE, 3, for_inbox=False).facts == 2
+    assert len(facts) == 1
+    facts.appendleft(event(0, MAX_BATCH_BYTES))
+    assert next_batch(facts, NODE, 4, for_inbox=False).facts == 1
+
+
+def test_a_fact_weighs_at_least_its_payload() -> None:
+    assert size_of(event(1, 5_000)) > 5_000
+    assert size_of(AckReceived("s", 1, b"[]", [b"x" * 7_000])) > 7_000
+    assert size_of(connected(1)) > 0
+
+
+# --- with a real server
+
+
+class Redis:
+    def __init__(self, config: Config) -> None:
+        self.bus = Bus(config)
+        self.counters = BusCounters()
+        self.uplink = Uplink(
+            NODE,
+            self.bus.keys,
+            UplinkLimits(50_000, 20_000, 20_000),
+            appender=Appender(self.bus),
+            records=ClientRecords(self.bus, config.lanes),
+            counters=self.counters,
+        )
+        self.reader = LaneReader(self.bus, APP)
+        self.token = 0
+
+    async def take_over(self) -> None:
+        token = await Leases(self.bus).acquire(0, APP, 60_000)
+        assert token is not None
+        self.token = token
+
+    async def read(self, numbers: list[int]) -> None:
+        """Reads and commits one round of lane 0."""
+        entries = await self.reader.read([0], 100, 10)
+        for entry in entries:
+            numbers += [number_of(fact) for fact in decode_uplink(entry.entry).facts]
+        if entries:
+            await self.reader.commit(0, self.token, [entry.id for entry in entries])
+
+
+@pytest.fixture
+async def redis(redis_config: Config) -> AsyncIterator[Redis]:
+    redis = Redis(redis_config)
+    await redis.bus.start()
+    await redis.take_over()
+    yield redis
+    await redis.bus.stop()
+
+
+async def test_backpressure_with_redis(redis: Redis) -> None:
+    sender = FakeSender()
+    numbers: list[int] = []
+    async with running(redis.uplink.run), asyncio.timeout(20):
+        number = 0
+        while sender.reading.is_set():
+            redis.uplink.put(0, event(number, 1_000), sender)
+            number += 1
+            await asyncio.sleep(0)
+        assert redis.uplink.waiting_bytes <= 52_000
+        while len(numbers) < number:
+            await redis.read(numbers)
+        await sender.reading.wait()
+    assert numbers == list(range(number))
+    assert redis.counters.streams_full > 0
+
+
+async def test_a_redis_that_stalls_and_loses_connections() -> None:
+    """Order is kept, and nothing is lost or doubled, however connections break between send and reply."""
+    with start_valkey() as server:
+        redis = Redis(Config(REDIS_URL=server.url))
+        await redis.bus.start()
+        await redis.take_over()
+        sender = FakeSender()
+        numbers: list[int] = []
+        async with running(redis.uplink.run), asyncio.timeout(40):
+            for number in range(200):
+                redis.uplink.put(0, event(number), sender)
+                if number % 20 == 10:
+                    await _break_connections(server.port)
+                await asyncio.sleep(0.001)
+            assert await redis.uplink.drain(20)
+        while len(numbers) < 200:
+            await redis.read(numbers)
+        assert numbers == list(range(200))
+        assert redis.counters.uplink_retries > 0
+        await redis.bus.stop()
+
+
+async def _break_connections(port: int) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"CLIENT KILL TYPE normal SKIPME yes\r\n")
+    assert (await reader.readline()).startswith(b":")
+    writer.close()
+    await writer.wait_closed()
