@@ -3,6 +3,7 @@
 import { openPanel } from "./cluster.js";
 import { openComposer } from "./composer.js";
 import { byId, element, paintAvatar } from "./elements.js";
+import { closeSides, listenToFrame, notify } from "./frame.js";
 import { forgetOldest, showEntry, showLog, toBottom, updateMessage } from "./messages.js";
 import { newRoster, showPeople } from "./people.js";
 import { load, restored, save } from "./tab.js";
@@ -159,11 +160,7 @@ function listen() {
     byId("new-room-name").value = "";
     openRoom(name);
   });
-  byId("theme").addEventListener("click", switchTheme);
-  byId("invite").addEventListener("click", invite);
-  byId("empty-invite").addEventListener("click", invite);
-  for (const button of document.querySelectorAll("[data-open]")) button.addEventListener("click", () => openSide(button.dataset.open));
-  for (const button of document.querySelectorAll("[data-close]")) button.addEventListener("click", closeSides);
+  listenToFrame({ room: () => current.name });
   byId("welcome").addEventListener("cancel", (event) => event.preventDefault());
   byId("welcome-form").addEventListener("submit", () => {
     localStorage.setItem("chat.name", byId("nickname").value.trim());
@@ -190,24 +187,6 @@ function welcome(problem = "") {
   byId("welcome-problem").textContent = problem;
   byId("nickname").value = me.name || localStorage.getItem("chat.name") || "";
   byId("welcome").showModal();
-}
-
-async function invite() {
-  const link = new URL(location.pathname, location.href);
-  link.searchParams.set("room", current.name);
-  try {
-    await navigator.clipboard.writeText(link.href);
-    notify("Link copied", "good");
-  } catch {
-    notify(link.href, "good", 12_000); // no clipboard on plain HTTP: show it
-  }
-}
-
-function switchTheme() {
-  const root = document.documentElement;
-  const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
-  root.dataset.theme = dark ? "light" : "dark";
-  localStorage.setItem("chat.theme", root.dataset.theme);
 }
 
 // --- what is known and shown -----------------------------------------------------------------------------------------
@@ -316,29 +295,6 @@ function showState(state) {
   byId("where-dot").className = `dot ${{ up: "up", late: "wait", down: "wait" }[state]}`;
   byId("where-text").textContent = { up: where, late: where, down: "Reconnecting" }[state];
   byId("my-state").textContent = { up: "Connected", late: "Waiting for the application", down: "Reconnecting…" }[state];
-}
-
-let noticeEnds = null;
-
-/** A short message above the talk; 0 ms: until something else takes its place. */
-function notify(text, tone = "", showMs = 4000) {
-  clearTimeout(noticeEnds);
-  byId("notice").className = `notice ${tone}`;
-  byId("notice").textContent = text;
-  byId("notice").hidden = false;
-  if (showMs) noticeEnds = setTimeout(() => { byId("notice").hidden = true; }, showMs);
-}
-
-function openSide(id) {
-  byId(id).classList.add("open");
-  document.querySelector(".veil").hidden = false;
-  for (const button of document.querySelectorAll(`[data-open=${id}]`)) button.ariaExpanded = "true";
-}
-
-function closeSides() {
-  for (const side of document.querySelectorAll(".side.open")) side.classList.remove("open");
-  for (const button of document.querySelectorAll("[data-open]")) button.ariaExpanded = "false";
-  document.querySelector(".veil").hidden = true;
 }
 
 function keep() {

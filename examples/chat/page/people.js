@@ -12,7 +12,8 @@ export function newRoster({ changed, came, went }) {
     const person = people.get(sid);
     if (!person) return;
     people.delete(sid);
-    went(person.name);
+    const back = [...people.values()].some(({ name }) => name === person.name); // by another connection
+    if (!back) went(person.name);
     changed();
   }
 
