@@ -41,6 +41,7 @@ async def _run(settings: Settings, screen: Screen) -> int:
     )
     stop = _Stop(stack)
     stop.listen()
+    await stack.check()
     screen.say("Starting ...")
     starting = asyncio.create_task(stack.start())
     asked = asyncio.create_task(stop.asked.wait())

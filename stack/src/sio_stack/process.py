@@ -90,7 +90,8 @@ class Process:
     def signal(self, number: int) -> None:
         """Sends it a signal, if it runs."""
         if self.pid:
-            os.kill(self.pid, number)
+            with contextlib.suppress(ProcessLookupError):  # it has just ended; asyncio does not know yet
+                os.kill(self.pid, number)
 
     async def stop(self, number: int | None = None) -> None:
         """Ends it for good: by that signal (its own stop signal by default), after its grace by SIGKILL."""
@@ -124,21 +125,28 @@ class Process:
     async def _spawn(self) -> None:
         command = self.command
         parent = os.getpid()
-        self._child = await asyncio.create_subprocess_exec(
-            *command.argv,
-            env=dict(command.env),
-            cwd=command.cwd,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            start_new_session=True,
-            preexec_fn=(lambda: _die_with(parent, command.orphan_signal)) if _libc is not None else None,
-        )
-        assert self._child.stdout is not None
-        self._reader = asyncio.create_task(self._read(self._child.stdout), name=f"read {command.name}")
+        # Not asyncio's own pipe: with that, wait() returns only when the child's children have closed it too.
+        output, end = os.pipe()
+        try:
+            self._child = await asyncio.create_subprocess_exec(
+                *command.argv,
+                env=dict(command.env),
+                cwd=command.cwd,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=end,
+                stderr=asyncio.subprocess.STDOUT,
+                start_new_session=True,
+                preexec_fn=(lambda: _die_with(parent, command.orphan_signal)) if _libc is not None else None,
+            )
+        except BaseException:
+            os.close(output)
+            raise
+        finally:
+            os.close(end)
+        self._reader = asyncio.create_task(self._read(output), name=f"read {command.name}")
 
-    async def _read(self, stream: asyncio.StreamReader) -> None:
-        async for line in _lines(stream):
+    async def _read(self, output: int) -> None:
+        async for line in _lines(output):
             self.lines.append(line)
             if not any(text in line for text in self.command.muted):
                 self._on_line(self.name, line)
@@ -184,17 +192,24 @@ def describe(code: int) -> str:
         return f"was killed (signal {-code})"
 
 
-async def _lines(stream: asyncio.StreamReader) -> AsyncIterator[str]:
-    """Lines of any output; one that is too long comes in pieces."""
-    rest = b""
-    while chunk := await stream.read(65_536):
-        *whole, rest = (rest + chunk).split(b"\n")
-        if len(rest) > LONGEST_LINE:
-            whole, rest = [*whole, rest], b""
-        for line in whole:
-            yield line.decode(errors="replace").rstrip("\r")
-    if rest:
-        yield rest.decode(errors="replace")
+async def _lines(pipe: int) -> AsyncIterator[str]:
+    """Lines of any output; one that is too long comes in pieces. Closes the pipe."""
+    stream = asyncio.StreamReader()
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(stream), os.fdopen(pipe, "rb", buffering=0)
+    )
+    try:
+        rest = b""
+        while chunk := await stream.read(65_536):
+            *whole, rest = (rest + chunk).split(b"\n")
+            if len(rest) > LONGEST_LINE:
+                whole, rest = [*whole, rest], b""
+            for line in whole:
+                yield line.decode(errors="replace").rstrip("\r")
+        if rest:
+            yield rest.decode(errors="replace")
+    finally:
+        transport.close()
 
 
 async def _settle(task: asyncio.Task[None], patience_s: float) -> None:

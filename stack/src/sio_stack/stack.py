@@ -14,7 +14,6 @@ from types import TracebackType
 
 from sio_stack import parts
 from sio_stack.front_door import open_files, render, serving, workers
-from sio_stack.probe import check_targets
 from sio_stack.process import Command, Process
 from sio_stack.settings import (
     DEFAULT_APP,
@@ -27,6 +26,7 @@ from sio_stack.settings import (
     free_ports,
     listen_addresses,
 )
+from sio_stack.targets import check_targets
 
 RELOAD_S = 5.0
 
@@ -121,9 +121,19 @@ class Stack:
     ) -> None:
         await self.stop()
 
+    async def check(self) -> None:
+        """Raises StackError where the stack cannot be as asked. Starts nothing that stays."""
+        settings = self.settings
+        listen = listen_addresses(settings.host, settings.port)
+        if settings.redis_url:
+            check_redis(settings.redis_url)
+        await check_targets(settings.app, settings.web, settings.env)
+        self._listen = listen
+
     async def start(self) -> None:
         """First every check, then Redis, then both kinds of nodes, then the door. Returns when clients can come."""
-        await self._check()
+        if not self._listen:
+            await self.check()
         try:
             self._prepare()
             await self._start_redis()
@@ -185,13 +195,6 @@ class Stack:
     def output(self, name: str) -> list[str]:
         """The last lines that this part printed."""
         return [line for process in self._processes if process.name == name for line in process.lines]
-
-    async def _check(self) -> None:
-        settings = self.settings
-        self._listen = listen_addresses(settings.host, settings.port)
-        if settings.redis_url:
-            check_redis(settings.redis_url)
-        await check_targets(settings.app, settings.web, settings.env)
 
     def _prepare(self) -> None:
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
