@@ -1,5 +1,6 @@
 """Stand-ins for what surrounds a session: a connection that remembers, and a place for facts."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from io_node.clients.counters import ClientCounters
@@ -54,6 +55,21 @@ class FakeConnection:
         return sent
 
 
+class FakeTimer:
+    """One of the timers that run."""
+
+    def __init__(self, callback: Callable[[], None], running: list["FakeTimer"]) -> None:
+        self._callback = callback
+        self._running = running
+
+    def fire(self) -> None:
+        self._running.remove(self)
+        self._callback()
+
+    def cancel(self) -> None:
+        self._running.remove(self)
+
+
 @dataclass
 class FakeUplink:
     facts: list[tuple[int | str, Fact]] = field(default_factory=list)
@@ -78,7 +94,7 @@ class Node:
         self.counters = ClientCounters()
         self.uplink = FakeUplink()
         self.canaries: list[int] = []
-        self.emptied: list[ClientSession] = []
+        self.idle: list[FakeTimer] = []
         self._drawn = 0
         self._limits = limits
         self.hub = Hub(
@@ -94,7 +110,7 @@ class Node:
             hub=self.hub,
             facts=self.uplink,
             counters=self.counters,
-            on_empty=self.emptied.append,
+            start_idle_timer=self._start_idle_timer,
         )
         return connection
 
@@ -115,6 +131,11 @@ class Node:
         (fact,) = self.uplink.take()
         assert isinstance(fact, ClientConnected)
         return fact.sid
+
+    def _start_idle_timer(self, callback: Callable[[], None]) -> "FakeTimer":
+        timer = FakeTimer(callback, self.idle)
+        self.idle.append(timer)
+        return timer
 
     def _random_bytes(self, count: int) -> bytes:
         self._drawn += 1

@@ -64,7 +64,7 @@ def test_refuse(node: Node) -> None:
     assert node.uplink.take() == []
     assert len(node.hub) == 0
     assert node.counters.held_dropped == 1
-    assert node.emptied == [connection.session]
+    assert len(node.idle) == 1
 
 
 def test_refuse_of_a_joined_client_disconnects_it(node: Node) -> None:
@@ -161,9 +161,9 @@ def test_disconnect_of_one_namespace_keeps_the_others(node: Node) -> None:
         ClientDisconnected(chat, reasons.CLIENT_DISCONNECT),
         EventReceived(main, None, b'["still here"]'),
     ]
-    assert node.emptied == []
+    assert node.idle == []
     node.receive(connection, "1")
-    assert node.emptied == [connection.session]
+    assert len(node.idle) == 1
     assert connection.closed is None
 
 
@@ -223,6 +223,41 @@ def test_upgrade_is_told_for_every_namespace(node: Node) -> None:
     assert connection.session is not None
     connection.session.on_upgrade("websocket")
     assert node.uplink.take() == [ClientUpgraded(main, "websocket"), ClientUpgraded(chat, "websocket")]
+
+
+def test_no_connect_in_time(node: Node) -> None:
+    connection = node.connect()
+    (timer,) = node.idle
+    timer.fire()
+    assert connection.closed == reasons.SERVER_DISCONNECT
+    assert node.idle == []
+
+
+def test_a_pending_client_has_time(node: Node) -> None:
+    connection = node.connect()
+    node.pending(connection)
+    assert node.idle == []
+
+
+def test_a_connection_that_left_its_last_namespace_may_join_another_in_time(node: Node) -> None:
+    connection = node.connect()
+    joined(node, connection)
+    node.receive(connection, "1")
+    node.uplink.take()
+    joined(node, connection, "/chat")
+    assert node.idle == []
+    node.receive(connection, "1/chat,")
+    (timer,) = node.idle
+    timer.fire()
+    assert connection.closed == reasons.SERVER_DISCONNECT
+
+
+def test_no_timer_outlives_its_connection(node: Node) -> None:
+    node.connect().close(reasons.TRANSPORT_CLOSE)
+    whole = node.connect()
+    sid = joined(node, whole)
+    node.hub.execute([Disconnect(sid, close=True)])
+    assert node.idle == []
 
 
 def test_too_many_namespaces(node: Node) -> None:

@@ -10,7 +10,9 @@ while the server disconnected it from a namespace is dropped and counted, since 
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, assert_never
+from typing import Protocol, TypeAlias, assert_never
+
+import structlog
 
 from io_node.clients.counters import ClientCounters
 from io_node.clients.packets import (
@@ -37,6 +39,8 @@ from sio_cluster.protocol.messages import (
     Room,
 )
 
+log = structlog.get_logger()
+
 _MAX_PENDING_ACKS = 1_000
 """Answers that one client may owe; the oldest question is given up, counted."""
 
@@ -44,6 +48,14 @@ _MAX_LEFT = 16
 """Namespaces that the server disconnected, of which late packets are forgiven; the oldest is forgotten."""
 
 _TOO_MANY_NAMESPACES = b'{"message":"Too many namespaces"}'
+
+
+class IdleTimer(Protocol):
+    def cancel(self) -> None: ...
+
+
+StartIdleTimer: TypeAlias = Callable[[Callable[[], None]], IdleTimer]
+"""Calls back after CONNECT_TIMEOUT_MS, unless cancelled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,15 +142,19 @@ class Client:
 
 
 class ClientSession:
-    """The `ConnectionHandler` of one connection. `on_empty` is called whenever it is in no namespace any more."""
+    """The `ConnectionHandler` of one connection.
+
+    A connection that is in no namespace and waits for none is closed after CONNECT_TIMEOUT_MS.
+    """
 
     __slots__ = (
         "_clients",
         "_facts",
         "_hub",
+        "_idle",
         "_left",
-        "_on_empty",
         "_reader",
+        "_start_idle_timer",
         "connection",
         "counters",
         "limits",
@@ -154,7 +170,7 @@ class ClientSession:
         hub: Membership,
         facts: FactSink,
         counters: ClientCounters,
-        on_empty: Callable[["ClientSession"], None],
+        start_idle_timer: StartIdleTimer,
     ) -> None:
         self.connection = connection
         self.name = name
@@ -162,15 +178,11 @@ class ClientSession:
         self.counters = counters
         self._hub = hub
         self._facts = facts
-        self._on_empty = on_empty
+        self._start_idle_timer = start_idle_timer
         self._reader = PacketReader(limits.max_attachments, limits.max_payload_bytes)
         self._clients: dict[str, Client] = {}
         self._left: dict[str, None] = {}
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether it is in no namespace and waits for none."""
-        return not self._clients
+        self._idle: IdleTimer | None = start_idle_timer(self._close_idle)
 
     def on_message(self, data: str | bytes) -> None:
         """Raises MalformedPacket, after which the connection must close."""
@@ -202,13 +214,13 @@ class ClientSession:
     def on_close(self, reason: str) -> None:
         for client in list(self._clients.values()):
             self._remove(client, reason)
+        self._stop_idle_timer()
         self._facts.forget(self.connection)
 
     def leave(self, client: Client, reason: str) -> None:
         """Take the client out of its namespace; the connection and its other namespaces stay."""
         self._remove(client, reason)
-        if not self._clients:
-            self._on_empty(self)
+        self._watch_if_idle()
 
     def disconnect(self, client: Client) -> None:
         """Disconnect the client on behalf of the application, by a DISCONNECT packet."""
@@ -225,8 +237,7 @@ class ClientSession:
         self.counters.refused += 1
         self.counters.held_dropped += client.drop_held()
         self.connection.send(Outbound(encode_connect_error(client.namespace, data)))
-        if not self._clients:
-            self._on_empty(self)
+        self._watch_if_idle()
 
     def disconnect_all(self) -> None:
         """Disconnect from every namespace, then close the connection."""
@@ -241,6 +252,7 @@ class ClientSession:
             self.counters.too_many_namespaces += 1
             self.connection.send(Outbound(encode_connect_error(packet.namespace, _TOO_MANY_NAMESPACES)))
             return
+        self._stop_idle_timer()
         self._left.pop(packet.namespace, None)
         client = self._hub.new_client(self, packet)
         self._clients[packet.namespace] = client
@@ -275,3 +287,17 @@ class ClientSession:
         self.counters.disconnected[reason] += 1
         self.counters.held_dropped += client.drop_held()
         self._facts.put(client.lane, ClientDisconnected(client.sid, reason), self.connection)
+
+    def _watch_if_idle(self) -> None:
+        if not self._clients and self._idle is None:
+            self._idle = self._start_idle_timer(self._close_idle)
+
+    def _stop_idle_timer(self) -> None:
+        timer, self._idle = self._idle, None
+        if timer is not None:
+            timer.cancel()
+
+    def _close_idle(self) -> None:
+        self._idle = None
+        log.debug("connect_timeout", connection=self.name)
+        self.connection.close(reasons.SERVER_DISCONNECT)
