@@ -1,1 +1,6 @@
 """The process that runs the application. `get_client` returns its server object."""
+
+from app_node.server import ClusterServer, get_client
+from sio_cluster.config import Config
+
+__all__ = ["ClusterServer", "Config", "get_client"]

@@ -1,0 +1,177 @@
+"""Lane entries to the dispatcher, and their commit when everything that they caused is done.
+
+Bounded: no more is read while `max_inflight_bytes` are in work. An entry whose outcome is not whole (a handler was
+cancelled, a lease ran out) is not committed: the lane's next holder gets it again.
+"""
+
+import asyncio
+from collections.abc import Collection, Sequence
+from typing import Protocol
+
+import structlog
+
+from app_node.counters import Counters
+from app_node.dispatch import Dispatcher
+from app_node.lane import Lane
+from app_node.lanes import LaneKeeper
+from app_node.routes import Routes
+from app_node.scope import Scope
+from sio_cluster.protocol.codec import decode_uplink
+from sio_cluster.protocol.errors import BusRefused, BusUnavailable, LeaseLost, MalformedBatch
+from sio_cluster.streams.backoff import Backoff
+from sio_cluster.streams.lanes import LaneEntry
+
+log = structlog.get_logger()
+
+BLOCK_MS = 5_000
+COUNT = 32  # entries of one lane and read
+
+
+class Reading(Protocol):
+    async def read(self, lanes: Collection[int], block_ms: int, count: int) -> list[LaneEntry]: ...
+
+    async def commit(self, lane: int, token: int, ids: Sequence[bytes]) -> None: ...
+
+    async def set_aside(self, lane: int, token: int, entry: LaneEntry, why: str) -> None: ...
+
+
+class Consumer:
+    """Reads the lanes that the keeper holds."""
+
+    def __init__(
+        self, reader: Reading, dispatcher: Dispatcher, routes: Routes, max_inflight_bytes: int, counters: Counters
+    ) -> None:
+        self._reader = reader
+        self._dispatcher = dispatcher
+        self._routes = routes
+        self._max_inflight_bytes = max_inflight_bytes
+        self._counters = counters
+        self._inflight_bytes = 0
+        self._room = asyncio.Event()
+        self._to_commit: set[Lane] = set()
+        self._commit_wake = asyncio.Event()
+        self._aside: set[asyncio.Task[None]] = set()
+
+    async def run_read(self, keeper: LaneKeeper) -> None:
+        """Reads for ever; waits out Redis' absence."""
+        backoff = Backoff()
+        while True:
+            if not keeper.readable:
+                keeper.changed.clear()
+                await keeper.changed.wait()
+                continue
+            await self._wait_for_room()
+            try:
+                entries = await self._reader.read(sorted(keeper.readable), BLOCK_MS, COUNT)
+            except (BusUnavailable, BusRefused) as error:
+                wait = next(backoff)
+                log.warning("lanes_read_retry", error=str(error), wait_ms=round(wait * 1000))
+                await asyncio.sleep(wait)
+                continue
+            backoff.reset()
+            for entry in entries:
+                lane = keeper.held.get(entry.lane)
+                if lane is not None:
+                    self.take(lane, entry)
+                    await asyncio.sleep(0)  # a large read must not keep handlers and timers from their turn
+
+    async def run_commit(self, keeper: LaneKeeper) -> None:
+        """Commits what is done, all lanes in one round trip; waits out Redis' absence."""
+        backoff = Backoff()
+        while True:
+            await self._commit_wake.wait()
+            self._commit_wake.clear()
+            lanes, self._to_commit = self._to_commit, set()
+            outcomes = await asyncio.gather(*[self._commit(lane, keeper) for lane in lanes])
+            if all(outcomes):
+                backoff.reset()
+            else:
+                await asyncio.sleep(next(backoff))
+
+    def take_claimed(self, lane: Lane, entries: Sequence[LaneEntry]) -> None:
+        """Entries that a former holder was given, before anything new."""
+        for entry in entries:
+            self.take(lane, entry)
+
+    def take(self, lane: Lane, entry: LaneEntry) -> None:
+        """Hands an entry's facts to the dispatcher."""
+        if not lane.held() or entry.id in lane.in_work:
+            return
+        size = len(entry.entry)
+        lane.opened(entry.id, size)
+        self._inflight_bytes += size
+        try:
+            batch = decode_uplink(entry.entry)
+        except MalformedBatch as error:
+            self._set_aside(lane, entry, str(error))
+            return
+        self._counters.add("facts_read", len(batch.facts))
+        self._routes.saw(batch.node)
+        scope = Scope(lane, entry.id, entry.redelivered, self._done)
+        scope.begin(len(batch.facts))
+        for fact in batch.facts:
+            self._dispatcher.deliver(fact, scope)
+        scope.end()
+
+    def drop_lane(self, lane: Lane) -> None:
+        """Nothing of this lane will end here."""
+        for entry_id in list(lane.unfinished):
+            self._release(lane, entry_id)
+
+    def _done(self, scope: Scope) -> None:
+        lane = scope.lane
+        self._release(lane, scope.id)
+        if lane.held():
+            lane.to_commit.append(scope.id)
+            self._to_commit.add(lane)
+            self._commit_wake.set()
+
+    def _release(self, lane: Lane, entry_id: bytes) -> None:
+        self._inflight_bytes -= lane.unfinished.pop(entry_id, 0)
+        self._room.set()
+
+    async def _wait_for_room(self) -> None:
+        while self._inflight_bytes >= self._max_inflight_bytes:
+            self._room.clear()
+            await self._room.wait()
+
+    async def _commit(self, lane: Lane, keeper: LaneKeeper) -> bool:
+        """False where it must be tried again."""
+        if not lane.held():
+            return True
+        ids, lane.to_commit = lane.to_commit, []
+        try:
+            await self._reader.commit(lane.number, lane.token, ids)
+        except LeaseLost:
+            keeper.lose(lane)
+            return True
+        except (BusUnavailable, BusRefused) as error:
+            log.warning("commit_retry", lane=lane.number, error=str(error))
+            lane.to_commit += ids
+            self._to_commit.add(lane)
+            self._commit_wake.set()
+            return False
+        self._counters.add("entries_committed", len(ids))
+        lane.committed(ids)
+        return True
+
+    def _set_aside(self, lane: Lane, entry: LaneEntry, why: str) -> None:
+        self._counters.add("dropped.malformed_entry")
+        log.error("entry_malformed", lane=lane.number, id=entry.id.decode(), why=why)
+        task = asyncio.create_task(self._put_aside(lane, entry, why))
+        self._aside.add(task)
+        task.add_done_callback(self._aside.discard)
+
+    async def _put_aside(self, lane: Lane, entry: LaneEntry, why: str) -> None:
+        backoff = Backoff()
+        while lane.held():
+            try:
+                await self._reader.set_aside(lane.number, lane.token, entry, why)
+            except LeaseLost:
+                lane.lost = True
+            except (BusUnavailable, BusRefused):
+                await asyncio.sleep(next(backoff))
+            else:
+                self._release(lane, entry.id)
+                lane.committed([entry.id])
+                return

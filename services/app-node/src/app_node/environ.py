@@ -1,0 +1,76 @@
+"""The WSGI-like `environ` of a connection, rebuilt from its `Handshake`.
+
+The keys are those of python-socketio behind an ASGI server (engineio/async_drivers/asgi.py), so that a handler finds
+what it found there. The callables of an ASGI request (`asgi.receive`, `asgi.send`) exist only on the io-node.
+"""
+
+import sys
+from typing import Any
+from urllib.parse import unquote
+
+from sio_cluster.protocol.messages import Handshake
+
+
+def environ_of(handshake: Handshake) -> dict[str, Any]:
+    """A fresh dict that the application may change."""
+    path = unquote(handshake.path)
+    environ: dict[str, Any] = {
+        "wsgi.errors": sys.stderr,
+        "wsgi.version": (1, 0),
+        "wsgi.async": True,
+        "wsgi.multithread": False,
+        "wsgi.multiprocess": False,
+        "wsgi.run_once": False,
+        "SERVER_SOFTWARE": "asgi",
+        "REQUEST_METHOD": handshake.method,
+        "PATH_INFO": path,
+        "QUERY_STRING": handshake.query,
+        "RAW_URI": f"{handshake.path}?{handshake.query}" if handshake.query else handshake.path,
+        "SCRIPT_NAME": "",
+        "SERVER_PROTOCOL": f"HTTP/{handshake.http_version}",
+        "REMOTE_ADDR": handshake.remote_addr,
+        "REMOTE_PORT": str(handshake.remote_port),
+        "asgi.scope": _scope(handshake, path),
+    }
+    environ["SERVER_NAME"], environ["SERVER_PORT"] = _server(handshake)
+    for name, value in handshake.headers:
+        key = _key(name)
+        environ[key] = f"{environ[key]},{value}" if key.startswith("HTTP_") and key in environ else value
+    environ["wsgi.url_scheme"] = environ.get("HTTP_X_FORWARDED_PROTO", handshake.scheme)
+    return environ
+
+
+def _key(name: str) -> str:
+    upper = name.upper().replace("-", "_")
+    return upper if upper in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{upper}"
+
+
+def _server(handshake: Handshake) -> tuple[str, str]:
+    """Name and port from the Host header; python-socketio's own words where there is none."""
+    host = next((value for name, value in handshake.headers if name == "host"), "")
+    name, colon, port = host.rpartition(":")
+    if colon and port.isdigit():
+        return name, port
+    if not host:
+        return "asgi", "0"
+    return host, "443" if handshake.scheme in ("https", "wss") else "80"
+
+
+def _scope(handshake: Handshake, path: str) -> dict[str, Any]:
+    """The part of the ASGI scope that is data (asgi.readthedocs.io, HTTP connection scope)."""
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": handshake.http_version,
+        "method": handshake.method,
+        "scheme": handshake.scheme,
+        "path": path,
+        "raw_path": handshake.path.encode("latin-1", "replace"),
+        "query_string": handshake.query.encode("latin-1", "replace"),
+        "root_path": "",
+        "headers": [
+            (name.encode("latin-1", "replace"), value.encode("latin-1", "replace")) for name, value in handshake.headers
+        ],
+        "client": (handshake.remote_addr, handshake.remote_port),
+        "server": None,
+    }

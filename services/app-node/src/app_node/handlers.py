@@ -1,0 +1,93 @@
+"""How a handler wants to be called, read from its signature once.
+
+python-socketio finds this out by catching TypeError, so that an error inside the handler runs it twice. Here a handler
+runs once, whatever it raises.
+"""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import CoroutineType
+from typing import Any, TypeAlias
+
+Handler: TypeAlias = Callable[..., Any]
+
+_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """What a handler takes.
+
+    `positional` counts the arguments given by position, None where it takes any number; the two flags tell whether it
+    has a parameter of that name, and `reconnect_at` where `is_reconnect` stands among the positional ones.
+    """
+
+    positional: int | None
+    is_reconnect: bool
+    is_redelivered: bool
+    reconnect_at: int | None
+
+
+class Signatures:
+    """The signatures of all handlers seen. Bounded by the handlers that the application registers."""
+
+    def __init__(self) -> None:
+        self._known: dict[Handler, Signature] = {}
+
+    def of(self, handler: Handler) -> Signature:
+        try:
+            known = self._known.get(handler)
+        except TypeError:  # a callable object that cannot be hashed
+            return read_signature(handler)
+        if known is None:
+            known = self._known[handler] = read_signature(handler)
+        return known
+
+
+def read_signature(handler: Handler) -> Signature:
+    """The handler's signature; one that cannot be inspected is taken to take anything."""
+    try:
+        parameters = list(inspect.signature(handler).parameters.values())
+    except (TypeError, ValueError):
+        return Signature(None, False, False, None)
+    by_position = [p for p in parameters if p.kind in _POSITIONAL]
+    named = {p.name for p in parameters if p.kind in (*_POSITIONAL, inspect.Parameter.KEYWORD_ONLY)}
+    reconnect_at = next((at for at, p in enumerate(by_position) if p.name == "is_reconnect"), None)
+    variadic = any(p.kind is inspect.Parameter.VAR_POSITIONAL for p in parameters)
+    keywords = {"is_reconnect", "is_redelivered"}
+    return Signature(
+        positional=None if variadic else sum(p.name not in keywords for p in by_position),
+        is_reconnect="is_reconnect" in named,
+        is_redelivered="is_redelivered" in named,
+        reconnect_at=reconnect_at,
+    )
+
+
+def connect_arguments(
+    signature: Signature, leading: tuple[Any, ...], environ: Any, auth: Any, is_reconnect: bool
+) -> tuple[list[Any], dict[str, Any]]:
+    """Arguments of a `connect` handler. `leading` is (sid,), or (namespace, sid) for a catch-all namespace."""
+    wanted = signature.positional
+    with_auth = wanted is None or wanted > len(leading) + 1
+    args = [*leading, environ, auth] if with_auth else [*leading, environ]
+    if not signature.is_reconnect:
+        return args, {}
+    if signature.reconnect_at is not None and signature.reconnect_at <= len(args):
+        args.insert(signature.reconnect_at, is_reconnect)
+        return args, {}
+    return args, {"is_reconnect": is_reconnect}
+
+
+def disconnect_arguments(signature: Signature, leading: tuple[Any, ...], reason: str) -> list[Any]:
+    """Arguments of a `disconnect` handler: those of python-socketio before 5.12 take no reason."""
+    wanted = signature.positional
+    return [*leading, reason] if wanted is None or wanted > len(leading) else [*leading]
+
+
+async def run(handler: Handler, args: Any, keywords: dict[str, Any] | None = None) -> Any:
+    """Calls a handler of either colour once: a plain function is called right here, as python-socketio does."""
+    result = handler(*args, **keywords) if keywords else handler(*args)
+    if isinstance(result, CoroutineType) or inspect.isawaitable(result):
+        return await result
+    return result

@@ -1,0 +1,49 @@
+"""A lane that this app-node holds."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+Clock = Callable[[], float]
+"""Seconds of a monotonic clock."""
+
+
+class Lane:
+    """One lease: its fencing token, until when it surely lasts, and the entries in work.
+
+    `deadline` is the moment before the renewal was sent, plus the lease, minus a margin. Whoever finds it past must
+    not act: Redis may have given the lane to another app-node. A process that was stopped for a while notices so.
+    """
+
+    __slots__ = ("_clock", "deadline", "idle", "in_work", "lost", "number", "tasks", "to_commit", "token", "unfinished")
+
+    def __init__(self, number: int, token: int, deadline: float, clock: Clock) -> None:
+        self.number = number
+        self.token = token
+        self.deadline = deadline
+        self.lost = False
+        self.in_work: set[bytes] = set()  # ids of entries that were read and are not committed
+        self.unfinished: dict[bytes, int] = {}  # those of them that are not done, and their size
+        self.to_commit: list[bytes] = []  # those that are
+        self.tasks: set[asyncio.Task[Any]] = set()
+        self.idle = asyncio.Event()  # set while nothing is in work
+        self.idle.set()
+        self._clock = clock
+
+    def held(self) -> bool:
+        """Whether this app-node may act for the lane's clients now. Once False it stays so."""
+        if not self.lost and self._clock() >= self.deadline:
+            self.lost = True
+        return not self.lost
+
+    def opened(self, entry_id: bytes, size: int) -> None:
+        """An entry is being worked on."""
+        self.in_work.add(entry_id)
+        self.unfinished[entry_id] = size
+        self.idle.clear()
+
+    def committed(self, entry_ids: list[bytes]) -> None:
+        """These entries are done and forgotten."""
+        self.in_work.difference_update(entry_ids)
+        if not self.in_work:
+            self.idle.set()

@@ -1,0 +1,192 @@
+"""Event arguments to Socket.IO packets and back (Socket.IO protocol v5, "Packet encoding").
+
+Encoding takes what python-socketio takes: None, bool, int, float, str, bytes, bytearray, and lists, tuples and dicts
+of them; anything else raises TypeError. NaN and the infinities go out as null, as from JavaScript: no client can read
+them.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import msgspec
+
+from sio_cluster.protocol.errors import MalformedPacket
+
+
+class JsonModule(Protocol):
+    """What python-socketio's `json=` option takes: a module with these two functions of the standard library."""
+
+    dumps: Callable[..., str]
+    loads: Callable[..., Any]
+
+
+@dataclass(slots=True)
+class Payload:
+    """JSON text, and the binary attachments that its placeholders stand for."""
+
+    text: bytes
+    attachments: list[bytes]
+
+
+def arguments(data: Any) -> list[Any]:
+    """What `emit` or a handler's return value means: a tuple is several arguments, None is none."""
+    if isinstance(data, tuple):
+        return list(data)
+    return [] if data is None else [data]
+
+
+def event_packet(namespace: str, payload: Payload, ack_id: int | None = None) -> bytes:
+    """The packet of an event whose payload is `[name, arg, ...]`."""
+    return _packet(b"2", b"5", namespace, payload, ack_id)
+
+
+def ack_packet(namespace: str, payload: Payload, ack_id: int) -> bytes:
+    """The packet that answers the event with this id."""
+    return _packet(b"3", b"6", namespace, payload, ack_id)
+
+
+def encode(values: list[Any], json_module: JsonModule | None = None) -> Payload:
+    """Raises TypeError for a type that JSON does not know, RecursionError for one nested too deep."""
+    if json_module is None and _is_plain(values):
+        try:
+            return Payload(_fast_encode(values), [])
+        except (UnicodeEncodeError, OverflowError, msgspec.MsgspecError):
+            pass  # a lone surrogate or a huge number: the standard library writes both
+    return _encode_slowly(values, json_module)
+
+
+def decode(data: bytes, attachments: Sequence[bytes] = (), json_module: JsonModule | None = None) -> list[Any]:
+    """The JSON array in `data` with its attachments put back. Raises MalformedPacket."""
+    values = _decode_text(data, json_module)
+    if not isinstance(values, list):
+        raise MalformedPacket("the payload is not an array")
+    if not attachments:
+        return values
+    try:
+        return [_restore(value, attachments) for value in values]
+    except (IndexError, TypeError, RecursionError) as error:
+        raise MalformedPacket("a placeholder names no attachment") from error
+
+
+def decode_any(data: bytes, json_module: JsonModule | None = None) -> Any:
+    """Any JSON value, such as a client's auth. Raises MalformedPacket."""
+    return _decode_text(data, json_module)
+
+
+def _packet(plain: bytes, binary: bytes, namespace: str, payload: Payload, ack_id: int | None) -> bytes:
+    head = b"%b%d-" % (binary, len(payload.attachments)) if payload.attachments else plain
+    if namespace != "/":
+        head += namespace.encode() + b","
+    if ack_id is not None:
+        head += b"%d" % ack_id
+    return head + payload.text
+
+
+_fast_encode = msgspec.json.Encoder().encode
+_fast_decode = msgspec.json.Decoder().decode
+_SCALARS = frozenset((str, int, float, bool, type(None)))
+_TEXT = frozenset((str,))
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether msgspec writes exactly what the standard library would: it knows more types, and bytes as base64."""
+    kind = type(value)
+    if kind in _SCALARS:
+        return True
+    if kind is list:
+        return _SCALARS.issuperset(map(type, value)) or all(map(_is_plain, value))
+    if kind is dict:
+        return _TEXT.issuperset(map(type, value)) and (
+            _SCALARS.issuperset(map(type, value.values())) or all(map(_is_plain, value.values()))
+        )
+    return False
+
+
+def _encode_slowly(values: list[Any], json_module: JsonModule | None) -> Payload:
+    attachments: list[bytes] = []
+
+    def stand_in(value: Any) -> Any:
+        if isinstance(value, (bytes, bytearray, memoryview)):
+            attachments.append(bytes(value))
+            return {"_placeholder": True, "num": len(attachments) - 1}
+        raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
+
+    if json_module is not None:
+        text = json_module.dumps(_extract(values, stand_in), separators=(",", ":"))
+        return Payload(_without_nan(text), attachments)
+    try:
+        text = json.dumps(values, separators=(",", ":"), allow_nan=False, default=stand_in)
+    except ValueError:  # NaN, an infinity, or a reference to itself; the last raises again
+        attachments.clear()
+        text = json.dumps(_finite(values), separators=(",", ":"), allow_nan=False, default=stand_in)
+    return Payload(text.encode(), attachments)
+
+
+def _extract(value: Any, stand_in: Callable[[Any], Any]) -> Any:
+    """Takes binary values out for a JSON module that may not know `default`."""
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return stand_in(value)
+    if isinstance(value, (list, tuple)):
+        return [_extract(item, stand_in) for item in value]
+    if isinstance(value, dict):
+        return {key: _extract(item, stand_in) for key, item in value.items()}
+    return value
+
+
+def _without_nan(text: str | bytes) -> bytes:
+    """What a foreign JSON module wrote, refused where a client could not read it."""
+    data = text.encode() if isinstance(text, str) else bytes(text)
+    try:
+        msgspec.json.decode(data, type=msgspec.Raw)
+    except msgspec.DecodeError:
+        try:
+            json.loads(data, parse_constant=_refuse)
+        except ValueError as error:
+            raise ValueError("the json module given wrote what is not JSON") from error
+    return data
+
+
+def _finite(value: Any) -> Any:
+    """The same with null for NaN and the infinities; RecursionError where it contains itself."""
+    if isinstance(value, float):
+        return value if value - value == 0 else None
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    if isinstance(value, dict):
+        return {_finite_key(key): _finite(item) for key, item in value.items()}
+    return value
+
+
+def _finite_key(key: Any) -> Any:
+    return "null" if isinstance(key, float) and key - key != 0 else key
+
+
+def _decode_text(data: bytes, json_module: JsonModule | None) -> Any:
+    try:
+        if json_module is not None:
+            return json_module.loads(data.decode())
+        try:
+            return _fast_decode(data)
+        except msgspec.DecodeError:  # such as an escaped lone surrogate, which JavaScript clients may send
+            return json.loads(data, parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
+        raise MalformedPacket("the payload is not JSON") from error
+
+
+def _refuse(constant: str) -> Any:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _restore(value: Any, attachments: Sequence[bytes]) -> Any:
+    if isinstance(value, list):
+        return [_restore(item, attachments) for item in value]
+    if isinstance(value, dict):
+        if value.get("_placeholder") is True and "num" in value:
+            number = value["num"]
+            if type(number) is not int or number < 0:
+                raise IndexError(number)
+            return attachments[number]
+        return {key: _restore(item, attachments) for key, item in value.items()}
+    return value

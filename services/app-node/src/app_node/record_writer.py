@@ -1,0 +1,95 @@
+"""Changes of client records, gathered per tick and written in order, each before its lane entry is committed."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Protocol
+
+import structlog
+
+from app_node.counters import Counters
+from app_node.scope import Scope
+from sio_cluster.protocol.errors import BusRefused, BusUnavailable
+from sio_cluster.streams.backoff import Backoff
+from sio_cluster.streams.records import RecordChange
+
+log = structlog.get_logger()
+
+MAX_CHANGES = 1_000
+
+
+class Changes(Protocol):
+    async def update(self, changes: Sequence[RecordChange]) -> None: ...
+
+    async def forget(self, sids: Sequence[str]) -> None: ...
+
+
+class RecordWriter:
+    """Writes without making a handler wait. Bounded by what bounds the lane entries in work.
+
+    A client's forgetting comes after its changes: both wait in one queue.
+    """
+
+    def __init__(self, records: Changes, counters: Counters) -> None:
+        self._records = records
+        self._counters = counters
+        self._changes: list[tuple[RecordChange, Scope | None]] = []
+        self._forgotten: list[tuple[str, Scope | None]] = []
+        self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def change(self, change: RecordChange, scope: Scope | None) -> None:
+        if scope is not None:
+            scope.begin()
+        self._changes.append((change, scope))
+        self._idle.clear()
+        self._wake.set()
+
+    def forget(self, sid: str, scope: Scope | None) -> None:
+        if scope is not None:
+            scope.begin()
+        self._forgotten.append((sid, scope))
+        self._idle.clear()
+        self._wake.set()
+
+    async def drained(self) -> None:
+        """Returns when everything is written."""
+        await self._idle.wait()
+
+    async def run(self) -> None:
+        """Writes for ever; waits out Redis' absence."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._changes or self._forgotten:
+                changes, self._changes = self._changes[:MAX_CHANGES], self._changes[MAX_CHANGES:]
+                last = not self._changes
+                forgotten, self._forgotten = (self._forgotten, []) if last else ([], self._forgotten)
+                await self._write(
+                    [change for change, scope in changes if _held(scope)],
+                    [sid for sid, scope in forgotten if _held(scope)],
+                )
+                for _, scope in (*changes, *forgotten):
+                    if scope is not None:
+                        scope.end()
+            self._idle.set()
+
+    async def _write(self, changes: list[RecordChange], forgotten: list[str]) -> None:
+        backoff = Backoff()
+        while True:
+            try:
+                if changes:
+                    await self._records.update(changes)
+                if forgotten:
+                    await self._records.forget(forgotten)
+            except (BusUnavailable, BusRefused) as error:
+                wait = next(backoff)
+                self._counters.add("records.retries")
+                log.warning("records_retry", error=str(error), wait_ms=round(wait * 1000))
+                await asyncio.sleep(wait)
+            else:
+                return
+
+
+def _held(scope: Scope | None) -> bool:
+    return scope is None or scope.lane.held()
