@@ -8,8 +8,10 @@ from sio_cluster.config import Config
 from sio_cluster.protocol.errors import ClusterMismatch
 from sio_cluster.protocol.keys import Keys
 from sio_cluster.protocol.messages import PROTOCOL_VERSION
-from sio_cluster.streams.link import COMMAND_TIMEOUT_S, Command, Link, Pipeline, Reply
+from sio_cluster.streams.link import ANSWER_TIMEOUT_S, Command, Link, raise_first_error
+from sio_cluster.streams.replies import NoScript
 from sio_cluster.streams.scripts import ALL, Script
+from sio_cluster.streams.wire import Reply
 
 log = structlog.get_logger()
 
@@ -20,14 +22,13 @@ class Bus:
     Connections that are lost come back by themselves with the next use; whoever uses them backs off between tries.
     """
 
-    def __init__(self, config: Config, *, timeout_s: float = COMMAND_TIMEOUT_S) -> None:
+    def __init__(self, config: Config, *, timeout_s: float = ANSWER_TIMEOUT_S) -> None:
         """`timeout_s`: how long an answer may take, beyond what a blocking read waits. No IO here."""
         self.config = config
         self._timeout_s = timeout_s
         self._keys = Keys(config.redis_prefix)
-        sources = [script.source for script in ALL]
-        greeting: list[Command] = [("SCRIPT", "LOAD", source) for source in sources]
-        self._pipeline = Pipeline(Link(config.redis_address, greeting, timeout_s), sources)
+        self._load_scripts: list[Command] = [("SCRIPT", "LOAD", script.source) for script in ALL]
+        self._commands = Link(config.redis_address, self._load_scripts, timeout_s)
         self._readers: list[Link] = []
 
     @property
@@ -39,7 +40,6 @@ class Bus:
 
         Raises ClusterMismatch, BusUnavailable (try again) or BusRefused.
         """
-        self._pipeline.open()
         key, lanes = self._keys.config, self.config.lanes
         *_, found = await self.run(
             ("HSETNX", key, "lanes", lanes),
@@ -57,13 +57,25 @@ class Bus:
 
     async def stop(self) -> None:
         """Closes all connections. Idempotent; `start` opens the bus again."""
-        await self._pipeline.close()
+        await self._commands.close()
         for link in self._readers:
             await link.close()
 
     async def run(self, *commands: Command) -> list[Reply]:
-        """The answers to these commands, sent in one round trip with what others ask for in the same tick."""
-        return await self._pipeline.run(commands)
+        """The answers to these commands, sent at once and carried out in order. Callers may overlap.
+
+        Raises the first error among them, after all have been carried out. Each command must bear to be repeated:
+        where a script was gone, all from that one on are sent once more.
+        """
+        replies = await self._commands.run(commands)
+        for index, reply in enumerate(replies):
+            if type(reply) is NoScript:
+                log.info("redis_scripts_reloaded")
+                raise_first_error(await self._commands.run(self._load_scripts))
+                replies[index:] = await self._commands.run(commands[index:])
+                break
+        raise_first_error(replies)
+        return replies
 
     def reader(self) -> Link:
         """A link of its own for a blocking reader, told its client id when it connects (`greeted[0]`)."""

@@ -7,9 +7,10 @@ import structlog
 from sio_cluster.protocol.keys import Keys
 from sio_cluster.streams.append import INBOX_TTL_MS
 from sio_cluster.streams.connection import Bus, call
-from sio_cluster.streams.link import Command, Reply, pack, raise_first_error
+from sio_cluster.streams.link import Command, raise_first_error
+from sio_cluster.streams.replies import NoKey
 from sio_cluster.streams.scripts import TRIM
-from sio_cluster.streams.translate import NoKey
+from sio_cluster.streams.wire import Reply
 
 log = structlog.get_logger()
 
@@ -49,7 +50,7 @@ class InboxReader:
         self._sure = False
         block: Command = ("BLOCK", block_ms) if block_ms > 0 else ()
         command: Command = ("XREAD", "COUNT", self._count, *block, "STREAMS", self._key, self._last)
-        [reply] = await self._link.exchange(pack([command]), 1, block_ms)
+        reply = await self._link.run_alone(command, block_ms)
         raise_first_error([reply])
         self._sure = True
         return self._take(reply)
@@ -81,7 +82,7 @@ class InboxReader:
     async def _find_place(self) -> None:
         """After a loss: a Redis that came back without its latest data counts from an earlier id again."""
         command: Command = ("XINFO", "STREAM", self._key)
-        [reply] = await self._link.exchange(pack([command]), 1)
+        [reply] = await self._link.run([command])
         if isinstance(reply, NoKey):
             newest = _START
         else:
@@ -95,7 +96,7 @@ class InboxReader:
     async def _refresh(self) -> None:
         """Keeps the inbox from expiring: it has a living reader."""
         commands: list[Command] = [("PEXPIRE", key, INBOX_TTL_MS) for key in (self._key, self._state)]
-        raise_first_error(await self._link.exchange(pack(commands), len(commands)))
+        raise_first_error(await self._link.run(commands))
         self._refresh_at = time.monotonic() + _REFRESH_S
 
 

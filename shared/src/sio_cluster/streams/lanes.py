@@ -13,9 +13,10 @@ import structlog
 
 from sio_cluster.protocol.errors import LeaseLost
 from sio_cluster.streams.connection import Bus, call
-from sio_cluster.streams.link import Command, Reply, pack, raise_first_error
+from sio_cluster.streams.link import Command, raise_first_error
+from sio_cluster.streams.replies import NoGroup, NoKey
 from sio_cluster.streams.scripts import COMMIT, SET_ASIDE
-from sio_cluster.streams.translate import NoGroup, NoKey
+from sio_cluster.streams.wire import Reply
 
 log = structlog.get_logger()
 
@@ -142,12 +143,12 @@ class LaneReader:
             "STREAMS", *[self._bus.keys.uplink(lane) for lane in lanes], *[">"] * len(lanes),
         )  # fmt: skip
         if not self._link.greeted:
-            await self._link.exchange(pack([("PING",)]), 1)  # connects, so that an interrupt knows whom to wake
+            await self._link.run([("PING",)])  # connects, so that an interrupt knows whom to wake
         if self._interrupted.is_set():
             return []
         answered = False
         try:
-            [reply] = await self._link.exchange(pack([command]), 1, block_ms)
+            reply = await self._link.run_alone(command, block_ms)
             answered = True
         finally:
             if not answered:
@@ -187,7 +188,7 @@ class LaneReader:
         keys = self._bus.keys
         commands: list[Command] = [("XINFO", "GROUPS", keys.uplink(lane)) for lane in lanes]
         positions = {}
-        replies = await self._link.exchange(pack(commands), len(commands))
+        replies = await self._link.run(commands)
         for lane, reply in zip(lanes, replies, strict=True):
             if isinstance(reply, NoKey):
                 continue
