@@ -27,6 +27,7 @@ from sio_stack.settings import REPOSITORY
 
 TEMPLATE = REPOSITORY / "services/nginx/nginx.conf.template"
 MOST_OPEN_FILES = 131_072
+MOST_CONNECTIONS = 40_960  # of one worker: it takes about 17 MB for them at its start
 
 
 def render(config: Config, nodes: Mapping[str, int], listen: Sequence[tuple[str, int]], run_dir: Path) -> str:
@@ -46,7 +47,7 @@ def render(config: Config, nodes: Mapping[str, int], listen: Sequence[tuple[str,
         "SIO_MAX_BODY": str(config.max_payload_bytes * 2 + 1_000_000),
         "SIO_PATH": config.socketio_path,
         "SIO_OPEN_FILES": str(files),
-        "SIO_CONNECTIONS": str(max(512, files - 64)),
+        "SIO_CONNECTIONS": str(max(512, min(files - 64, MOST_CONNECTIONS))),
     }
     return fill_in(TEMPLATE.read_text(), values)
 

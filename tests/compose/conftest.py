@@ -1,0 +1,99 @@
+"""The Compose stack of this repository, up once for all its tests, under a project name and port of its own."""
+
+import asyncio
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+import pytest_asyncio
+from tests.compose.clients import Client
+
+from sio_stack.settings import REPOSITORY, free_ports
+
+REPLICAS = 4
+
+
+class Compose:
+    """`docker compose` with this project's files. Every command is bounded in time and shows its output on failure."""
+
+    def __init__(self) -> None:
+        self.port = free_ports(1)[0]
+        self.project = f"sio-test-{os.getpid()}"
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._env = {**os.environ, "PORT": str(self.port), "REDIS_PASSWORD": "p@ss w/rd", "DRAIN_MS": "2000"}
+        self._env.pop("REDIS_URL", None)
+
+    def run(self, *arguments: str, timeout_s: float = 240) -> str:
+        files = ("-f", "docker-compose.yml", "-f", "tests/compose/compose.test.yml")
+        done = subprocess.run(
+            ("docker", "compose", "-p", self.project, *files, *arguments),
+            cwd=REPOSITORY,
+            env=self._env,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+        )
+        assert done.returncode == 0, f"docker compose {' '.join(arguments)}:\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    def up(self, **scale: int) -> None:
+        """Returns when every container is healthy."""
+        scales = [part for name, count in scale.items() for part in ("--scale", f"{name.replace('_', '-')}={count}")]
+        self.run("up", "-d", "--no-build", "--no-recreate", "--wait", "--wait-timeout", "180", *scales)
+
+    async def in_thread(self, what, *arguments, **options) -> None:
+        """Runs a command while clients go on."""
+        await asyncio.to_thread(what, *arguments, **options)
+
+    def containers(self, service: str = "") -> list[dict]:
+        """What `docker inspect` says about each."""
+        ids = self.run("ps", "-q", *([service] if service else [])).split()
+        if not ids:
+            return []
+        return json.loads(subprocess.run(("docker", "inspect", *ids), capture_output=True, check=True).stdout)
+
+    def names(self, service: str) -> set[str]:
+        """The node names of a service's containers."""
+        return {container["Config"]["Hostname"] for container in self.containers(service)}
+
+
+def _docker_works() -> bool:
+    if shutil.which("docker") is None:
+        return False
+    commands = (("docker", "info"), ("docker", "compose", "version"))
+    return all(
+        subprocess.run(words, capture_output=True, timeout=30, check=False).returncode == 0 for words in commands
+    )
+
+
+@pytest.fixture(scope="session")
+def compose() -> Iterator[Compose]:
+    if not _docker_works():
+        if os.environ.get("CI") == "true":
+            pytest.fail("CI needs a Docker with Compose")
+        pytest.skip("no Docker with Compose here")
+    compose = Compose()
+    try:
+        compose.run("build", timeout_s=900)
+        compose.up(io_node=REPLICAS, app_node=1)
+        yield compose
+    except AssertionError:
+        print(compose.run("logs", "--tail", "40"))
+        raise
+    finally:
+        compose.run("down", "--volumes", "--timeout", "5")
+
+
+@pytest_asyncio.fixture
+async def clients(compose: Compose) -> AsyncIterator[list[Client]]:
+    """Twenty connected clients, half of them on polling, the rest on WebSocket."""
+    made = [Client(compose.url, "polling" if number % 2 else "websocket") for number in range(20)]
+    try:
+        await asyncio.gather(*(client.connect() for client in made))
+        yield made
+    finally:
+        await asyncio.gather(*(client.close() for client in made))
