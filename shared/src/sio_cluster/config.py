@@ -7,6 +7,7 @@ The first five keys are those of the 2011 original. Time limits are whole millis
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import quote
 
@@ -75,6 +76,10 @@ class _Settings(BaseSettings):
         16_000_000, description="What may wait for Redis; beyond it sockets are not read"
     )
     drain_ms: Millis = Field(10_000, description="Time over which a stopping io-node moves its clients")
+
+    client_dist_dir: Path | None = Field(
+        None, description="Folder of `socket.io.js`; default: the nearest `node_modules/socket.io-client/dist`"
+    )
 
     # the bus
     lanes: int = Field(16, ge=1, le=4096, description="Partitions of the uplink, the same on every node of a cluster")

@@ -68,6 +68,9 @@ class Hub:
     def __len__(self) -> int:
         return len(self._clients)
 
+    def __contains__(self, sid: str) -> bool:
+        return sid in self._clients
+
     def clients(self) -> list[Client]:
         """All clients, pending and joined, at this moment."""
         return list(self._clients.values())

@@ -1,0 +1,39 @@
+"""`io-node -p 8081 --app path/to/file.py:app`. What is wrong is said in one line, with exit status 2."""
+
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from io_node.listener import Listener, listen
+from io_node.load import load_app
+from sio_cluster.config import Config
+from sio_cluster.protocol.errors import ConfigError
+
+
+def main() -> None:
+    """The console script."""
+    typer.run(run)
+
+
+def run(
+    port: Annotated[int | None, typer.Option("-p", "--port", help="Port to listen on (HTTP_PORT)")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on (HTTP_HOST)")] = None,
+    app: Annotated[str | None, typer.Option(help="ASGI application: module:app or path/to/file.py:app")] = None,
+) -> None:
+    """Hold Socket.IO clients, and serve an ASGI application beside them.
+
+    All other settings come from the environment, such as REDIS_URL and PING_INTERVAL_MS.
+    """
+    given: dict[str, Any] = {"http_port": port, "http_host": host}
+    try:
+        config = Config({name: value for name, value in given.items() if value is not None})
+        listener: Listener = listen(load_app(app) if app is not None else None, config)
+        listener.run()
+    except ConfigError as error:
+        print(f"io-node: {error}", file=sys.stderr)  # noqa: T201 - for the person who started it
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,47 @@
+"""The official JavaScript client, served as Socket.IO's own server does: `SOCKETIO_PATH/socket.io.js` and its kin."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+NAMES = frozenset(
+    f"socket.io{variant}.js{suffix}" for variant in ("", ".min", ".esm.min", ".msgpack.min") for suffix in ("", ".map")
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ClientFile:
+    content: bytes
+    etag: str
+    media_type: str
+
+
+class ClientFiles:
+    """The files of one directory, each read once. `directory` None: the client is not installed."""
+
+    def __init__(self, directory: Path | None) -> None:
+        self._directory = directory
+        self._read: dict[str, ClientFile] = {}
+
+    def get(self, name: str) -> ClientFile | None:
+        """The file, None where there is none. Only the names of `NAMES` are looked up, so no path leads elsewhere."""
+        found = self._read.get(name)
+        if found is not None or name not in NAMES or self._directory is None:
+            return found
+        try:
+            content = (self._directory / name).read_bytes()
+        except OSError:
+            return None  # the answer says that the client is not installed
+        etag = f'"{hashlib.sha256(content).hexdigest()[:24]}"'
+        media_type = "application/json" if name.endswith(".map") else "application/javascript; charset=utf-8"
+        found = self._read[name] = ClientFile(content, etag, media_type)
+        return found
+
+
+def find_client(start: Path) -> Path | None:
+    """`node_modules/socket.io-client/dist` in `start` or the nearest folder above it."""
+    for folder in (start, *start.parents):
+        candidate = folder / "node_modules" / "socket.io-client" / "dist"
+        if (candidate / "socket.io.js").is_file():
+            return candidate
+    return None

@@ -1,0 +1,54 @@
+"""Which requests belong to the io-node, and which to the application that it is attached to."""
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, TypeAlias
+
+from io_node.client_files import NAMES
+
+Scope: TypeAlias = MutableMapping[str, Any]
+Message: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Message]]
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
+AsgiApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+class Front:
+    """The ASGI application that the server runs.
+
+    SOCKETIO_PATH goes to the engine, health and the JavaScript client to the node's own routes, all else with the
+    lifespan and other WebSockets to `app`. Without `app` all else is 404.
+    """
+
+    def __init__(self, path: str, *, engine: AsgiApp, routes: AsgiApp, app: AsgiApp | None) -> None:
+        self._engine = engine
+        self._routes = routes
+        self._app = app
+        self._engine_paths = frozenset((path, f"{path}/"))
+        self._own_paths = frozenset(("/healthz", "/readyz", f"{path}/cluster", *(f"{path}/{name}" for name in NAMES)))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            path = scope["path"]
+            if path in self._engine_paths:
+                await self._engine(scope, receive, send)
+                return
+            if path in self._own_paths:
+                await self._routes(scope, receive, send)
+                return
+        if self._app is not None:
+            await self._app(scope, receive, send)
+        elif scope["type"] == "http":
+            await self._routes(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.close", "code": 1008})
+        else:
+            await _no_lifespan(receive, send)
+
+
+async def _no_lifespan(receive: Receive, send: Send) -> None:
+    while True:
+        kind = (await receive())["type"]
+        await send({"type": f"{kind}.complete"})
+        if kind == "lifespan.shutdown":
+            return

@@ -1,0 +1,204 @@
+"""Attaching an io-node to an ASGI application, and running both on one port.
+
+io_node.listen(app, Config(HTTP_PORT=8081)).run()       a process of its own
+async with io_node.listen(app) as listener: ...         inside a running loop
+"""
+
+import asyncio
+import contextlib
+import errno
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Self
+
+import structlog
+import uvicorn
+
+from io_node.app import IoNode
+from io_node.front import AsgiApp
+from sio_cluster.config import Config
+from sio_cluster.log import configure_logging
+from sio_cluster.protocol.errors import ConfigError
+
+log = structlog.get_logger()
+
+_BACKLOG = 4096
+_KEEP_ALIVE_S = 75
+"""Longer than nginx keeps its own side open, so that it never writes into a connection that is being closed."""
+
+_GRACE_S = 5
+"""How long requests of the application may take once the node has drained."""
+
+
+def listen(app: AsgiApp | None = None, config: Config | None = None) -> "Listener":
+    """Attach an io-node to `app`, any ASGI application (None: the node alone).
+
+    Requests below SOCKETIO_PATH, /healthz and /readyz belong to the node; all else, WebSockets and the lifespan
+    included, to `app`. Nothing happens before the listener is run.
+    """
+    return Listener(app, config or Config())
+
+
+class Listener:
+    """One io-node on one port. Serves once: make another to serve again."""
+
+    def __init__(self, app: AsgiApp | None, config: Config, node: IoNode | None = None) -> None:
+        self.config = config
+        self.node = node or IoNode(config)
+        self._app = app
+        self._socket: socket.socket | None = None
+        self._stopping = asyncio.Event()
+        self._hurry = asyncio.Event()
+        self._serving: asyncio.Task[None] | None = None
+        self._listening = asyncio.Event()
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on, known once it serves."""
+        if self._socket is None:
+            raise RuntimeError("the listener does not serve yet")
+        port: int = self._socket.getsockname()[1]
+        return port
+
+    @property
+    def url(self) -> str:
+        """Where clients find it."""
+        host = self.config.http_host
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+    def run(self) -> None:
+        """Configure logging, serve until SIGINT or SIGTERM, and drain. A second signal skips the draining.
+
+        Raises ConfigError where the port is taken, the application does not start, or the node does not fit the
+        cluster.
+        """
+        configure_logging(self.config, node=self.node.node_id, role="io-node")
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(self._run())
+
+    async def serve(self) -> None:
+        """Serve inside a running loop until `stop` is called. Raises as `run`."""
+        self._bind()
+        assert self._socket is not None
+        server = _Server(self._uvicorn_config(), self._listening)
+        serving = asyncio.create_task(server.serve(sockets=[self._socket]), name="http")
+        running = asyncio.create_task(self.node.run(), name="io-node")
+        stopping = asyncio.create_task(self._stopping.wait(), name="stop")
+        try:
+            await asyncio.wait({serving, running, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if not serving.done() and not running.done():
+                await self._drain(running)
+        finally:
+            stopping.cancel()
+            server.should_exit = True
+            running.cancel()
+            self.node.engine.stop()
+            await asyncio.wait({serving, running})
+            self._socket.close()
+        for task in (serving, running):
+            if not task.cancelled() and (error := task.exception()) is not None:
+                raise error
+
+    async def stop(self) -> None:
+        """Drain, and return once all has stopped. Idempotent."""
+        self._stopping.set()
+        if self._serving is not None:
+            await asyncio.wait({self._serving})
+
+    async def __aenter__(self) -> Self:
+        """Serves in the background; returns once the port is open. `node.ready` tells when clients are let in."""
+        self._serving = asyncio.create_task(self.serve(), name="listener")
+        listening = asyncio.create_task(self._listening.wait())
+        await asyncio.wait({self._serving, listening}, return_when=asyncio.FIRST_COMPLETED)
+        listening.cancel()
+        if self._serving.done():
+            await self._serving
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.stop()
+        if self._serving is not None and error is None:
+            await self._serving
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._on_signal)
+        await self.serve()
+
+    def _on_signal(self) -> None:
+        if self._stopping.is_set():
+            self._hurry.set()
+        self._stopping.set()
+
+    async def _drain(self, running: asyncio.Task[None]) -> None:
+        """Until the node has drained, has failed, or somebody is in a hurry."""
+        draining = asyncio.create_task(self.node.drain(), name="drain")
+        hurrying = asyncio.create_task(self._hurry.wait(), name="hurry")
+        await asyncio.wait({draining, hurrying, running}, return_when=asyncio.FIRST_COMPLETED)
+        hurrying.cancel()
+        if draining.done():
+            draining.result()
+        else:
+            log.warning("draining_skipped")
+            draining.cancel()
+
+    def _bind(self) -> None:
+        host, port = self.config.http_host, self.config.http_port
+        try:
+            family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+            self._socket = socket.create_server((host, port), family=family, backlog=_BACKLOG)
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise ConfigError(f"HTTP_PORT: {port} on {host} is already in use") from None
+            raise ConfigError(f"HTTP_HOST, HTTP_PORT: cannot listen on {host}, port {port}: {error.strerror}") from None
+        self._socket.setblocking(False)
+
+    def _uvicorn_config(self) -> uvicorn.Config:
+        return uvicorn.Config(
+            self.node.front(self._app),
+            http=self.node.engine.protocol_class,
+            loop="none",
+            lifespan="auto",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=True,
+            forwarded_allow_ips="*",  # nginx is in front; its address is not known beforehand
+            backlog=_BACKLOG,
+            timeout_keep_alive=_KEEP_ALIVE_S,
+            timeout_graceful_shutdown=_GRACE_S,
+        )
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handlers, which says when the port is open."""
+
+    def __init__(self, config: uvicorn.Config, listening: asyncio.Event) -> None:
+        super().__init__(config)
+        self._listening = listening
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        try:
+            await super().startup(sockets)
+        except SystemExit:
+            raise ConfigError("the application's start-up failed, see the lines above") from None
+        self._listening.set()
+
+
+def _loop_factory() -> "type[asyncio.AbstractEventLoop] | None":
+    if sys.platform == "win32":
+        return None
+    import uvloop
+
+    return uvloop.Loop
