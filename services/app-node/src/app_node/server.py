@@ -18,6 +18,7 @@ from app_node.app import AppNode, StreamsFactory
 from app_node.application import Application
 from app_node.clients import Environs, State
 from app_node.engine import Engine
+from app_node.health import health_app, serving
 from app_node.manager import ClusterManager
 from app_node.scope import current_scope
 from app_node.sessions import decode_session, encode_session
@@ -91,13 +92,16 @@ class ClusterServer(socketio.AsyncServer):  # type: ignore[misc]  # socketio has
         starting = asyncio.ensure_future(self.start())
         over = asyncio.ensure_future(self.node.over.wait())
         stop = asyncio.ensure_future(stopping.wait())
+        node = self.node
+        health = health_app(lambda: node.failure is None, lambda: node.is_ready)
         try:
-            await asyncio.wait((starting, stop), return_when=asyncio.FIRST_COMPLETED)
-            if starting.done():
-                starting.result()
-                await asyncio.wait((over, stop), return_when=asyncio.FIRST_COMPLETED)
-            if self.node.failure is not None:
-                raise self.node.failure
+            async with serving(health, self.config.http_host, self.config.health_port):
+                await asyncio.wait((starting, stop), return_when=asyncio.FIRST_COMPLETED)
+                if starting.done():
+                    starting.result()
+                    await asyncio.wait((over, stop), return_when=asyncio.FIRST_COMPLETED)
+            if node.failure is not None:
+                raise node.failure
         finally:
             for task in (starting, over, stop):
                 task.cancel()

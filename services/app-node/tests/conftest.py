@@ -1,0 +1,264 @@
+"""A stage for app-nodes: a broker in memory or a real Valkey, and an io-node played by the test."""
+
+import asyncio
+import itertools
+import json
+import os
+from collections.abc import AsyncIterator, Callable
+from typing import Any, TypeVar
+
+import pytest
+import uvloop
+from app_node.server import ClusterServer
+from app_node.streams import Streams, redis_streams
+
+from sio_cluster.config import Config
+from sio_cluster.protocol.codec import decode_downlink, encode_app_inbox, encode_uplink
+from sio_cluster.protocol.ids import lane_of, new_node_id, new_sid
+from sio_cluster.protocol.messages import (
+    AckReceived,
+    ClientConnected,
+    ClientDisconnected,
+    Command,
+    EventReceived,
+    Fact,
+    Handshake,
+)
+from sio_cluster.streams.append import Append, AppendResult
+from sio_cluster.testing.memory import (
+    MemoryAppender,
+    MemoryBroker,
+    MemoryBus,
+    MemoryClientRecords,
+    MemoryInboxReader,
+    MemoryLaneReader,
+    MemoryLeases,
+    MemoryRegistry,
+)
+
+_T = TypeVar("_T")
+
+FAST = {"heartbeat_ms": 100, "lease_ms": 600, "node_timeout_ms": 1000, "shutdown_ms": 1500, "lanes": 4}
+
+
+def memory_streams(broker: MemoryBroker) -> Callable[[Config, str], Streams]:
+    def make(config: Config, node_id: str) -> Streams:
+        bus = MemoryBus(config, broker)
+        return Streams(
+            bus,
+            MemoryAppender(bus),
+            MemoryInboxReader(bus, node_id),
+            MemoryLaneReader(bus, node_id),
+            MemoryLeases(bus),
+            MemoryRegistry(bus),
+            MemoryClientRecords(bus, config.lanes),
+        )
+
+    return make
+
+
+class FakeIoNode:
+    """An io-node without sockets: `connect`, `event`, ... append facts; `commands` gathers what comes back."""
+
+    def __init__(self, config: Config, streams: Callable[[Config, str], Streams], name: str) -> None:
+        self.id = new_node_id(name, os.urandom)
+        self.config = config
+        self.streams = streams(config, self.id)
+        self.commands: list[Command] = []
+        self._seq = itertools.count(1)
+        self._changed = asyncio.Event()
+        self._reader: asyncio.Task[None] | None = None
+
+    async def start(self, ttl_ms: int = 3_600_000) -> None:
+        await self.streams.bus.start()
+        registry: Any = self.streams.registry
+        await registry.register_io_node(self.id, {})
+        await registry.heartbeat(self.id, ttl_ms)
+        self._reader = asyncio.create_task(self._read())
+
+    async def stop(self) -> None:
+        if self._reader is not None:
+            self._reader.cancel()
+            await asyncio.wait([self._reader])
+        await self.streams.inbox.close()
+        await self.streams.bus.stop()
+
+    async def _read(self) -> None:
+        while True:
+            for entry in await self.streams.inbox.read(1000):
+                self.commands += decode_downlink(entry).commands
+            self._changed.set()
+
+    async def wait(self, number: int, kind: type[_T], timeout_s: float = 8.0) -> list[_T]:
+        """The commands of this kind, once there are `number` of them."""
+        async with asyncio.timeout(timeout_s):
+            while len(found := [c for c in self.commands if isinstance(c, kind)]) < number:
+                self._changed.clear()
+                await self._changed.wait()
+        return found
+
+    async def settle(self) -> None:
+        """Until every lane is empty: all facts are handled and committed. Polls: Redis tells nobody."""
+        async with asyncio.timeout(8):
+            while await self._held():
+                await asyncio.sleep(0.02)
+
+    async def _held(self) -> int:
+        bus: Any = self.streams.bus
+        keys = [bus.keys.uplink(lane) for lane in range(self.config.lanes)]
+        if isinstance(bus, MemoryBus):
+            return sum(len(bus.broker.streams[key].entries) for key in keys)
+        return sum(await bus.run(*[("XLEN", key) for key in keys]))
+
+    # --- facts
+
+    async def send(self, *facts: Fact) -> None:
+        by_lane: dict[int, list[Fact]] = {}
+        for fact in facts:
+            by_lane.setdefault(lane_of(fact.sid, self.config.lanes), []).append(fact)
+        bus: Any = self.streams.bus
+        await self._append(
+            [(bus.keys.uplink(lane), encode_uplink, of_lane) for lane, of_lane in by_lane.items()]
+        )
+
+    async def send_raw(self, lane: int, entry: bytes) -> None:
+        bus: Any = self.streams.bus
+        await self._append([(bus.keys.uplink(lane), lambda *_: entry, [])])
+
+    async def _append(self, batches: list[tuple[str, Any, list[Any]]]) -> None:
+        appends = []
+        for key, encode, items in batches:
+            seq = next(self._seq)
+            appends.append(Append(key, self.id, seq, encode(self.id, seq, items), 64_000_000))
+        results = await self.streams.appender.append(appends)
+        assert set(results) == {AppendResult.APPENDED}
+
+    def connected(self, namespace: str = "/", auth: Any = None, sid: str | None = None, **query: str) -> ClientConnected:
+        return ClientConnected(
+            sid or new_sid(self.id, os.urandom),
+            "c1",
+            namespace,
+            None if auth is None else json.dumps(auth).encode(),
+            Handshake("GET", "/socket.io/", "EIO=4&transport=polling", [("host", "example.org:81")], "10.1.2.3", 99),
+            "polling",
+        )
+
+    async def ask(self, namespace: str = "/", auth: Any = None) -> str:
+        """A client that wants to connect: its sid."""
+        fact = self.connected(namespace, auth)
+        await self.streams.records.store([fact])  # type: ignore[attr-defined]
+        await self.send(fact)
+        return fact.sid
+
+    async def connect(self, namespace: str = "/", auth: Any = None) -> str:
+        """A client that the application lets in."""
+        before = len(self.accepted())
+        sid = await self.ask(namespace, auth)
+        await self.wait(before + 1, _accept())
+        assert self.accepted()[-1] == sid
+        return sid
+
+    def accepted(self) -> list[str]:
+        return [command.sid for command in self.commands if isinstance(command, _accept())]
+
+    async def event(self, sid: str, name: Any, *args: Any, ack_id: int | None = None) -> None:
+        await self.send(event(sid, name, *args, ack_id=ack_id))
+
+    async def disconnect(self, sid: str, reason: str = "transport close") -> None:
+        await self.send(ClientDisconnected(sid, reason))
+
+    async def answer(self, app_node: str, ack_id: int, sid: str, *args: Any) -> None:
+        bus: Any = self.streams.bus
+        item = AckReceived(sid, ack_id, json.dumps(list(args)).encode())
+        await self._append([(bus.keys.inbox(app_node), encode_app_inbox, [item])])
+
+
+def _accept() -> Any:
+    from sio_cluster.protocol.messages import Accept
+
+    return Accept
+
+
+def event(sid: str, name: Any, *args: Any, ack_id: int | None = None) -> EventReceived:
+    return EventReceived(sid, ack_id, json.dumps([name, *args]).encode())
+
+
+class Stage:
+    """One cluster: its settings, its io-nodes, and server objects that stop with the test."""
+
+    def __init__(self, config: Config, streams: Callable[[Config, str], Streams], broker: MemoryBroker | None) -> None:
+        self.config = config
+        self.streams = streams
+        self.broker = broker
+        self.servers: list[ClusterServer] = []
+        self.io_nodes: list[FakeIoNode] = []
+
+    def server(self, **options: Any) -> ClusterServer:
+        """A server object whose handlers are not registered yet."""
+        server = ClusterServer(self.config, streams=self.streams, **options)
+        self.servers.append(server)
+        return server
+
+    async def io_node(self, name: str = "io1") -> FakeIoNode:
+        node = FakeIoNode(self.config, self.streams, name)
+        self.io_nodes.append(node)
+        await node.start()
+        return node
+
+    def event(self, sid: str, name: Any, *args: Any, ack_id: int | None = None) -> EventReceived:
+        return event(sid, name, *args, ack_id=ack_id)
+
+    async def stop(self) -> None:
+        for server in self.servers:
+            await server.shutdown()
+        for node in self.io_nodes:
+            await node.stop()
+
+
+async def crash(server: ClusterServer) -> None:
+    """As kill -9: everything stops where it stands, nothing is handed over."""
+    node, server._node = server._node, None
+    assert node is not None
+    node._ending = True
+    lanes = list(node.keeper.held.values())
+    for task in node._tasks.values():
+        task.cancel()
+    await asyncio.gather(*node._tasks.values(), return_exceptions=True)
+    for lane in lanes:
+        node._drop_lane(lane)
+    await node._streams.lanes.close()
+    await node._streams.inbox.close()
+    await node._streams.bus.stop()
+
+
+@pytest.fixture(scope="session")
+def event_loop_policy() -> asyncio.AbstractEventLoopPolicy:
+    """The event loop that the nodes run on."""
+    return uvloop.EventLoopPolicy()
+
+
+@pytest.fixture(params=["memory", "redis"])
+async def stage(request: pytest.FixtureRequest) -> AsyncIterator[Stage]:
+    """The same test over the fakes and over a real Valkey."""
+    if request.param == "redis":
+        base: Config = request.getfixturevalue("redis_config")
+        config = Config(REDIS_URL=base.redis_url, REDIS_PREFIX=base.redis_prefix, **FAST)
+        stage = Stage(config, redis_streams, None)
+    else:
+        broker = MemoryBroker()
+        stage = Stage(Config(**FAST), memory_streams(broker), broker)
+    yield stage
+    await stage.stop()
+
+
+@pytest.fixture
+async def memory_stage() -> AsyncIterator[Stage]:
+    broker = MemoryBroker()
+    stage = Stage(Config(**FAST), memory_streams(broker), broker)
+    yield stage
+    await stage.stop()
+
+
+@pytest.fixture
+def kill() -> Any:
+    return crash
