@@ -50,7 +50,7 @@ from tests.conformance.raw import (
 )
 from tests.conftest import ALLOWED_ORIGIN, REQUEST_TIMEOUT_MS, Target
 
-pytestmark = pytest.mark.usefixtures("bystanders")
+pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("bystanders")]
 
 DEEP = "[" * 100_000
 RESERVED = ("connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener")

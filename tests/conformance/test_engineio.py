@@ -17,6 +17,8 @@ from tests.conformance.raw import (
 )
 from tests.conftest import CONNECT_TIMEOUT_MS, PING_INTERVAL_MS, PING_TIMEOUT_MS, Target
 
+pytestmark = pytest.mark.e2e
+
 OPEN_KEYS = {"sid", "upgrades", "pingInterval", "pingTimeout", "maxPayload"}
 HEARTBEAT_S = (PING_INTERVAL_MS + PING_TIMEOUT_MS) / 1000
 

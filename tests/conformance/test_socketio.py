@@ -8,6 +8,8 @@ import pytest
 from tests.conformance.raw import Poller, Wire, joined_wires
 from tests.conftest import Target
 
+pytestmark = pytest.mark.e2e
+
 TWO_PLACEHOLDERS = '{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}'
 
 

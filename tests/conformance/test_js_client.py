@@ -1,0 +1,47 @@
+"""The official JavaScript client: js/scenarios.mjs runs once against each target, and each scenario is a test here."""
+
+import json
+import shutil
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.conftest import ROOT, Target
+
+pytestmark = pytest.mark.e2e
+
+SCRIPT = Path(__file__).parent / "js/scenarios.mjs"
+LIMIT_S = 90
+
+Outcomes = dict[str, dict[str, Any]]
+
+
+def node() -> str:
+    """The Node of the project's environment, else that of the system."""
+    own = Path(sys.executable).parent / "node"
+    return str(own) if own.exists() else shutil.which("node") or pytest.fail("no Node: run `make setup`")
+
+
+@cache
+def run(url: str) -> Outcomes:
+    done = subprocess.run([node(), SCRIPT, url], capture_output=True, text=True, timeout=LIMIT_S, cwd=ROOT, check=False)
+    outcomes = [json.loads(line) for line in done.stdout.splitlines()]
+    if done.returncode:
+        outcomes.append({"name": "the whole script", "ok": False, "error": done.stderr})
+    return {outcome["name"]: outcome for outcome in outcomes}
+
+
+def scenario_names() -> list[str]:
+    done = subprocess.run([node(), SCRIPT, "--list"], capture_output=True, text=True, timeout=LIMIT_S, check=False)
+    return json.loads(done.stdout) if done.returncode == 0 else ["the whole script"]
+
+
+@pytest.mark.parametrize("name", scenario_names())
+@pytest.mark.timeout(LIMIT_S + 30)
+def test_scenario(target: Target, name: str) -> None:
+    outcomes = run(target.url)
+    assert name in outcomes, outcomes.get("the whole script", {}).get("error", "it did not run")
+    assert outcomes[name]["ok"], outcomes[name]["error"]

@@ -1,0 +1,150 @@
+"""Many light clients in one asyncio process, each sending numbered events with acks at a steady pace."""
+
+import asyncio
+import json
+from collections.abc import Callable, Iterable
+
+from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
+from tests.conformance.raw import websocket_url
+
+
+class Client(WSListener):
+    """A raw WebSocket client of tests/e2e/app.py. `acks` are the numbers acked, in the order of their arrival."""
+
+    def __init__(self, acked: asyncio.Event) -> None:
+        self._told = acked
+        self.joined = asyncio.Event()
+        self.closed = asyncio.Event()
+        self.sid = ""
+        self.sent = 0
+        self.acks: list[int] = []
+        self.repeated = 0
+        self.mismatched: list[str] = []
+        self.pids: set[int] = set()
+        self._seen: set[int] = set()
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        self.transport = transport
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        if frame.msg_type is not WSMsgType.TEXT:
+            if frame.msg_type is WSMsgType.CLOSE:
+                transport.disconnect()
+            return
+        text = frame.get_payload_as_utf8_text()
+        if text.startswith("43"):
+            self._acked(text)
+        elif text == "2":
+            self._send("3")
+        elif text[0] == "0":
+            self._send("40")
+        elif text.startswith("40"):
+            self.sid = json.loads(text[2:])["sid"]
+            self.joined.set()
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
+        self.closed.set()
+
+    def send_next(self) -> None:
+        if not self.closed.is_set():
+            self._send(f'42{self.sent}["number",{self.sent}]')
+            self.sent += 1
+
+    @property
+    def is_complete(self) -> bool:
+        return len(self.acks) == self.sent
+
+    def _acked(self, text: str) -> None:
+        bracket = text.index("[")
+        ack_id = int(text[2:bracket])
+        value, pid = json.loads(text[bracket:])
+        if value != ack_id:
+            self.mismatched.append(text)
+        self.pids.add(pid)
+        if ack_id in self._seen:
+            self.repeated += 1  # the application may answer an event again that it was given again
+        else:
+            self._seen.add(ack_id)
+            self.acks.append(ack_id)
+            self._told.set()
+
+    def _send(self, text: str) -> None:
+        self.transport.send(WSMsgType.TEXT, text.encode())
+
+
+class Load:
+    """`async with Load(url, clients, rate)`: joins them all, then each sends `rate` events a second until `finish`."""
+
+    def __init__(self, urls: Iterable[str], clients: int, rate: float) -> None:
+        self._urls = list(urls)
+        self._rate = rate
+        self._count = clients
+        self._acked = asyncio.Event()
+        self.clients: list[Client] = []
+
+    async def __aenter__(self) -> "Load":
+        for start in range(0, self._count, 20):  # in small groups: a stampede is not what is tested here
+            group = range(start, min(start + 20, self._count))
+            self.clients += await asyncio.gather(*(self._connect(number) for number in group))
+        self._sending = asyncio.create_task(self._send())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._sending.cancel()
+        for client in self.clients:
+            client.transport.disconnect()
+
+    async def progress(self, events: int, within_s: float) -> None:
+        """Waits until each client got this many more acks than it had."""
+        goals = [(client, len(client.acks) + events) for client in self.clients]
+        await self._until(lambda: all(len(client.acks) >= goal for client, goal in goals), within_s)
+
+    async def finish(self, within_s: float) -> None:
+        """Ends the sending and waits until every event is acked."""
+        self._sending.cancel()
+        await self._until(lambda: all(client.is_complete for client in self.clients), within_s)
+
+    def judge(self) -> None:
+        """No client was disconnected; each event was acked with its own number, in order, none is missing."""
+        assert [client.sid for client in self.clients if client.closed.is_set()] == []
+        assert [client.mismatched for client in self.clients if client.mismatched] == []
+        for client in self.clients:
+            assert client.acks == list(range(client.sent))
+
+    @property
+    def pids(self) -> set[int]:
+        return set().union(*(client.pids for client in self.clients))
+
+    @property
+    def repeated(self) -> int:
+        return sum(client.repeated for client in self.clients)
+
+    async def _connect(self, number: int) -> Client:
+        url = websocket_url(self._urls[number % len(self._urls)])
+        _, client = await ws_connect(lambda: Client(self._acked), url)
+        async with asyncio.timeout(20):
+            await client.joined.wait()
+        return client
+
+    async def _send(self) -> None:
+        """Spreads the clients over the interval, so that events come evenly."""
+        loop = asyncio.get_running_loop()
+        interval = 1 / self._rate
+        due = loop.time()
+        for turn in range(1 << 62):
+            slots = min(50, len(self.clients))
+            for client in self.clients[turn % slots :: slots]:
+                client.send_next()
+            due += interval / slots
+            await asyncio.sleep(max(0.0, due - loop.time()))
+
+    async def _until(self, condition: Callable[[], bool], within_s: float) -> None:
+        try:
+            async with asyncio.timeout(within_s):
+                while not condition():
+                    self._acked.clear()
+                    await self._acked.wait()
+        except TimeoutError:
+            missing = sum(client.sent - len(client.acks) for client in self.clients)
+            closed = sum(client.closed.is_set() for client in self.clients)
+            raise AssertionError(f"{missing} acks missing after {within_s} s, {closed} clients closed") from None

@@ -1,0 +1,85 @@
+"""Several io-nodes: from one to eight, and what clients notice when one of them dies."""
+
+import asyncio
+import os
+import signal
+from contextlib import AsyncExitStack
+
+import pytest
+from tests.conformance.raw import Poller, Wire
+from tests.e2e.test_restart_app import APP, ENV
+
+from sio_stack import Stack
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(90)]
+
+
+@pytest.mark.parametrize("count", [1, 8])
+async def test_everybody_hears_everybody(count: int) -> None:
+    """Clients of both transports on every io-node; a broadcast reaches each of them once."""
+    async with (
+        Stack(io_nodes=count, app_nodes=1, app=APP, port=0, env=ENV) as stack,
+        AsyncExitStack() as connections,
+    ):
+        wires = [
+            await connections.enter_async_context(Wire.open(node.url)) for node in stack.io_nodes for _ in range(2)
+        ]
+        wires += [await connections.enter_async_context(Wire.open(stack.url)) for _ in range(8)]
+        pollers = [await connections.enter_async_context(Poller.open(stack.url)) for _ in range(8)]
+        names = {(await wire.join(packets=1)).split("-")[0] for wire in wires}
+        assert len(names) == count
+        for poller in pollers:
+            await poller.send("40")
+            assert (await poller.receive()).startswith("40{")
+        for number, shouter in enumerate((wires[0], wires[-1])):
+            await shouter.send(f'42["shout",{number}]')
+            told = f'42["shouted",{number}]'
+            assert await asyncio.gather(*(wire.receive(5) for wire in wires)) == [told] * len(wires)
+            assert await asyncio.gather(*(poller.receive() for poller in pollers)) == [told] * len(pollers)
+
+
+async def test_new_sessions_are_spread_by_nginx() -> None:
+    async with Stack(io_nodes=4, app_nodes=1, app=APP, port=0, env=ENV) as stack, AsyncExitStack() as connections:
+        wires = [await connections.enter_async_context(Wire.open(stack.url)) for _ in range(16)]
+        nodes = [wire.sid.split("-")[0] for wire in wires]
+        assert {nodes.count(node) for node in set(nodes)} == {4}
+
+
+async def test_a_killed_io_node() -> None:
+    """Its clients' disconnects are told to the application, once each; others notice nothing; a polling client is
+    told at once that its session is gone."""
+    async with Stack(io_nodes=2, app_nodes=1, app=APP, port=0, env=ENV) as stack:
+        dying, staying = stack.io_nodes
+        async with (
+            Wire.open(staying.url) as witness,
+            Wire.open(dying.url) as one,
+            Wire.open(dying.url) as two,
+            Poller.open(stack.url) as poller,
+        ):
+            await witness.join(packets=1)
+            sids = {await one.join(packets=1), await two.join(packets=1)}
+            os.kill(dying.pid, signal.SIGKILL)
+            await one.closes()
+            told = {str(message) for message in await witness.receive_many(2, 15)}
+            assert told == {f'42["gone","{sid}","node lost"]' for sid in sids}
+            if poller.sid.startswith("io1-"):
+                await poller.is_gone()
+            await witness.send('421["number",1]')
+            assert str(await witness.receive()).startswith("431[1,")
+
+
+async def test_io_nodes_come_and_go() -> None:
+    async with (
+        Stack(io_nodes=1, app_nodes=1, app=APP, port=0, env=ENV) as stack,
+        Wire.open(stack.io_nodes[0].url) as old,
+    ):
+        await old.join(packets=1)
+        added = await stack.add_io_node()
+        async with Wire.open(added.url) as new:
+            sid = await new.join(packets=1)
+            assert sid.startswith(f"{added.name}-")
+            await old.send('42["shout","both"]')
+            assert await old.receive(5) == await new.receive(5) == '42["shouted","both"]'
+            await stack.remove_io_node(1)
+            await new.closes(5)
+        assert str(await old.receive(5)).startswith(f'42["gone","{sid}"')
