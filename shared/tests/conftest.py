@@ -1,7 +1,7 @@
-"""One cluster for the contract suite, in memory or in Valkey."""
+"""One cluster for the contract suite, in memory or in Valkey; every test on both event loops."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 import uvloop
@@ -11,10 +11,9 @@ from sio_cluster.testing.contract import Cluster
 from sio_cluster.testing.memory import MemoryBroker
 
 
-@pytest.fixture(scope="session")
-def event_loop_policy() -> asyncio.AbstractEventLoopPolicy:
-    """The event loop that the nodes run on."""
-    return uvloop.EventLoopPolicy()
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """That of the nodes, and that of a program which only emits."""
+    return {"uvloop": uvloop.new_event_loop, "asyncio": asyncio.new_event_loop}
 
 
 @pytest.fixture(params=["memory", "redis"])

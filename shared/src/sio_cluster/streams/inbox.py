@@ -4,11 +4,11 @@ import time
 
 import structlog
 
+from sio_cluster.protocol.errors import BusRefused, BusUnavailable
 from sio_cluster.protocol.keys import Keys
 from sio_cluster.streams.append import INBOX_TTL_MS
 from sio_cluster.streams.connection import Bus, call
 from sio_cluster.streams.link import Command, raise_first_error
-from sio_cluster.streams.replies import NoKey
 from sio_cluster.streams.scripts import TRIM
 from sio_cluster.streams.wire import Reply
 
@@ -35,7 +35,7 @@ class InboxReader:
         self._max_batch_bytes = max_batch_bytes
         self._count = _FIRST_COUNT
         self._last = _START
-        self._sure = True
+        self._connection = 0
         self._refresh_at = 0.0
         self._read_bytes = 0
         self._trimmed = _START
@@ -43,16 +43,15 @@ class InboxReader:
 
     async def read(self, block_ms: int) -> list[bytes]:
         """The entries after the last one read, in order; [] when none came within `block_ms` (0: does not wait)."""
-        if not self._sure:
+        connection = await self._link.ready()
+        if connection != self._connection or time.monotonic() >= self._refresh_at:
             await self._find_place()
-        if time.monotonic() >= self._refresh_at:
-            await self._refresh()
-        self._sure = False
+            self._connection = connection
+            self._refresh_at = time.monotonic() + _REFRESH_S
         block: Command = ("BLOCK", block_ms) if block_ms > 0 else ()
         command: Command = ("XREAD", "COUNT", self._count, *block, "STREAMS", self._key, self._last)
         reply = await self._link.run_alone(command, block_ms)
         raise_first_error([reply])
-        self._sure = True
         return self._take(reply)
 
     async def trim(self) -> None:
@@ -80,24 +79,29 @@ class InboxReader:
         return entries
 
     async def _find_place(self) -> None:
-        """After a loss: a Redis that came back without its latest data counts from an earlier id again."""
-        command: Command = ("XINFO", "STREAM", self._key)
-        [reply] = await self._link.run([command])
-        if isinstance(reply, NoKey):
-            newest = _START
-        else:
-            raise_first_error([reply])
-            newest = dict(zip(reply[::2], reply[1::2], strict=True))[b"last-generated-id"]
-        if _order(newest) < _order(self._last):
-            log.warning("inbox_went_back", inbox=self._key, read=self._last.decode(), newest=newest.decode())
-            self._last = newest
-        self._sure = True
+        """On a new connection, and now and then: keeps the inbox from expiring, and notices a Redis that lost data.
 
-    async def _refresh(self) -> None:
-        """Keeps the inbox from expiring: it has a living reader."""
-        commands: list[Command] = [("PEXPIRE", key, INBOX_TTL_MS) for key in (self._key, self._state)]
-        raise_first_error(await self._link.run(commands))
-        self._refresh_at = time.monotonic() + _REFRESH_S
+        An inbox without our mark is another one than we read before: from its beginning. One whose newest id lies
+        before the last we read has lost its end (a replica took over): what is left of it was read.
+        """
+        commands: list[Command] = [
+            ("XINFO", "STREAM", self._key),
+            ("HSETNX", self._state, "reader", 1),
+            *[("PEXPIRE", key, INBOX_TTL_MS) for key in (self._key, self._state)],
+        ]
+        stream, unmarked, *_ = replies = await self._link.run(commands)
+        raise_first_error([reply for reply in replies if isinstance(reply, BusUnavailable)])
+        newest = _START if isinstance(stream, BusRefused) else _field(stream, b"last-generated-id")
+        place = _START if unmarked == 1 else min(newest, self._last, key=_order)
+        if place != self._last:
+            log.warning("inbox_lost_entries", inbox=self._key, read=self._last.decode(), place=place.decode())
+            self._last = self._trimmed = place
+            self._trimming = None
+
+
+def _field(flat: Reply, name: bytes) -> bytes:
+    value: bytes = flat[flat.index(name) + 1]
+    return value
 
 
 def _order(entry_id: bytes) -> tuple[int, int]:

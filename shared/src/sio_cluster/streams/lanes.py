@@ -142,8 +142,7 @@ class LaneReader:
             "XREADGROUP", "GROUP", self._consumer, "reader", "COUNT", count, *block, "NOACK",
             "STREAMS", *[self._bus.keys.uplink(lane) for lane in lanes], *[">"] * len(lanes),
         )  # fmt: skip
-        if not self._link.greeted:
-            await self._link.run([("PING",)])  # connects, so that an interrupt knows whom to wake
+        await self._link.ready()  # so that an interrupt knows whom to wake
         if self._interrupted.is_set():
             return []
         answered = False

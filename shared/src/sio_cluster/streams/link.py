@@ -36,6 +36,7 @@ class Link:
         self._wire: Wire | None = None
         self._opening: asyncio.Task[Wire] | None = None
         self._was_lost = False
+        self._opened_count = 0
         self.greeted: list[Reply] = []
         """The answers to the greeting on the connection that stands now, [] while there is none."""
 
@@ -54,6 +55,12 @@ class Link:
         if any(type(reply) is ReadOnly for reply in replies):
             wire.drop("this Redis became a replica")
         return replies
+
+    async def ready(self) -> int:
+        """Connects where that is needed; the number of this connection. What is run next, at once, runs on it."""
+        if self._wire is None or self._wire.lost is not None:
+            await self._open()
+        return self._opened_count
 
     async def run_alone(self, command: Command, block_ms: int) -> Reply:
         """A blocking command. When it ends early, also by cancellation, the connection goes: nobody waits behind it."""
@@ -114,6 +121,7 @@ class Link:
             raise BusUnavailable(f"cannot connect to Redis: {error or 'no answer in time'}") from error
         greeted = await self._greet(wire)
         self._wire, self.greeted = wire, greeted
+        self._opened_count += 1
         if self._was_lost:
             self._was_lost = False
             log.info("redis_back")

@@ -29,7 +29,10 @@ class Registry:
 
     async def heartbeat(self, node_id: str, ttl_ms: int) -> None:
         """Says that the node lives for `ttl_ms` from now."""
-        await self._bus.run(("SET", self._bus.keys.alive(node_id), 1, "PX", ttl_ms))
+        key = self._bus.keys.alive(node_id)
+        [prolonged] = await self._bus.run(("PEXPIRE", key, ttl_ms))  # works in a Redis that is out of memory, too
+        if not prolonged:
+            await self._bus.run(("SET", key, 1, "PX", ttl_ms))
 
     async def unregister_io_node(self, node_id: str) -> None:
         """Forgets the node, its heartbeat, its inbox and its sequence numbers. Idempotent.

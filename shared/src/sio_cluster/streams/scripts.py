@@ -1,7 +1,10 @@
 """What must be atomic, in Lua. Every script touches keys of one hash tag, and bears to be repeated.
 
 A stream's state is a hash: `bytes`, what the stream holds; `trimmed`, the last id that the reader of an inbox trimmed;
-and, by its node id, the last sequence number of each sender.
+`reader`, the mark of that reader; and, by its node id, the last sequence number of each sender.
+
+A Redis that is out of memory must still let readers remove what they have read: such a script begins with a write that
+Redis allows then (XDEL, XTRIM), after which it allows all others.
 """
 
 import hashlib

@@ -1,0 +1,364 @@
+"""What only a real server can do to the streams: stall, crash, forget, refuse."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from sio_cluster.config import Config
+from sio_cluster.protocol.errors import BusRefused, BusUnavailable, ConfigError
+from sio_cluster.protocol.ids import lane_of
+from sio_cluster.protocol.keys import Keys
+from sio_cluster.streams.append import Append, Appender, AppendResult
+from sio_cluster.streams.backoff import Backoff
+from sio_cluster.streams.connection import Bus
+from sio_cluster.streams.inbox import InboxReader
+from sio_cluster.streams.lanes import LaneReader
+from sio_cluster.streams.leases import Leases
+from sio_cluster.streams.link import Link
+from sio_cluster.streams.records import ClientRecords, Joined, Left
+from sio_cluster.streams.registry import Registry
+from sio_cluster.testing.contract import Writer
+from sio_cluster.testing.valkey import Valkey, start_valkey
+
+APP1, IO1 = "app-aaaaaa", "io1-aaaaaa"
+QUICK_S = 0.2
+BLOCK_MS = 10_000
+LONG_MS = 60_000
+
+
+@pytest.fixture
+def server() -> Iterator[Valkey]:
+    """A server that this test may ill-treat."""
+    with start_valkey(appendonly="yes", appendfsync="always") as server:
+        yield server
+
+
+@pytest.fixture
+async def bus(server: Valkey) -> AsyncIterator[Bus]:
+    """An impatient bus on that server."""
+    bus = Bus(Config(REDIS_URL=server.url), timeout_s=QUICK_S)
+    await bus.start()
+    yield bus
+    await bus.stop()
+
+
+async def persist(bus: Bus) -> None:
+    """Tries until Redis answers, as every caller of the bus does."""
+    backoff = Backoff(5, 50)
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                await bus.run(("PING",))
+                return
+            except BusUnavailable:
+                await asyncio.sleep(next(backoff))
+
+
+async def hold(bus: Bus, lane: int = 0) -> tuple[LaneReader, int]:
+    token = await Leases(bus).acquire(lane, APP1, LONG_MS)
+    assert token is not None
+    reader = LaneReader(bus, APP1)
+    await reader.claim(lane)
+    return reader, token
+
+
+class TestStall:
+    async def test_an_append_into_a_stalled_redis_is_retried_without_a_double(self, server: Valkey, bus: Bus) -> None:
+        reader, _ = await hold(bus)
+        writer = Writer(Appender(bus), bus.keys.uplink(0))
+        await writer.write(b"a")
+        server.pause()
+        with pytest.raises(BusUnavailable):
+            await writer.write_as(2, b"b")
+        with pytest.raises(BusUnavailable):
+            await writer.write_as(2, b"b")
+        server.resume()
+        await persist(bus)
+        assert await writer.write_as(2, b"b") in (AppendResult.APPENDED, AppendResult.DUPLICATE)
+        assert await writer.write_as(3, b"c") is AppendResult.APPENDED
+        assert [entry.entry for entry in await reader.read([0], 0, 10)] == [b"a", b"b", b"c"]
+
+    async def test_a_delivery_that_nobody_received_comes_with_the_next_read(self, server: Valkey, bus: Bus) -> None:
+        reader, _ = await hold(bus)
+        uplink = bus.keys.uplink(0)
+        writer = Writer(Appender(bus), uplink)
+        await writer.write(b"a")
+        assert [entry.entry for entry in await reader.read([0], 0, 10)] == [b"a"]
+        await writer.write(b"b", b"c")
+        server.pause()
+        with pytest.raises(BusUnavailable):  # the question waits in the server's socket, the answer finds nobody
+            await reader.read([0], 0, 1)
+        server.resume()
+        await persist(bus)
+
+        async with asyncio.timeout(10):
+            position = b""
+            _, newest = (await bus.run(("XRANGE", uplink, "-", "+", "COUNT", 2)))[0]
+            while position != newest[0]:
+                position = (await bus.run(("XINFO", "GROUPS", uplink)))[0][0][7]
+        await writer.write(b"d")
+        assert [entry.entry for entry in await reader.read([0], 0, 10)] == [b"b"]
+        assert [entry.entry for entry in await reader.read([0], 0, 10)] == [b"c", b"d"]
+
+    async def test_a_blocked_read_outlasts_the_time_limit_of_an_answer(self, bus: Bus) -> None:
+        reader = InboxReader(bus, IO1)
+        assert await reader.read(int(QUICK_S * 1000 * 2)) == []
+
+    async def test_a_blocked_read_notices_a_stall(self, server: Valkey, bus: Bus) -> None:
+        reader = InboxReader(bus, IO1)
+        assert await reader.read(1) == []
+        server.pause()
+        with pytest.raises(BusUnavailable):
+            await reader.read(1)
+        server.resume()
+        await Writer(Appender(Bus(Config(REDIS_URL=server.url))), bus.keys.inbox(IO1), APP1).write(b"a")
+        assert await reader.read(BLOCK_MS) == [b"a"]
+
+
+class TestCrash:
+    async def test_all_goes_on_after_a_crash(self, server: Valkey, bus: Bus) -> None:
+        lane_reader, token = await hold(bus)
+        await Leases(bus).acquire(1, APP1, LONG_MS)
+        inbox_reader = InboxReader(bus, IO1)
+        uplink = Writer(Appender(bus), bus.keys.uplink(0))
+        inbox = Writer(Appender(bus), bus.keys.inbox(IO1), APP1)
+        await uplink.write(b"a", b"b")
+        await inbox.write(b"1")
+        [first] = await lane_reader.read([0], 0, 1)
+        assert await inbox_reader.read(0) == [b"1"]
+        reads = [
+            asyncio.create_task(inbox_reader.read(BLOCK_MS)),
+            asyncio.create_task(lane_reader.read([1], BLOCK_MS, 1)),
+        ]
+        await bus.run(("PING",))
+        server.kill()
+        outcomes = await asyncio.gather(*reads, return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes] == [BusUnavailable, BusUnavailable]
+        with pytest.raises(BusUnavailable):
+            await uplink.write_as(3, b"c")
+        server.start()
+        await persist(bus)
+        await uplink.write_as(3, b"c")
+        await inbox.write(b"2")
+        assert await uplink.write_as(2, b"b") is AppendResult.DUPLICATE
+        assert [entry.entry for entry in await lane_reader.read([0], 0, 10)] == [b"b", b"c"]
+        assert await inbox_reader.read(0) == [b"2"]
+        await lane_reader.commit(0, token, [first.id])
+
+    async def test_a_redis_that_forgot_everything(self, server: Valkey, bus: Bus) -> None:
+        lane_reader, token = await hold(bus)
+        inbox_reader = InboxReader(bus, IO1)
+        inbox = Writer(Appender(bus), bus.keys.inbox(IO1), APP1)
+        await inbox.write(b"1")
+        assert await inbox_reader.read(0) == [b"1"]
+        await bus.run(("FLUSHALL",), ("SCRIPT", "FLUSH"))
+        await inbox_reader.trim()
+        assert await lane_reader.read([0], 10, 10) == []
+        assert await Leases(bus).renew({0: token}, APP1, LONG_MS) == set()
+        again = await Leases(bus).acquire(0, APP1, LONG_MS)
+        assert again is not None
+        assert await lane_reader.claim(0) == []
+        await Writer(Appender(bus), bus.keys.uplink(0)).write(b"a")
+        assert [entry.entry for entry in await lane_reader.read([0], 0, 10)] == [b"a"]
+        await inbox.write(b"2")
+        assert await inbox_reader.read(0) == [b"2"]
+
+    @pytest.mark.parametrize(("wiped", "found"), [(True, [b"a", b"b"]), (False, [])])
+    async def test_an_inbox_that_went_back(self, bus: Bus, wiped: bool, found: list[bytes]) -> None:
+        """Wiped, all in it is new; else its end was lost, and what is left was read."""
+        reader, inbox = InboxReader(bus, IO1), bus.keys.inbox(IO1)
+        await bus.run(("XADD", inbox, "9999999999999-0", "b", b"from a clock ahead"))
+        assert await reader.read(0) == [b"from a clock ahead"]
+        lost = (inbox, Keys.state(inbox)) if wiped else (inbox,)
+        await bus.run(("DEL", *lost), ("CLIENT", "KILL", "ID", reader._link.greeted[0]))
+        writer = Writer(Appender(bus), inbox, APP1)
+        await writer.write(b"a", b"b")
+        assert await reader.read(1) == found
+        await writer.write(b"c")
+        assert await reader.read(BLOCK_MS) == [b"c"]
+
+    async def test_scripts_that_were_flushed_come_back(self, bus: Bus) -> None:
+        appender, keys = Appender(bus), bus.keys
+        await bus.run(("SCRIPT", "FLUSH"))
+        appends = [Append(keys.uplink(lane), IO1, 1, b"a", 100) for lane in range(4)]
+        assert await appender.append(appends) == [AppendResult.APPENDED] * 4
+
+    async def test_a_server_that_comes_later(self) -> None:
+        with start_valkey() as server:
+            server.stop()
+            bus = Bus(Config(REDIS_URL=server.url))
+            with pytest.raises(BusUnavailable):
+                await bus.start()
+            outcomes = await asyncio.gather(*[bus.run(("PING",)) for _ in range(50)], return_exceptions=True)
+            assert {type(outcome) for outcome in outcomes} == {BusUnavailable}
+            server.start()
+            await bus.start()
+            await bus.stop()
+
+
+class TestRefusal:
+    async def test_out_of_memory(self, bus: Bus) -> None:
+        writer = Writer(Appender(bus), bus.keys.uplink(0))
+        await bus.run(("CONFIG", "SET", "maxmemory", 1))
+        with pytest.raises(BusRefused, match="OOM"):
+            await writer.write_as(1, b"a")
+        await bus.run(("CONFIG", "SET", "maxmemory", 0))
+        assert await writer.write_as(1, b"a") is AppendResult.APPENDED
+
+    async def test_out_of_memory_keeps_nodes_alive_and_lets_readers_make_room(self, bus: Bus) -> None:
+        lane_reader, token = await hold(bus)
+        inbox_reader, registry = InboxReader(bus, IO1), Registry(bus)
+        await registry.register_io_node(IO1, {})
+        await registry.heartbeat(IO1, LONG_MS)
+        await Writer(Appender(bus), bus.keys.uplink(0)).write(b"a", b"b")
+        await Writer(Appender(bus), bus.keys.inbox(IO1), APP1).write(b"1", b"2")
+        await bus.run(("CONFIG", "SET", "maxmemory", 1))
+        await registry.heartbeat(IO1, LONG_MS)
+        assert await Leases(bus).renew({0: token}, APP1, LONG_MS) == {0}
+        first, second = await lane_reader.read([0], 0, 10)
+        await lane_reader.commit(0, token, [first.id])
+        await lane_reader.set_aside(0, token, second, "because")
+        assert await inbox_reader.read(0) == [b"1", b"2"]
+        await inbox_reader.trim()
+        assert await bus.run(("XLEN", bus.keys.uplink(0)), ("XLEN", bus.keys.inbox(IO1))) == [0, 0]
+
+    async def test_a_replica_is_left(self, bus: Bus) -> None:
+        writer = Writer(Appender(bus), bus.keys.uplink(0))
+        [before] = await bus.run(("CLIENT", "ID"))
+        await bus.run(("REPLICAOF", "127.0.0.1", 1))
+        with pytest.raises(BusRefused, match="READONLY"):
+            await writer.write_as(1, b"a")
+        await bus.run(("REPLICAOF", "NO", "ONE"))
+        assert await writer.write_as(1, b"a") is AppendResult.APPENDED
+        [after] = await bus.run(("CLIENT", "ID"))
+        assert after > before
+
+    async def test_passwords(self) -> None:
+        with start_valkey(requirepass="open sesame/%") as server:
+            for wrong in (None, "close sesame"):
+                bus = Bus(Config(REDIS_HOST="127.0.0.1", REDIS_PORT=server.port, REDIS_PASSWORD=wrong))
+                with pytest.raises(BusRefused):
+                    await bus.start()
+            bus = Bus(Config(REDIS_HOST="127.0.0.1", REDIS_PORT=server.port, REDIS_PASSWORD="open sesame/%"))
+            await bus.start()
+            await bus.run(("ACL", "SETUSER", "io", "on", ">pw", "~*", "+@all", "-get"))
+            user = Bus(Config(REDIS_URL=f"redis://io:pw@127.0.0.1:{server.port}/3"))
+            await user.start()
+            with pytest.raises(BusRefused, match="NOPERM"):
+                await user.run(("GET", "x"))
+            for opened in (bus, user):
+                await opened.stop()
+
+    async def test_databases_are_apart(self, server: Valkey, bus: Bus) -> None:
+        other = Bus(Config(REDIS_URL=server.url.removesuffix("/0") + "/5"))
+        await other.start()
+        await other.run(("SET", "x", 1))
+        assert await bus.run(("EXISTS", "x")) == [0]
+        await other.stop()
+
+    def test_an_address_that_is_none(self) -> None:
+        with pytest.raises(ConfigError, match="REDIS_URL"):
+            Bus(Config(REDIS_URL="http://localhost"))
+
+
+class TestConnection:
+    async def test_a_caller_that_is_cancelled_leaves_the_others_alone(self, bus: Bus) -> None:
+        asked = [asyncio.create_task(bus.run(("ECHO", b"%d" % number))) for number in range(50)]
+        await asyncio.sleep(0)
+        for task in asked[::2]:
+            task.cancel()
+        answers = await asyncio.gather(*asked[1::2])
+        assert answers == [[b"%d" % number] for number in range(1, 50, 2)]
+
+    async def test_the_first_error_of_several_commands(self, bus: Bus) -> None:
+        with pytest.raises(BusRefused, match="NONSENSE"):
+            await bus.run(("SET", "x", 1), ("NONSENSE",), ("SET", "y", 1))
+        assert await bus.run(("EXISTS", "x", "y")) == [2]
+
+    async def test_stop_ends_blocked_reads_and_start_begins_anew(self, bus: Bus) -> None:
+        reader = InboxReader(bus, IO1)
+        reading = asyncio.create_task(reader.read(BLOCK_MS))
+        await bus.run(("PING",))
+        await bus.stop()
+        await bus.stop()
+        with pytest.raises(BusUnavailable):
+            await reading
+        await bus.start()
+        await reader.close()
+        await reader.close()
+
+    async def test_stop_while_it_connects(self) -> None:
+        silent = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
+        port = silent.sockets[0].getsockname()[1]
+        bus = Bus(Config(REDIS_HOST="127.0.0.1", REDIS_PORT=port))
+        starting = asyncio.create_task(bus.start())
+        await asyncio.sleep(0)
+        await bus.stop()
+        with pytest.raises(BusUnavailable):
+            await starting
+        silent.close()
+
+    async def test_a_server_that_speaks_otherwise(self) -> None:
+        async def babble(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+            await writer.drain()
+            writer.close()
+
+        other = await asyncio.start_server(babble, "127.0.0.1", 0)
+        link = Link(f"redis://127.0.0.1:{other.sockets[0].getsockname()[1]}")
+        with pytest.raises(BusUnavailable):
+            await link.run([("PING",)])
+        await link.close()
+        other.close()
+
+    async def test_changes_keep_their_order_when_scripts_are_gone(self, bus: Bus) -> None:
+        sid = f"{IO1}.{'0' * 16}"
+        await bus.run(("HSET", bus.keys.client(_lane(sid), sid), "connected", "x"), ("SCRIPT", "FLUSH"))
+        records = ClientRecords(bus, 16)
+        await records.update([Joined(sid, "a"), Left(sid, "a"), Joined(sid, "b")])
+        assert await bus.run(("SMEMBERS", bus.keys.rooms(_lane(sid), sid))) == [[b'"b"']]
+
+
+class TestBounds:
+    async def test_an_inbox_that_nobody_reads_expires(self, bus: Bus) -> None:
+        inbox, uplink = bus.keys.inbox(IO1), bus.keys.uplink(0)
+        appender = Appender(bus)
+        await Writer(appender, inbox, APP1).write(b"a", b"b")
+        await Writer(appender, uplink).write(b"a")
+        keys = (inbox, Keys.state(inbox), uplink, Keys.state(uplink))
+        *of_inbox, lane, lane_state = await bus.run(*[("PTTL", key) for key in keys])
+        assert all(0 < ttl <= 600_000 for ttl in of_inbox)
+        assert (lane, lane_state) == (-1, -1)
+
+    async def test_its_reader_keeps_it(self, bus: Bus) -> None:
+        inbox, reader = bus.keys.inbox(IO1), InboxReader(bus, IO1)
+        await Writer(Appender(bus), inbox, APP1).write(b"a")
+        await bus.run(("PEXPIRE", inbox, 5000), ("PEXPIRE", Keys.state(inbox), 5000))
+        await reader.read(0)
+        assert all(ttl > 500_000 for ttl in await bus.run(("PTTL", inbox), ("PTTL", Keys.state(inbox))))
+
+    async def test_a_read_brings_about_what_it_may(self, bus: Bus) -> None:
+        reader = InboxReader(bus, IO1, max_batch_bytes=10_000)
+        writer = Writer(Appender(bus), bus.keys.inbox(IO1), APP1)
+        await writer.write(b"x" * 5000)
+        await reader.read(0)
+        await writer.write(*[b"y" * 5000] * 5)
+        assert [len(await reader.read(0)) for _ in range(3)] == [2, 2, 1]
+
+    async def test_what_was_set_aside_stays_bounded_and_says_why(
+        self, bus: Bus, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("sio_cluster.streams.lanes.DEAD_ENTRIES", 3)
+        reader, token = await hold(bus)
+        await Writer(Appender(bus), bus.keys.uplink(0)).write(*[b"%d" % number for number in range(5)])
+        for entry in await reader.read([0], 0, 10):
+            await reader.set_aside(0, token, entry, "not msgpack")
+        dead = (await bus.run(("XRANGE", bus.keys.dead(0), "-", "+")))[0]
+        assert [fields[1] for _, fields in dead] == [b"2", b"3", b"4"]
+        assert dead[0][1][2:4] == [b"why", b"not msgpack"]
+        assert await bus.run(("HGET", Keys.state(bus.keys.uplink(0)), "bytes")) == [b"0"]
+
+
+def _lane(sid: str) -> int:
+    return lane_of(sid, 16)
