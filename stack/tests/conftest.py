@@ -28,11 +28,8 @@ def _standin(name: str, port: int, target: str | None, config: Config, env: Mapp
     )
 
 
-@pytest.fixture
-def app_file(tmp_path: Path) -> Path:
-    path = tmp_path / "app.py"
-    path.write_text("class Server:\n    def emit(self): ...\n\nsio = Server()\n")
-    return path
+async def _no_check(*_arguments: object) -> None:
+    """There is no application for a stand-in to load."""
 
 
 @pytest.fixture
@@ -42,11 +39,12 @@ def said() -> "asyncio.Queue[str]":
 
 
 @pytest_asyncio.fixture
-async def stack(app_file: Path, said: asyncio.Queue[str], monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stack]:
+async def stack(said: asyncio.Queue[str], monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stack]:
     """Valkey, nginx and three stand-ins for nodes."""
     monkeypatch.setattr(parts, "io_node", _standin)
     monkeypatch.setattr(parts, "app_node", _standin)
+    monkeypatch.setattr("sio_stack.stack.check_targets", _no_check)
     async with Stack(
-        io_nodes=2, app_nodes=1, app=f"{app_file}:sio", on_notice=lambda name, text: said.put_nowait(text)
+        io_nodes=2, app_nodes=1, app="none:sio", on_notice=lambda name, text: said.put_nowait(text)
     ) as stack:
         yield stack

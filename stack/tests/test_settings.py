@@ -89,13 +89,13 @@ def test_an_outside_redis_that_is_not_there_is_refused_without_its_password(url)
 
 
 APPS = {
-    "ok": ("class S:\n    def emit(self): ...\nsio = S()\n", None),
+    "ok": ("import app_node\nsio = app_node.get_client()\n", None),
     "missing name": ("other = 1\n", r"has no 'sio'"),
     "not a server": ("sio = 3\n", r"is not what app_node.get_client\(\) returns but int"),
     "syntax": ("x = 1\ndef f(:\n", r"app.py:2: SyntaxError: invalid syntax"),
     "import": ("import no_such_thing\n", r"app.py:1: ModuleNotFoundError: No module named 'no_such_thing'"),
     "raises": ("def f():\n    return 1 / 0\nf()\n", r"app.py:2: ZeroDivisionError: division by zero"),
-    "exits": ("raise SystemExit(0)\n", r"app.py:1: SystemExit: 0"),
+    "exits": ("raise SystemExit(0)\n", "leaves the interpreter"),
     "kills itself": ("import os\nos._exit(7)\n", r"ended the interpreter \(7\)"),
 }
 
@@ -118,8 +118,8 @@ async def test_an_app_is_loaded_before_anything_starts(case, tmp_path, monkeypat
     ("target", "words"),
     [
         ("/no/such/file.py:sio", "there is no file /no/such/file.py"),
-        ("no_such_module:sio", "there is no module no_such_module"),
-        ("json.no_such:sio", "there is no module json.no_such"),
+        ("no_such_module:sio", r"there is no module '?no_such_module"),
+        ("json.no_such:sio", r"there is no module '?json.no_such"),
         ("json", "is not of the form"),
     ],
 )
@@ -129,7 +129,7 @@ async def test_a_missing_app_is_named(target, words):
 
 
 async def test_a_web_application_must_be_one(tmp_path):
-    (tmp_path / "both.py").write_text("class S:\n    emit = None\nsio = S()\napp = 3\n")
+    (tmp_path / "both.py").write_text("import app_node\nsio = app_node.get_client()\napp = 3\n")
     with pytest.raises(StackError, match=r"WEB: .* is not an ASGI application but int"):
         await check_targets(f"{tmp_path}/both.py:sio", f"{tmp_path}/both.py:app", {})
 

@@ -128,15 +128,15 @@ async def test_stop_leaves_nothing_running_and_nothing_behind(stack):
     assert not run_dir.exists()
 
 
-async def test_a_part_that_does_not_come_up_stops_the_start_with_its_own_words(stack, app_file, monkeypatch):
+async def test_a_part_that_does_not_come_up_stops_the_start_with_its_own_words(stack, monkeypatch):
     monkeypatch.setattr("sio_stack.stack.render", lambda *args: "nonsense;")
     with pytest.raises(StackError, match=r"nginx ended \(exit status 1\).*unknown directive"):
-        async with Stack(io_nodes=1, app_nodes=0, app=f"{app_file}:sio"):
+        async with Stack(io_nodes=1, app_nodes=0, app="none:sio"):
             pass
 
 
-async def test_outside_redis_is_used_and_left_alone(stack, app_file):
-    async with Stack(io_nodes=1, app_nodes=1, app=f"{app_file}:sio", redis_url=stack.redis_url) as other:
+async def test_outside_redis_is_used_and_left_alone(stack):
+    async with Stack(io_nodes=1, app_nodes=1, app="none:sio", redis_url=stack.redis_url) as other:
         assert other.valkey is None
         assert (await _get(other))[0] == 200
     assert await answers_ping(int(stack.redis_url.split(":")[2].removesuffix("/0")))
