@@ -35,7 +35,8 @@ log = structlog.get_logger()
 _FLUSH_S = 5.0
 """How long a stopping node tries to bring its last facts to Redis."""
 
-_WAVE_S = 0.05
+_LOST_CLOSE_MS = 2_000
+"""Over how long a node that was declared lost closes its connections."""
 
 
 class IoNode:
@@ -126,7 +127,7 @@ class IoNode:
         """
         self._draining = True
         log.info("io_node_draining", node=self.node_id, clients=len(self.hub))
-        await self._close_in_waves(reasons.NODE_DRAINED, self.config.drain_ms / 1000)
+        await self.engine.drain(self.config.drain_ms, reasons.NODE_DRAINED)
         if not await self._uplink.drain(_FLUSH_S):
             log.error("uplink_not_flushed", waiting_bytes=self._uplink.waiting_bytes)
         try:
@@ -151,6 +152,11 @@ class IoNode:
                 return
 
     # --- what others ask
+
+    @property
+    def ready(self) -> asyncio.Event:
+        """Set once the node lets clients in."""
+        return self._heartbeat.settled
 
     @property
     def view(self) -> ClusterView:
@@ -178,18 +184,7 @@ class IoNode:
 
     async def _close_all(self) -> None:
         """The application was told that these clients are gone: they come back as new ones."""
-        await self._close_in_waves(reasons.NODE_LOST, 1.0)
-
-    async def _close_in_waves(self, reason: str, duration_s: float) -> None:
-        connections = self.engine.connections()
-        waves = max(1, round(duration_s / _WAVE_S))
-        size = -(-len(connections) // waves)
-        while connections:
-            wave, connections = connections[:size], connections[size:]
-            for connection in wave:
-                connection.close(reason)
-            if connections:
-                await asyncio.sleep(_WAVE_S)
+        await self.engine.drain(_LOST_CLOSE_MS, reasons.NODE_LOST)
 
 
 def _session_limits(config: Config) -> SessionLimits:

@@ -12,7 +12,7 @@ import socket
 import sys
 from collections.abc import Iterator
 from types import TracebackType
-from typing import Self
+from typing import Any, Self, cast
 
 import structlog
 import uvicorn
@@ -103,6 +103,11 @@ class Listener:
             if not task.cancelled() and (error := task.exception()) is not None:
                 raise error
 
+    async def wait_until_ready(self, timeout_s: float) -> None:
+        """Until clients are let in. Raises TimeoutError."""
+        async with asyncio.timeout(timeout_s):
+            await self.node.ready.wait()
+
     async def stop(self) -> None:
         """Drain, and return once all has stopped. Idempotent."""
         self._stopping.set()
@@ -163,7 +168,7 @@ class Listener:
     def _uvicorn_config(self) -> uvicorn.Config:
         return uvicorn.Config(
             self.node.front(self._app),
-            http=self.node.engine.protocol_class,
+            http=cast(Any, self.node.engine.http_protocol),  # a factory does, though uvicorn's types ask for a class
             loop="none",
             lifespan="auto",
             log_config=None,

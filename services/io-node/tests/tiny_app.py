@@ -1,0 +1,204 @@
+"""The smallest application: it holds all lanes, accepts, echoes, answers. In place of an app-node, in these tests."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import msgspec
+
+from io_node.app import IoNode
+from io_node.bus.parts import BusParts, redis_parts
+from io_node.front import AsgiApp
+from io_node.listener import Listener
+from sio_cluster.config import Config
+from sio_cluster.protocol.codec import decode_app_inbox, decode_uplink, encode_downlink
+from sio_cluster.protocol.ids import node_of
+from sio_cluster.protocol.messages import (
+    Accept,
+    Ack,
+    AckReceived,
+    AckRequest,
+    ClientConnected,
+    Command,
+    Disconnect,
+    Emit,
+    EventReceived,
+    Fact,
+    Join,
+    Refuse,
+)
+from sio_cluster.streams.append import Append, Appender
+from sio_cluster.streams.connection import Bus
+from sio_cluster.streams.inbox import InboxReader
+from sio_cluster.streams.lanes import LaneReader
+from sio_cluster.streams.leases import Leases
+from sio_cluster.streams.registry import Registry
+from sio_cluster.testing.memory import (
+    MemoryAppender,
+    MemoryBroker,
+    MemoryBus,
+    MemoryClientRecords,
+    MemoryInboxReader,
+    MemoryLaneReader,
+    MemoryLeases,
+    MemoryRegistry,
+)
+
+NODE = "app1-bbbbbb"
+
+
+def memory_parts(broker: MemoryBroker) -> Callable[[Config, str], BusParts]:
+    def parts(config: Config, node_id: str) -> BusParts:
+        bus = MemoryBus(config, broker)
+        return BusParts(
+            link=bus,
+            appender=MemoryAppender(bus),
+            inbox=MemoryInboxReader(bus, node_id),
+            nodes=MemoryRegistry(bus),
+            records=MemoryClientRecords(bus, config.lanes),
+        )
+
+    return parts
+
+
+class TinyApp:
+    """Namespaces `/` and `/custom` exist. `facts` are all that came; `received` is set whenever one more came."""
+
+    def __init__(self, config: Config, broker: MemoryBroker | None) -> None:
+        self.facts: list[Fact] = []
+        self.accepting = True
+        self._config = config
+        self._came = asyncio.Condition()
+        self._namespaces: dict[str, str] = {}
+        self._seq = 0
+        bus = Bus(config) if broker is None else MemoryBus(config, broker)
+        self._bus = bus
+        if isinstance(bus, Bus):
+            self._appender, self._reader, self._leases = Appender(bus), LaneReader(bus, NODE), Leases(bus)
+            self._registry, self._inbox = Registry(bus), InboxReader(bus, NODE)
+        else:
+            self._appender, self._reader, self._leases = (
+                MemoryAppender(bus),
+                MemoryLaneReader(bus, NODE),
+                MemoryLeases(bus),
+            )
+            self._registry, self._inbox = MemoryRegistry(bus), MemoryInboxReader(bus, NODE)
+
+    async def run(self) -> None:
+        await self._bus.start()
+        await self._registry.register_app_node(NODE, {})
+        await self._registry.heartbeat(NODE, 600_000)
+        tokens = {}
+        for lane in range(self._config.lanes):
+            token = await self._leases.acquire(lane, NODE, 600_000)
+            assert token is not None
+            tokens[lane] = token
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._read_lanes(tokens))
+                tasks.create_task(self._read_inbox())
+        finally:
+            await self._bus.stop()
+
+    async def wait_for(self, condition: Callable[[list[Fact]], bool], timeout_s: float = 5) -> None:
+        """Until the facts that came meet the condition."""
+        async with asyncio.timeout(timeout_s), self._came:
+            await self._came.wait_for(lambda: condition(self.facts))
+
+    async def send(self, sid: str, *commands: Command) -> None:
+        """To the io-node of this client."""
+        self._seq += 1
+        node = node_of(sid)
+        assert node is not None
+        entry = encode_downlink(NODE, self._seq, list(commands))
+        await self._appender.append([Append(self._bus.keys.inbox(node), NODE, self._seq, entry, 64_000_000)])
+
+    async def _read_lanes(self, tokens: dict[int, int]) -> None:
+        while True:
+            for entry in await self._reader.read(list(tokens), 1_000, 100):
+                await self._take(list(decode_uplink(entry.entry).facts))
+                await self._reader.commit(entry.lane, tokens[entry.lane], [entry.id])
+
+    async def _read_inbox(self) -> None:
+        while True:
+            for entry in await self._inbox.read(1_000):
+                await self._take([fact for fact in decode_app_inbox(entry).items if isinstance(fact, AckReceived)])
+
+    async def _take(self, facts: list[Fact]) -> None:
+        for fact in facts:
+            if isinstance(fact, ClientConnected) and self.accepting:
+                await self.send(fact.sid, *self._connect(fact))
+            elif isinstance(fact, EventReceived):
+                await self.send(fact.sid, *self._handle(fact))
+        async with self._came:
+            self.facts += facts
+            self._came.notify_all()
+
+    def _connect(self, fact: ClientConnected) -> list[Command]:
+        self._namespaces[fact.sid] = fact.namespace
+        if fact.namespace not in ("/", "/custom"):
+            return [Refuse(fact.sid, b'{"message":"Invalid namespace"}')]
+        auth = Emit(
+            fact.namespace, self._packet("2", fact.sid, b'["auth",' + (fact.auth or b"{}") + b"]"), to=[fact.sid]
+        )
+        return [auth, Accept(fact.sid)]
+
+    def _handle(self, fact: EventReceived) -> list[Command]:
+        sid, namespace = fact.sid, self._namespaces[fact.sid]
+        name, *args = json.loads(fact.data)
+        count = len(fact.attachments)
+        match name:
+            case "message":
+                data = msgspec.json.encode(["message-back", *args])
+                kind = f"5{count}-" if count else "2"
+                return [Emit(namespace, self._packet(kind, sid, data), fact.attachments, to=[sid])]
+            case "message-with-ack":
+                kind = f"6{count}-" if count else "3"
+                return [
+                    Ack(sid, self._packet(f"{kind}", sid, msgspec.json.encode(args), fact.ack_id), fact.attachments)
+                ]
+            case "join":
+                return [Join(sid, args[0]), Ack(sid, self._packet("3", sid, b"[]", fact.ack_id))]
+            case "broadcast":
+                data = msgspec.json.encode(["news", *args[1:]])
+                kind = f"5{count}-" if count else "2"
+                return [Emit(namespace, self._packet(kind, sid, data), fact.attachments, to=args[0])]
+            case "ask-me":
+                question = self._packet("2", sid, b'["question"]', 7_000_000_001)
+                return [Emit(namespace, question, to=[sid], ack=AckRequest(NODE, 7_000_000_001))]
+            case "disconnect-me":
+                return [Disconnect(sid, close=bool(args and args[0]))]
+            case _:
+                return []
+
+    def _packet(self, kind: str, sid: str, data: bytes, ack_id: int | None = None) -> bytes:
+        namespace = self._namespaces[sid]
+        prefix = "" if namespace == "/" else f"{namespace},"
+        return f"{kind}{prefix}{'' if ack_id is None else ack_id}".encode() + data
+
+
+class World:
+    """An io-node that serves, and the tiny application behind it."""
+
+    def __init__(self, listener: Listener, app: TinyApp) -> None:
+        self.listener = listener
+        self.node = listener.node
+        self.app = app
+        self.url = listener.url
+        self.ws_url = listener.url.replace("http", "ws")
+
+
+@asynccontextmanager
+async def serving(config: Config, broker: MemoryBroker | None, app: AsgiApp | None = None) -> AsyncIterator[World]:
+    """`broker` None: over the Redis of `config`."""
+    parts = redis_parts if broker is None else memory_parts(broker)
+    tiny = TinyApp(config, broker)
+    running = asyncio.create_task(tiny.run())
+    listener = Listener(app, config, IoNode(config, parts=parts, settle_ms=20))
+    async with listener:
+        await listener.wait_until_ready(5)
+        yield World(listener, tiny)
+        assert not running.done(), running
+    running.cancel()
+    await asyncio.wait({running})
