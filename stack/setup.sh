@@ -36,9 +36,9 @@ counted() {
   what=$1 total=$2 pattern=$3; shift 3
   tty=; [ -t 2 ] && tty=1
   { "$@" 2>&1 && echo done >"$log.ok"; } | tee -a "$log" | awk -v what="$what" -v total="$total" -v pattern="$pattern" -v tty="$tty" '
-    $0 ~ pattern { n++; if (tty) { printf "\r  %s: %d of %d ", what, n, total > "/dev/stderr"; fflush() } }
-    /^Installing collected/ && tty { printf "\r  %s: all here, unpacking ...      ", what > "/dev/stderr"; fflush() }
-    END { if (tty) printf "\r%60s\r", "" > "/dev/stderr" }'
+    $0 ~ pattern { n++; if (tty) { printf "\r\033[K  %s: %d of %d ", what, n, total > "/dev/stderr"; fflush() } }
+    /^Installing collected/ && tty { printf "\r\033[K  %s: all here, unpacking ... ", what > "/dev/stderr"; fflush() }
+    END { if (tty) printf "\r\033[K" > "/dev/stderr" }'
   if [ -f "$log.ok" ]; then rm -f "$log.ok"; return; fi
   say "----- the end of $log:"; tail -n 15 "$log" >&2
   die "$what: failed (see above)"

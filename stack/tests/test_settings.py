@@ -96,7 +96,7 @@ APPS = {
     "import": ("import no_such_thing\n", r"app.py:1: ModuleNotFoundError: No module named 'no_such_thing'"),
     "raises": ("def f():\n    return 1 / 0\nf()\n", r"app.py:2: ZeroDivisionError: division by zero"),
     "exits": ("raise SystemExit(0)\n", "leaves the interpreter"),
-    "kills itself": ("import os\nos._exit(7)\n", r"ended the interpreter \(7\)"),
+    "kills itself": ("import os\nos._exit(7)\n", r"ended the interpreter \(exit status 7\)"),
 }
 
 

@@ -36,4 +36,8 @@ async def _check(kind: str, target: str, env: Mapping[str, str]) -> str:
     if child.returncode == 0:
         return ""
     reasons = [line for line in said.decode(errors="replace").splitlines() if line.startswith(f"{kind.upper()}: ")]
-    return reasons[-1] if reasons else f"{kind.upper()}: loading {target} ended the interpreter ({child.returncode})"
+    if reasons:
+        return reasons[-1]
+    last = said.decode(errors="replace").strip().splitlines()[-1:]
+    why = f": {last[0]}" if last else ""
+    return f"{kind.upper()}: loading {target} ended the interpreter (exit status {child.returncode}){why}"
