@@ -35,9 +35,6 @@ log = structlog.get_logger()
 _FLUSH_S = 5.0
 """How long a stopping node tries to bring its last facts to Redis."""
 
-_LOST_CLOSE_MS = 2_000
-"""Over how long a node that was declared lost closes its connections."""
-
 
 class IoNode:
     """One io-node without its listening socket. `run` it, `drain` it, then cancel `run`."""
@@ -184,7 +181,7 @@ class IoNode:
 
     async def _close_all(self) -> None:
         """The application was told that these clients are gone: they come back as new ones."""
-        await self.engine.drain(_LOST_CLOSE_MS, reasons.NODE_LOST)
+        self.engine.close_all(reasons.NODE_LOST)
 
 
 def _session_limits(config: Config) -> SessionLimits:

@@ -1,5 +1,7 @@
 """Registration, readiness, and what happens when the cluster lost sight of this node."""
 
+import asyncio
+
 from io_node.bus.counters import BusCounters
 from io_node.bus.heartbeat import Heartbeat, Pace
 from sio_cluster.config import Config
@@ -156,9 +158,12 @@ async def test_the_node_was_declared_lost() -> None:
     assert world.counters.registrations_lost == 1
 
 
-async def test_stop_takes_the_node_out() -> None:
+async def test_stop_takes_the_node_out_for_good() -> None:
     world = World()
-    async with running(world.heartbeat.run):
-        await world.beats()
+    beating = asyncio.create_task(world.heartbeat.run())
+    await world.beats()
     await world.heartbeat.stop()
+    async with asyncio.timeout(5):
+        await beating
     assert await world.registry.io_nodes() == {}
+    assert world.counters.registrations_lost == 0

@@ -105,6 +105,8 @@ class Heartbeat:
         self._on_data_lost = on_data_lost
         self._on_declared_lost = on_declared_lost
         self._now = now
+        self._beating = asyncio.Lock()
+        self._stopped = False
         self._nonce = 0
         self._info: dict[str, str] | None = None
         self._registered_at: float | None = None
@@ -130,12 +132,15 @@ class Heartbeat:
             self._canary_at = self._now()
 
     async def run(self) -> None:
-        """Beat for ever; after a failure with backoff, at most a beat's time."""
+        """Beat until stopped; after a failure with backoff, at most a beat's time."""
         backoff = Backoff(cap_ms=self._pace.beat_ms)
         failing = False
         while True:
             try:
-                await self._beat()
+                async with self._beating:
+                    if self._stopped:
+                        return
+                    await self._beat()
             except BusError as error:
                 self.counters.heartbeats_failed += 1
                 if not failing:
@@ -150,8 +155,10 @@ class Heartbeat:
             await asyncio.sleep(self._until_next_beat())
 
     async def stop(self) -> None:
-        """Take the node out of the registry. Raises BusError."""
-        await self._nodes.unregister_io_node(self._node_id)
+        """Take the node out of the registry, for good. Raises BusError."""
+        async with self._beating:
+            self._stopped = True
+            await self._nodes.unregister_io_node(self._node_id)
 
     @property
     def _patience_s(self) -> float:
