@@ -66,3 +66,7 @@ def _refuse(error: ConfigError | BusError) -> None:
 
 def _kind(found: Any) -> str:
     return f"{type(found).__module__}.{type(found).__qualname__}"
+
+
+if __name__ == "__main__":
+    main()
