@@ -6,25 +6,27 @@ from typing import Protocol
 
 from sio_cluster.protocol.messages import Handshake
 
-_TEXT = 0x81  # FIN and opcode 1 (RFC 6455 section 5.2)
-_BINARY = 0x82  # FIN and opcode 2
+TEXT = 0x81  # FIN and opcode 1 (RFC 6455 section 5.2)
+BINARY = 0x82  # FIN and opcode 2
 
 
 class Outbound:
     """One message to any number of connections. Each encoding is built once, by the first connection that needs it.
 
-    `packet` is a Socket.IO packet text in UTF-8; it goes out as Engine.IO message `4` + packet. `attachments` are the
-    binary messages that follow it directly. A `volatile` message is dropped where a connection cannot write at once.
-    `size` is the length in bytes that bounds are counted in.
+    `packet` is a Socket.IO packet text in UTF-8; it goes out as Engine.IO message `4` + packet (None: no text, only
+    attachments). `attachments` are the binary messages that follow it directly. A `volatile` message is dropped where
+    a connection cannot write at once. `size` is the length in bytes that bounds are counted in.
     """
 
     __slots__ = ("_polling", "_ws", "attachments", "packet", "size", "volatile")
 
-    def __init__(self, packet: bytes, attachments: Sequence[bytes] = (), volatile: bool = False) -> None:
+    def __init__(self, packet: bytes | None, attachments: Sequence[bytes] = (), volatile: bool = False) -> None:
         self.packet = packet
         self.attachments = attachments
         self.volatile = volatile
-        self.size = len(packet) + 1 + sum(map(len, attachments)) if attachments else len(packet) + 1
+        self.size = 0 if packet is None else len(packet) + 1
+        if attachments:
+            self.size += sum(map(len, attachments))
         self._ws: bytes | None = None
         self._polling: list[bytes] | None = None
 
@@ -33,9 +35,10 @@ class Outbound:
         """Complete WebSocket frames from server to client, text first, ready for one `write()`."""
         frames = self._ws
         if frames is None:
-            frames = self._ws = _frame(_TEXT, b"4" + self.packet) + b"".join(
-                _frame(_BINARY, data) for data in self.attachments
-            )
+            frames = b"" if self.packet is None else ws_frame(b"4" + self.packet)
+            if self.attachments:
+                frames += b"".join(ws_frame(data, BINARY) for data in self.attachments)
+            self._ws = frames
         return frames
 
     @property
@@ -43,7 +46,7 @@ class Outbound:
         """The packets of a polling payload, `4...` and `b<base64>`; a payload joins them by 0x1e."""
         packets = self._polling
         if packets is None:
-            packets = self._polling = [b"4" + self.packet]
+            packets = self._polling = [] if self.packet is None else [b"4" + self.packet]
             packets.extend(b"b" + base64.b64encode(data) for data in self.attachments)
         return packets
 
@@ -66,8 +69,9 @@ class Connection(Protocol):
     def send(self, message: Outbound) -> None:
         """Send in order. Never blocks, never raises; after `close` it does nothing.
 
-        Messages of one tick leave together at its end. More than SEND_BUFFER_BYTES waiting closes the connection with
-        `reasons.SLOW_CONSUMER`. A volatile message to a connection that is not writable is dropped and counted.
+        Messages of one tick leave together at its end. A message that finds others waiting and makes them more than
+        SEND_BUFFER_BYTES closes the connection with `reasons.SLOW_CONSUMER`. A volatile message to a connection that
+        is not writable is dropped and counted.
         """
 
     def close(self, reason: str) -> None:
@@ -107,8 +111,8 @@ class Accepter(Protocol):
         """
 
 
-def _frame(first_byte: int, payload: bytes) -> bytes:
-    """One unmasked frame (RFC 6455 section 5.2)."""
+def ws_frame(payload: bytes, first_byte: int = TEXT) -> bytes:
+    """One unmasked frame, from server to client (RFC 6455 section 5.2)."""
     size = len(payload)
     if size < 126:
         return bytes((first_byte, size)) + payload

@@ -1,0 +1,110 @@
+"""What a request asks of the engine, and how it is refused. Pure; the answers are those of Socket.IO's own server."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from urllib.parse import parse_qsl
+
+from sio_cluster.protocol.messages import Handshake
+
+_MAX_FIELDS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """An HTTP error. `code` and `message` are those of Socket.IO's server (engine.io, `Server.errors`)."""
+
+    status: int
+    code: int
+    message: str
+
+    @property
+    def body(self) -> bytes:
+        return json.dumps({"code": self.code, "message": self.message}, separators=(",", ":")).encode()
+
+
+UNKNOWN_TRANSPORT = Refusal(400, 0, "Transport unknown")
+UNKNOWN_SID = Refusal(400, 1, "Session ID unknown")
+BAD_METHOD = Refusal(400, 2, "Bad handshake method")
+BAD_REQUEST = Refusal(400, 3, "Bad request")
+FORBIDDEN = Refusal(403, 4, "Forbidden")
+UNSUPPORTED_VERSION = Refusal(400, 5, "Unsupported protocol version")
+TIMED_OUT = Refusal(408, 3, "Request took too long")
+TOO_LARGE = Refusal(413, 3, "Payload too large")
+UPGRADE_REQUIRED = Refusal(426, 3, "WebSocket version 13 required")
+UNAVAILABLE = Refusal(503, 3, "Not accepting connections")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """The head of an HTTP request. `headers` by lower-case name, the last of a name wins."""
+
+    method: str
+    path: str
+    query: str
+    scheme: str
+    http_version: str
+    client: tuple[str, int] | None
+    raw_headers: list[tuple[bytes, bytes]]
+    headers: Mapping[str, str]
+    fields: Mapping[str, str]
+
+    @staticmethod
+    def of(scope: Mapping[str, object], path: str, query: bytes) -> "Request":
+        """From an ASGI scope. A query that cannot be read is one without fields."""
+        raw: list[tuple[bytes, bytes]] = scope["headers"]  # type: ignore[assignment]  # ASGI says so
+        text = query.decode("latin-1")
+        return Request(
+            method=str(scope["method"]),
+            path=path,
+            query=text,
+            scheme=str(scope.get("scheme") or "http"),
+            http_version=str(scope["http_version"]),
+            client=scope.get("client"),  # type: ignore[arg-type]  # ASGI says so
+            raw_headers=raw,
+            headers={name.decode("latin-1").lower(): value.decode("latin-1") for name, value in raw},
+            fields=_fields(text),
+        )
+
+    def handshake(self) -> Handshake:
+        """All that an application may ask about the request."""
+        host, port = self.client or ("", 0)
+        return Handshake(
+            method=self.method,
+            path=self.path,
+            query=self.query,
+            headers=[(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in self.raw_headers],
+            remote_addr=host,
+            remote_port=port,
+            scheme=self.scheme,
+            http_version=self.http_version,
+        )
+
+
+def check(request: Request, transports: Iterable[str], current: str | None, *, upgrade: bool) -> Refusal | None:
+    """Whether a request may go on, in the order in which Socket.IO's server asks.
+
+    `current` is the transport of the session that its `sid` names, None if it names none or an unknown one.
+    """
+    transport = request.fields.get("transport", "")
+    if transport not in transports or (upgrade and transport != "websocket"):
+        return UNKNOWN_TRANSPORT
+    if request.fields.get("sid"):
+        if current is None:
+            return UNKNOWN_SID
+        if not upgrade and (current != transport or transport == "websocket"):
+            return BAD_REQUEST
+    elif request.method != "GET":
+        return BAD_METHOD
+    elif transport == "websocket" and not upgrade:
+        return BAD_REQUEST
+    if request.fields.get("EIO") != "4":
+        return UNSUPPORTED_VERSION
+    return None
+
+
+def _fields(query: str) -> dict[str, str]:
+    try:
+        return dict(parse_qsl(query, keep_blank_values=True, max_num_fields=_MAX_FIELDS))
+    except ValueError:
+        return {}

@@ -1,0 +1,439 @@
+"""One Engine.IO v4 session as a sans-IO state machine: no socket, no clock, no task.
+
+Each input returns the effects that its owner must carry out, in order. `now` is in seconds of any monotonic clock; the
+owner calls `tick` when `deadline` has come. The machine covers both transports and the way from one to the other:
+
+    polling --open_probe--> polling, a WebSocket beside it --`2probe`--> probed --`5`--> websocket
+                                     '--- silence, anything else: the WebSocket closes, polling goes on
+
+Messages leave once and in order, by whatever transport carries them at that moment. What waits is bounded in bytes.
+The behaviour is that of Socket.IO's own server, except where that one would wait or loop for ever.
+"""
+
+from collections.abc import Iterator
+from enum import Enum
+from typing import TypeAlias, assert_never
+
+import msgspec
+
+from io_node.engine.api import Outbound
+from io_node.engine.limits import EngineCounters, Limits
+from io_node.engine.packets import (
+    CLOSE,
+    NOOP,
+    PING,
+    PROBE_PONG,
+    Close,
+    Control,
+    Message,
+    Noop,
+    Open,
+    Packet,
+    Ping,
+    Pong,
+    Upgrade,
+    decode_packet,
+    decode_payload,
+    encode_payload,
+)
+from sio_cluster.protocol import reasons
+from sio_cluster.protocol.errors import MalformedPacket
+
+_NEVER = float("inf")
+_FIRST_NOOP_S = 0.02
+_LATE_S = 0.05
+"""A PING later than this was held up by a stall of the process: the client gets its whole time to answer."""
+
+
+class AnswerPoll(msgspec.Struct, frozen=True, gc=False):
+    """The waiting poll's response."""
+
+    payload: bytes
+
+
+class WriteSocket(msgspec.Struct, frozen=True, gc=False):
+    """Complete frames for the WebSocket that carries the session."""
+
+    frames: bytes
+
+
+class CloseSocket(msgspec.Struct, frozen=True, gc=False):
+    """Close the WebSocket that carries the session: with this code after what was written, or at once if None."""
+
+    code: int | None
+
+
+class WriteProbe(msgspec.Struct, frozen=True, gc=False):
+    """Complete frames for the WebSocket that probes."""
+
+    frames: bytes
+
+
+class CloseProbe(msgspec.Struct, frozen=True, gc=False):
+    """The upgrade failed: close the WebSocket that probes."""
+
+
+class Upgraded(msgspec.Struct, frozen=True, gc=False):
+    """The WebSocket that probed carries the session from now on."""
+
+
+class Closed(msgspec.Struct, frozen=True, gc=False):
+    """The session is over. Comes once, and no effect follows it."""
+
+    reason: str
+
+
+Effect: TypeAlias = Message | AnswerPoll | WriteSocket | CloseSocket | WriteProbe | CloseProbe | Upgraded | Closed
+
+
+class State(Enum):
+    OPEN = "open"
+    CLOSING = "closing"
+    """What was sent still leaves; nothing is received."""
+    CLOSED = "closed"
+
+
+class Probe(Enum):
+    NONE = "none"
+    OPENED = "opened"
+    PROBED = "probed"
+
+
+class EngineSession:
+    """The state of one session. Only `send` and `close` may be called from within the handling of an effect."""
+
+    __slots__ = (
+        "_backlog",
+        "_close_at",
+        "_close_reason",
+        "_congested",
+        "_counters",
+        "_heartbeat_at",
+        "_held",
+        "_limits",
+        "_noop_after_s",
+        "_noop_at",
+        "_overflowed",
+        "_paused",
+        "_pong_due",
+        "_probe",
+        "_queue",
+        "_upgrade_at",
+        "poll_waiting",
+        "state",
+        "transport",
+    )
+
+    def __init__(self, opening: Control, transport: str, limits: Limits, counters: EngineCounters, now: float) -> None:
+        """`opening` is the open packet: it leaves first."""
+        self.state = State.OPEN
+        self.transport = transport
+        self.poll_waiting = False
+        self._limits = limits
+        self._counters = counters
+        self._queue: list[Outbound | Control] = [opening]
+        self._held = opening.size
+        self._backlog = 0
+        self._congested = False
+        self._overflowed = False
+        self._paused = False
+        self._pong_due = False
+        self._heartbeat_at = now + limits.ping_interval_s
+        self._close_at = _NEVER
+        self._close_reason = ""
+        self._probe = Probe.NONE
+        self._upgrade_at = _NEVER
+        self._noop_at = _NEVER
+        self._noop_after_s = _FIRST_NOOP_S
+
+    @property
+    def deadline(self) -> float:
+        """When `tick` has something to do."""
+        return min(self._heartbeat_at, self._upgrade_at, self._noop_at, self._close_at)
+
+    @property
+    def writable(self) -> bool:
+        """Whether a message would leave at the end of this tick."""
+        return self.poll_waiting if self.transport == "polling" else not self._congested
+
+    @property
+    def held_bytes(self) -> int:
+        """What waits in the session itself."""
+        return self._held
+
+    # --- from the Socket.IO side ------------------------------------------------------------------------------------
+
+    def send(self, message: Outbound) -> bool:
+        """Queue a message. True if `flush` must be called at the end of the tick: a queue that was empty has filled."""
+        if self.state is not State.OPEN or self._overflowed:
+            return False
+        if message.volatile and not self.writable:
+            self._counters.dropped_volatile += 1
+            return False
+        waiting = self._held + self._backlog
+        if waiting and waiting + message.size > self._limits.send_buffer_bytes:
+            self._overflowed = True
+            self._drop_queue()
+            return True
+        queue = self._queue
+        queue.append(message)
+        self._held += message.size
+        return len(queue) == 1
+
+    def close(self, reason: str, now: float) -> list[Effect]:
+        """Begin to close; `flush` must be called. A client that does not fetch the rest in PING_TIMEOUT_MS loses it."""
+        if self.state is not State.OPEN:
+            return []
+        self.state = State.CLOSING
+        self._close_reason = reason
+        self._close_at = now + self._limits.ping_timeout_s
+        return self._drop_probe()
+
+    def flush(self) -> list[Effect]:
+        """What can leave now."""
+        if self.state is State.CLOSED:
+            return []
+        if self._overflowed:
+            self._counters.slow_consumers += 1
+            return self._end(reasons.SLOW_CONSUMER)
+        if self.transport == "polling":
+            return self._flush_polling()
+        closing = self.state is State.CLOSING
+        effects: list[Effect] = []
+        if self._queue and (closing or not self._congested):
+            effects.append(WriteSocket(self._take_frames()))
+        return effects + self._end(self._close_reason) if closing else effects
+
+    def fail(self, reason: str) -> list[Effect]:
+        """Close at once. What was queued is lost."""
+        return self._end(reason)
+
+    def malformed(self) -> list[Effect]:
+        """The client broke a protocol, this one or the one above it."""
+        if self.state is not State.CLOSED:
+            self._counters.malformed += 1
+        return self._end(reasons.PARSE_ERROR)
+
+    def paused(self, paused: bool, now: float) -> None:
+        """Whether the owner reads from the client. While it does not, a PONG cannot arrive and is not waited for."""
+        self._paused = paused
+        if not paused and self._pong_due:
+            self._heartbeat_at = max(self._heartbeat_at, now + self._limits.ping_timeout_s)
+
+    # --- from a clock -----------------------------------------------------------------------------------------------
+
+    def tick(self, now: float) -> list[Effect]:
+        """All that is due by `now`."""
+        if self.state is State.CLOSED:
+            return []
+        if now >= self._close_at:
+            return self._end(self._close_reason)
+        effects: list[Effect] = []
+        if now >= self._heartbeat_at:
+            if self._pong_due and not self._paused:
+                return self._end(reasons.PING_TIMEOUT)
+            effects += self._beat(now)
+        if now >= self._upgrade_at:
+            effects += self._drop_probe()
+        if now >= self._noop_at:
+            effects += self._release_poll()
+        return effects
+
+    # --- from HTTP --------------------------------------------------------------------------------------------------
+
+    def poll(self, now: float) -> list[Effect]:
+        """A poll waits for its answer. Only while `poll_waiting` is False and `transport` is polling."""
+        self.poll_waiting = True
+        effects = self._flush_polling()
+        if self.poll_waiting and self._probe is Probe.PROBED:
+            # The client lets its last poll come home before it upgrades. Two polls can race with `3probe`, so each is
+            # released; a client that goes on polling meets growing pauses, not a loop of NOOPs.
+            self._noop_at = now + self._noop_after_s
+            self._noop_after_s *= 2
+        return effects
+
+    def post(self, body: bytes, now: float) -> Iterator[Effect]:
+        """The packets of a POST, one effect at a time: the owner may pause in between. Ends where the session ends."""
+        try:
+            for packet in decode_payload(body):
+                if self.state is not State.OPEN:
+                    return
+                yield from self._received(packet, now)
+        except MalformedPacket:
+            yield from self.malformed()
+
+    # --- from the WebSocket that carries the session ----------------------------------------------------------------
+
+    def text(self, data: str, now: float) -> list[Effect]:
+        """A text message."""
+        if self.state is State.CLOSED:
+            return []
+        if data[:1] == "4":
+            return [Message(data[1:])] if self.state is State.OPEN else []
+        try:
+            packet = decode_packet(data)
+        except MalformedPacket:
+            return self.malformed()
+        return self._received(packet, now)
+
+    def binary(self, data: bytes) -> list[Effect]:
+        """A binary message."""
+        return [Message(data)] if self.state is State.OPEN else []
+
+    def congested(self, backlog: int) -> None:
+        """The socket takes no more; `backlog` bytes wait in its own buffer."""
+        self._congested = True
+        self._backlog = backlog
+
+    def drained(self) -> list[Effect]:
+        """The socket takes more."""
+        self._congested = False
+        self._backlog = 0
+        return self.flush()
+
+    # --- from the WebSocket that probes -----------------------------------------------------------------------------
+
+    def open_probe(self, now: float) -> bool:
+        """A WebSocket came for this session. False: it cannot upgrade (it has, it does, it may not, it closes)."""
+        if (
+            self.state is not State.OPEN
+            or self.transport != "polling"
+            or self._probe is not Probe.NONE
+            or not self._limits.allow_upgrades
+        ):
+            return False
+        self._probe = Probe.OPENED
+        self._upgrade_at = now + self._limits.upgrade_timeout_s
+        self._noop_after_s = _FIRST_NOOP_S
+        return True
+
+    def probe_text(self, data: str) -> list[Effect]:
+        """A text message on the WebSocket that probes: `2probe`, then `5`. Anything else ends the probe."""
+        if self._probe is Probe.NONE:
+            return []
+        if data == "2probe":
+            self._probe = Probe.PROBED
+            return [WriteProbe(PROBE_PONG.ws_frames), *self._release_poll()]
+        if data == "5" and self._probe is Probe.PROBED:
+            return self._upgrade()
+        return self._drop_probe()
+
+    def probe_closed(self) -> list[Effect]:
+        """The WebSocket that probed is gone, or sent what it may not."""
+        return self._drop_probe()
+
+    # --- inside -----------------------------------------------------------------------------------------------------
+
+    def _received(self, packet: Packet, now: float) -> list[Effect]:
+        match packet:
+            case Message():
+                return [packet] if self.state is State.OPEN else []
+            case Pong():
+                self._pong_due = False
+                self._heartbeat_at = now + self._limits.ping_interval_s
+                return []
+            case Close():
+                return self._end(reasons.CLIENT_DISCONNECT, answer=NOOP)
+            case Noop():
+                return []
+            case Ping():  # in v4 the server sends PINGs
+                return self._end(reasons.TRANSPORT_ERROR)
+            case Open() | Upgrade():
+                return self.malformed()
+            case _:
+                assert_never(packet)
+
+    def _beat(self, now: float) -> list[Effect]:
+        """A PING, or more patience with a client that we ourselves do not read from."""
+        due = self._heartbeat_at if now - self._heartbeat_at < _LATE_S else now
+        self._heartbeat_at = due + self._limits.ping_timeout_s
+        if self._pong_due or self.state is not State.OPEN:
+            return []
+        self._pong_due = True
+        self._queue.append(PING)
+        self._held += PING.size
+        return self.flush()
+
+    def _upgrade(self) -> list[Effect]:
+        effects = self._release_poll()
+        self._clear_probe()
+        self.transport = "websocket"
+        self._counters.upgraded += 1
+        return [*effects, Upgraded(), *self.flush()]
+
+    def _release_poll(self) -> list[Effect]:
+        self._noop_at = _NEVER
+        if not self.poll_waiting:
+            return []
+        self.poll_waiting = False
+        return [AnswerPoll(NOOP.polling_packets[0])]
+
+    def _flush_polling(self) -> list[Effect]:
+        closing = self.state is State.CLOSING
+        if not self.poll_waiting or not (self._queue or closing):
+            return []
+        if closing:
+            return self._end(self._close_reason, keep=True)
+        self.poll_waiting = False
+        self._noop_at = _NEVER
+        return [AnswerPoll(self._take_payload())]
+
+    def _take_frames(self) -> bytes:
+        queue = self._queue
+        self._queue = []
+        self._held = 0
+        return queue[0].ws_frames if len(queue) == 1 else b"".join([message.ws_frames for message in queue])
+
+    def _take_payload(self) -> bytes:
+        queue = self._queue
+        self._queue = []
+        self._held = 0
+        return encode_payload([packet for message in queue for packet in message.polling_packets])
+
+    def _drop_queue(self) -> None:
+        self._queue = []
+        self._held = 0
+
+    def _drop_probe(self) -> list[Effect]:
+        if self._probe is Probe.NONE:
+            return []
+        self._clear_probe()
+        return [CloseProbe()]
+
+    def _clear_probe(self) -> None:
+        self._probe = Probe.NONE
+        self._upgrade_at = _NEVER
+        self._noop_at = _NEVER
+
+    def _end(self, reason: str, *, answer: Control = CLOSE, keep: bool = False) -> list[Effect]:
+        """Close. A waiting poll gets `answer`, behind what is queued if `keep`."""
+        if self.state is State.CLOSED:
+            return []
+        self.state = State.CLOSED
+        effects: list[Effect] = []
+        if self.poll_waiting:
+            self.poll_waiting = False
+            if keep:
+                self._queue.append(answer)
+                effects.append(AnswerPoll(self._take_payload()))
+            else:
+                effects.append(AnswerPoll(answer.polling_packets[0]))
+        self._drop_queue()
+        effects += self._drop_probe()
+        if self.transport == "websocket":
+            effects.append(CloseSocket(_close_code(reason)))
+        self._heartbeat_at = self._close_at = _NEVER
+        return [*effects, Closed(reason)]
+
+
+def _close_code(reason: str) -> int | None:
+    """The WebSocket's close code (RFC 6455 section 7.4.1), None where nobody would read it."""
+    match reason:
+        case reasons.SLOW_CONSUMER:
+            return None
+        case reasons.NODE_DRAINED:
+            return 1001
+        case reasons.PARSE_ERROR | reasons.TRANSPORT_ERROR:
+            return 1008
+        case _:
+            return 1000

@@ -1,0 +1,370 @@
+"""WebSocket (RFC 6455) on a socket that uvicorn hands over: picows parses frames, whole frames are written as they are.
+
+picows parses in C, but its read buffer never shrinks, it logs each connection, and it holds the handshake. So it gets a
+handshake of our own making with the least in it, and a parser whose buffer has grown is replaced while it is empty.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+import structlog
+from picows.picows import (  # type: ignore[attr-defined]  # its stubs leave WSProtocol out
+    WSAutoPingStrategy,
+    WSFrame,
+    WSListener,
+    WSMsgType,
+    WSProtocol,
+    WSTransport,
+)
+
+from io_node.engine.api import ws_frame
+from io_node.engine.wheel import Timer, TimerWheel
+from sio_cluster.protocol import reasons
+
+log = structlog.get_logger()
+
+_CLOSE: Final = 0x88  # FIN and opcode 8 (RFC 6455 section 5.2)
+_PONG: Final = 0x8A
+_PROTOCOL_ERROR: Final = 1002  # RFC 6455 section 7.4.1
+_INVALID_TEXT: Final = 1007
+_TOO_BIG: Final = 1009
+
+_READ_BYTES: Final = 65536
+"""Most that is read, and so handled, in one turn of a client."""
+_SMALL_BYTES: Final = 2048
+_LARGE_BYTES: Final = 16384
+_IDLE_SIZES: Final = frozenset((_SMALL_BYTES - 256) << doublings for doublings in range(4, 40))
+"""Sizes of an empty read buffer that is not worth keeping: picows begins with 256 less than asked for and doubles."""
+_HANDSHAKE: Final = (
+    b"GET / HTTP/1.1\r\nUpgrade: websocket\r\nConnection: upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+)
+
+
+class Owner(Protocol):
+    """Who holds the socket."""
+
+    def on_text(self, socket: "WebSocket", data: str) -> None: ...
+    def on_binary(self, socket: "WebSocket", data: bytes) -> None: ...
+    def on_lost(self, socket: "WebSocket", reason: str) -> None: ...
+    def on_congested(self, socket: "WebSocket", backlog: int) -> None: ...
+    def on_drained(self, socket: "WebSocket") -> None: ...
+
+
+class WebSocket(WSListener):
+    """One WebSocket. Its owner hears of messages, never of frames; `on_lost` comes at most once, and last.
+
+    A message above `max_payload_bytes` closes with 1009, text that is not UTF-8 with 1007, what breaks the protocol
+    with 1002. After `close` the peer has `close_timeout_s` to answer; then the TCP connection is dropped.
+    """
+
+    __slots__ = (
+        "_bound",
+        "_clock",
+        "_close_timeout_s",
+        "_closing",
+        "_collected",
+        "_fragments",
+        "_owner",
+        "_parser",
+        "_registry",
+        "_text",
+        "_timer",
+        "_transport",
+        "_wheel",
+    )
+
+    def __init__(
+        self,
+        transport: asyncio.Transport,
+        max_payload_bytes: int,
+        close_timeout_s: float,
+        clock: Callable[[], float],
+        wheel: TimerWheel,
+        registry: "set[WebSocket]",
+    ) -> None:
+        """`registry` holds the sockets that live."""
+        self._transport = transport
+        self._bound = max_payload_bytes
+        self._close_timeout_s = close_timeout_s
+        self._clock = clock
+        self._wheel = wheel
+        self._registry = registry
+        self._owner: Owner | None = None
+        self._parser: _Parser | None = None
+        self._timer: Timer | None = None
+        self._closing = False
+        self._fragments: list[bytes] | None = None
+        self._collected = 0
+        self._text = False
+
+    def start(self, owner: Owner) -> None:
+        """Take the socket over. The HTTP response is already written."""
+        self._owner = owner
+        self._registry.add(self)
+        self._replace_parser()
+
+    def write(self, frames: bytes) -> None:
+        """Whole frames. Never blocks: `on_congested` comes from within where the socket takes no more."""
+        if not self._closing:
+            self._transport.write(frames)
+
+    def close(self, code: int) -> None:
+        """Close behind what was written. The owner hears nothing any more."""
+        self._owner = None
+        self._say_goodbye(code)
+
+    def abort(self) -> None:
+        """Drop the connection and what was written but did not leave."""
+        self._owner = None
+        self._closing = True
+        self._transport.abort()
+
+    def pause_reading(self) -> None:
+        if not self._transport.is_closing():
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def trim(self) -> None:
+        """Give a large, empty read buffer back."""
+        if self._parser is not None and not self._closing and self._parser.idle_bytes in _IDLE_SIZES:
+            self._replace_parser()
+
+    # --- from picows ------------------------------------------------------------------------------------------------
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        kind = frame.msg_type
+        if self._closing:
+            if kind == WSMsgType.CLOSE:
+                self._transport.close()
+            return
+        if frame.rsv1 or frame.rsv2 or frame.rsv3:  # no extension was agreed on
+            self._fail(_PROTOCOL_ERROR)
+        elif kind == WSMsgType.TEXT and frame.fin and self._fragments is None:
+            try:
+                data = frame.get_payload_as_utf8_text()
+            except UnicodeDecodeError:
+                self._fail(_INVALID_TEXT)
+                return
+            if frame.payload_size > _LARGE_BYTES:
+                asyncio.get_running_loop().call_soon(self.trim)
+            if self._owner is not None:
+                self._owner.on_text(self, data)
+        else:
+            self._on_other_frame(kind, frame)
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
+        self._closing = True
+        self._registry.discard(self)
+        if self._timer is not None:
+            self._timer.cancel()
+        self._lost(reasons.TRANSPORT_CLOSE)
+        self._parser = None
+
+    def on_parser_error(self) -> None:
+        """picows met bytes that break the protocol, or we raised, and it has sent the close frame.
+
+        What still comes is read and dropped until the peer ends the connection, so that it sees our close frame.
+        """
+        if self._closing:
+            return
+        self._closing = True
+        self._fragments = None
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        self._drop_later()
+        self._lost(reasons.TRANSPORT_ERROR)
+
+    def pause_writing(self) -> None:
+        if self._owner is not None:
+            self._owner.on_congested(self, self._transport.get_write_buffer_size())
+
+    def resume_writing(self) -> None:
+        if self._owner is not None:
+            self._owner.on_drained(self)
+
+    # --- inside -----------------------------------------------------------------------------------------------------
+
+    def _on_other_frame(self, kind: WSMsgType, frame: WSFrame) -> None:
+        match kind:
+            case WSMsgType.TEXT | WSMsgType.BINARY:
+                if self._fragments is not None:
+                    self._fail(_PROTOCOL_ERROR)
+                    return
+                self._fragments = []
+                self._collected = 0
+                self._text = kind == WSMsgType.TEXT
+                self._collect(frame)
+            case WSMsgType.CONTINUATION:
+                if self._fragments is None:
+                    self._fail(_PROTOCOL_ERROR)
+                else:
+                    self._collect(frame)
+            case WSMsgType.PING:
+                self._transport.write(ws_frame(frame.get_payload_as_bytes(), _PONG))
+            case WSMsgType.CLOSE:
+                self._on_close_frame(frame)
+            case _:  # PONG: nothing was asked
+                pass
+
+    def _collect(self, frame: WSFrame) -> None:
+        fragments = self._fragments
+        if fragments is None:
+            return
+        # An empty fragment costs an entry of the list as well, so that a flood of them ends at the bound too.
+        self._collected += max(frame.payload_size, 1)
+        if self._collected > self._bound:
+            self._fail(_TOO_BIG)
+            return
+        fragments.append(frame.get_payload_as_bytes())
+        if not frame.fin:
+            return
+        self._fragments = None
+        data = fragments[0] if len(fragments) == 1 else b"".join(fragments)
+        if len(data) > _LARGE_BYTES:
+            asyncio.get_running_loop().call_soon(self.trim)
+        if not self._text:
+            if self._owner is not None:
+                self._owner.on_binary(self, data)
+            return
+        try:
+            text = data.decode()
+        except UnicodeDecodeError:
+            self._fail(_INVALID_TEXT)
+            return
+        if self._owner is not None:
+            self._owner.on_text(self, text)
+
+    def _on_close_frame(self, frame: WSFrame) -> None:
+        """Answer with the same code, then drop the connection (RFC 6455 section 5.5.1)."""
+        code = frame.get_payload_as_bytes()[:2]
+        self._closing = True
+        self._transport.write(ws_frame(code, _CLOSE))
+        self._transport.close()
+        self._lost(reasons.TRANSPORT_CLOSE)
+
+    def _fail(self, code: int) -> None:
+        log.debug("websocket_error", code=code)
+        self._say_goodbye(code)
+        self._lost(reasons.TRANSPORT_ERROR)
+
+    def _say_goodbye(self, code: int) -> None:
+        if self._closing:
+            return
+        self._closing = True
+        self._fragments = None
+        self._transport.write(ws_frame(code.to_bytes(2, "big"), _CLOSE))
+        # The peer's close frame is waited for: closing TCP on unread input would make the kernel take back our output.
+        self._drop_later()
+
+    def _drop_later(self) -> None:
+        self._timer = self._wheel.schedule(self._clock() + self._close_timeout_s, self._transport.abort)
+        self.resume_reading()
+
+    def _lost(self, reason: str) -> None:
+        owner, self._owner = self._owner, None
+        if owner is not None:
+            owner.on_lost(self, reason)
+
+    def _replace_parser(self) -> None:
+        outlet = _Outlet(self._transport)
+        parser = _Parser(self, self._bound)
+        parser.connection_made(outlet)
+        parser.negotiate()
+        outlet.muted = False
+        self._parser = parser
+        self._transport.set_protocol(parser)
+
+
+class _Outlet:
+    """The transport as picows sees it: mute while it believes that it negotiates, and not for it to close."""
+
+    __slots__ = ("_transport", "muted")
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self.muted = True
+
+    def write(self, data: bytes) -> None:
+        if not self.muted:
+            self._transport.write(data)
+
+    def get_write_buffer_size(self) -> int:
+        return self._transport.get_write_buffer_size()
+
+    def get_extra_info(self, name: str) -> Any:
+        return self._transport.get_extra_info(name)
+
+    def close(self) -> None:
+        pass
+
+    abort = close
+
+
+class _PicowsLog:
+    """picows' logger. A client that breaks the protocol is a matter for debugging; an error of ours is not."""
+
+    def isEnabledFor(self, level: int) -> bool:
+        return False
+
+    def debug(self, message: str, *args: object) -> None:
+        pass
+
+    info = warning = debug
+
+    def error(self, message: str, *args: object) -> None:
+        log.debug("websocket_protocol_error", detail=message % args)
+
+    def exception(self, message: str, *args: object) -> None:
+        log.exception("websocket_handler_failed", detail=message % args)
+
+
+_LOG = _PicowsLog()
+
+
+class _Parser(WSProtocol):  # type: ignore[misc]  # see its import
+    __slots__ = ()
+
+    def __init__(self, socket: WebSocket, max_frame_bytes: int) -> None:
+        super().__init__(
+            None,
+            None,
+            False,
+            lambda request: socket,
+            _LOG,
+            True,
+            None,
+            False,
+            10.0,
+            10.0,
+            WSAutoPingStrategy.PING_WHEN_IDLE,
+            False,
+            max_frame_bytes,
+            None,
+            _SMALL_BYTES,
+        )
+
+    def negotiate(self) -> None:
+        buffer = super().get_buffer(-1)
+        buffer[: len(_HANDSHAKE)] = _HANDSHAKE
+        super().buffer_updated(len(_HANDSHAKE))
+
+    @property
+    def idle_bytes(self) -> int:
+        """The size of the free read buffer."""
+        return len(super().get_buffer(-1))
+
+    def get_buffer(self, hint: int) -> memoryview:
+        buffer: memoryview = super().get_buffer(hint)
+        return buffer[:_READ_BYTES]
+
+    def buffer_updated(self, size: int) -> None:
+        if self.transport.is_close_frame_sent:
+            return
+        super().buffer_updated(size)
+        if self.transport.is_close_frame_sent:
+            self.listener.on_parser_error()

@@ -1,0 +1,124 @@
+"""Deadlines of every client on one timer of the event loop."""
+
+import asyncio
+import math
+from collections.abc import Callable
+
+import structlog
+
+log = structlog.get_logger()
+
+_TICK_S = 0.02
+_STALL_S = 0.5
+
+
+class Timer:
+    """One deadline. `cancel` is O(1) and idempotent."""
+
+    __slots__ = ("_slot", "_wheel", "callback")
+
+    def __init__(self, wheel: "TimerWheel", callback: Callable[[], None]) -> None:
+        self._wheel = wheel
+        self._slot: int | None = None
+        self.callback = callback
+
+    @property
+    def armed(self) -> bool:
+        return self._slot is not None
+
+    def set(self, deadline: float) -> None:
+        """Call back at `deadline`, and not at one that was set before."""
+        self._wheel.arm(self, deadline)
+
+    def cancel(self) -> None:
+        self._wheel.disarm(self)
+
+
+class TimerWheel:
+    """Calls back at deadlines, 0 to 20 ms late and never early. Setting, moving and cancelling are O(1).
+
+    `clock` is monotonic, in seconds. The loop's timer runs only while a deadline is set. A loop that was held up for
+    more than half a second first reads what has arrived meanwhile, so that no client is closed for a stall of the
+    node itself. Only for the thread of the loop.
+    """
+
+    __slots__ = ("_clock", "_expected", "_handle", "_next", "_slots")
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._slots: dict[int, dict[Timer, None]] = {}
+        self._next = 0
+        self._expected = 0.0
+        self._handle: asyncio.TimerHandle | None = None
+
+    def schedule(self, deadline: float, callback: Callable[[], None]) -> Timer:
+        """Call back once at `deadline`, in seconds of `clock`. The callback must not raise."""
+        timer = Timer(self, callback)
+        self.arm(timer, deadline)
+        return timer
+
+    def arm(self, timer: Timer, deadline: float) -> None:
+        """(Re)set a timer. `inf` disarms it."""
+        self.disarm(timer)
+        if deadline == math.inf:
+            return
+        if self._handle is None:
+            self._next = math.floor(self._clock() / _TICK_S)
+            self._sleep()
+        slot = max(math.ceil(deadline / _TICK_S), self._next)
+        self._slots.setdefault(slot, {})[timer] = None
+        timer._slot = slot
+
+    def disarm(self, timer: Timer) -> None:
+        slot = timer._slot
+        if slot is None:
+            return
+        timer._slot = None
+        timers = self._slots.get(slot)
+        if timers is not None:
+            timers.pop(timer, None)
+            if not timers:
+                del self._slots[slot]
+
+    def stop(self) -> None:
+        """Forget every deadline."""
+        self._slots.clear()
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+
+    def _sleep(self) -> None:
+        now = self._clock()
+        delay_s = (math.floor(now / _TICK_S) + 1) * _TICK_S - now + 0.001  # the loop counts whole milliseconds
+        self._expected = now + delay_s
+        self._handle = asyncio.get_running_loop().call_later(delay_s, self._run)
+
+    def _run(self) -> None:
+        now = self._clock()
+        late_s = now - self._expected
+        self._sleep()
+        if late_s > _STALL_S:
+            log.warning("event_loop_stalled", late_ms=round(late_s * 1000))
+            return
+        self._fire(math.floor(now / _TICK_S))
+        if not self._slots and self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+
+    def _fire(self, until: int) -> None:
+        first, self._next = self._next, until + 1
+        due = range(first, until + 1) if until - first < len(self._slots) else sorted(self._slots)
+        for slot in due:
+            if slot > until:
+                break
+            self._fire_slot(slot)
+
+    def _fire_slot(self, slot: int) -> None:
+        try:
+            while timers := self._slots.get(slot):
+                timer = next(iter(timers))
+                self.disarm(timer)
+                timer.callback()
+        finally:
+            if slot in self._slots:  # a callback raised: the loop reports it, the others are called in the next turn
+                self._next = slot
