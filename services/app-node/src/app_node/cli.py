@@ -70,3 +70,7 @@ def _kind(found: Any) -> str:
 
 if __name__ == "__main__":
     main()
+
+
+if __name__ == "__main__":
+    main()
