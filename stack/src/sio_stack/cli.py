@@ -12,6 +12,7 @@ from sio_stack.screen import Screen
 from sio_stack.settings import REPOSITORY, Settings, StackError, from_environ
 from sio_stack.stack import Stack
 
+LATER_S = 0.5
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -61,11 +62,15 @@ async def _run(settings: Settings, screen: Screen) -> int:
 
 
 class _Stop:
-    """The first signal asks for an orderly stop, a second one kills."""
+    """The first signal asks for an orderly stop, a later Ctrl-C kills.
+
+    Later: some wrappers pass one Ctrl-C on twice.
+    """
 
     def __init__(self, stack: Stack) -> None:
         self.asked = asyncio.Event()
         self._stack = stack
+        self._first = 0.0
 
     def listen(self) -> None:
         loop = asyncio.get_running_loop()
@@ -73,9 +78,12 @@ class _Stop:
             loop.add_signal_handler(number, self._signal, number)
 
     def _signal(self, number: signal.Signals) -> None:
-        if self.asked.is_set() and number == signal.SIGINT:
+        now = time.monotonic()
+        if not self.asked.is_set():
+            self._first = now
+            self.asked.set()
+        elif number == signal.SIGINT and now - self._first > LATER_S:
             self._stack.kill()
-        self.asked.set()
 
 
 def _environ() -> dict[str, str]:
