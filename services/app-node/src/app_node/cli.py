@@ -70,7 +70,3 @@ def _kind(found: Any) -> str:
 
 if __name__ == "__main__":
     main()
-
-
-if __name__ == "__main__":
-    main()

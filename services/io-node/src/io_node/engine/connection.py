@@ -184,6 +184,7 @@ class EngineConnection:
             self._apply((effect,))
             if count % _POST_SLICE == 0:
                 await asyncio.sleep(0)
+        self._arm()
         return self.closed_reason != reasons.PARSE_ERROR
 
     async def readable(self) -> None:
@@ -208,6 +209,8 @@ class EngineConnection:
     def on_text(self, socket: Socket, data: str) -> None:
         if socket is self._socket:
             self._apply(self._session.text(data, self._clock()))
+            if data == "3":  # a PONG brings the next PING nearer than the end that was due without it
+                self._arm()
         elif socket is self._probe:
             self._apply(self._session.probe_text(data))
 
