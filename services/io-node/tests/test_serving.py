@@ -283,9 +283,9 @@ async def test_python_client(world: World, transports: list[str] | None) -> None
     client = socketio.AsyncClient(reconnection=False)
     greeted: asyncio.Queue[Any] = asyncio.Queue()
     back: asyncio.Queue[Any] = asyncio.Queue()
-    client.on("auth", greeted.put)
-    client.on("auth", greeted.put, namespace="/custom")
-    client.on("message-back", lambda *args: back.put(args))
+    client.on("auth", greeted.put_nowait)
+    client.on("auth", greeted.put_nowait, namespace="/custom")
+    client.on("message-back", lambda *args: back.put_nowait(args))
     client.on("question", lambda: ("yes", b"\x05"))
     async with asyncio.timeout(20):
         await client.connect(
