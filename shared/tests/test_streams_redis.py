@@ -259,7 +259,7 @@ class TestRefusal:
 
     def test_an_address_that_is_none(self) -> None:
         with pytest.raises(ConfigError, match="REDIS_URL"):
-            Bus(Config(REDIS_URL="http://localhost"))
+            Bus(Config(REDIS_URL="redis://localhost/0?socket_timeout=soon"))
 
 
 class TestConnection:

@@ -20,6 +20,8 @@ Transport = Literal["polling", "websocket"]
 Millis = Annotated[int, Field(gt=0, le=86_400_000)]
 Bytes = Annotated[int, Field(gt=0, le=1 << 40)]
 
+_SECRET = ("REDIS_PASSWORD", "REDIS_URL")
+
 
 def _as_path(path: str) -> str:
     trimmed = "/" + path.strip("/")
@@ -36,9 +38,12 @@ class _Settings(BaseSettings):
     http_port: int = Field(8080, ge=0, le=65535, description="Its port; 0 takes a free one")
     redis_host: str = Field("localhost", description="Redis or Valkey server")
     redis_port: int = Field(6379, ge=1, le=65535, description="Its port")
-    redis_password: str | None = Field(None, description="Its password")
+    redis_password: str | None = Field(None, repr=False, description="Its password")
     redis_url: str | None = Field(
-        None, description="`redis://user:password@host:port/db`, `rediss://` for TLS; wins over the three above"
+        None,
+        repr=False,
+        pattern=r"^(rediss?|unix)://",
+        description="`redis://user:password@host:port/db`, `rediss://` for TLS; wins over the three above",
     )
     redis_prefix: str = Field(
         "sio", pattern=r"^[A-Za-z0-9_.:-]{1,64}$", description="Begins each key: several clusters can share a Redis"
@@ -143,5 +148,6 @@ def _explain(error: ValidationError) -> str:
             lines.append(f"unknown setting {name}")
         else:
             reason = problem["msg"].removeprefix("Value error, ")
-            lines.append(f"{name}: {reason} (got {problem['input']!r})" if name else reason)
+            got = "" if name in _SECRET else f" (got {problem['input']!r})"
+            lines.append(f"{name}: {reason}{got}" if name else reason)
     return "; ".join(lines)
