@@ -1,5 +1,7 @@
 """`io-node -p 8081 --app path/to/file.py:app`. What is wrong is said in one line, with exit status 2."""
 
+import contextlib
+import resource
 import sys
 from typing import Annotated, Any
 
@@ -9,6 +11,8 @@ from io_node.listener import Listener, listen
 from io_node.load import load_app
 from sio_cluster.config import Config
 from sio_cluster.protocol.errors import ConfigError
+
+_OPEN_FILES = 131_072
 
 
 def main() -> None:
@@ -29,10 +33,20 @@ def run(
     try:
         config = Config({name: value for name, value in given.items() if value is not None})
         listener: Listener = listen(load_app(app) if app is not None else None, config)
+        _allow_open_files()
         listener.run()
     except ConfigError as error:
         print(f"io-node: {error}", file=sys.stderr)  # noqa: T201 - for the person who started it
         sys.exit(2)
+
+
+def _allow_open_files() -> None:
+    """Each client is an open file, and the soft limit is often 1,024: takes what the hard limit allows."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(OSError, ValueError):  # macOS has another, undocumented limit
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 if __name__ == "__main__":
