@@ -12,7 +12,6 @@ from fastapi import FastAPI, Request, Response
 from fastapi.staticfiles import StaticFiles
 
 import io_node
-from sio_cluster.config import Config
 
 CONTENT_SECURITY_POLICY = (
     "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' blob: data:; "
@@ -35,4 +34,4 @@ async def add_headers(request: Request, call_next: Callable[[Request], Awaitable
 app.mount("/", StaticFiles(directory=Path(__file__).parent / "page", html=True))
 
 if __name__ == "__main__":
-    io_node.listen(app, Config()).run()
+    io_node.listen(app, io_node.Config()).run()

@@ -11,7 +11,9 @@ const SAMPLES = 30;
 export function openPanel({ pulse, announce, late }) {
   const trips = [];
   let askedAt = null; // of the pulse that has no answer yet
+  let excused = null; // the pulse during which the application restarted: its answer is on the way
   let isLate = false;
+  let news = []; // the last event, which comes back when a wait is over
   let appNode = null;
   let ioNode = null;
   let appNodes = 0;
@@ -38,7 +40,7 @@ export function openPanel({ pulse, announce, late }) {
   }
 
   function watch() {
-    if (askedAt === null) return;
+    if (askedAt === null || askedAt === excused) return;
     const waited = performance.now() - askedAt;
     if (waited < LATE_MS) return;
     byId("round-trip").textContent = `waiting ${duration(waited)}`;
@@ -51,7 +53,12 @@ export function openPanel({ pulse, announce, late }) {
     isLate = now;
     late(now);
     if (now) say("wait", "The application does not answer.", "Messages wait for it, and everybody stays connected.");
-    else if (byId("event").classList.contains("wait")) say("", `Connected to io-node ${ioNode}`);
+    else say("good", ...news);
+  }
+
+  function tell(what, more) {
+    news = [what, more];
+    say("good", what, more);
   }
 
   async function count() {
@@ -75,7 +82,7 @@ export function openPanel({ pulse, announce, late }) {
       ioNode = sid.includes(".") ? sid.split("-")[0] : "this server"; // a sid begins with the name of its io-node
       put("io-node", ioNode);
       byId("io-node").title = sid;
-      say("good", before ? `Reconnected to io-node ${ioNode}` : `Connected to io-node ${ioNode}`);
+      tell(before ? `Reconnected to io-node ${ioNode}` : `Connected to io-node ${ioNode}`);
       if (before) announce(`Reconnected to io-node ${ioNode}`, "good");
       askedAt = null;
       beat();
@@ -106,9 +113,9 @@ export function openPanel({ pulse, announce, late }) {
       const restarted = nodeName(before) === nodeName(id) || appNodes < 2 || waited > LATE_MS;
       const what = restarted ? "Application restarted, still connected" : `Application moved to ${nodeName(id)}, still connected`;
       const pace = waited > 250 ? `Answers waited ${duration(waited)}` : "No answer was late";
-      isLate = false;
-      late(false);
-      say("good", what, `${pace}.`);
+      excused = askedAt;
+      setLate(false);
+      tell(what, `${pace}.`);
       announce(`${what} · ${pace.toLowerCase()}`, "good");
     },
   };
