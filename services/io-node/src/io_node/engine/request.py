@@ -1,5 +1,6 @@
 """What a request asks of the engine, and how it is refused. Pure; the answers are those of Socket.IO's own server."""
 
+import functools
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -8,6 +9,13 @@ from urllib.parse import parse_qsl
 from sio_cluster.protocol.messages import Handshake
 
 _MAX_FIELDS = 100
+_SHORT_BYTES = 256
+_SHARED = frozenset(
+    b"accept accept-encoding accept-language cache-control connection host origin pragma referer sec-ch-ua "
+    b"sec-ch-ua-mobile sec-ch-ua-platform sec-fetch-dest sec-fetch-mode sec-fetch-site sec-websocket-extensions "
+    b"sec-websocket-version upgrade user-agent x-forwarded-host x-forwarded-proto".split()
+)
+"""Headers whose values many clients share: each pair is held once, not once a connection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +81,7 @@ class Request:
             method=self.method,
             path=self.path,
             query=self.query,
-            headers=[(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in self.raw_headers],
+            headers=[_header(name, value) for name, value in self.raw_headers],
             remote_addr=host,
             remote_port=port,
             scheme=self.scheme,
@@ -101,6 +109,18 @@ def check(request: Request, transports: Iterable[str], current: str | None, *, u
     if request.fields.get("EIO") != "4":
         return UNSUPPORTED_VERSION
     return None
+
+
+def _header(name: bytes, value: bytes) -> tuple[str, str]:
+    """A header as it is kept for the life of a connection: names, and values that many clients send, are shared."""
+    if len(value) <= _SHORT_BYTES and name in _SHARED:
+        return _shared_header(name, value)
+    return name.decode("latin-1").lower(), value.decode("latin-1")
+
+
+@functools.lru_cache(maxsize=4096)
+def _shared_header(name: bytes, value: bytes) -> tuple[str, str]:
+    return name.decode("latin-1"), value.decode("latin-1")
 
 
 def _fields(query: str) -> dict[str, str]:

@@ -93,6 +93,9 @@ class State(Enum):
     CLOSED = "closed"
 
 
+_OPEN = State.OPEN  # in the hot path: an enum's attribute costs a look-up in its metaclass
+
+
 class Probe(Enum):
     NONE = "none"
     OPENED = "opened"
@@ -165,7 +168,7 @@ class EngineSession:
 
     def send(self, message: Outbound) -> bool:
         """Queue a message. True if `flush` must be called at the end of the tick: a queue that was empty has filled."""
-        if self.state is not State.OPEN or self._overflowed:
+        if self.state is not _OPEN or self._overflowed:
             return False
         if message.volatile and not self.writable:
             self._counters.dropped_volatile += 1
@@ -269,7 +272,7 @@ class EngineSession:
         if self.state is State.CLOSED:
             return []
         if data[:1] == "4":
-            return [Message(data[1:])] if self.state is State.OPEN else []
+            return [Message(data[1:])] if self.state is _OPEN else []
         try:
             packet = decode_packet(data)
         except MalformedPacket:

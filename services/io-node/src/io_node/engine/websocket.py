@@ -40,6 +40,7 @@ _HANDSHAKE: Final = (
     b"GET / HTTP/1.1\r\nUpgrade: websocket\r\nConnection: upgrade\r\nSec-WebSocket-Version: 13\r\n"
     b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
 )
+_NOBODY: Final = asyncio.Protocol()
 
 
 class Owner(Protocol):
@@ -277,6 +278,7 @@ class WebSocket(WSListener):
         parser.negotiate()
         outlet.muted = False
         self._parser = parser
+        self._transport.set_protocol(_NOBODY)  # or uvloop keeps the HTTP protocol alive by its `data_received`
         self._transport.set_protocol(parser)
 
 
@@ -352,6 +354,7 @@ class _Parser(WSProtocol):  # type: ignore[misc]  # see its import
         buffer = super().get_buffer(-1)
         buffer[: len(_HANDSHAKE)] = _HANDSHAKE
         super().buffer_updated(len(_HANDSHAKE))
+        self.transport.request.headers = self.transport.response.headers = None  # nobody asks, and each costs 1 KB
 
     @property
     def idle_bytes(self) -> int:
