@@ -13,6 +13,7 @@ from io_node.front import AsgiApp
 from io_node.listener import Listener
 from sio_cluster.config import Config
 from sio_cluster.protocol.codec import decode_app_inbox, decode_uplink, encode_downlink
+from sio_cluster.protocol.errors import BusError
 from sio_cluster.protocol.ids import node_of
 from sio_cluster.protocol.messages import (
     Accept,
@@ -116,13 +117,23 @@ class TinyApp:
 
     async def _read_lanes(self, tokens: dict[int, int]) -> None:
         while True:
-            for entry in await self._reader.read(list(tokens), 1_000, 100):
+            try:
+                entries = await self._reader.read(list(tokens), 1_000, 100)
+            except BusError:
+                await asyncio.sleep(0.02)
+                continue
+            for entry in entries:
                 await self._take(list(decode_uplink(entry.entry).facts))
                 await self._reader.commit(entry.lane, tokens[entry.lane], [entry.id])
 
     async def _read_inbox(self) -> None:
         while True:
-            for entry in await self._inbox.read(1_000):
+            try:
+                entries = await self._inbox.read(1_000)
+            except BusError:
+                await asyncio.sleep(0.02)
+                continue
+            for entry in entries:
                 await self._take([fact for fact in decode_app_inbox(entry).items if isinstance(fact, AckReceived)])
 
     async def _take(self, facts: list[Fact]) -> None:

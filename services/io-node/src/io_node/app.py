@@ -35,6 +35,9 @@ log = structlog.get_logger()
 _FLUSH_S = 5.0
 """How long a stopping node tries to bring its last facts to Redis."""
 
+_CLOSE_SLICE = 200
+"""Connections that are closed before other work has its turn."""
+
 
 class IoNode:
     """One io-node without its listening socket. `run` it, `drain` it, then cancel `run`."""
@@ -181,7 +184,10 @@ class IoNode:
 
     async def _close_all(self) -> None:
         """The application was told that these clients are gone: they come back as new ones."""
-        self.engine.close_all(reasons.NODE_LOST)
+        for number, connection in enumerate(list(self.engine.connections.values()), 1):
+            connection.close(reasons.NODE_LOST)
+            if number % _CLOSE_SLICE == 0:
+                await asyncio.sleep(0)
 
 
 def _session_limits(config: Config) -> SessionLimits:

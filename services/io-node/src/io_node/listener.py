@@ -7,6 +7,7 @@ async with io_node.listen(app) as listener: ...         inside a running loop
 import asyncio
 import contextlib
 import errno
+import logging
 import signal
 import socket
 import sys
@@ -77,6 +78,7 @@ class Listener:
         cluster.
         """
         configure_logging(self.config, node=self.node.node_id, role="io-node")
+        logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # its life cycle is told by our own lines
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(self._run())
 
@@ -84,6 +86,7 @@ class Listener:
         """Serve inside a running loop until `stop` is called. Raises as `run`."""
         self._bind()
         assert self._socket is not None
+        log.info("listening", url=self.url, path=self.config.socketio_path)
         server = _Server(self._uvicorn_config(), self._listening)
         serving = asyncio.create_task(server.serve(sockets=[self._socket]), name="http")
         running = asyncio.create_task(self.node.run(), name="io-node")
@@ -99,6 +102,7 @@ class Listener:
             self.node.engine.stop()
             await asyncio.wait({serving, running})
             self._socket.close()
+            log.info("stopped", node=self.node.node_id)
         for task in (serving, running):
             if not task.cancelled() and (error := task.exception()) is not None:
                 raise error
