@@ -89,6 +89,7 @@ CLOSING = [
     close("unicode for a type", "ü"),
     close("ping from a client", "2"),
     close("probe without an upgrade", "2probe"),
+    stricter("upgrade without a probe", "5"),
     stricter("open from a client", '0{"sid":"x"}'),
     # Socket.IO packets
     close("unknown packet type 7", "47"),
@@ -179,7 +180,6 @@ IGNORED: list[tuple[str, tuple[str, ...]]] = [
     ("ack of an id that another client was asked", ("430[]",)),
     ("pong without ping", ("3", "3", "3")),
     ("noop", ("6",)),
-    ("upgrade without a probe", ("5",)),
     ("event nobody serves", ('42["nobody"]', '42["__init__"]', '42["on_echo"]', '42["trigger_event"]', '42[""]')),
     ("event named by a number", ("42[1]",)),
     ("prototype pollution", ('42["message-with-ack",{"__proto__":{"x":1},"constructor":{"prototype":{}}}]',)),

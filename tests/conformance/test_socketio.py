@@ -240,7 +240,10 @@ class TestEvents:
     async def test_unknown_event_gets_no_ack(self, target: Target) -> None:
         async with Wire.open(target.url) as wire:
             await wire.join()
-            await wire.send('421["nobody serves this"]')
+            await wire.send('40/slow,{"delay":0}')
+            assert str(await wire.receive()).startswith("40/slow,{")
+            await wire.send('42/slow,1["nobody serves this"]', '42/slow,2["echo"]')
+            assert await wire.receive() == "43/slow,2[]"
             await wire.works()
 
     async def test_failing_handler_gets_no_ack_and_harms_nobody(self, target: Target) -> None:
