@@ -52,7 +52,7 @@ export function openPanel({ pulse, announce, late }) {
     if (now === isLate) return;
     isLate = now;
     late(now);
-    if (now) say("wait", "The application does not answer.", "Messages wait for it, and everybody stays connected.");
+    if (now) say("wait", "The application does not answer", "Messages wait for it.");
     else say("good", ...news);
   }
 
@@ -64,7 +64,7 @@ export function openPanel({ pulse, announce, late }) {
   async function count() {
     if (document.hidden) return;
     try {
-      const answer = await fetch("/socket.io/cluster");
+      const answer = await fetch("/socket.io/cluster", { signal: AbortSignal.timeout(2500) });
       if (!answer.ok) throw new Error(answer.statusText);
       const sizes = await answer.json();
       appNodes = sizes.app_nodes;
@@ -95,7 +95,7 @@ export function openPanel({ pulse, announce, late }) {
       byId("round-trip").textContent = "–";
       byId("round-trip").classList.remove("waiting");
       put("transport", "–", "");
-      say("wait", "Connection lost.", "Trying again…");
+      say("wait", "Connection lost", "Trying again…");
     },
 
     transport(name) {
@@ -103,18 +103,19 @@ export function openPanel({ pulse, announce, late }) {
     },
 
     /** Each answer of the application says which app-node gave it. */
-    appNode(id) {
+    async appNode(id) {
       if (id === appNode) return;
       const before = appNode;
       appNode = id;
       put("app-node", id);
       if (before === null) return;
       const waited = askedAt === null ? 0 : performance.now() - askedAt;
+      excused = askedAt;
+      setLate(false);
+      await count();
       const restarted = nodeName(before) === nodeName(id) || appNodes < 2 || waited > LATE_MS;
       const what = restarted ? "Application restarted, still connected" : `Application moved to ${nodeName(id)}, still connected`;
       const pace = waited > 250 ? `Answers waited ${duration(waited)}` : "No answer was late";
-      excused = askedAt;
-      setLate(false);
       tell(what, `${pace}.`);
       announce(`${what} · ${pace.toLowerCase()}`, "good");
     },
@@ -137,7 +138,7 @@ function put(id, value, className) {
 
 function say(tone, what, more = "") {
   byId("event").className = `event ${tone}`;
-  byId("event").replaceChildren(element("span", {}, element("b", {}, what), " ", more));
+  byId("event").replaceChildren(element("span", {}, element("b", {}, more ? `${what}.` : what), " ", more));
 }
 
 function showTrip(ms) {

@@ -12,14 +12,15 @@ export function newRoster({ changed, came, went }) {
     const person = people.get(sid);
     if (!person) return;
     people.delete(sid);
-    const back = [...people.values()].some(({ name }) => name === person.name); // by another connection
-    if (!back) went(person.name);
+    if (!hasName(person.name)) went(person.name); // else they are here by another connection
     changed();
   }
 
+  const hasName = (name) => [...people.values()].some((person) => person.name === name);
+
   return {
-    /** `asked`: this is a newcomer, not somebody answering us. */
-    set({ sid, name, state }, asked) {
+    /** `isNew`: a newcomer, not somebody who answers us or whose state changes. */
+    set({ sid, name, state }, isNew) {
       const known = people.get(sid);
       clearTimeout(known?.leaving);
       const former = known ? null : [...people].find(([, person]) => person.leaving && person.name === name);
@@ -27,8 +28,9 @@ export function newRoster({ changed, came, went }) {
         clearTimeout(former[1].leaving);
         people.delete(former[0]);
       }
+      const isBack = former || hasName(name);
       people.set(sid, { name, state });
-      if (!known && !former && asked) came(name);
+      if (!known && isNew && !isBack) came(name);
       changed();
     },
     leave(sid) {
