@@ -1,10 +1,16 @@
 """The listening socket: what belongs to the node and what to the application, the start, the stop."""
 
 import asyncio
+import json
+import os
+import signal
 import socket
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -18,7 +24,9 @@ from sio_cluster.config import Config
 from sio_cluster.protocol import reasons
 from sio_cluster.protocol.errors import ClusterMismatch, ConfigError
 from sio_cluster.protocol.messages import ClientDisconnected
+from sio_cluster.streams.connection import Bus
 from sio_cluster.testing.memory import MemoryBroker
+from sio_cluster.testing.valkey import start_valkey
 
 from .test_serving import FAST, kinds, open_raw
 from .tiny_app import memory_parts, serving
@@ -29,8 +37,6 @@ def their_app(events: list[str]) -> FastAPI:
         events.append("startup")
         yield
         events.append("shutdown")
-
-    from contextlib import asynccontextmanager
 
     app = FastAPI(lifespan=asynccontextmanager(lifespan))
 
@@ -121,6 +127,7 @@ async def test_nothing_else_of_that_folder_is_served(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("secret")
     config = Config(FAST, CLIENT_DIST_DIR=tmp_path)
     async with serving(config, MemoryBroker()) as world, httpx.AsyncClient(base_url=world.url) as http:
+        assert (await http.get("/socket.io/secret")).text == "Not found\n"
         for name in ("secret", "..%2fsecret", "socket.io.js%00", "%2e%2e/secret"):
             assert (await http.get(f"/socket.io/{name}")).status_code == 404
 
@@ -226,10 +233,6 @@ async def test_an_application_that_does_not_start() -> None:
 
 @pytest.fixture
 def run_cli(tmp_path: Path) -> Callable[..., Any]:
-    import os
-    import subprocess
-    import sys
-
     def run(*arguments: str, **environ: str) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
             [sys.executable, "-m", "io_node.cli", *arguments],
@@ -283,3 +286,86 @@ def test_a_taken_port_is_said(run_cli: Callable[..., Any]) -> None:
         done = run_cli("-p", str(port))
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert f"{port} on 127.0.0.1 is already in use" in done.stderr
+
+
+@pytest.fixture
+async def start_cli(tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
+    started: list[asyncio.subprocess.Process] = []
+
+    async def start(*arguments: str, **environ: str) -> asyncio.subprocess.Process:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "io_node.cli",
+            *arguments,
+            env={**os.environ, "HTTP_PORT": "0", "LOG_FORMAT": "json", **environ},
+            cwd=tmp_path,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+async def _line(process: asyncio.subprocess.Process, event: str) -> dict[str, Any]:
+    """The next log line of this event."""
+    assert process.stderr is not None
+    async with asyncio.timeout(20):
+        async for line in process.stderr:
+            fields = json.loads(line)
+            if fields["event"] == event:
+                return cast(dict[str, Any], fields)
+    raise AssertionError(f"it ended without {event}")
+
+
+async def test_it_waits_for_redis_and_stops_on_a_signal(start_cli: Callable[..., Any]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    process = await start_cli(REDIS_PORT=str(port), REDIS_HOST="127.0.0.1", DRAIN_MS="300")
+    url = (await _line(process, "listening"))["url"]
+    await _line(process, "waiting_for_redis")
+    async with httpx.AsyncClient(base_url=url) as http:
+        assert (await http.get("/readyz")).status_code == 503
+    with start_valkey(port):
+        await _line(process, "io_node_ready")
+        async with websockets.connect(f"{url.replace('http', 'ws')}/socket.io/?EIO=4&transport=websocket") as client:
+            await client.recv()
+            process.send_signal(signal.SIGTERM)
+            async with asyncio.timeout(10):
+                await client.wait_closed()
+                assert await process.wait() == 0
+
+
+async def test_a_second_signal_skips_the_draining(start_cli: Callable[..., Any], redis_config: Config) -> None:
+    process = await start_cli(
+        REDIS_URL=redis_config.redis_url, REDIS_PREFIX=redis_config.redis_prefix, DRAIN_MS="60000"
+    )
+    url = (await _line(process, "listening"))["url"]
+    await _line(process, "io_node_ready")
+    async with httpx.AsyncClient(base_url=url) as http:  # a polling client that does not fetch what is said to it
+        for _ in range(2):
+            assert (await http.get("/socket.io/?EIO=4&transport=polling")).status_code == 200
+    process.send_signal(signal.SIGTERM)
+    await _line(process, "io_node_draining")
+    process.send_signal(signal.SIGTERM)
+    await _line(process, "draining_skipped")
+    async with asyncio.timeout(10):
+        assert await process.wait() == 0
+
+
+async def test_a_cluster_that_it_does_not_fit_is_said(start_cli: Callable[..., Any], redis_config: Config) -> None:
+    bus = Bus(redis_config)
+    await bus.start()
+    await bus.stop()
+    process = await start_cli(
+        REDIS_URL=redis_config.redis_url, REDIS_PREFIX=redis_config.redis_prefix, LANES="3", LOG_LEVEL="warning"
+    )
+    _, errors = await process.communicate()
+    assert process.returncode == 2
+    assert errors.decode().count("\n") == 1
+    assert "LANES" in errors.decode()

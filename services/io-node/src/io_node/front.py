@@ -3,20 +3,20 @@
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, TypeAlias
 
-from io_node.client_files import NAMES
-
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 AsgiApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+_HEALTH_PATHS = frozenset(("/healthz", "/readyz"))
+
 
 class Front:
     """The ASGI application that the server runs.
 
-    SOCKETIO_PATH goes to the engine, health and the JavaScript client to the node's own routes, all else with the
-    lifespan and other WebSockets to `app`. Without `app` all else is 404.
+    SOCKETIO_PATH goes to the engine; what is below it and the health checks to the node's own routes; all else, the
+    lifespan and other WebSockets included, to `app`. Without `app` all else is 404.
     """
 
     def __init__(self, path: str, *, engine: AsgiApp, routes: AsgiApp, app: AsgiApp | None) -> None:
@@ -24,7 +24,7 @@ class Front:
         self._routes = routes
         self._app = app
         self._engine_paths = frozenset((path, f"{path}/"))
-        self._own_paths = frozenset(("/healthz", "/readyz", f"{path}/cluster", *(f"{path}/{name}" for name in NAMES)))
+        self._below = f"{path}/"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -32,7 +32,7 @@ class Front:
             if path in self._engine_paths:
                 await self._engine(scope, receive, send)
                 return
-            if path in self._own_paths:
+            if path in _HEALTH_PATHS or path.startswith(self._below):
                 await self._routes(scope, receive, send)
                 return
         if self._app is not None:

@@ -6,7 +6,7 @@ from fastapi import FastAPI, Header, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 
 from io_node.bus.heartbeat import ClusterView
-from io_node.client_files import ClientFiles
+from io_node.client_files import NAMES, ClientFiles
 
 _NOT_INSTALLED = (
     "The JavaScript client is not installed on this io-node. Run `npm install socket.io-client` in its working "
@@ -55,7 +55,7 @@ def make_routes(node: NodeState, path: str, files: ClientFiles) -> FastAPI:
     async def client_file(name: str, if_none_match: Annotated[str | None, Header()] = None) -> Response:
         file = files.get(name)
         if file is None:
-            return PlainTextResponse(_NOT_INSTALLED, status_code=404)
+            return PlainTextResponse(_NOT_INSTALLED if name in NAMES else "Not found\n", status_code=404)
         headers = {"ETag": file.etag, "Cache-Control": "public, max-age=0"}
         if if_none_match is not None and file.etag in if_none_match:
             return Response(status_code=304, headers=headers)
