@@ -7,16 +7,7 @@ from sio_stack.front_door import TEMPLATE
 from sio_stack.settings import REPOSITORY
 
 # Compose itself says where things are; an io-node's name is its container's.
-_FIXED = {
-    "HTTP_HOST",
-    "HTTP_PORT",
-    "REDIS_HOST",
-    "REDIS_PORT",
-    "REDIS_PASSWORD",
-    "NODE_NAME",
-    "HEALTH_PORT",
-    "CLIENT_DIST_DIR",
-}
+_FIXED = {"HTTP_HOST", "HTTP_PORT", "REDIS_PORT", "REDIS_URL", "NODE_NAME", "HEALTH_PORT", "CLIENT_DIST_DIR"}
 _FILE = (REPOSITORY / "docker-compose.yml").read_text()
 
 

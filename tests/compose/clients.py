@@ -51,10 +51,17 @@ class Client:
         await self._sio.emit("shout", text)
 
     async def until(self, condition: Callable[["Client"], bool]) -> None:
-        async with asyncio.timeout(PATIENCE_S):
-            while not condition(self):
-                self._changed.clear()
-                await self._changed.wait()
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                while not condition(self):
+                    self._changed.clear()
+                    await self._changed.wait()
+        except TimeoutError:
+            raise AssertionError(f"{self!r} did not get there within {PATIENCE_S:g} s") from None
+
+    def __repr__(self) -> str:
+        state = f"on {self.io_node}" if self.connected else "away"
+        return f"<{self.transport} client {state}, {self.connects} connects, {self.disconnects} disconnects>"
 
     def _on_connect(self) -> None:
         self.connects += 1

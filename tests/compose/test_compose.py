@@ -35,8 +35,7 @@ async def _speak(session: aiohttp.ClientSession, url: str, sid: str) -> str:
 
 async def _shout_reaches_all_once(clients, text):
     await clients[0].shout(text)
-    for client in clients:
-        await client.until(lambda one: text in one.shouted)
+    await asyncio.gather(*(client.until(lambda one: text in one.shouted) for client in clients))
     assert all(client.shouted.count(text) == 1 for client in clients)
 
 
@@ -140,8 +139,7 @@ async def test_scaled_to_2_and_to_5_under_clients(compose, clients):
     await compose.in_thread(compose.up, io_node=2, app_node=1)
     left = compose.names("io-node")
     assert len(left) == 2
-    for client in clients:
-        await client.until(lambda one: one.connected and one.io_node in left)
+    await asyncio.gather(*(client.until(lambda one: one.connected and one.io_node in left) for client in clients))
     await _shout_reaches_all_once(clients, "two are enough")
 
     await compose.in_thread(compose.up, io_node=5, app_node=1)
