@@ -16,10 +16,6 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from sio_cluster.config import Config
 
-_tracebacks = structlog.processors.ExceptionRenderer(
-    structlog.tracebacks.ExceptionDictTransformer(show_locals=False)  # locals hold users' secrets
-)
-
 _QUIET = {"uvicorn.access": logging.WARNING, "picows": logging.WARNING, "asyncio": logging.WARNING}
 """Loggers of libraries that write a line for each client or request. At LOG_LEVEL=debug they write it."""
 
