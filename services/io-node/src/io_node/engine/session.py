@@ -41,6 +41,8 @@ from sio_cluster.protocol.errors import MalformedPacket
 
 _NEVER = float("inf")
 _FIRST_NOOP_S = 0.02
+_LAST_POLL_S = 0.1
+"""How long a client that closed by polling has for the poll that it sent at the same time, on another connection."""
 _LATE_S = 0.05
 """A PING later than this was held up by a stall of the process: the client gets its whole time to answer."""
 
@@ -336,7 +338,7 @@ class EngineSession:
                 self._heartbeat_at = now + self._limits.ping_interval_s
                 return []
             case Close():
-                return self._end(reasons.CLIENT_DISCONNECT, answer=NOOP)
+                return self._part(now)
             case Noop():
                 return []
             case Ping():  # in v4 the server sends PINGs
@@ -376,7 +378,8 @@ class EngineSession:
         if not self.poll_waiting or not (self._queue or closing):
             return []
         if closing:
-            return self._end(self._close_reason, keep=True)
+            answer = NOOP if self._close_reason == reasons.CLIENT_DISCONNECT else CLOSE
+            return self._end(self._close_reason, answer=answer, keep=True)
         self.poll_waiting = False
         self._noop_at = _NEVER
         return [AnswerPoll(self._take_payload())]
@@ -407,6 +410,15 @@ class EngineSession:
         self._probe = Probe.NONE
         self._upgrade_at = _NEVER
         self._noop_at = _NEVER
+
+    def _part(self, now: float) -> list[Effect]:
+        """The client closed. Its last poll may have been overtaken by that on the way, and is waited for."""
+        if self.transport != "polling" or self.poll_waiting or self.state is not State.OPEN:
+            return self._end(reasons.CLIENT_DISCONNECT, answer=NOOP)
+        self._drop_queue()
+        effects = self.close(reasons.CLIENT_DISCONNECT, now)
+        self._close_at = now + _LAST_POLL_S
+        return effects
 
     def _end(self, reason: str, *, answer: Control = CLOSE, keep: bool = False) -> list[Effect]:
         """Close. A waiting poll gets `answer`, behind what is queued if `keep`."""
