@@ -1,6 +1,7 @@
 """The inbox, read in order and handed on."""
 
-from collections.abc import Iterable
+import asyncio
+from collections.abc import Callable, Iterable
 
 import pytest
 
@@ -22,9 +23,16 @@ APP = "app1-bbbbbb"
 class Hub:
     def __init__(self) -> None:
         self.nonces: list[int] = []
+        self.on_command: Callable[[], None] = lambda: None
 
-    def execute(self, commands: Iterable[Command]) -> None:
-        self.nonces += [command.nonce for command in commands if isinstance(command, Canary)]
+    def execute(self, commands: Iterable[Command], is_over: Callable[[], bool]) -> bool:
+        for command in commands:
+            assert isinstance(command, Canary)
+            self.nonces.append(command.nonce)
+            self.on_command()
+            if is_over():
+                return False
+        return True
 
 
 class World:
@@ -35,9 +43,8 @@ class World:
         self.now = 0.0
         bus = MemoryBus(Config(), self.broker)
         self.appender = MemoryAppender(bus)
-        self.downlink = Downlink(
-            MemoryInboxReader(bus, NODE), self.hub.execute, counters=self.counters, now=lambda: self.now
-        )
+        self.inbox = MemoryInboxReader(bus, NODE)
+        self.downlink = Downlink(self.inbox, self.hub.execute, counters=self.counters, now=lambda: self.now)
 
     async def send(self, seq: int, entry: bytes | None = None) -> None:
         entry = encode_downlink(APP, seq, [Canary(seq)]) if entry is None else entry
@@ -96,6 +103,24 @@ async def test_what_was_read_is_trimmed_after_many_entries() -> None:
         await world.send(seq)
     async with running(world.downlink.run):
         await until(lambda: len(world.hub.nonces) == 500 and stream.held_bytes == 0)
+
+
+async def test_a_large_batch_leaves_others_their_turn() -> None:
+    world = World()
+    turns = 0
+
+    async def other_work() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    downlink = Downlink(world.inbox, world.hub.execute, counters=world.counters, now=lambda: world.now)
+    world.hub.on_command = lambda: setattr(world, "now", world.now + 0.006)
+    await world.send(1, encode_downlink(APP, 1, [Canary(n) for n in range(50)]))
+    async with running(downlink.run), running(other_work):
+        await until(lambda: len(world.hub.nonces) == 50)
+    assert turns >= 20
 
 
 async def test_with_redis(redis_config: Config) -> None:

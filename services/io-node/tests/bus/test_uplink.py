@@ -293,22 +293,24 @@ async def test_a_redis_that_stalls_and_loses_connections() -> None:
         sender = FakeSender()
         numbers: list[int] = []
         async with running(redis.uplink.run), asyncio.timeout(40):
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
             for number in range(200):
                 redis.uplink.put(0, event(number), sender)
                 if number % 20 == 10:
-                    await _break_connections(server.port)
+                    server.pause()
+                    redis.uplink.put(0, event(number + 1_000), sender)
+                    await asyncio.sleep(0.005)  # let the request leave, so that it breaks between send and reply
+                    writer.write(b"CLIENT KILL TYPE normal SKIPME yes\r\n")
+                    server.resume()
+                    assert (await reader.readline()).startswith(b":")
                 await asyncio.sleep(0.001)
+            writer.close()
             assert await redis.uplink.drain(20)
-        while len(numbers) < 200:
+        while len(numbers) < 210:
             await redis.read(numbers)
-        assert numbers == list(range(200))
+        expected = []
+        for number in range(200):
+            expected += [number, number + 1_000] if number % 20 == 10 else [number]
+        assert numbers == expected
         assert redis.counters.uplink_retries > 0
         await redis.bus.stop()
-
-
-async def _break_connections(port: int) -> None:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(b"CLIENT KILL TYPE normal SKIPME yes\r\n")
-    assert (await reader.readline()).startswith(b":")
-    writer.close()
-    await writer.wait_closed()

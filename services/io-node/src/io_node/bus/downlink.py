@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
-from typing import Protocol
+from collections.abc import Callable, Iterator
+from typing import Protocol, TypeAlias
 
 import structlog
 
@@ -18,8 +18,11 @@ log = structlog.get_logger()
 _BLOCK_MS = 2_000
 _TRIM_ENTRIES = 500
 _TRIM_S = 1.0
-_TURN_S = 0.005
-"""After this long other work of the event loop gets its turn between two entries."""
+_TURN_S = 0.01
+"""After this long other work of the event loop gets its turn between two commands."""
+
+Execute: TypeAlias = Callable[[Iterator[Command], Callable[[], bool]], bool]
+"""Carries out commands until there are no more (True) or until the function says that the turn is over (False)."""
 
 
 class Inbox(Protocol):
@@ -38,7 +41,7 @@ class Downlink:
     def __init__(
         self,
         inbox: Inbox,
-        execute: Callable[[Iterable[Command]], None],
+        execute: Execute,
         *,
         counters: BusCounters,
         now: Callable[[], float] = time.monotonic,
@@ -47,6 +50,7 @@ class Downlink:
         self._inbox = inbox
         self._execute = execute
         self._now = now
+        self._turn_ends = 0.0
         self._untrimmed = 0
         self._trimmed_at = now()
 
@@ -57,6 +61,7 @@ class Downlink:
         while True:
             try:
                 entries = await self._inbox.read(_BLOCK_MS)
+                self._turn_ends = self._now() + _TURN_S
                 await self._carry_out(entries)
                 await self._trim_if_due()
             except BusError as error:
@@ -72,7 +77,6 @@ class Downlink:
                 backoff.reset()
 
     async def _carry_out(self, entries: list[bytes]) -> None:
-        turn_ends = self._now() + _TURN_S
         for entry in entries:
             try:
                 batch = decode_downlink(entry)
@@ -82,11 +86,14 @@ class Downlink:
                 continue
             self.counters.batches_read += 1
             self.counters.commands_read += len(batch.commands)
-            self._execute(batch.commands)
-            if self._now() > turn_ends:
+            commands = iter(batch.commands)
+            while not self._execute(commands, self._turn_is_over):
                 await asyncio.sleep(0)
-                turn_ends = self._now() + _TURN_S
+                self._turn_ends = self._now() + _TURN_S
         self._untrimmed += len(entries)
+
+    def _turn_is_over(self) -> bool:
+        return self._now() > self._turn_ends
 
     async def _trim_if_due(self) -> None:
         if self._untrimmed >= _TRIM_ENTRIES or (self._untrimmed and self._now() - self._trimmed_at >= _TRIM_S):

@@ -107,8 +107,11 @@ class Hub:
 
     # --- for the downlink
 
-    def execute(self, commands: Iterable[Command]) -> None:
-        """Carry out commands in order. A sid that is not here is counted, not an error: clients leave at any time."""
+    def execute(self, commands: Iterable[Command], is_over: Callable[[], bool] = lambda: False) -> bool:
+        """Carry out commands in order. A sid that is not here is counted, not an error: clients leave at any time.
+
+        False if `is_over` said between two commands that this turn is: then `commands`, an iterator, has more.
+        """
         for command in commands:
             match command:
                 case Emit():
@@ -142,6 +145,9 @@ class Hub:
                     self.on_canary(nonce)
                 case _:
                     assert_never(command)
+            if is_over():
+                return False
+        return True
 
     def _find(self, sid: str) -> Client | None:
         client = self._clients.get(sid)
