@@ -47,7 +47,10 @@ class LaneReader:
         self._bus = bus
         self._consumer = consumer
         self._link = bus.reader()
-        self._lane_of = {bus.keys.uplink(lane).encode(): lane for lane in range(bus.config.lanes)}
+        keys = bus.keys
+        self._uplinks = [keys.uplink(lane) for lane in range(bus.config.lanes)]
+        self._commit_keys = [(key, keys.state(key), keys.lease(lane)) for lane, key in enumerate(self._uplinks)]
+        self._lane_of = {key.encode(): lane for lane, key in enumerate(self._uplinks)}
         self._sizes: dict[int, dict[bytes, int]] = {}  # of what is given out and not committed
         self._given: dict[int, bytes] = {}  # the last id given out
         self._in_doubt: set[int] = set()  # lanes whose last read may have lost its answer
@@ -82,7 +85,7 @@ class LaneReader:
         holder, position = (await self._bus.run(("HMGET", self._bus.keys.lease(lane), "holder", "position")))[0]
         if holder != self._consumer.encode():
             return []
-        [items] = await self._bus.run(("XRANGE", self._bus.keys.uplink(lane), "-", position))
+        [items] = await self._bus.run(("XRANGE", self._uplinks[lane], "-", position))
         self._sizes.pop(lane, None)
         self._lost.discard(lane)
         self._in_doubt.discard(lane)
@@ -108,14 +111,12 @@ class LaneReader:
     async def commit(self, lane: int, token: int, ids: Sequence[bytes]) -> None:
         """Forgets these entries for good and gives their bytes back. Raises LeaseLost, without effect, when our lease
         with `token` does not stand any more."""
-        keys, sizes = self._bus.keys, self._sizes.get(lane, {})
-        uplink = keys.uplink(lane)
-        lane_keys = (uplink, keys.state(uplink), keys.lease(lane))
+        sizes = self._sizes.get(lane, {})
         commands = []
         for start in range(0, len(ids), _COMMIT_IDS):
             some = ids[start : start + _COMMIT_IDS]
             size = sum([sizes.get(entry_id, 0) for entry_id in some])
-            commands.append(call(COMMIT, lane_keys, self._consumer, token, size, *some))
+            commands.append(call(COMMIT, self._commit_keys[lane], self._consumer, token, size, *some))
         if -1 in await self._bus.run(*commands):
             raise LeaseLost(f"lane {lane} is no longer held with token {token}")
         for entry_id in ids:
@@ -123,9 +124,7 @@ class LaneReader:
 
     async def set_aside(self, lane: int, token: int, entry: LaneEntry, why: str) -> None:
         """Moves an entry that cannot be decoded to the lane's dead stream and commits it. Raises LeaseLost."""
-        keys = self._bus.keys
-        uplink = keys.uplink(lane)
-        lane_keys = (uplink, keys.state(uplink), keys.lease(lane), keys.dead(lane))
+        lane_keys = (*self._commit_keys[lane], self._bus.keys.dead(lane))
         arguments = (self._consumer, token, entry.id, entry.entry, why, DEAD_ENTRIES)
         [moved] = await self._bus.run(call(SET_ASIDE, lane_keys, *arguments))
         if moved == -1:
@@ -140,7 +139,7 @@ class LaneReader:
         block: Command = ("BLOCK", block_ms) if block_ms > 0 else ()
         command: Command = (
             "XREADGROUP", "GROUP", self._consumer, "reader", "COUNT", count, *block, "NOACK",
-            "STREAMS", *[self._bus.keys.uplink(lane) for lane in lanes], *[">"] * len(lanes),
+            "STREAMS", *[self._uplinks[lane] for lane in lanes], *[">"] * len(lanes),
         )  # fmt: skip
         await self._link.ready()  # so that an interrupt knows whom to wake
         if self._interrupted.is_set():
@@ -167,7 +166,7 @@ class LaneReader:
         commands: list[Command] = []
         for lane, position in positions.items():
             after = b"(" + self._given[lane] if lane in self._given else b"-"
-            commands.append(("XRANGE", self._bus.keys.uplink(lane), after, position))
+            commands.append(("XRANGE", self._uplinks[lane], after, position))
         found: list[LaneEntry] = []
         for lane, items in zip(positions, await self._bus.run(*commands), strict=True):
             found += self._give(lane, items, redelivered=False)
@@ -184,8 +183,7 @@ class LaneReader:
 
     async def _positions(self, lanes: Sequence[int]) -> dict[int, bytes]:
         """The position of each of these lanes that still has our group."""
-        keys = self._bus.keys
-        commands: list[Command] = [("XINFO", "GROUPS", keys.uplink(lane)) for lane in lanes]
+        commands: list[Command] = [("XINFO", "GROUPS", self._uplinks[lane]) for lane in lanes]
         positions = {}
         replies = await self._link.run(commands)
         for lane, reply in zip(lanes, replies, strict=True):
