@@ -71,7 +71,11 @@ class PollingEndpoint:
             return
         if not waiting.done() and not await _answered(waiting, receive, connection):
             return
-        await self._respond(200, _PAYLOAD, waiting.result(), request, send)
+        payload = waiting.result()
+        if payload:
+            await self._respond(200, _PAYLOAD, payload, request, send)
+        else:  # the node drains
+            await self._refuse(self._engine.refused(UNKNOWN_SID), request, send)
 
     async def _post(self, connection: EngineConnection, request: Request, receive: Receive, send: Send) -> None:
         if request.headers.get("content-type") == "application/octet-stream":  # binary payloads ended with v3

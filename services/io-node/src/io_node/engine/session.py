@@ -421,18 +421,22 @@ class EngineSession:
         return effects
 
     def _end(self, reason: str, *, answer: Control = CLOSE, keep: bool = False) -> list[Effect]:
-        """Close. A waiting poll gets `answer`, behind what is queued if `keep`."""
+        """Close. A waiting poll gets `answer`, behind what is queued if `keep`.
+
+        A drained node says no CLOSE: after one on polling the Python client does not come back. It gets what is
+        queued, or an empty answer, which stands for an unknown session.
+        """
         if self.state is State.CLOSED:
             return []
         self.state = State.CLOSED
         effects: list[Effect] = []
         if self.poll_waiting:
             self.poll_waiting = False
-            if keep:
+            if not keep:
+                self._drop_queue()
+            if reason != reasons.NODE_DRAINED:
                 self._queue.append(answer)
-                effects.append(AnswerPoll(self._take_payload()))
-            else:
-                effects.append(AnswerPoll(answer.polling_packets[0]))
+            effects.append(AnswerPoll(self._take_payload()))
         self._drop_queue()
         effects += self._drop_probe()
         if self.transport == "websocket":
