@@ -1,7 +1,9 @@
 """What only a real server can do to the streams: stall, crash, forget, refuse."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -22,6 +24,7 @@ from sio_cluster.testing.contract import Writer
 from sio_cluster.testing.valkey import Valkey, start_valkey
 
 APP1, IO1 = "app-aaaaaa", "io1-aaaaaa"
+CERTIFICATES = Path(__file__).parent / "tls"
 QUICK_S = 0.2
 BLOCK_MS = 10_000
 LONG_MS = 60_000
@@ -260,6 +263,38 @@ class TestRefusal:
     def test_an_address_that_is_none(self) -> None:
         with pytest.raises(ConfigError, match="REDIS_URL"):
             Bus(Config(REDIS_URL="redis://localhost/0?socket_timeout=soon"))
+
+
+class TestTls:
+    """The server has none: a relay stands before it, with the self-signed certificate of tls/, made for this test."""
+
+    @pytest.fixture
+    async def address(self, server: Valkey) -> AsyncIterator[str]:
+        async def pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            while data := await reader.read(1 << 16):
+                writer.write(data)
+            writer.close()
+
+        async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", server.port)
+            await asyncio.gather(pipe(reader, inner_writer), pipe(inner_reader, writer))
+
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(CERTIFICATES / "cert.pem", CERTIFICATES / "key.pem")
+        relays = await asyncio.start_server(relay, "127.0.0.1", 0, ssl=context)
+        yield f"rediss://127.0.0.1:{relays.sockets[0].getsockname()[1]}/0"
+        relays.close()
+
+    @pytest.mark.parametrize("options", [f"ssl_ca_certs={CERTIFICATES / 'cert.pem'}", "ssl_cert_reqs=none"])
+    async def test_a_certificate_that_we_trust(self, address: str, options: str) -> None:
+        bus = Bus(Config(REDIS_URL=f"{address}?{options}"))
+        await bus.start()
+        assert await InboxReader(bus, IO1).read(1) == []
+        await bus.stop()
+
+    async def test_a_certificate_that_we_do_not_trust(self, address: str) -> None:
+        with pytest.raises(BusUnavailable, match="certificate"):
+            await Bus(Config(REDIS_URL=address)).start()
 
 
 class TestConnection:
