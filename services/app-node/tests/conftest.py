@@ -8,14 +8,16 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any, TypeVar
 
 import pytest
+import structlog
 import uvloop
+
 from app_node.server import ClusterServer
 from app_node.streams import Streams, redis_streams
-
 from sio_cluster.config import Config
 from sio_cluster.protocol.codec import decode_downlink, encode_app_inbox, encode_uplink
 from sio_cluster.protocol.ids import lane_of, new_node_id, new_sid
 from sio_cluster.protocol.messages import (
+    Accept,
     AckReceived,
     ClientConnected,
     ClientDisconnected,
@@ -100,7 +102,7 @@ class FakeIoNode:
     async def settle(self) -> None:
         """Until every lane is empty: all facts are handled and committed. Polls: Redis tells nobody."""
         async with asyncio.timeout(8):
-            while await self._held():
+            while await self._held():  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
 
     async def _held(self) -> int:
@@ -117,9 +119,7 @@ class FakeIoNode:
         for fact in facts:
             by_lane.setdefault(lane_of(fact.sid, self.config.lanes), []).append(fact)
         bus: Any = self.streams.bus
-        await self._append(
-            [(bus.keys.uplink(lane), encode_uplink, of_lane) for lane, of_lane in by_lane.items()]
-        )
+        await self._append([(bus.keys.uplink(lane), encode_uplink, of_lane) for lane, of_lane in by_lane.items()])
 
     async def send_raw(self, lane: int, entry: bytes) -> None:
         bus: Any = self.streams.bus
@@ -133,7 +133,7 @@ class FakeIoNode:
         results = await self.streams.appender.append(appends)
         assert set(results) == {AppendResult.APPENDED}
 
-    def connected(self, namespace: str = "/", auth: Any = None, sid: str | None = None, **query: str) -> ClientConnected:
+    def connected(self, namespace: str = "/", auth: Any = None, sid: str | None = None) -> ClientConnected:
         return ClientConnected(
             sid or new_sid(self.id, os.urandom),
             "c1",
@@ -154,12 +154,12 @@ class FakeIoNode:
         """A client that the application lets in."""
         before = len(self.accepted())
         sid = await self.ask(namespace, auth)
-        await self.wait(before + 1, _accept())
+        await self.wait(before + 1, Accept)
         assert self.accepted()[-1] == sid
         return sid
 
     def accepted(self) -> list[str]:
-        return [command.sid for command in self.commands if isinstance(command, _accept())]
+        return [command.sid for command in self.commands if isinstance(command, Accept)]
 
     async def event(self, sid: str, name: Any, *args: Any, ack_id: int | None = None) -> None:
         await self.send(event(sid, name, *args, ack_id=ack_id))
@@ -171,12 +171,6 @@ class FakeIoNode:
         bus: Any = self.streams.bus
         item = AckReceived(sid, ack_id, json.dumps(list(args)).encode())
         await self._append([(bus.keys.inbox(app_node), encode_app_inbox, [item])])
-
-
-def _accept() -> Any:
-    from sio_cluster.protocol.messages import Accept
-
-    return Accept
 
 
 def event(sid: str, name: Any, *args: Any, ack_id: int | None = None) -> EventReceived:
@@ -229,6 +223,13 @@ async def crash(server: ClusterServer) -> None:
     await node._streams.lanes.close()
     await node._streams.inbox.close()
     await node._streams.bus.stop()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_logs() -> None:
+    """structlog's default draws tracebacks with all locals, which takes longer than a short lease lasts."""
+    renderer = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(processors=[structlog.processors.add_log_level, renderer])
 
 
 @pytest.fixture(scope="session")

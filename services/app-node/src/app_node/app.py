@@ -174,6 +174,8 @@ class AppNode:
         presence = self._tasks.pop("presence", None)
         if presence is not None:
             presence.cancel()
+        await self.open()
+        await self._persist(lambda: self.presence.beat(takes_lanes=True))
         await self.open_acks(takes_lanes=True)
         self._run("watch", self.keeper.run_watch())
         self._run("renew", self.keeper.run_renew())

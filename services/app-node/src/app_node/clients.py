@@ -24,8 +24,22 @@ class State(enum.Enum):
 class Client:
     """One client: what it is, and its facts that wait for their turn."""
 
-    __slots__ = ("_environ", "auth", "draining", "handshake", "inbox", "lane", "namespace", "rooms", "session",
-                 "session_lock", "sid", "state", "transport")  # fmt: skip
+    __slots__ = (
+        "_environ",
+        "auth",
+        "draining",
+        "forgotten",
+        "handshake",
+        "inbox",
+        "lane",
+        "namespace",
+        "rooms",
+        "session",
+        "session_lock",
+        "sid",
+        "state",
+        "transport",
+    )
 
     def __init__(self, sid: str, lane: Lane) -> None:
         self.sid = sid
@@ -40,6 +54,7 @@ class Client:
         self.session_lock: asyncio.Lock | None = None
         self.inbox: deque[tuple[Fact, Scope]] | None = None
         self.draining = False
+        self.forgotten = False  # it has no record any more, and needs no instance either
         self._environ: dict[str, Any] | None = None
 
     def adopt(self, connected: ClientConnected) -> None:

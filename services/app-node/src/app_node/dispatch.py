@@ -102,16 +102,14 @@ class Dispatcher:
         for task in list(lane.tasks):
             task.cancel()
         dropped = self._clients.drop_lane(lane)
-        log.info("lane_dropped", lane=lane.number, clients=dropped, handlers=len(lane.tasks))
+        log.debug("lane_dropped", lane=lane.number, clients=dropped, handlers=len(lane.tasks))
 
     async def disconnect(self, client: Client, scope: Scope | None) -> None:
         """The application disconnects a client: the `disconnect` handler runs now, as in python-socketio."""
         client.state = State.GONE
         self._post(client, Disconnect(client.sid), scope)
         await self._run_disconnect(client, reasons.SERVER_DISCONNECT)
-        self._writer.forget(client.sid, scope)
-        if not client.draining:
-            self._clients.remove(client)
+        self._forget(client, scope)
 
     # --- order -----------------------------------------------------------------------------------------------------
 
@@ -135,7 +133,7 @@ class Dispatcher:
             scope.end()
         client.inbox = None
         client.draining = False
-        if client.state in (State.GONE, State.UNKNOWN):
+        if client.forgotten or client.state is State.UNKNOWN:
             self._clients.remove(client)
 
     async def _handle(self, client: Client, fact: Fact, scope: Scope) -> None:
@@ -166,6 +164,7 @@ class Dispatcher:
             record = await self._records.load(client.sid)
             if record is None:
                 client.state = State.GONE
+                client.forgotten = True
             else:
                 await self._restore(client, record, scope)
         return client.state is State.CONNECTED
@@ -194,6 +193,7 @@ class Dispatcher:
             record = await self._records.load(client.sid)
             if record is None:
                 client.state = State.GONE
+                client.forgotten = True
                 self._drop(client, "stale_connect")
                 return
             if record.accepted:
@@ -213,7 +213,7 @@ class Dispatcher:
         if client.state is State.CONNECTED:
             inner.then(lambda: self._writer.change(Accepted(client.sid), scope))
         elif client.state is State.GONE:
-            inner.then(lambda: self._writer.forget(client.sid, scope))
+            inner.then(lambda: self._forget(client, scope))
         inner.end()
 
     async def _decide(self, client: Client, scope: Scope) -> None:
@@ -260,7 +260,7 @@ class Dispatcher:
             record = await self._records.load(client.sid)
             if record is None or not record.accepted:
                 client.state = State.GONE
-                self._writer.forget(client.sid, scope)
+                self._forget(client, scope)
                 return
             await self._restore(client, record, scope)
         if client.state is not State.CONNECTED:
@@ -269,7 +269,7 @@ class Dispatcher:
         current_scope.set(inner := self._inner_scope(scope))
         await asyncio.sleep(0)  # events that were started before take their first step before the handler does
         await self._run_disconnect(client, fact.reason)
-        inner.then(lambda: self._writer.forget(client.sid, scope))
+        inner.then(lambda: self._forget(client, scope))
         inner.end()
 
     async def _run_disconnect(self, client: Client, reason: str) -> None:
@@ -281,6 +281,16 @@ class Dispatcher:
             _raise_if_cancelled()
         except Exception:  # noqa: BLE001 - the application's own error, which may be any
             self._failed(client, "disconnect")
+
+    def _forget(self, client: Client, scope: Scope | None) -> None:
+        """The instance stays until the record is gone, so that a late event does not bring the client back."""
+
+        def forgotten() -> None:
+            client.forgotten = True
+            if not client.draining:
+                self._clients.remove(client)
+
+        self._writer.forget(client.sid, scope, forgotten)
 
     def _inner_scope(self, scope: Scope) -> Scope:
         """A scope of one fact's own: what must wait until its handler's output is in Redis goes into `then`."""

@@ -133,10 +133,17 @@ class LaneKeeper:
         if self._draining or self._node_id not in nodes:
             return
         wanted = {lane for lane in range(self._lanes) if lane_owner(lane, nodes) == self._node_id}
-        for number in self.held.keys() - wanted - self._handovers.keys():
-            log.info("lane_moving", lane=number, to=lane_owner(number, nodes))
+        moving = self.held.keys() - wanted - self._handovers.keys()
+        if moving:
+            log.info("lanes_moving", lanes=sorted(moving))
+        for number in moving:
+            log.debug("lane_moving", lane=number, to=lane_owner(number, nodes))
             self._hand_over(self.held[number])
-        await asyncio.gather(*[self._acquire(number) for number in sorted(wanted - self.held.keys())])
+        missing = sorted(wanted - self.held.keys())
+        acquired = await asyncio.gather(*[self._acquire(number) for number in missing])
+        if any(acquired):
+            log.info("lanes_acquired", lanes=[number for number, ours in zip(missing, acquired, strict=True) if ours])
+            await self._interrupt()
         self.planned.set()
 
     async def renew(self) -> None:
@@ -162,11 +169,11 @@ class LaneKeeper:
                 self._hand_over(lane)
         await asyncio.gather(*self._handovers.values(), self._interrupt())
 
-    async def _acquire(self, number: int) -> None:
+    async def _acquire(self, number: int) -> bool:
         sent_at = self._clock()
         token = await self._leases.acquire(number, self._node_id, self._lease_ms)
         if token is None:
-            return
+            return False
         lane = Lane(number, token, self._deadline(sent_at), self._clock)
         self.held[number] = lane
         try:
@@ -175,11 +182,11 @@ class LaneKeeper:
             del self.held[number]  # the next plan acquires it again
             raise
         if self.held.get(number) is not lane or not lane.held():
-            return
-        log.info("lane_acquired", lane=number, token=token, redelivered=len(entries))
+            return False
+        log.debug("lane_acquired", lane=number, token=token, redelivered=len(entries))
         self._on_take(lane, entries)
         self._set_readable(number, readable=True)
-        await self._interrupt()
+        return True
 
     def _hand_over(self, lane: Lane) -> None:
         self._set_readable(lane.number, readable=False)
@@ -197,7 +204,7 @@ class LaneKeeper:
                 del self.held[lane.number]
                 self._on_lost(lane)
                 await self._leases.release(lane.number, self._node_id, lane.token)
-                log.info("lane_released", lane=lane.number, token=lane.token)
+                log.debug("lane_released", lane=lane.number, token=lane.token)
         except (BusUnavailable, BusRefused) as error:
             log.warning("lane_release_failed", lane=lane.number, error=str(error))  # its lease runs out
         finally:

@@ -34,24 +34,28 @@ class Appends(Protocol):
 class Batch:
     """The commands of one inbox entry, and who waits for it."""
 
-    __slots__ = ("_landed", "items", "last_scope", "scopes", "size")
+    __slots__ = ("_landed", "_outcome", "items", "last_scope", "scopes", "size")
 
     def __init__(self) -> None:
         self.items: list[tuple[Command, Scope | None]] = []
         self.size = 0
         self.scopes: list[Scope] = []
         self.last_scope: Scope | None = None
-        self._landed: asyncio.Future[bool] | None = None
+        self._landed: asyncio.Event | None = None
+        self._outcome: bool | None = None
 
-    def landed(self) -> "asyncio.Future[bool]":
-        """True once Redis has the batch, False when it was dropped."""
-        if self._landed is None:
-            self._landed = asyncio.get_running_loop().create_future()
-        return self._landed
+    async def landed(self) -> bool:
+        """Waits until the batch has an end: True when Redis has it, False when it was dropped."""
+        if self._outcome is None:
+            if self._landed is None:
+                self._landed = asyncio.Event()
+            await self._landed.wait()
+        return bool(self._outcome)
 
     def finish(self, written: bool) -> None:
-        if self._landed is not None and not self._landed.done():
-            self._landed.set_result(written)
+        self._outcome = written
+        if self._landed is not None:
+            self._landed.set()
         for scope in self.scopes:
             scope.end()
 

@@ -81,16 +81,20 @@ class Presence:
         backoff = Backoff()
         while True:
             try:
-                if takes_lanes:
-                    await self._register_if_missing()
-                await self._registry.heartbeat(self._node_id, self._ttl_ms)
-                await self._send_canary()
+                await self.beat(takes_lanes=takes_lanes)
             except (BusUnavailable, BusRefused) as error:
                 log.warning("heartbeat_retry", error=str(error))
                 await asyncio.sleep(next(backoff))
             else:
                 backoff.reset()
                 await asyncio.sleep(self._heartbeat_ms / 1000)
+
+    async def beat(self, *, takes_lanes: bool) -> None:
+        """One heartbeat. Raises BusUnavailable or BusRefused."""
+        if takes_lanes:
+            await self._register_if_missing()
+        await self._registry.heartbeat(self._node_id, self._ttl_ms)
+        await self._send_canary()
 
     async def drain(self) -> None:
         """Tells the others to divide the lanes without this node."""

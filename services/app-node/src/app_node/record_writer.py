@@ -1,7 +1,7 @@
 """Changes of client records, gathered per tick and written in order, each before its lane entry is committed."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import structlog
@@ -33,7 +33,7 @@ class RecordWriter:
         self._records = records
         self._counters = counters
         self._changes: list[tuple[RecordChange, Scope | None]] = []
-        self._forgotten: list[tuple[str, Scope | None]] = []
+        self._forgotten: list[tuple[str, Scope | None, Callable[[], None]]] = []
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -45,10 +45,11 @@ class RecordWriter:
         self._idle.clear()
         self._wake.set()
 
-    def forget(self, sid: str, scope: Scope | None) -> None:
+    def forget(self, sid: str, scope: Scope | None, when_forgotten: Callable[[], None]) -> None:
+        """Removes the record of a client that is gone."""
         if scope is not None:
             scope.begin()
-        self._forgotten.append((sid, scope))
+        self._forgotten.append((sid, scope, when_forgotten))
         self._idle.clear()
         self._wake.set()
 
@@ -67,9 +68,11 @@ class RecordWriter:
                 forgotten, self._forgotten = (self._forgotten, []) if last else ([], self._forgotten)
                 await self._write(
                     [change for change, scope in changes if _held(scope)],
-                    [sid for sid, scope in forgotten if _held(scope)],
+                    [sid for sid, scope, _ in forgotten if _held(scope)],
                 )
-                for _, scope in (*changes, *forgotten):
+                for _, _, when_forgotten in forgotten:
+                    when_forgotten()
+                for scope in (*[scope for _, scope in changes], *[scope for _, scope, _ in forgotten]):
                     if scope is not None:
                         scope.end()
             self._idle.set()
