@@ -110,7 +110,10 @@ class TestHeartbeat:
                 assert 0.2 < time.monotonic() - began < 1
                 await wire.send("3")
 
-    async def test_polling_without_pong_ends(self, target: Target) -> None:
+    async def test_no_pong_ends_the_session(self, target: Target) -> None:
+        await asyncio.gather(self.polling_without_pong(target), self.websocket_without_pong(target))
+
+    async def polling_without_pong(self, target: Target) -> None:
         async with Poller.open(target.url) as poller:
             began = time.monotonic()
             assert (await poller.poll()).text == "2"
@@ -120,7 +123,7 @@ class TestHeartbeat:
             assert response.status_code == 400
             assert HEARTBEAT_S - 0.1 < time.monotonic() - began < HEARTBEAT_S + 1
 
-    async def test_websocket_without_pong_ends(self, target: Target) -> None:
+    async def websocket_without_pong(self, target: Target) -> None:
         async with Wire.open(target.url, answers_pings=False) as wire:
             began = time.monotonic()
             await wire.closes(HEARTBEAT_S + 1)
@@ -339,14 +342,17 @@ class TestUpgrade:
 
 
 class TestNoNamespace:
-    async def test_websocket_without_connect_ends(self, target: Target) -> None:
+    async def test_no_connect_ends_the_session(self, target: Target) -> None:
+        await asyncio.gather(self.websocket_without_connect(target), self.polling_without_connect(target))
+
+    async def websocket_without_connect(self, target: Target) -> None:
         async with Wire.open(target.url) as wire:
             began = time.monotonic()
             await wire.closes(CONNECT_TIMEOUT_MS / 1000 + 1)
             assert time.monotonic() - began > CONNECT_TIMEOUT_MS / 1000 - 0.2
             assert wire.pings > 3
 
-    async def test_polling_without_connect_ends(self, target: Target) -> None:
+    async def polling_without_connect(self, target: Target) -> None:
         async with Poller.open(target.url) as poller:
             began = time.monotonic()
             while (response := await poller.poll()).status_code == 200:
