@@ -209,10 +209,11 @@ class EngineConnection:
     def on_text(self, socket: Socket, data: str) -> None:
         if socket is self._socket:
             self._apply(self._session.text(data, self._clock()))
-            if data == "3":  # a PONG brings the next PING nearer than the end that was due without it
+            if data[:1] == "3":  # a PONG brings the next PING nearer than the end that was due without it
                 self._arm()
         elif socket is self._probe:
             self._apply(self._session.probe_text(data))
+            self._arm()
 
     def on_binary(self, socket: Socket, data: bytes) -> None:
         if socket is self._socket:

@@ -40,7 +40,8 @@ from sio_cluster.protocol import reasons
 from sio_cluster.protocol.errors import MalformedPacket
 
 _NEVER = float("inf")
-_FIRST_NOOP_S = 0.02
+_FIRST_NOOP_S = 0.1
+"""As Socket.IO's own server: a poll that is answered by a message meanwhile needs no NOOP, and its client's tests count."""
 _LAST_POLL_S = 0.1
 """How long a client that closed by polling has for the poll that it sent at the same time, on another connection."""
 _LATE_S = 0.05
@@ -318,7 +319,9 @@ class EngineSession:
             return []
         if data == "2probe":
             self._probe = Probe.PROBED
-            return [WriteProbe(PROBE_PONG.ws_frames), *self._release_poll()]
+            if self.poll_waiting:
+                self._noop_at = self._upgrade_at - self._limits.upgrade_timeout_s + _FIRST_NOOP_S
+            return [WriteProbe(PROBE_PONG.ws_frames)]
         if data == "5" and self._probe is Probe.PROBED:
             return self._upgrade()
         return self._drop_probe()
