@@ -5,8 +5,8 @@ PYTEST := .venv/bin/python -m pytest
 JUNIT  := .run/junit
 FAST   := not e2e and not chaos and not browser and not compose
 LOCAL  := not browser and not compose
-LOCK   := .run/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-          --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
+LOCK   := .run/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+          --no-emit-index-url --no-emit-find-links --system-certs --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test check format bench lock clean test-browser test-compose
@@ -52,7 +52,7 @@ lock: setup ## Choose new versions of all dependencies: requirements/*.txt and p
 	$(LOCK) --upgrade requirements/dev.in -o requirements/dev.txt
 	for name in io-node app-node client; do \
 	  $(LOCK) -c requirements/dev.txt requirements/$$name.in -o requirements/$$name.txt || exit 1; done
-	.venv/bin/npm update --package-lock-only --ignore-scripts
+	NODE_USE_SYSTEM_CA=1 .venv/bin/npm update --package-lock-only --ignore-scripts
 
 clean: ## Remove all that set-up, runs and tests have made
 	rm -rf .venv node_modules .run .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
