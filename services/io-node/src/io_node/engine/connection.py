@@ -179,11 +179,16 @@ class EngineConnection:
 
     async def post(self, body: bytes) -> bool:
         """Handle a payload, giving others their turn. False if it was malformed."""
-        effects = self._session.post(body, self._clock())
-        for count, effect in enumerate(effects, 1):
-            self._apply((effect,))
-            if count % _POST_SLICE == 0:
-                await asyncio.sleep(0)
+        complete = False
+        try:
+            for count, effect in enumerate(self._session.post(body, self._clock()), 1):
+                self._apply((effect,))
+                if count % _POST_SLICE == 0:
+                    await asyncio.sleep(0)
+            complete = True
+        finally:
+            if not complete:  # a bug, or the server stops: what is left of the payload is lost, which must show
+                self.fail(reasons.TRANSPORT_ERROR)
         self._arm()
         return self.closed_reason != reasons.PARSE_ERROR
 
