@@ -315,7 +315,7 @@ async def test_clients_of_a_lost_io_node_are_disconnected_once(stage: Any) -> No
     assert await io.streams.records.clients_of(io.id) == []
 
 
-# --- handlers that are late ---------------------------------------------------------------------------------------------
+# --- handlers that are late ------------------------------------------------------------------------------------------
 
 
 async def test_a_clean_stop_lets_handlers_finish(stage: Any) -> None:

@@ -3,17 +3,15 @@
 Which handler serves what is python-socketio's own rule, asked from its `BaseServer`; each handler runs exactly once.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from app_node.handlers import Handler, Signatures, connect_arguments, disconnect_arguments, run
 from app_node.payloads import JsonModule
 
 RESERVED = frozenset(("connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"))
 """Names that are never a client's event (Socket.IO protocol; python-socketio's class namespaces would run them)."""
-
-NOT_HANDLED = object()
 
 
 class Registrations(Protocol):
@@ -41,8 +39,7 @@ REJECTED = Refusal({"message": "Connection rejected by server"})
 BUILTIN_REFUSED = Refusal({"message": "Connection refused by server"})
 
 
-@dataclass(frozen=True, slots=True)
-class _Target:
+class _Target(NamedTuple):
     """A handler, the arguments that come first, and the callable whose signature tells what it takes."""
 
     call: Handler
@@ -98,14 +95,15 @@ class Application:
         if target is not None:
             await run(target.call, disconnect_arguments(self._signatures.of(target.shape), target.leading, reason))
 
-    async def event(self, namespace: str, sid: str, name: Any, args: list[Any], *, redelivered: bool) -> Any:
-        """The handler's return value, NOT_HANDLED where none serves this event."""
+    def event(
+        self, namespace: str, sid: str, name: Any, args: Sequence[Any], *, redelivered: bool
+    ) -> tuple[Handler, Sequence[Any], dict[str, Any] | None] | None:
+        """The handler of this event and its arguments, None where none serves it."""
         target = self._target(name, namespace, (sid, *args))
         if target is None:
-            return NOT_HANDLED
-        if self._signatures.of(target.shape).is_redelivered:
-            return await run(target.call, target.leading, {"is_redelivered": redelivered})
-        return await run(target.call, target.leading)
+            return None
+        keywords = {"is_redelivered": redelivered} if self._signatures.of(target.shape).is_redelivered else None
+        return target.call, target.leading, keywords
 
     def _target(self, event: Any, namespace: str, args: tuple[Any, ...]) -> _Target | None:
         handler, leading = self._server._get_event_handler(event, namespace, args)

@@ -1,6 +1,7 @@
 """The command `app-node`."""
 
 import asyncio
+import gc
 import os
 import sys
 import traceback
@@ -36,6 +37,7 @@ def run(
         if not isinstance(server, ClusterServer):
             raise ConfigError(f"{app} is a {_kind(server)}, not what app_node.get_client() returns")
         configure_logging(server.config, node=server.node.id, role="app-node")
+        _tune_collector()
         _run(server)
     except (ConfigError, BusError) as error:
         _refuse(error)
@@ -52,6 +54,14 @@ def _run(server: ClusterServer) -> None:
     import uvloop  # there is none for Windows
 
     uvloop.run(server.serve())
+
+
+def _tune_collector() -> None:
+    """Many small objects live for one event: Python's defaults look through them all the time, which doubled the cost
+    of an event (measured). What the application loaded stays for ever and is left out."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 100)
 
 
 def _refuse(error: ConfigError | BusError) -> None:

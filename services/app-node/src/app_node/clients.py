@@ -10,6 +10,7 @@ from app_node.environ import environ_of
 from app_node.lane import Lane
 from app_node.scope import Scope
 from app_node.sessions import decode_session
+from sio_cluster.protocol.ids import node_of
 from sio_cluster.protocol.messages import ClientConnected, Fact, Handshake, Room
 from sio_cluster.streams.records import ClientRecord
 
@@ -31,6 +32,7 @@ class Client:
         "forgotten",
         "handshake",
         "inbox",
+        "io_node",
         "lane",
         "namespace",
         "rooms",
@@ -44,6 +46,7 @@ class Client:
     def __init__(self, sid: str, lane: Lane) -> None:
         self.sid = sid
         self.lane = lane
+        self.io_node = node_of(sid)
         self.state = State.UNKNOWN
         self.namespace = ""
         self.auth: bytes | None = None

@@ -25,6 +25,7 @@ log = structlog.get_logger()
 
 BLOCK_MS = 5_000
 COUNT = 32  # entries of one lane and read
+TURN_FACTS = 256  # then handlers and timers have their turn
 
 
 class Reading(Protocol):
@@ -69,11 +70,14 @@ class Consumer:
                 await asyncio.sleep(wait)
                 continue
             backoff.reset()
+            taken = 0
             for entry in entries:
                 lane = keeper.held.get(entry.lane)
                 if lane is not None:
-                    self.take(lane, entry)
-                    await asyncio.sleep(0)  # a large read must not keep handlers and timers from their turn
+                    taken += self.take(lane, entry)
+                    if taken >= TURN_FACTS:
+                        taken = 0
+                        await asyncio.sleep(0)
 
     async def run_commit(self, keeper: LaneKeeper) -> None:
         """Commits what is done, all lanes in one round trip; waits out Redis' absence."""
@@ -93,10 +97,10 @@ class Consumer:
         for entry in entries:
             self.take(lane, entry)
 
-    def take(self, lane: Lane, entry: LaneEntry) -> None:
-        """Hands an entry's facts to the dispatcher."""
+    def take(self, lane: Lane, entry: LaneEntry) -> int:
+        """Hands an entry's facts to the dispatcher. How many they were."""
         if not lane.held() or entry.id in lane.in_work:
-            return
+            return 0
         size = len(entry.entry)
         lane.opened(entry.id, size)
         self._inflight_bytes += size
@@ -104,7 +108,7 @@ class Consumer:
             batch = decode_uplink(entry.entry)
         except MalformedBatch as error:
             self._set_aside(lane, entry, str(error))
-            return
+            return 0
         self._counters.add("facts_read", len(batch.facts))
         self._routes.saw(batch.node)
         scope = Scope(lane, entry.id, entry.redelivered, self._done)
@@ -112,6 +116,7 @@ class Consumer:
         for fact in batch.facts:
             self._dispatcher.deliver(fact, scope)
         scope.end()
+        return len(batch.facts)
 
     def drop_lane(self, lane: Lane) -> None:
         """Nothing of this lane will end here."""

@@ -7,15 +7,16 @@ do not wait for each other. A fact counts as handled in its entry's scope when i
 
 import asyncio
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import Any, Protocol, assert_never
 
 import structlog
 
 from app_node.acks import AckBook
-from app_node.application import INTERNAL_ERROR, INVALID_NAMESPACE, NOT_HANDLED, RESERVED, Application, Refusal
+from app_node.application import INTERNAL_ERROR, INVALID_NAMESPACE, RESERVED, Application, Refusal
 from app_node.clients import Client, Clients, State
 from app_node.counters import Counters
+from app_node.handlers import is_awaitable
 from app_node.lane import Lane
 from app_node.outbox import Outbox
 from app_node.payloads import ack_packet, arguments, decode, decode_any, encode
@@ -23,7 +24,6 @@ from app_node.record_writer import RecordWriter
 from app_node.scope import Scope, current_scope
 from sio_cluster.protocol import reasons
 from sio_cluster.protocol.errors import LeaseLost, MalformedPacket
-from sio_cluster.protocol.ids import node_of
 from sio_cluster.protocol.messages import (
     Accept,
     Ack,
@@ -114,7 +114,7 @@ class Dispatcher:
     # --- order -----------------------------------------------------------------------------------------------------
 
     def _start(self, work: Coroutine[Any, Any, None], lane: Lane) -> None:
-        task = asyncio.create_task(work)
+        task = asyncio.get_running_loop().create_task(work)
         lane.tasks.add(task)
         task.add_done_callback(lane.tasks.discard)
 
@@ -312,6 +312,7 @@ class Dispatcher:
     async def _run_event(self, client: Client, fact: EventReceived, scope: Scope) -> None:
         application = self._application
         name: Any = None
+        args: Sequence[Any]
         try:
             name, *args = decode(fact.data, fact.attachments, application.json_module)
             if name in RESERVED:
@@ -319,10 +320,14 @@ class Dispatcher:
                 return
             if self._trace:
                 log.debug("event", sid=client.sid, event_name=name, lane=scope.lane.number)
-            result = await application.event(client.namespace, client.sid, name, args, redelivered=scope.redelivered)
-            if result is NOT_HANDLED:
+            call = application.event(client.namespace, client.sid, name, args, redelivered=scope.redelivered)
+            if call is None:
                 self._counters.add("events_not_handled")
                 return
+            handler, args, keywords = call
+            result = handler(*args, **keywords) if keywords else handler(*args)
+            if is_awaitable(result):
+                result = await result
             if fact.ack_id is not None:
                 payload = encode(arguments(result), application.json_module)
                 packet = ack_packet(client.namespace, payload, fact.ack_id)
@@ -338,11 +343,10 @@ class Dispatcher:
     # --- ends ------------------------------------------------------------------------------------------------------
 
     def _post(self, client: Client, command: Command, scope: Scope | None, size: int = 0) -> None:
-        node = node_of(client.sid)
-        if node is None:
+        if client.io_node is None:
             self._drop(client, "foreign_sid")
         else:
-            self._outbox.put(node, command, size, scope)
+            self._outbox.put(client.io_node, command, size, scope)
 
     def _drop(self, client: Client, why: str) -> None:
         self._counters.add(f"dropped.{why}")

@@ -88,6 +88,9 @@ def disconnect_arguments(signature: Signature, leading: tuple[Any, ...], reason:
 async def run(handler: Handler, args: Any, keywords: dict[str, Any] | None = None) -> Any:
     """Calls a handler of either colour once: a plain function is called right here, as python-socketio does."""
     result = handler(*args, **keywords) if keywords else handler(*args)
-    if isinstance(result, CoroutineType) or inspect.isawaitable(result):
-        return await result
-    return result
+    return await result if is_awaitable(result) else result
+
+
+def is_awaitable(result: Any) -> bool:
+    """Like inspect.isawaitable, and quicker."""
+    return type(result) is CoroutineType or hasattr(result, "__await__")

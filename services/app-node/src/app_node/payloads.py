@@ -8,7 +8,7 @@ them.
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import msgspec
 
@@ -170,13 +170,18 @@ def _decode_text(data: bytes, json_module: JsonModule | None) -> Any:
         try:
             return _fast_decode(data)
         except msgspec.DecodeError:  # such as an escaped lone surrogate, which JavaScript clients may send
-            return json.loads(data, parse_constant=_refuse)
+            return json.loads(data, parse_constant=_refuse, parse_float=_finite_float)
     except (ValueError, RecursionError) as error:
         raise MalformedPacket("the payload is not JSON") from error
 
 
-def _refuse(constant: str) -> Any:
+def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is not JSON")
+
+
+def _finite_float(text: str) -> float:
+    number = float(text)
+    return number if number - number == 0 else _refuse(text)
 
 
 def _restore(value: Any, attachments: Sequence[bytes]) -> Any:

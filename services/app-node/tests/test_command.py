@@ -1,0 +1,111 @@
+"""The command `app-node`: what it says when it cannot run, and that it stops cleanly."""
+
+import os
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sio_cluster.config import Config
+from sio_cluster.testing.valkey import Valkey
+
+APP = """
+import app_node
+sio = app_node.get_client()
+server = object()
+@sio.event
+async def connect(sid, environ): pass
+"""
+COMMAND = Path(sys.executable).with_name("app-node")
+
+
+def run(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [COMMAND, *arguments], env=os.environ | env, capture_output=True, text=True, timeout=20, check=False
+    )
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Path:
+    path = tmp_path / "chat_app.py"
+    path.write_text(APP)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("nosuchmodule:sio", "there is no module 'nosuchmodule'"),
+        ("{app}:nothing", "has no 'nothing'"),
+        ("{app}:server", "is a builtins.object, not what app_node.get_client() returns"),
+        ("{app}x.py:sio", "there is no file"),
+        ("{app}", "is not of the form"),
+    ],
+)
+def test_one_clear_line_and_status_2(app: Path, target: str, message: str) -> None:
+    done = run(target.format(app=app))
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("source", "where", "error"),
+    [
+        ("import app_node\n\nsio = app_node.get_client(", "3", "SyntaxError"),
+        ("import json\nx = 1\njson.loads('{')", "3", "JSONDecodeError"),
+        ("import nosuchmodule", "1", "ModuleNotFoundError: No module named 'nosuchmodule'"),
+    ],
+)
+def test_broken_application(tmp_path: Path, source: str, where: str, error: str) -> None:
+    path = tmp_path / "broken_app.py"
+    path.write_text(source)
+    done = run(f"{path}:sio")
+    assert done.returncode == 2
+    [line] = done.stderr.splitlines()
+    assert line.startswith(f"app-node: {path}:{where}: {error}")
+    assert "Traceback" in run(f"{path}:sio", "--log-level", "debug").stderr
+
+
+def test_wrong_setting_and_another_cluster(app: Path, redis_config: Config) -> None:
+    done = run(f"{app}:sio", LANES="many")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "LANES" in done.stderr
+
+
+def test_serves_stops_and_refuses_to_join_what_does_not_fit(app: Path, valkey: Valkey, redis_config: Config) -> None:
+    env = {"REDIS_URL": valkey.url, "REDIS_PREFIX": redis_config.redis_prefix, "HEALTH_PORT": "24100"}
+    process = subprocess.Popen([COMMAND, f"{app}:sio"], env=os.environ | env, stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "app_node_started" in line:
+                break
+        assert status("/healthz") == 200
+        assert status("/readyz") in (200, 503)  # its first canary may be under way
+        other = run(f"{app}:sio", **env | {"HEALTH_PORT": "24101", "LANES": "3"})
+        assert other.returncode == 2
+        assert "LANES is 3 here, but the cluster runs with 16" in other.stderr.splitlines()[-1]
+        taken = run(f"{app}:sio", **env)
+        assert taken.returncode == 2
+        assert "HEALTH_PORT" in taken.stderr.splitlines()[-1]
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+        assert "app_node_stopped" in process.stderr.read()
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def status(path: str) -> Any:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:24100{path}", timeout=5) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        return error.code

@@ -1,0 +1,84 @@
+"""The public interface beside python-socketio's: every name, every signature."""
+
+import inspect
+import warnings
+from typing import Any
+
+import pytest
+import socketio
+
+from app_node import ClusterServer, Config, get_client
+from sio_cluster.protocol.errors import ConfigError
+
+OURS = {"application", "close_connection", "config", "is_redelivered", "node", "serve", "start"}
+
+
+def public(kind: Any) -> set[str]:
+    return {name for name in dir(kind) if not name.startswith("_")}
+
+
+def shape(function: Any) -> list[tuple[str, Any, Any]]:
+    return [(p.name, p.kind, p.default) for p in inspect.signature(function).parameters.values()]
+
+
+def test_every_public_name_is_there() -> None:
+    assert public(socketio.AsyncServer) <= public(ClusterServer)
+    assert public(socketio.AsyncServer()) <= public(get_client())
+    assert public(get_client()) - public(socketio.AsyncServer()) == OURS
+
+
+@pytest.mark.parametrize(
+    "name", sorted(n for n in public(socketio.AsyncServer) if n not in ("reason", "reserved_events"))
+)
+def test_every_method_has_the_same_signature(name: str) -> None:
+    theirs, ours = getattr(socketio.AsyncServer, name), getattr(ClusterServer, name)
+    assert shape(ours) == shape(theirs)
+    assert inspect.iscoroutinefunction(ours) == inspect.iscoroutinefunction(theirs)
+
+
+def test_attributes() -> None:
+    theirs, ours = socketio.AsyncServer(), get_client()
+    for name in ("reason", "reserved_events", "async_handlers", "always_connect", "namespaces", "handlers"):
+        assert getattr(ours, name) == getattr(theirs, name)
+    assert ours.is_asyncio_based()
+    assert isinstance(ours, socketio.AsyncServer)
+
+
+def test_options() -> None:
+    sio = get_client(Config(LANES=3), async_handlers=False, namespaces=["/a"], logger=True, always_connect=True)
+    assert (sio.config.lanes, sio.async_handlers, sio.namespaces, sio.always_connect) == (3, False, ["/a"], True)
+    assert get_client({"LANES": 5}).config.lanes == 5
+    with pytest.warns(UserWarning, match="ping_interval has no effect on an app-node"):
+        get_client(ping_interval=5)
+    with pytest.raises(TypeError, match="unknown option pong"):
+        get_client(pong=1)
+    with pytest.raises(TypeError, match="client_manager"):
+        get_client(client_manager=object())
+    with pytest.raises(TypeError, match="serializer"):
+        get_client(serializer="msgpack")
+    with pytest.raises(ConfigError, match="LANES"):
+        get_client({"LANES": 0})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        get_client()
+
+
+async def test_what_lives_elsewhere_says_where() -> None:
+    sio = get_client()
+    with pytest.raises(RuntimeError, match=r"io_node\.listen"):
+        sio.attach(object())
+    with pytest.raises(RuntimeError, match=r"io_node\.listen"):
+        await sio.handle_request({})
+    with pytest.raises(RuntimeError, match="Admin UI"):
+        sio.instrument(auth=False)
+
+
+async def test_background_tasks() -> None:
+    sio = get_client()
+
+    async def work(value: int, *, more: int) -> int:
+        await sio.sleep(0)
+        return value + more
+
+    assert await sio.start_background_task(work, 1, more=2) == 3
+    await sio.shutdown()

@@ -1,0 +1,199 @@
+"""The outbox alone: retries, holding, backpressure, dropping. The appender is played by the test."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import pytest
+
+from app_node.counters import Counters
+from app_node.lane import Lane
+from app_node.outbox import Outbox
+from app_node.scope import Scope
+from sio_cluster.protocol.codec import decode_downlink
+from sio_cluster.protocol.errors import BusRefused, BusUnavailable
+from sio_cluster.protocol.messages import Accept
+from sio_cluster.streams.append import Append, AppendResult
+
+
+class Appender:
+    """Answers as the test says; keeps what has arrived, each sequence number once, like Redis."""
+
+    def __init__(self) -> None:
+        self.arrived: dict[str, list[str]] = {}
+        self.last_seq: dict[str, int] = {}
+        self.tries: list[list[tuple[str, int]]] = []
+        self.full: set[str] = set()
+        self.troubles: list[Exception] = []
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.lose_reply = False
+
+    async def append(self, appends: Sequence[Append]) -> list[AppendResult]:
+        await self.gate.wait()
+        self.tries.append([(append.stream, append.seq) for append in appends])
+        if self.troubles:
+            raise self.troubles.pop(0)
+        results = [self._append(append) for append in appends]
+        if self.lose_reply:
+            self.lose_reply = False
+            raise BusUnavailable("lost")
+        return results
+
+    def _append(self, append: Append) -> AppendResult:
+        if append.stream in self.full:
+            return AppendResult.FULL
+        if append.seq <= self.last_seq.get(append.stream, 0):
+            return AppendResult.DUPLICATE
+        self.last_seq[append.stream] = append.seq
+        commands: Any = decode_downlink(append.entry).commands
+        self.arrived.setdefault(append.stream, []).extend(command.sid for command in commands)
+        return AppendResult.APPENDED
+
+
+class Bench:
+    def __init__(self) -> None:
+        self.appender = Appender()
+        self.known = {"a", "b"}
+        self.now = 0.0
+        self.counters = Counters()
+        self.outbox = Outbox(
+            self.appender,
+            sender="app",
+            inbox_key=lambda node: node,
+            inbox_max_bytes=1000,
+            max_bytes=1000,
+            is_known=lambda node: node in self.known,
+            clock=lambda: asyncio.get_running_loop().time() + self.now,
+            counters=self.counters,
+        )
+
+    def put(self, node: str, name: str, scope: Scope | None = None, size: int = 0) -> Any:
+        return self.outbox.put(node, Accept(name), size, scope)
+
+
+@pytest.fixture
+async def bench() -> AsyncIterator[Bench]:
+    bench = Bench()
+    task = asyncio.create_task(bench.outbox.run())
+    yield bench
+    task.cancel()
+    await asyncio.wait([task])
+    assert task.cancelled()
+
+
+def lane(deadline: float = float("inf"), clock: Any = lambda: 0.0) -> Lane:
+    return Lane(3, 1, deadline, clock)
+
+
+async def test_a_tick_leaves_in_one_entry_per_inbox(bench: Bench) -> None:
+    for number in range(10):
+        bench.put("a", f"a{number}")
+        bench.put("b", f"b{number}")
+    await bench.outbox.drained()
+    assert bench.appender.tries == [[("a", 1), ("b", 1)]]
+    assert bench.appender.arrived == {"a": [f"a{n}" for n in range(10)], "b": [f"b{n}" for n in range(10)]}
+
+
+async def test_one_flush_in_flight_and_what_gathers_meanwhile_goes_together(bench: Bench) -> None:
+    bench.appender.gate.clear()
+    bench.put("a", "1")
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    bench.put("a", "2")
+    bench.put("a", "3")
+    bench.appender.gate.set()
+    await bench.outbox.drained()
+    assert bench.appender.tries == [[("a", 1)], [("a", 2)]]
+    assert bench.appender.arrived["a"] == ["1", "2", "3"]
+
+
+@pytest.mark.parametrize("trouble", [BusUnavailable("away"), BusRefused("OOM")])
+async def test_retry_keeps_the_sequence_number(bench: Bench, trouble: Exception) -> None:
+    bench.appender.troubles = [trouble, trouble]
+    batch = bench.put("a", "1")
+    assert await batch.landed()
+    assert bench.appender.tries == [[("a", 1)]] * 3
+    assert bench.appender.arrived["a"] == ["1"]
+
+
+async def test_a_lost_reply_makes_no_duplicate(bench: Bench) -> None:
+    bench.appender.lose_reply = True
+    bench.put("a", "1")
+    await asyncio.sleep(0.01)
+    bench.put("a", "2")
+    await bench.outbox.drained()
+    assert bench.appender.arrived["a"] == ["1", "2"]
+    assert [tries[0] for tries in bench.appender.tries] == [("a", 1), ("a", 1), ("a", 2)]
+
+
+async def test_a_full_inbox_holds_only_itself_up(bench: Bench) -> None:
+    bench.appender.full = {"a"}
+    held = bench.put("a", "1")
+    await bench.put("b", "1").landed()
+    bench.put("a", "2")
+    await bench.put("b", "2").landed()
+    bench.appender.full.clear()
+    assert await held.landed()
+    await bench.outbox.drained()
+    assert bench.appender.arrived == {"a": ["1", "2"], "b": ["1", "2"]}
+
+
+async def test_the_queue_of_a_node_that_is_gone_is_dropped_and_counted(bench: Bench) -> None:
+    bench.appender.full = {"gone"}
+    batches = [bench.put("gone", str(number)) for number in range(5)]
+    assert [await batch.landed() for batch in batches] == [False] * 5
+    assert bench.counters["dropped.node_gone"] == 5
+    assert bench.outbox.has_room
+
+
+async def test_a_node_that_comes_back_never_sees_a_sequence_number_twice(bench: Bench) -> None:
+    await bench.put("c", "1").landed()
+    await bench.put("b", "1").landed()
+    await bench.outbox.drained()
+    assert await bench.put("c", "2").landed()
+    assert bench.appender.arrived["c"] == ["1", "2"]
+
+
+async def test_backpressure(bench: Bench) -> None:
+    bench.appender.gate.clear()
+    while bench.outbox.has_room:
+        bench.put("a", "x", size=200)
+    waiting = asyncio.ensure_future(bench.outbox.room())
+    await asyncio.sleep(0.01)
+    assert not waiting.done()
+    bench.appender.gate.set()
+    await asyncio.wait_for(waiting, 2)
+
+
+async def test_a_scope_ends_when_its_commands_have_landed(bench: Bench) -> None:
+    done: list[Scope] = []
+    scope = Scope(lane(), b"1-0", False, done.append)
+    bench.appender.gate.clear()
+    bench.put("a", "1", scope)
+    bench.put("a", "2", scope)
+    bench.put("b", "1", scope)
+    scope.end()
+    await asyncio.sleep(0.01)
+    assert not done
+    bench.appender.gate.set()
+    await bench.outbox.drained()
+    assert done == [scope]
+
+
+async def test_commands_of_a_lost_lane_are_not_sent(bench: Bench) -> None:
+    """A process that was stopped (SIGSTOP) finds its lease run out before it sends anything."""
+    now = [0.0]
+    lost = lane(deadline=5.0, clock=lambda: now[0])
+    done: list[Scope] = []
+    bench.appender.gate.clear()
+    bench.put("a", "before")
+    await asyncio.sleep(0.01)  # is in flight
+    bench.put("a", "lost", Scope(lost, b"1-0", False, done.append))
+    bench.put("a", "other", Scope(lane(), b"2-0", False, done.append))
+    now[0] = 6.0
+    bench.appender.gate.set()
+    await bench.outbox.drained()
+    assert bench.appender.arrived["a"] == ["before", "other"]
+    assert bench.counters["dropped.lane_lost"] == 1
+    assert lost.lost

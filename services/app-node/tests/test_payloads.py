@@ -1,0 +1,152 @@
+"""JSON and binary payloads: against python-socketio's own packets, and where they must differ."""
+
+import enum
+import json
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from socketio.packet import ACK, EVENT, Packet
+
+from app_node.payloads import ack_packet, arguments, decode, encode, event_packet
+from sio_cluster.protocol.errors import MalformedPacket
+
+
+class Colour(enum.IntEnum):
+    RED = 1
+
+
+plain = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+values = st.recursive(
+    plain | st.binary(max_size=8),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+def reference(kind: int, data: list[Any], namespace: str, ack_id: int | None) -> tuple[Any, list[bytes]]:
+    encoded = Packet(kind, data=data, namespace=namespace, id=ack_id).encode()
+    text, *attachments = encoded if isinstance(encoded, list) else [encoded]
+    return text, attachments
+
+
+@given(st.lists(values, min_size=1, max_size=3), st.sampled_from(["/", "/chat"]), st.none() | st.integers(0, 1 << 52))
+def test_same_packets_as_python_socketio(data: list[Any], namespace: str, ack_id: int | None) -> None:
+    payload = encode(data)
+    text, attachments = reference(EVENT, data, namespace, ack_id)
+    packet = event_packet(namespace, payload, ack_id).decode()
+    split = packet.index("[")
+    assert packet[:split] == text[: text.index("[")]
+    assert json.loads(packet[split:]) == json.loads(text[text.index("[") :])
+    assert payload.attachments == attachments
+    if ack_id is not None:
+        text, _ = reference(ACK, data, namespace, ack_id)
+        assert ack_packet(namespace, payload, ack_id).decode().startswith(text[: text.index("[")])
+
+
+@given(st.lists(values, max_size=4))
+def test_round_trip(data: list[Any]) -> None:
+    payload = encode(data)
+    assert decode(payload.text, payload.attachments) == data
+
+
+@given(st.lists(st.floats() | st.lists(st.floats()) | st.dictionaries(st.text(), st.floats())))
+def test_what_goes_out_is_json_for_every_client(data: list[Any]) -> None:
+    msgspec.json.decode(encode(data).text)
+    assert b"NaN" not in encode(data).text
+    assert b"Infinity" not in encode([*data, (1,), b""]).text
+
+
+def test_nan_becomes_null() -> None:
+    nan, infinite = float("nan"), float("inf")
+    assert encode([nan, [infinite], {"a": -infinite}]).text == b'[null,[null],{"a":null}]'
+    assert encode([(nan, {"b": (infinite, b"x")})]).text == b'[[null,{"b":[null,{"_placeholder":true,"num":0}]}]]'
+    assert encode([{nan: 1}]).text == b'[{"null":1}]'
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ((1, (2,)), b"[[1,[2]]]"),
+        ({1: 2, None: 3}, b'[{"1":2,"null":3}]'),
+        (Colour.RED, b"[1]"),
+        (2**80, b"[1208925819614629174706176]"),
+        ("\ud83d", b'["\\ud83d"]'),
+        ("\u00e9", '["\u00e9"]'.encode()),
+    ],
+)
+def test_forms(value: Any, text: bytes) -> None:
+    assert encode([value]).text == text
+
+
+@pytest.mark.parametrize("value", [object(), {1, 2}, 1j, {(1,): 2}, [object()], {"a": [object()]}])
+def test_unknown_types_raise(value: Any) -> None:
+    import datetime
+
+    for wrong in (value, datetime.datetime.now(datetime.UTC)):
+        with pytest.raises(TypeError):
+            encode([wrong])
+
+
+def test_self_containing_raises() -> None:
+    loop: list[Any] = []
+    loop.append(loop)
+    with pytest.raises((RecursionError, ValueError)):
+        encode(loop)
+
+
+@pytest.mark.parametrize("data", [b"", b"{}", b"1", b"[1", b"[NaN]", b"[1e999]", b'["\xff"]', b"[" * 100_000])
+def test_malformed(data: bytes) -> None:
+    with pytest.raises(MalformedPacket):
+        decode(data)
+
+
+@pytest.mark.parametrize("number", ["1", "-1", "0.5", '"0"', "true", "null"])
+def test_placeholders_out_of_range(number: str) -> None:
+    with pytest.raises(MalformedPacket):
+        decode(b'["x",{"_placeholder":true,"num":%s}]' % number.encode(), [b"only one"])
+
+
+def test_a_plain_object_may_look_like_a_placeholder() -> None:
+    assert decode(b'[{"_placeholder":true,"num":0}]') == [{"_placeholder": True, "num": 0}]
+    assert decode(b'[{"_placeholder":false,"num":0}]', [b"x"]) == [{"_placeholder": False, "num": 0}]
+
+
+def test_lone_surrogates_come_in() -> None:
+    assert decode(b'["\\ud800"]') == ["\ud800"]
+
+
+def test_arguments() -> None:
+    assert [arguments(data) for data in (None, 1, (), (1, None), [1, 2])] == [[], [1], [], [1, None], [[1, 2]]]
+
+
+class Spaced:
+    """A JSON module that writes in a way of its own."""
+
+    @staticmethod
+    def dumps(value: Any, **keywords: Any) -> str:
+        return json.dumps(value, separators=(", ", ": "))
+
+    loads = staticmethod(json.loads)
+
+
+class Broken(Spaced):
+    @staticmethod
+    def dumps(value: Any, **keywords: Any) -> str:
+        return "[NaN]"
+
+
+def test_json_module_of_the_application() -> None:
+    module: Any = Spaced
+    payload = encode(["a", b"b"], module)
+    assert payload.text == b'["a", {"_placeholder": true, "num": 0}]'
+    assert decode(payload.text, payload.attachments, module) == ["a", b"b"]
+    broken: Any = Broken
+    with pytest.raises(ValueError, match="not JSON"):
+        encode(["x"], broken)
