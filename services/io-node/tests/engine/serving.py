@@ -56,6 +56,7 @@ class Node:
     accepts: bool = True
     recorders: "asyncio.Queue[Recorder]" = field(default_factory=asyncio.Queue)
     engine: EngineServer = field(init=False)
+    http_connections: set[Any] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.engine = EngineServer(self.config, self, NODE)
@@ -124,6 +125,7 @@ async def serve(**settings: Any) -> AsyncIterator[Node]:
     server = uvicorn.Server(config)
     server.lifespan = config.lifespan_class(config)
     await server.startup([listening])  # `serve` would take the signals, and look only ten times a second for its end
+    node.http_connections = server.server_state.connections
     try:
         yield node
     finally:

@@ -7,7 +7,9 @@ import httpx
 import pytest
 from websockets.asyncio.client import connect
 
-from .serving import Raw, open_polling, serve, soon, upgrade_request
+from io_node.engine.api import Outbound
+
+from .serving import Raw, open_polling, serve, soon, until, upgrade_request
 
 
 @pytest.mark.parametrize(
@@ -104,6 +106,21 @@ async def test_a_long_poll_outlives_the_request_timeout() -> None:
     async with serve(request_timeout_ms=100, ping_interval_ms=400) as node, httpx.AsyncClient() as client:
         sid = await open_polling(node, client)
         assert (await soon(client.get(node.url(sid)))).text == "2"
+
+
+async def test_a_client_that_does_not_read_its_poll_is_dropped() -> None:
+    async with serve(request_timeout_ms=300) as node, httpx.AsyncClient() as client:
+        sid = await open_polling(node, client)
+        recorder = await node.recorder()
+        raw = await Raw.connect(node)
+        raw.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        recorder.connection.send(Outbound(b"x" * 8_000_000))
+        await raw.send(f"GET {node.url(sid)} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        await until(lambda: len(node.http_connections) == 2)
+        await until(lambda: len(node.http_connections) == 1)
+        raw.writer.transport.resume_reading()  # type: ignore[attr-defined]
+        assert len(await raw.rest()) < 8_000_000
+        raw.close()
 
 
 async def test_the_applications_upload_may_take_longer() -> None:

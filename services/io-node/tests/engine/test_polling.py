@@ -140,6 +140,16 @@ async def test_malformed_posts_close(body: bytes, reason: str) -> None:
         assert recorder.messages.qsize() == (1 if body[:2] in (b"4o", b"4a") else 0), "what stood before it"
 
 
+async def test_a_handler_with_a_bug_closes_its_own_session_alone() -> None:
+    async with serve() as node, httpx.AsyncClient() as client:
+        sid, other = await open_polling(node, client), await open_polling(node, client)
+        recorder = await node.recorder()
+        assert (await client.post(node.url(sid), content="4bug\x1e4never")).status_code == 500
+        assert await soon(recorder.closed.get()) == reasons.TRANSPORT_ERROR
+        assert recorder.messages.empty()
+        assert (await client.post(node.url(other), content="4a")).text == "ok"
+
+
 async def test_octet_stream_closes() -> None:
     async with serve() as node, httpx.AsyncClient() as client:
         sid = await open_polling(node, client)

@@ -262,6 +262,25 @@ async def test_a_grown_read_buffer_is_given_back() -> None:
         assert await soon(client.recv()) == "4fragments"
 
 
+async def test_a_read_buffer_with_half_a_frame_is_kept() -> None:
+    """28,672 bytes of a frame leave picows as much free as it would have when it is empty."""
+    async with serve() as node:
+        raw = await Raw.websocket(node)
+        (socket,) = node.engine._sockets
+        frame = client_frame(b"4" + b"x" * 100_000)
+        for start in range(0, 28_672, 1_024):
+            await raw.send(frame[start : start + 1_024])
+        await until(lambda: socket.mid_frame)
+        parser = socket._parser
+        for _ in range(20):
+            socket.trim()
+            await asyncio.sleep(0)
+        assert socket._parser is parser
+        await raw.send(frame[28_672:])
+        assert await raw.frame() == (0x81, b"4" + b"x" * 100_000)
+        raw.close()
+
+
 async def test_lost_connections_are_noticed() -> None:
     async with serve() as node:
         raw = await Raw.websocket(node)

@@ -32,7 +32,8 @@ class EngineHttpProtocol(HttpToolsProtocol):
 
     - a WebSocket under SOCKETIO_PATH goes to the engine; others go where uvicorn sends them;
     - the head of any request, and the body of one to SOCKETIO_PATH, must arrive within REQUEST_TIMEOUT_MS: else 408;
-    - a head of more than 64 KB is refused by 431.
+    - a head of more than 64 KB is refused by 431;
+    - a client that reads nothing of a response from SOCKETIO_PATH for REQUEST_TIMEOUT_MS is dropped.
     """
 
     def __init__(
@@ -73,6 +74,16 @@ class EngineHttpProtocol(HttpToolsProtocol):
             self._refuse(_HEAD_TOO_LARGE)
         elif not self._in_message and self._head_bytes == 0:
             self._timer.cancel()  # nothing of a next request has come
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self._is_engines():
+            self._arm()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if not self._in_message:
+            self._timer.cancel()
 
     # --- httptools --------------------------------------------------------------------------------------------------
 
@@ -157,6 +168,9 @@ class EngineHttpProtocol(HttpToolsProtocol):
         self._timer.set(self._engine.clock() + self._engine.config.request_timeout_ms / 1000)
 
     def _on_timeout(self) -> None:
+        if self.flow.write_paused:
+            self.transport.abort()
+            return
         if self.transport.is_closing():
             return
         if self.flow.read_paused:  # it is we who do not read

@@ -34,8 +34,6 @@ _READ_BYTES: Final = 65536
 """Most that is read, and so handled, in one turn of a client."""
 _SMALL_BYTES: Final = 2048
 _LARGE_BYTES: Final = 16384
-_IDLE_SIZES: Final = frozenset((_SMALL_BYTES - 256) << doublings for doublings in range(4, 40))
-"""Sizes of an empty read buffer that is not worth keeping: picows begins with 256 less than asked for and doubles."""
 _HANDSHAKE: Final = (
     b"GET / HTTP/1.1\r\nUpgrade: websocket\r\nConnection: upgrade\r\nSec-WebSocket-Version: 13\r\n"
     b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
@@ -74,6 +72,7 @@ class WebSocket(WSListener):
         "_timer",
         "_transport",
         "_wheel",
+        "mid_frame",
     )
 
     def __init__(
@@ -99,6 +98,8 @@ class WebSocket(WSListener):
         self._fragments: list[bytes] | None = None
         self._collected = 0
         self._text = False
+        self.mid_frame = False
+        """Whether picows holds the beginning of a frame."""
 
     def start(self, owner: Owner) -> None:
         """Take the socket over. The HTTP response is already written."""
@@ -132,12 +133,15 @@ class WebSocket(WSListener):
 
     def trim(self) -> None:
         """Give a large, empty read buffer back."""
-        if self._parser is not None and not self._closing and self._parser.idle_bytes in _IDLE_SIZES:
+        if self._parser is None or self._closing or self.mid_frame:
+            return
+        if self._parser.idle_bytes > _LARGE_BYTES:
             self._replace_parser()
 
     # --- from picows ------------------------------------------------------------------------------------------------
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        self.mid_frame = frame.tail_size > 0
         kind = frame.msg_type
         if self._closing:
             if kind == WSMsgType.CLOSE:
@@ -245,6 +249,7 @@ class WebSocket(WSListener):
         code = frame.get_payload_as_bytes()[:2]
         self._closing = True
         self._transport.write(ws_frame(code, _CLOSE))
+        self._drop_later()
         self._transport.close()
         self._lost(reasons.TRANSPORT_CLOSE)
 
@@ -358,7 +363,7 @@ class _Parser(WSProtocol):  # type: ignore[misc]  # see its import
 
     @property
     def idle_bytes(self) -> int:
-        """The size of the free read buffer."""
+        """What is free of the read buffer."""
         return len(super().get_buffer(-1))
 
     def get_buffer(self, hint: int) -> memoryview:
@@ -368,6 +373,7 @@ class _Parser(WSProtocol):  # type: ignore[misc]  # see its import
     def buffer_updated(self, size: int) -> None:
         if self.transport.is_close_frame_sent:
             return
+        self.listener.mid_frame = True
         super().buffer_updated(size)
         if self.transport.is_close_frame_sent:
             self.listener.on_parser_error()
