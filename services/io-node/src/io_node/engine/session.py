@@ -41,7 +41,7 @@ from sio_cluster.protocol.errors import MalformedPacket
 
 _NEVER = float("inf")
 _FIRST_NOOP_S = 0.1
-"""As Socket.IO's own server: a poll that is answered by a message meanwhile needs no NOOP, and its client's tests count."""
+"""As Socket.IO's own server: a poll that a message answers meanwhile needs no NOOP, and its client's tests count."""
 _LAST_POLL_S = 0.1
 """How long a client that closed by polling has for the poll that it sent at the same time, on another connection."""
 _LATE_S = 0.05
