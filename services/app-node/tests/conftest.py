@@ -261,5 +261,10 @@ async def memory_stage() -> AsyncIterator[Stage]:
 
 
 @pytest.fixture
+def make_stage() -> type[Stage]:
+    return Stage
+
+
+@pytest.fixture
 def kill() -> Any:
     return crash

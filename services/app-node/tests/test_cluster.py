@@ -385,3 +385,28 @@ async def test_malformed_entries_are_set_aside(stage: Any) -> None:
     await io.wait(1, Ack)
     await io.settle()
     assert sio.node.counters["dropped.malformed_entry"] == stage.config.lanes
+
+
+async def test_the_reaper_is_not_taken_for_an_io_node(stage: Any) -> None:
+    sio = stage.server()
+    gone, io = await stage.io_node("io1"), await stage.io_node("io2")
+    await sio.start()
+    for _ in range(5):
+        await gone.connect()
+    await gone.streams.registry.heartbeat(gone.id, 1)
+    await until(lambda: sio.node.counters["clients_disconnected"] == 5)
+    await asyncio.sleep(0.6)
+    await sio.emit("news")
+    await io.wait(1, Emit)
+    assert sio.node.id not in set(await sio.node.routes.all())
+
+
+async def test_a_server_object_does_not_hang_in_a_second_event_loop(memory_stage: Any) -> None:
+    sio = memory_stage.server()
+
+    def elsewhere() -> None:
+        asyncio.run(sio.emit("x"))
+
+    await sio.emit("x")
+    with pytest.raises(RuntimeError, match="another event loop"):
+        await asyncio.to_thread(elsewhere)

@@ -68,6 +68,7 @@ class AppNode:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._opening = asyncio.Lock()
         self._is_open = False
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._ending = False
         self.failure: BaseException | None = None
         self.over = asyncio.Event()  # stopped, or failed
@@ -146,11 +147,14 @@ class AppNode:
     async def open(self) -> None:
         """For emitting: connects to Redis, waiting for it with log lines. Raises ClusterMismatch."""
         if self._is_open:
+            if self._loop is not asyncio.get_running_loop():
+                raise RuntimeError("this server belongs to another event loop: await shutdown() before that one ends")
             return
         async with self._opening:
             if self._is_open:
                 return
             await self._connect()
+            self._loop = asyncio.get_running_loop()
             self._run("outbox", self.outbox.run())
             self._run("records", self.writer.run())
             self._is_open = True

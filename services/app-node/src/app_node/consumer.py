@@ -92,10 +92,14 @@ class Consumer:
             else:
                 await asyncio.sleep(next(backoff))
 
-    def take_claimed(self, lane: Lane, entries: Sequence[LaneEntry]) -> None:
-        """Entries that a former holder was given, before anything new."""
+    async def take_claimed(self, lane: Lane, entries: Sequence[LaneEntry]) -> None:
+        """Entries that a former holder was given, before anything new of this lane is read."""
+        taken = 0
         for entry in entries:
-            self.take(lane, entry)
+            taken += self.take(lane, entry)
+            if taken >= TURN_FACTS:
+                taken = 0
+                await asyncio.sleep(0)
 
     def take(self, lane: Lane, entry: LaneEntry) -> int:
         """Hands an entry's facts to the dispatcher. How many they were."""
@@ -110,7 +114,8 @@ class Consumer:
             self._set_aside(lane, entry, str(error))
             return 0
         self._counters.add("facts_read", len(batch.facts))
-        self._routes.saw(batch.node)
+        if batch.facts and batch.facts[0].sid.startswith(f"{batch.node}."):  # not from the reaper
+            self._routes.saw(batch.node)
         scope = Scope(lane, entry.id, entry.redelivered, self._done)
         scope.begin(len(batch.facts))
         for fact in batch.facts:

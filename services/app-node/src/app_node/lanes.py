@@ -6,7 +6,7 @@ not commit comes first. A lane that goes to another node is released when its ha
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
 import structlog
@@ -59,7 +59,7 @@ class LaneKeeper:
         registry: AppNodes,
         clock: Clock,
         counters: Counters,
-        on_take: Callable[[Lane, Sequence[LaneEntry]], None],
+        on_take: Callable[[Lane, Sequence[LaneEntry]], Awaitable[None]],
         on_lost: Callable[[Lane], None],
     ) -> None:
         self._node_id = node_id
@@ -184,7 +184,9 @@ class LaneKeeper:
         if self.held.get(number) is not lane or not lane.held():
             return False
         log.debug("lane_acquired", lane=number, token=token, redelivered=len(entries))
-        self._on_take(lane, entries)
+        await self._on_take(lane, entries)
+        if not lane.held():
+            return False
         self._set_readable(number, readable=True)
         return True
 

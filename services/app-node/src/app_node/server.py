@@ -6,6 +6,7 @@ differs is said in the docstrings.
 
 import asyncio
 import signal
+import time
 import warnings
 from collections.abc import Mapping
 from typing import Any, NoReturn
@@ -19,6 +20,7 @@ from app_node.application import Application
 from app_node.clients import Environs, State
 from app_node.engine import Engine
 from app_node.health import health_app, serving
+from app_node.lane import Clock
 from app_node.manager import ClusterManager
 from app_node.scope import current_scope
 from app_node.sessions import decode_session, encode_session
@@ -52,10 +54,12 @@ class ClusterServer(socketio.AsyncServer):  # type: ignore[misc]  # socketio has
         config: Config | Mapping[str, Any] | None = None,
         *,
         streams: StreamsFactory = redis_streams,
+        clock: Clock = time.monotonic,
         **options: Any,
     ) -> None:
         self.config = config if isinstance(config, Config) else Config(config)
         self._streams = streams
+        self._clock = clock
         self._node: AppNode | None = None
         super().__init__(client_manager=ClusterManager(), **_checked(options))
         self.application = Application(
@@ -73,6 +77,7 @@ class ClusterServer(socketio.AsyncServer):  # type: ignore[misc]  # socketio has
                 async_handlers=self.async_handlers,
                 always_connect=self.always_connect,
                 streams=self._streams,
+                clock=self._clock,
             )
             self.environ = Environs(self._node.clients)
         return self._node
