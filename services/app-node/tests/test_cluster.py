@@ -410,3 +410,21 @@ async def test_a_server_object_does_not_hang_in_a_second_event_loop(memory_stage
     await sio.emit("x")
     with pytest.raises(RuntimeError, match="another event loop"):
         await asyncio.to_thread(elsewhere)
+
+
+async def test_an_error_at_reconnect_sends_nobody_away(stage: Any) -> None:
+    io = await stage.io_node()
+    first = echo_app(stage)
+    await first.start()
+    sid = await io.connect()
+    await first.shutdown()
+    second = echo_app(stage)
+
+    @second.event
+    async def connect(sid: str, environ: Any, is_reconnect: bool) -> None:
+        raise ZeroDivisionError
+
+    await second.start()
+    await io.event(sid, "echo", 1, ack_id=1)
+    assert [ack.packet for ack in await io.wait(1, Ack)] == [b"31[1]"]
+    assert not [c for c in io.commands if isinstance(c, Disconnect)]

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import structlog
 
 from app_node.acks import AckBook
+from app_node.admission import Admission
 from app_node.application import Application
 from app_node.clients import Clients
 from app_node.consumer import Consumer
@@ -21,6 +22,7 @@ from app_node.counters import Counters
 from app_node.dispatch import Dispatcher
 from app_node.emitter import Emitter
 from app_node.inbox import Inbox
+from app_node.incidents import Incidents
 from app_node.lane import Clock, Lane
 from app_node.lanes import LaneKeeper
 from app_node.outbox import Outbox
@@ -102,16 +104,25 @@ class AppNode:
 
     def _build_uplink(self, async_handlers: bool, always_connect: bool) -> None:
         config, streams = self.config, self._streams
-        self.dispatcher = Dispatcher(
+        incidents = Incidents(self.counters)
+        self.admission = Admission(
             application=self.application,
             clients=self.clients,
             outbox=self.outbox,
             writer=self.writer,
             records=self,
             acks=self.acks,
-            counters=self.counters,
-            async_handlers=async_handlers,
+            incidents=incidents,
             always_connect=always_connect,
+        )
+        self.dispatcher = Dispatcher(
+            application=self.application,
+            admission=self.admission,
+            clients=self.clients,
+            outbox=self.outbox,
+            writer=self.writer,
+            incidents=incidents,
+            async_handlers=async_handlers,
             trace=config.log_level == "debug",
         )
         self.consumer = Consumer(streams.lanes, self.dispatcher, self.routes, config.max_inflight_bytes, self.counters)

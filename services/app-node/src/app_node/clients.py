@@ -10,7 +10,6 @@ from app_node.environ import environ_of
 from app_node.lane import Lane
 from app_node.scope import Scope
 from app_node.sessions import decode_session
-from sio_cluster.protocol.ids import node_of
 from sio_cluster.protocol.messages import ClientConnected, Fact, Handshake, Room
 from sio_cluster.streams.records import ClientRecord
 
@@ -43,10 +42,10 @@ class Client:
         "transport",
     )
 
-    def __init__(self, sid: str, lane: Lane) -> None:
+    def __init__(self, sid: str, io_node: str, lane: Lane) -> None:
         self.sid = sid
         self.lane = lane
-        self.io_node = node_of(sid)
+        self.io_node = io_node
         self.state = State.UNKNOWN
         self.namespace = ""
         self.auth: bytes | None = None

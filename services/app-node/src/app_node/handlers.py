@@ -4,6 +4,7 @@ python-socketio finds this out by catching TypeError, so that an error inside th
 runs once, whatever it raises.
 """
 
+import asyncio
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -89,6 +90,13 @@ async def run(handler: Handler, args: Any, keywords: dict[str, Any] | None = Non
     """Calls a handler of either colour once: a plain function is called right here, as python-socketio does."""
     result = handler(*args, **keywords) if keywords else handler(*args)
     return await result if is_awaitable(result) else result
+
+
+def raise_if_cancelled() -> None:
+    """A handler that was cancelled by itself counts as ended, as in python-socketio; one that we cancel stops here."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def is_awaitable(result: Any) -> bool:

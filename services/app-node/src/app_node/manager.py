@@ -143,7 +143,7 @@ class ClusterManager:
         await node.open()
         client = node.clients.connected(sid, namespace)
         if client is not None:
-            await node.dispatcher.disconnect(client, open_scope())
+            await node.admission.disconnect(client, open_scope())
         else:
             await node.emitter.disconnect(sid, close=False)
 
