@@ -58,9 +58,8 @@ def test_round_trip(data: list[Any]) -> None:
 
 @given(st.lists(st.floats() | st.lists(st.floats()) | st.dictionaries(st.text(), st.floats())))
 def test_what_goes_out_is_json_for_every_client(data: list[Any]) -> None:
-    msgspec.json.decode(encode(data).text)
-    assert b"NaN" not in encode(data).text
-    assert b"Infinity" not in encode([*data, (1,), b""]).text
+    msgspec.json.decode(encode(data).text)  # refuses NaN and Infinity
+    msgspec.json.decode(encode([*data, (1,), b""]).text)  # the standard library's way
 
 
 def test_nan_becomes_null() -> None:
