@@ -22,16 +22,22 @@ from io_node.engine.session import (
 from sio_cluster.protocol import reasons
 
 LIMITS = Limits(
-    ping_interval_s=25.0, ping_timeout_s=20.0, upgrade_timeout_s=10.0, send_buffer_bytes=200, allow_upgrades=True
+    ping_interval_s=25.0, ping_timeout_s=20.0, upgrade_timeout_s=10.0, send_buffer_bytes=600, allow_upgrades=True
 )
 OPENING = open_packet("sid", [], 1, 1, 1)
+
+
+RARELY = st.sampled_from(range(8))
+"""0 lets what ends a session happen; most sessions should live long enough to be worth judging."""
 
 
 class Lives(RuleBasedStateMachine):
     """A client, a clock and an owner of one session, all acting at random."""
 
-    @initialize(transport=st.sampled_from(["polling", "websocket"]))
-    def begin(self, transport: str) -> None:
+    @initialize(transport=st.sampled_from(["polling", "polling", "websocket"]), healthy=st.booleans())
+    def begin(self, transport: str, healthy: bool) -> None:
+        self.healthy = healthy  # polls again, and answers PINGs
+        self.pong_due = False
         self.counters = EngineCounters()
         self.now = 0.0
         self.session = EngineSession(OPENING, transport, LIMITS, self.counters, self.now)
@@ -45,6 +51,8 @@ class Lives(RuleBasedStateMachine):
         self.opened = False
         self.upgrades = 0
         self.drained = False
+        self.full = False
+        self.probed = False
         self.take(self.session.flush())
 
     # --- the owner ------------------------------------------------------------------------------------------------
@@ -59,6 +67,7 @@ class Lives(RuleBasedStateMachine):
                     self.read(payload.split(b"\x1e"))
                 case WriteSocket(frames):
                     assert self.socket
+                    assert not self.full or self.session.state is not State.OPEN, "a full socket is spared"
                     self.read(packets_of(frames))
                 case WriteProbe(frames):
                     assert self.probe
@@ -87,10 +96,15 @@ class Lives(RuleBasedStateMachine):
                 assert not self.arrived
                 self.opened = True
             else:
+                self.pong_due |= packet == b"2"
                 assert packet in (b"1", b"2", b"6") or (packet == b"" and self.drained)
 
-    @rule(size=st.integers(0, 90), volatile=st.booleans())
-    def send(self, size: int, volatile: bool) -> None:
+    @rule(sizes=st.lists(st.integers(0, 60), min_size=1, max_size=4), volatile=st.booleans())
+    def send(self, sizes: list[int], volatile: bool) -> None:
+        for size in sizes:
+            self.send_one(size, volatile)
+
+    def send_one(self, size: int, volatile: bool) -> None:
         live = self.session.state is State.OPEN
         dropped = self.counters.dropped_volatile
         message = Outbound(b"%d:" % len(self.sent) + b"x" * size, volatile=volatile)
@@ -103,9 +117,11 @@ class Lives(RuleBasedStateMachine):
         self.flush_due = False
         self.take(self.session.flush())
 
-    @rule(reason=st.sampled_from([reasons.SERVER_DISCONNECT, reasons.NODE_DRAINED]))
+    @rule(reason=st.sampled_from([reasons.SERVER_DISCONNECT, reasons.NODE_DRAINED]), fate=RARELY)
     @precondition(lambda self: self.session.state is State.OPEN)
-    def close(self, reason: str) -> None:
+    def close(self, reason: str, fate: int) -> None:
+        if fate:
+            return
         self.drained = reason == reasons.NODE_DRAINED
         self.take(self.session.close(reason, self.now))
         self.flush_due = True
@@ -117,9 +133,23 @@ class Lives(RuleBasedStateMachine):
             self.now = max(self.now, self.session.deadline)
             before = self.session.deadline
             self.take(self.session.tick(self.now))
+            self.behave()
             assert self.session.deadline > before, "a deadline that does not move is a busy loop"
         self.now = until
         self.take(self.session.tick(self.now))
+        self.behave()
+
+    def behave(self) -> None:
+        if not self.healthy or self.closed:
+            return
+        if self.session.transport == "polling" and not self.polls:
+            self.poll(1)
+        if self.pong_due:
+            self.pong_due = False
+            if self.socket:
+                self.frame("3")
+            else:
+                self.post(b"3")
 
     @rule(paused=st.booleans())
     def pause(self, paused: bool) -> None:
@@ -127,46 +157,63 @@ class Lives(RuleBasedStateMachine):
 
     # --- the client -----------------------------------------------------------------------------------------------
 
-    @rule()
+    @rule(fate=RARELY)
     @precondition(lambda self: not self.closed and self.session.transport == "polling")
-    def poll(self) -> None:
+    def poll(self, fate: int) -> None:
+        if self.polls and fate:
+            return
         if self.polls:
             self.take(self.session.fail(reasons.TRANSPORT_ERROR))
             return
         self.polls = 1
         self.take(self.session.poll(self.now))
 
-    @rule()
+    @rule(fate=RARELY)
     @precondition(lambda self: self.polls == 1)
-    def cancel_poll(self) -> None:
-        self.take(self.session.fail(reasons.TRANSPORT_ERROR))
+    def cancel_poll(self, fate: int) -> None:
+        if not fate:
+            self.take(self.session.fail(reasons.TRANSPORT_ERROR))
 
-    @rule(body=st.sampled_from([b"3", b"4a", b"4a\x1e4b\x1e3", b"1", b"", b"?", b"2", b"6"]))
+    @rule(body=st.sampled_from([b"1", b"", b"?", b"4a\x1e?", b"2"]), fate=RARELY)
+    @precondition(lambda self: self.session.transport == "polling")
+    def post_the_end(self, body: bytes, fate: int) -> None:
+        if not fate:
+            self.post(body)
+
+    @rule(body=st.sampled_from([b"3", b"4a", b"4a\x1e4b\x1e3", b"6"]))
     @precondition(lambda self: self.session.transport == "polling")
     def post(self, body: bytes) -> None:
         for effect in self.session.post(body, self.now):
             self.take([effect])
 
-    @rule(data=st.sampled_from(["3", "3", "4a", "1", "", "?", "2probe", "5"]))
+    @rule(data=st.sampled_from(["1", "", "?", "2probe", "5"]), fate=RARELY)
+    @precondition(lambda self: self.socket)
+    def frame_of_the_end(self, data: str, fate: int) -> None:
+        if not fate:
+            self.frame(data)
+
+    @rule(data=st.sampled_from(["3", "4a"]))
     @precondition(lambda self: self.socket)
     def frame(self, data: str) -> None:
         self.take(self.session.text(data, self.now))
 
-    @rule(backlog=st.integers(1, 300))
+    @rule(backlog=st.integers(1, 900))
     @precondition(lambda self: self.socket)
     def congest(self, backlog: int) -> None:
+        self.full = True
         self.session.congested(backlog)
 
     @rule()
     @precondition(lambda self: self.socket)
     def drain(self) -> None:
-        self.flush_due = False
+        self.flush_due = self.full = False
         self.take(self.session.drained())
 
-    @rule()
+    @rule(fate=RARELY)
     @precondition(lambda self: self.socket)
-    def lose_socket(self) -> None:
-        self.take(self.session.fail(reasons.TRANSPORT_CLOSE))
+    def lose_socket(self, fate: int) -> None:
+        if not fate:
+            self.take(self.session.fail(reasons.TRANSPORT_CLOSE))
 
     @rule()
     def open_probe(self) -> None:
@@ -174,16 +221,35 @@ class Lives(RuleBasedStateMachine):
             assert not self.probe
             assert not self.socket
             self.probe = True
+            self.probed = False
 
-    @rule(data=st.sampled_from(["2probe", "2probe", "5", "5", "4a", "?"]))
+    @rule(data=st.sampled_from(["2probe", "2probe", "2probe", "5", "4a", "?"]))
     @precondition(lambda self: self.probe)
     def probe_frame(self, data: str) -> None:
+        self.probed |= data == "2probe"
         self.take(self.session.probe_text(data))
 
+    @rule(size=st.integers(0, 60), poll=st.booleans())
+    @precondition(lambda self: not self.probe and not self.socket and self.session.state is State.OPEN)
+    def whole_upgrade(self, size: int, poll: bool) -> None:
+        self.open_probe()
+        self.probe_frame("2probe")
+        if poll:
+            self.poll(1)
+        self.send_one(size, False)
+        self.upgrade()
+
     @rule()
+    @precondition(lambda self: self.probe and self.probed)
+    def upgrade(self) -> None:
+        self.take(self.session.probe_text("5"))
+        assert self.socket or self.closed == [reasons.SLOW_CONSUMER]
+
+    @rule(fate=RARELY)
     @precondition(lambda self: self.probe)
-    def lose_probe(self) -> None:
-        self.take(self.session.probe_closed())
+    def lose_probe(self, fate: int) -> None:
+        if not fate:
+            self.take(self.session.probe_closed())
 
     # --- what holds always ----------------------------------------------------------------------------------------
 
@@ -214,6 +280,7 @@ class Lives(RuleBasedStateMachine):
     @invariant()
     def it_upgrades_once(self) -> None:
         assert self.upgrades <= 1
+        assert not (self.polls and self.session.transport == "websocket"), "a poll is left hanging"
 
 
 def packets_of(frames: bytes) -> list[bytes]:
@@ -228,4 +295,4 @@ def packets_of(frames: bytes) -> list[bytes]:
 
 
 TestLives = Lives.TestCase
-TestLives.settings = settings(max_examples=150, stateful_step_count=50, deadline=None)
+TestLives.settings = settings(max_examples=150, stateful_step_count=80, deadline=None)
