@@ -53,7 +53,7 @@ async def test_two_app_nodes_share_the_lanes_and_a_stopped_one_gives_its_own_awa
     await stopping
     acks = await io.wait(len(sids) * 120, Ack)
     await io.settle()
-    assert second.node.keeper.readable == everything
+    await until(lambda: second.node.keeper.readable == everything)
     for sid in sids:
         assert [n for s, n in log if s == sid] == list(range(120))
         assert [ack.packet for ack in acks if ack.sid == sid] == [b"3%d[%d]" % (n, n) for n in range(120)]
