@@ -365,3 +365,39 @@ def test_after_the_end_there_is_nothing() -> None:
     assert not session.send(text(b"a"))
     assert session.deadline == float("inf")
     assert session.fail("x") == session.malformed() == session.tick(99.0) == session.flush() == session.drained() == []
+
+
+# --- the Python client ------------------------------------------------------------------------------------------------
+
+
+def test_a_client_that_reads_16_packets_at_a_time_gets_no_more() -> None:
+    session = EngineSession(OPENING, "polling", LIMITS, EngineCounters(), 0.0, payload_packets=16)
+    session.poll(0.0)
+    for number in range(15):
+        session.send(text(b"%d" % number))
+    session.send(Outbound(b"15", [b"", b""]))
+    session.send(text(b"16"))
+    assert session.poll(1.0) == [AnswerPoll(b"\x1e".join(b"4%d" % number for number in range(15)))]
+    assert session.held_bytes == 6
+    session.close(reasons.SERVER_DISCONNECT, 1.0)
+    assert session.poll(1.0) == [AnswerPoll(b"415\x1eb\x1eb\x1e416\x1e1"), Closed(reasons.SERVER_DISCONNECT)]
+
+
+def test_its_close_waits_for_room() -> None:
+    session = EngineSession(OPENING, "polling", LIMITS, EngineCounters(), 0.0, payload_packets=3)
+    session.poll(0.0)
+    for number in range(6):
+        session.send(text(b"%d" % number))
+    session.close(reasons.SERVER_DISCONNECT, 1.0)
+    assert session.poll(1.0) == [AnswerPoll(b"40\x1e41\x1e42")]
+    assert session.poll(1.0) == [AnswerPoll(b"43\x1e44\x1e45")]
+    assert session.poll(1.0) == [AnswerPoll(b"1"), Closed(reasons.SERVER_DISCONNECT)]
+
+
+def test_a_message_of_more_packets_than_that_goes_alone() -> None:
+    session = EngineSession(OPENING, "polling", LIMITS, EngineCounters(), 0.0, payload_packets=2)
+    session.poll(0.0)
+    session.send(Outbound(b"0", [b""] * 5))
+    session.send(text(b"1"))
+    assert session.poll(1.0) == [AnswerPoll(b"40" + b"\x1eb" * 5)]
+    assert session.poll(1.0) == [AnswerPoll(b"41")]

@@ -34,13 +34,17 @@ RARELY = st.sampled_from(range(8))
 class Lives(RuleBasedStateMachine):
     """A client, a clock and an owner of one session, all acting at random."""
 
-    @initialize(transport=st.sampled_from(["polling", "polling", "websocket"]), healthy=st.booleans())
-    def begin(self, transport: str, healthy: bool) -> None:
+    @initialize(
+        transport=st.sampled_from(["polling", "polling", "websocket"]),
+        healthy=st.booleans(),
+        bound=st.sampled_from([None, 3]),
+    )
+    def begin(self, transport: str, healthy: bool, bound: int | None) -> None:
         self.healthy = healthy  # polls again, and answers PINGs
         self.pong_due = False
         self.counters = EngineCounters()
         self.now = 0.0
-        self.session = EngineSession(OPENING, transport, LIMITS, self.counters, self.now)
+        self.session = EngineSession(OPENING, transport, LIMITS, self.counters, self.now, bound)
         self.sent: list[bytes] = []
         self.arrived: list[bytes] = []
         self.closed: list[str] = []
@@ -267,6 +271,9 @@ class Lives(RuleBasedStateMachine):
     def it_ends_once(self) -> None:
         assert len(self.closed) <= 1
         assert bool(self.closed) == (self.session.state is State.CLOSED)
+        assert self.session.state is not State.OPEN or self.session.held_bytes == sum(
+            message.size for message in self.session._queue
+        )
         if self.closed:
             assert self.polls == 0, "a poll is left hanging"
             assert not self.socket

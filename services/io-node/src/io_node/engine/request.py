@@ -9,6 +9,9 @@ from urllib.parse import parse_qsl
 from sio_cluster.protocol.messages import Handshake
 
 _MAX_FIELDS = 100
+_PYTHON_PAYLOAD_PACKETS = 16
+"""python-engineio's client gives up on a larger payload (`Payload.max_decode_packets`). It sends its HTTP library's
+name, `Python/3.13 aiohttp/3.14` or `python-requests/2.34`; others would only pay with round trips."""
 _SHORT_BYTES = 256
 _SHARED = frozenset(
     b"accept accept-encoding accept-language cache-control connection host origin pragma referer sec-ch-ua "
@@ -73,6 +76,12 @@ class Request:
             headers={name.decode("latin-1").lower(): value.decode("latin-1") for name, value in raw},
             fields=_fields(text),
         )
+
+    @property
+    def payload_packets(self) -> int | None:
+        """The most packets of one payload that this client reads; None: any number."""
+        agent = self.headers.get("user-agent", "").lower()
+        return _PYTHON_PAYLOAD_PACKETS if "python" in agent or "aiohttp" in agent else None
 
     def handshake(self) -> Handshake:
         """All that an application may ask about the request."""

@@ -160,7 +160,7 @@ class EngineServer:
         sid = new_sid(self._node_id, self._random_bytes)
         upgrades = ["websocket"] if transport == "polling" and self._limits.allow_upgrades else []
         opening = open_packet(sid, upgrades, config.ping_interval_ms, config.ping_timeout_ms, config.max_payload_bytes)
-        session = EngineSession(opening, transport, self._limits, self.counters, self.clock())
+        session = EngineSession(opening, transport, self._limits, self.counters, self.clock(), request.payload_packets)
         return EngineConnection(sid, request.handshake(), session, self.clock, self.wheel, self._flusher, self._forget)
 
     def _forget(self, connection: EngineConnection, reason: str) -> None:

@@ -121,6 +121,7 @@ class EngineSession:
         "_noop_at",
         "_overflowed",
         "_paused",
+        "_payload_packets",
         "_pong_due",
         "_probe",
         "_queue",
@@ -130,8 +131,17 @@ class EngineSession:
         "transport",
     )
 
-    def __init__(self, opening: Control, transport: str, limits: Limits, counters: EngineCounters, now: float) -> None:
-        """`opening` is the open packet: it leaves first."""
+    def __init__(
+        self,
+        opening: Control,
+        transport: str,
+        limits: Limits,
+        counters: EngineCounters,
+        now: float,
+        payload_packets: int | None = None,
+    ) -> None:
+        """`opening` is the open packet: it leaves first. `payload_packets` is the most that a poll's answer holds."""
+        self._payload_packets = payload_packets
         self.state = State.OPEN
         self.transport = transport
         self.poll_waiting = False
@@ -380,7 +390,7 @@ class EngineSession:
         closing = self.state is State.CLOSING
         if not self.poll_waiting or not (self._queue or closing):
             return []
-        if closing:
+        if closing and self._fits():
             answer = NOOP if self._close_reason == reasons.CLIENT_DISCONNECT else CLOSE
             return self._end(self._close_reason, answer=answer, keep=True)
         self.poll_waiting = False
@@ -393,11 +403,24 @@ class EngineSession:
         self._held = 0
         return queue[0].ws_frames if len(queue) == 1 else b"".join([message.ws_frames for message in queue])
 
+    def _fits(self) -> bool:
+        """Whether one payload takes all that is queued, and a CLOSE."""
+        bound = self._payload_packets
+        return bound is None or sum(len(message.polling_packets) for message in self._queue) < bound
+
     def _take_payload(self) -> bytes:
-        queue = self._queue
-        self._queue = []
-        self._held = 0
-        return encode_payload([packet for message in queue for packet in message.polling_packets])
+        """As much of the queue as one payload may hold; a message is never divided."""
+        queue, self._queue = self._queue, []
+        bound = self._payload_packets
+        packets: list[bytes] = []
+        for at, message in enumerate(queue):
+            more = message.polling_packets
+            if bound is not None and packets and len(packets) + len(more) > bound:
+                self._queue = queue[at:]
+                break
+            packets += more
+            self._held -= message.size
+        return encode_payload(packets)
 
     def _drop_queue(self) -> None:
         self._queue = []
