@@ -5,6 +5,7 @@ server is there, which has to serve tests/conformance/app.py or the like. So the
 """
 
 import asyncio
+import json
 import os
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
@@ -50,6 +51,7 @@ class BackgroundStack:
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._main, daemon=True)
         self.stack: Any = None
+        self.errors: list[str] = []
 
     def __enter__(self) -> "BackgroundStack":
         self._thread.start()
@@ -84,9 +86,18 @@ class BackgroundStack:
 
         self._loop = asyncio.get_running_loop()
         self._ended = asyncio.Event()
-        async with Stack(**self._settings) as self.stack:
+        async with Stack(**self._settings, on_line=self._hear) as self.stack:
             self._started.set()
             await self._ended.wait()
+
+    def _hear(self, name: str, line: str) -> None:
+        """Keeps what must not be: an error in a node's log that is not a failure of the test application's handlers."""
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            entry = {"level": "error" if "Traceback" in line else "info", "event": line}
+        if entry.get("level") in ("error", "critical") and entry["event"] != "handler_failed":
+            self.errors.append(f"{name}: {line}")
 
 
 @dataclass(frozen=True)
@@ -117,6 +128,7 @@ def cluster_of_1() -> Iterator[BackgroundStack]:
     """One io-node that takes browsers of its own origin only."""
     with conformance_stack(1) as cluster:
         yield cluster
+    assert cluster.errors == []
 
 
 @pytest.fixture(scope="session")
@@ -124,6 +136,7 @@ def cluster_of_4() -> Iterator[BackgroundStack]:
     """Four io-nodes that take browsers of ALLOWED_ORIGIN."""
     with conformance_stack(4, CORS_ALLOWED_ORIGINS=ALLOWED_ORIGIN) as cluster:
         yield cluster
+    assert cluster.errors == []
 
 
 def target_of(name: str, request: pytest.FixtureRequest) -> Target:

@@ -30,6 +30,7 @@ import base64
 import time
 from dataclasses import dataclass
 
+import psutil
 import pytest
 from tests.conformance.raw import (
     BINARY,
@@ -537,6 +538,25 @@ class TestFrames:
             socket.write(frame(BINARY, b"ab", fin=False) + frame(CONTINUATION, b"cd"))
             assert (await socket.read_frame())[1] == b'451-["message-back",{"_placeholder":true,"num":0}]'
             assert await socket.read_frame() == (BINARY, b"abcd")
+
+    async def test_a_client_that_does_not_read(self, direct: Target) -> None:
+        """It is parted from; what waits for it is bounded; others are served meanwhile."""
+        held_before = sum(psutil.Process(pid).memory_info().rss for pid in direct.pids())
+        async with Socket.open_websocket(direct.url) as deaf, Wire.open(direct.url) as loud:
+            await loud.join()
+            deaf.write(frame(TEXT, b"40"))
+            await deaf.read_frame()
+            await deaf.read_frame()
+            deaf.write(frame(TEXT, b'421["join",["deaf"]]'))
+            await deaf.read_frame()
+            deaf.writer.transport.pause_reading()
+            for _ in range(30):
+                await loud.send(f'42["tell",["deaf"],[],"{"x" * 900_000}"]')
+                await loud.works()
+            held = sum(psutil.Process(pid).memory_info().rss for pid in direct.pids()) - held_before
+            assert held < 20_000_000 or direct.is_external
+            deaf.writer.transport.resume_reading()
+            await deaf.rest(within_s=5)
 
     async def test_vanishing(self, victim: Target) -> None:
         for data in (b"", frame(TEXT, b"40"), b"\x81", frame(TEXT, b"42[", fin=False)):

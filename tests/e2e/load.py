@@ -11,8 +11,8 @@ from tests.conformance.raw import websocket_url
 class Client(WSListener):
     """A raw WebSocket client of tests/e2e/app.py. `acks` are the numbers acked, in the order of their arrival."""
 
-    def __init__(self, acked: asyncio.Event) -> None:
-        self._told = acked
+    def __init__(self, moved: asyncio.Event) -> None:
+        self._moved = moved
         self.joined = asyncio.Event()
         self.closed = asyncio.Event()
         self.sid = ""
@@ -66,7 +66,7 @@ class Client(WSListener):
         else:
             self._seen.add(ack_id)
             self.acks.append(ack_id)
-            self._told.set()
+            self._moved.set()
 
     def _send(self, text: str) -> None:
         self.transport.send(WSMsgType.TEXT, text.encode())
@@ -79,7 +79,7 @@ class Load:
         self._urls = list(urls)
         self._rate = rate
         self._count = clients
-        self._acked = asyncio.Event()
+        self._moved = asyncio.Event()
         self.clients: list[Client] = []
 
     async def __aenter__(self) -> "Load":
@@ -98,6 +98,11 @@ class Load:
         """Waits until each client got this many more acks than it had."""
         goals = [(client, len(client.acks) + events) for client in self.clients]
         await self._until(lambda: all(len(client.acks) >= goal for client, goal in goals), within_s)
+
+    async def sends(self, events: int) -> None:
+        """Waits until each client has sent this many more, acked or not."""
+        goals = [(client, client.sent + events) for client in self.clients]
+        await self._until(lambda: all(client.sent >= goal for client, goal in goals), events / self._rate + 10)
 
     async def finish(self, within_s: float) -> None:
         """Ends the sending and waits until every event is acked."""
@@ -121,7 +126,7 @@ class Load:
 
     async def _connect(self, number: int) -> Client:
         url = websocket_url(self._urls[number % len(self._urls)])
-        _, client = await ws_connect(lambda: Client(self._acked), url)
+        _, client = await ws_connect(lambda: Client(self._moved), url)
         async with asyncio.timeout(20):
             await client.joined.wait()
         return client
@@ -135,6 +140,7 @@ class Load:
             slots = min(50, len(self.clients))
             for client in self.clients[turn % slots :: slots]:
                 client.send_next()
+            self._moved.set()
             due += interval / slots
             await asyncio.sleep(max(0.0, due - loop.time()))
 
@@ -142,8 +148,8 @@ class Load:
         try:
             async with asyncio.timeout(within_s):
                 while not condition():
-                    self._acked.clear()
-                    await self._acked.wait()
+                    self._moved.clear()
+                    await self._moved.wait()
         except TimeoutError:
             missing = sum(client.sent - len(client.acks) for client in self.clients)
             closed = sum(client.closed.is_set() for client in self.clients)

@@ -6,6 +6,7 @@ import signal
 from contextlib import AsyncExitStack
 
 import pytest
+import socketio
 from tests.conformance.raw import Poller, Wire
 from tests.e2e.test_restart_app import APP, ENV
 
@@ -54,18 +55,37 @@ async def test_a_killed_io_node() -> None:
             Wire.open(staying.url) as witness,
             Wire.open(dying.url) as one,
             Wire.open(dying.url) as two,
-            Poller.open(stack.url) as poller,
+            Poller.open(dying.url) as poller,
         ):
+            poller.url = stack.url  # from now on through nginx, which finds its io-node by the sid
+            await poller.send("3")
             await witness.join(packets=1)
             sids = {await one.join(packets=1), await two.join(packets=1)}
             os.kill(dying.pid, signal.SIGKILL)
             await one.closes()
             told = {str(message) for message in await witness.receive_many(2, 15)}
             assert told == {f'42["gone","{sid}","node lost"]' for sid in sids}
-            if poller.sid.startswith("io1-"):
-                await poller.is_gone()
+            await poller.is_gone()
             await witness.send('421["number",1]')
             assert str(await witness.receive()).startswith("431[1,")
+
+
+@pytest.mark.parametrize("transports", [["polling"], ["websocket"], ["polling", "websocket"]])
+async def test_clients_of_a_killed_io_node_come_back_elsewhere(transports: list[str]) -> None:
+    async with Stack(io_nodes=2, app_nodes=1, app=APP, port=0, env=ENV) as stack:
+        client = socketio.AsyncClient(reconnection_delay=0.05, reconnection_delay_max=0.2)
+        connects: asyncio.Queue[str] = asyncio.Queue()
+        client.on("connect", lambda: connects.put_nowait(client.get_sid("/")))
+        await client.connect(stack.url, transports=transports, wait_timeout=5)
+        try:
+            first = await connects.get()
+            os.kill(next(node.pid for node in stack.io_nodes if first.startswith(f"{node.name}-")), signal.SIGKILL)
+            async with asyncio.timeout(20):
+                second = await connects.get()
+            assert first != second
+            assert (await client.call("number", 7, timeout=5))[0] == 7
+        finally:
+            await client.disconnect()
 
 
 async def test_io_nodes_come_and_go() -> None:

@@ -49,13 +49,15 @@ async def test_clean_stop_and_kill_under_load(stack: Stack) -> None:
         await load.progress(20, within_s=15)
 
         await stack.stop_app_node(0, signal.SIGTERM)
+        await load.sends(20)
         await stack.start_app_node()
-        await load.progress(20, within_s=30)
+        await load.progress(30, within_s=30)
         assert load.repeated == 0, "a clean stop hands nothing over twice"
 
         await stack.stop_app_node(0, signal.SIGKILL)
+        await load.sends(20)
         await stack.start_app_node()
-        await load.progress(20, within_s=30)
+        await load.progress(30, within_s=30)
 
         await load.finish(within_s=30)
         load.judge()
