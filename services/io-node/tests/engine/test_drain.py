@@ -1,9 +1,10 @@
 """What a polling client hears from a node that drains: nothing after which it would stay away."""
 
 from io_node.engine.api import Outbound
+from io_node.engine.effects import AnswerPoll, Closed
 from io_node.engine.limits import EngineCounters, Limits
 from io_node.engine.packets import open_packet
-from io_node.engine.session import AnswerPoll, Closed, EngineSession
+from io_node.engine.session import EngineSession
 from sio_cluster.protocol import reasons
 
 LIMITS = Limits(

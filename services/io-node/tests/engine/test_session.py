@@ -3,19 +3,10 @@
 import pytest
 
 from io_node.engine.api import Outbound
+from io_node.engine.effects import AnswerPoll, Closed, CloseProbe, CloseSocket, Upgraded, WriteProbe, WriteSocket
 from io_node.engine.limits import EngineCounters, Limits
 from io_node.engine.packets import Message, open_packet
-from io_node.engine.session import (
-    AnswerPoll,
-    Closed,
-    CloseProbe,
-    CloseSocket,
-    EngineSession,
-    State,
-    Upgraded,
-    WriteProbe,
-    WriteSocket,
-)
+from io_node.engine.session import EngineSession, State
 from sio_cluster.protocol import reasons
 
 LIMITS = Limits(

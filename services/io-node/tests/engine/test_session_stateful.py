@@ -5,20 +5,19 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from io_node.engine.api import Outbound
-from io_node.engine.limits import EngineCounters, Limits
-from io_node.engine.packets import Message, open_packet
-from io_node.engine.session import (
+from io_node.engine.effects import (
     AnswerPoll,
     Closed,
     CloseProbe,
     CloseSocket,
     Effect,
-    EngineSession,
-    State,
     Upgraded,
     WriteProbe,
     WriteSocket,
 )
+from io_node.engine.limits import EngineCounters, Limits
+from io_node.engine.packets import Message, open_packet
+from io_node.engine.session import EngineSession, State
 from sio_cluster.protocol import reasons
 
 LIMITS = Limits(

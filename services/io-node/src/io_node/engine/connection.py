@@ -8,19 +8,18 @@ from typing import Protocol, assert_never
 import structlog
 
 from io_node.engine.api import ConnectionHandler, Outbound
-from io_node.engine.packets import Message
-from io_node.engine.session import (
+from io_node.engine.effects import (
     AnswerPoll,
     Closed,
     CloseProbe,
     CloseSocket,
     Effect,
-    EngineSession,
-    State,
     Upgraded,
     WriteProbe,
     WriteSocket,
 )
+from io_node.engine.packets import Message
+from io_node.engine.session import EngineSession, State
 from io_node.engine.tick import Flusher
 from io_node.engine.wheel import Timer, TimerWheel
 from sio_cluster.protocol import reasons

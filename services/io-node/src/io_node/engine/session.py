@@ -12,11 +12,19 @@ The behaviour is that of Socket.IO's own server, except where that one would wai
 
 from collections.abc import Iterator
 from enum import Enum
-from typing import TypeAlias, assert_never
-
-import msgspec
+from typing import assert_never
 
 from io_node.engine.api import Outbound
+from io_node.engine.effects import (
+    AnswerPoll,
+    Closed,
+    CloseProbe,
+    CloseSocket,
+    Effect,
+    Upgraded,
+    WriteProbe,
+    WriteSocket,
+)
 from io_node.engine.limits import EngineCounters, Limits
 from io_node.engine.packets import (
     CLOSE,
@@ -46,47 +54,6 @@ _LAST_POLL_S = 0.1
 """How long a client that closed by polling has for the poll that it sent at the same time, on another connection."""
 _LATE_S = 0.05
 """A PING later than this was held up by a stall of the process: the client gets its whole time to answer."""
-
-
-class AnswerPoll(msgspec.Struct, frozen=True, gc=False):
-    """The waiting poll's response."""
-
-    payload: bytes
-
-
-class WriteSocket(msgspec.Struct, frozen=True, gc=False):
-    """Complete frames for the WebSocket that carries the session."""
-
-    frames: bytes
-
-
-class CloseSocket(msgspec.Struct, frozen=True, gc=False):
-    """Close the WebSocket that carries the session: with this code after what was written, or at once if None."""
-
-    code: int | None
-
-
-class WriteProbe(msgspec.Struct, frozen=True, gc=False):
-    """Complete frames for the WebSocket that probes."""
-
-    frames: bytes
-
-
-class CloseProbe(msgspec.Struct, frozen=True, gc=False):
-    """The upgrade failed: close the WebSocket that probes."""
-
-
-class Upgraded(msgspec.Struct, frozen=True, gc=False):
-    """The WebSocket that probed carries the session from now on."""
-
-
-class Closed(msgspec.Struct, frozen=True, gc=False):
-    """The session is over. Comes once, and no effect follows it."""
-
-    reason: str
-
-
-Effect: TypeAlias = Message | AnswerPoll | WriteSocket | CloseSocket | WriteProbe | CloseProbe | Upgraded | Closed
 
 
 class State(Enum):

@@ -1,24 +1,17 @@
 """WebSocket (RFC 6455) on a socket that uvicorn hands over: picows parses frames, whole frames are written as they are.
 
-picows parses in C, but its read buffer never shrinks, it logs each connection, and it holds the handshake. So it gets a
-handshake of our own making with the least in it, and a parser whose buffer has grown is replaced while it is empty.
+A parser whose read buffer has grown is replaced while it is empty, since picows never gives one back.
 """
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 import structlog
-from picows.picows import (  # type: ignore[attr-defined]  # its stubs leave WSProtocol out
-    WSAutoPingStrategy,
-    WSFrame,
-    WSListener,
-    WSMsgType,
-    WSProtocol,
-    WSTransport,
-)
+from picows.picows import WSFrame, WSListener, WSMsgType, WSTransport
 
 from io_node.engine.api import ws_frame
+from io_node.engine.parser import Parser, install_parser
 from io_node.engine.wheel import Timer, TimerWheel
 from sio_cluster.protocol import reasons
 
@@ -30,15 +23,7 @@ _PROTOCOL_ERROR: Final = 1002  # RFC 6455 section 7.4.1
 _INVALID_TEXT: Final = 1007
 _TOO_BIG: Final = 1009
 
-_READ_BYTES: Final = 65536
-"""Most that is read, and so handled, in one turn of a client."""
-_SMALL_BYTES: Final = 2048
 _LARGE_BYTES: Final = 16384
-_HANDSHAKE: Final = (
-    b"GET / HTTP/1.1\r\nUpgrade: websocket\r\nConnection: upgrade\r\nSec-WebSocket-Version: 13\r\n"
-    b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
-)
-_NOBODY: Final = asyncio.Protocol()
 
 
 class Owner(Protocol):
@@ -92,7 +77,7 @@ class WebSocket(WSListener):
         self._wheel = wheel
         self._registry = registry
         self._owner: Owner | None = None
-        self._parser: _Parser | None = None
+        self._parser: Parser | None = None
         self._timer: Timer | None = None
         self._closing = False
         self._fragments: list[bytes] | None = None
@@ -277,103 +262,4 @@ class WebSocket(WSListener):
             owner.on_lost(self, reason)
 
     def _replace_parser(self) -> None:
-        outlet = _Outlet(self._transport)
-        parser = _Parser(self, self._bound)
-        parser.connection_made(outlet)
-        parser.negotiate()
-        outlet.muted = False
-        self._parser = parser
-        self._transport.set_protocol(_NOBODY)  # or uvloop keeps the HTTP protocol alive by its `data_received`
-        self._transport.set_protocol(parser)
-
-
-class _Outlet:
-    """The transport as picows sees it: mute while it believes that it negotiates, and not for it to close."""
-
-    __slots__ = ("_transport", "muted")
-
-    def __init__(self, transport: asyncio.Transport) -> None:
-        self._transport = transport
-        self.muted = True
-
-    def write(self, data: bytes) -> None:
-        if not self.muted:
-            self._transport.write(data)
-
-    def get_write_buffer_size(self) -> int:
-        return self._transport.get_write_buffer_size()
-
-    def get_extra_info(self, name: str) -> Any:
-        return self._transport.get_extra_info(name)
-
-    def close(self) -> None:
-        pass
-
-    abort = close
-
-
-class _PicowsLog:
-    """picows' logger. A client that breaks the protocol is a matter for debugging; an error of ours is not."""
-
-    def isEnabledFor(self, level: int) -> bool:
-        return False
-
-    def debug(self, message: str, *args: object) -> None:
-        pass
-
-    info = warning = debug
-
-    def error(self, message: str, *args: object) -> None:
-        log.debug("websocket_protocol_error", detail=message % args)
-
-    def exception(self, message: str, *args: object) -> None:
-        log.exception("websocket_handler_failed", detail=message % args)
-
-
-_LOG = _PicowsLog()
-
-
-class _Parser(WSProtocol):  # type: ignore[misc]  # see its import
-    __slots__ = ()
-
-    def __init__(self, socket: WebSocket, max_frame_bytes: int) -> None:
-        super().__init__(
-            None,
-            None,
-            False,
-            lambda request: socket,
-            _LOG,
-            True,
-            None,
-            False,
-            10.0,
-            10.0,
-            WSAutoPingStrategy.PING_WHEN_IDLE,
-            False,
-            max_frame_bytes,
-            None,
-            _SMALL_BYTES,
-        )
-
-    def negotiate(self) -> None:
-        buffer = super().get_buffer(-1)
-        buffer[: len(_HANDSHAKE)] = _HANDSHAKE
-        super().buffer_updated(len(_HANDSHAKE))
-        self.transport.request.headers = self.transport.response.headers = None  # nobody asks, and each costs 1 KB
-
-    @property
-    def idle_bytes(self) -> int:
-        """What is free of the read buffer."""
-        return len(super().get_buffer(-1))
-
-    def get_buffer(self, hint: int) -> memoryview:
-        buffer: memoryview = super().get_buffer(hint)
-        return buffer[:_READ_BYTES]
-
-    def buffer_updated(self, size: int) -> None:
-        if self.transport.is_close_frame_sent:
-            return
-        self.listener.mid_frame = True
-        super().buffer_updated(size)
-        if self.transport.is_close_frame_sent:
-            self.listener.on_parser_error()
+        self._parser = install_parser(self._transport, self, self._bound)
