@@ -48,9 +48,11 @@ class TestRegistry:
 
         await until(lost)
         assert set(await registry.io_nodes()) == {IO2}
+        assert await registry.registered_io_nodes() == sorted([IO1, IO2])  # it may still have its clients
         await registry.unregister_io_node(IO1)
         await registry.unregister_io_node(IO1)
         assert await registry.lost_io_nodes() == []
+        assert await registry.registered_io_nodes() == [IO2]
 
     async def test_app_nodes(self, cluster: Cluster) -> None:
         registry = cluster.registry()

@@ -1,7 +1,6 @@
 """The command `app-node`."""
 
 import asyncio
-import gc
 import os
 import sys
 import traceback
@@ -11,6 +10,7 @@ import typer
 
 from app_node.loading import AppBroken, load
 from app_node.server import ClusterServer
+from sio_cluster.collector import tune_collector
 from sio_cluster.log import configure_logging
 from sio_cluster.protocol.errors import BusError, ConfigError
 
@@ -37,7 +37,7 @@ def run(
         if not isinstance(server, ClusterServer):
             raise ConfigError(f"{app} is a {_kind(server)}, not what app_node.get_client() returns")
         configure_logging(server.config, node=server.node.id, role="app-node")
-        _tune_collector()
+        tune_collector()
         _run(server)
     except (ConfigError, BusError) as error:
         _refuse(error)
@@ -54,14 +54,6 @@ def _run(server: ClusterServer) -> None:
     import uvloop  # there is none for Windows
 
     uvloop.run(server.serve())
-
-
-def _tune_collector() -> None:
-    """Many small objects live for one event: Python's defaults look through them all the time, which doubled the cost
-    of an event (measured). What the application loaded stays for ever and is left out."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 100)
 
 
 def _refuse(error: ConfigError | BusError) -> None:

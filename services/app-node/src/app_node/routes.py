@@ -1,8 +1,9 @@
 """Which io-nodes a command goes to.
 
-A sid names its io-node. A room or a broadcast goes to every live io-node, after the view was refreshed where it is
-older than `MAX_AGE_S`: an io-node takes clients only when it has been registered for longer than that, so that no
-broadcast misses it.
+A sid names its io-node. A room or a broadcast goes to every registered io-node, after the view was refreshed where it
+is older than `MAX_AGE_S`: an io-node takes clients only when it has been registered for longer than that, so that no
+broadcast misses it. Its heartbeat does not count here: one that is late with it, or waits for a stalled Redis, still
+has its clients. Who is dead is unregistered by the reaper.
 """
 
 import asyncio
@@ -23,11 +24,11 @@ SEEN_S = 10.0  # how long a node counts that was met in a sid, but is not (yet) 
 
 
 class IoNodes(Protocol):
-    async def io_nodes(self) -> dict[str, dict[str, str]]: ...
+    async def registered_io_nodes(self) -> list[str]: ...
 
 
 class Routes:
-    """This app-node's view of the live io-nodes."""
+    """This app-node's view of the io-nodes."""
 
     def __init__(self, registry: IoNodes, clock: Callable[[], float], counters: Counters) -> None:
         self._registry = registry
@@ -52,7 +53,7 @@ class Routes:
         return node in self._view or self._seen.get(node, float("-inf")) > self._clock()
 
     async def all(self) -> Iterable[str]:
-        """Every live io-node."""
+        """Every registered io-node."""
         if not self.fresh:
             await self.refresh()
         return {*self._view, *(node for node in self._seen if self.knows(node))} if self._seen else self._view
@@ -81,7 +82,7 @@ class Routes:
         while True:
             asked_at = self._clock()
             try:
-                view = frozenset(await self._registry.io_nodes())
+                view = frozenset(await self._registry.registered_io_nodes())
             except (BusUnavailable, BusRefused) as error:
                 wait = next(backoff)
                 self._counters.add("routes.retries")

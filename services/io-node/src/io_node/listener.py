@@ -20,6 +20,7 @@ import uvicorn
 
 from io_node.app import IoNode
 from io_node.front import AsgiApp
+from sio_cluster.collector import tune_collector
 from sio_cluster.config import Config
 from sio_cluster.log import configure_logging
 from sio_cluster.protocol.errors import ConfigError
@@ -79,6 +80,7 @@ class Listener:
         """
         configure_logging(self.config, node=self.node.node_id, role="io-node")
         logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # its life cycle is told by our own lines
+        tune_collector()
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(self._run())
 

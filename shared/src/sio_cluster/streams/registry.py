@@ -62,6 +62,11 @@ class Registry:
         """Registered and alive: node id -> info."""
         return (await self._nodes(self._bus.keys.app_nodes))[0]
 
+    async def registered_io_nodes(self) -> list[str]:
+        """Registered, alive or not: whoever may still have clients."""
+        [nodes] = await self._bus.run(("HKEYS", self._bus.keys.io_nodes))
+        return sorted(node.decode() for node in nodes)
+
     async def lost_io_nodes(self) -> list[str]:
         """Registered, but not alive."""
         return (await self._nodes(self._bus.keys.io_nodes))[1]

@@ -42,6 +42,10 @@ class MemoryRegistry:
         async with self._broker.operation():
             return {node: dict(info) for node, info in self._broker.app_nodes.items() if self._alive(node)}
 
+    async def registered_io_nodes(self) -> list[str]:
+        async with self._broker.operation():
+            return sorted(self._broker.io_nodes)
+
     async def lost_io_nodes(self) -> list[str]:
         async with self._broker.operation():
             return sorted(node for node in self._broker.io_nodes if not self._alive(node))

@@ -1,0 +1,23 @@
+"""An io-node whose heartbeat is late still has its clients."""
+
+from app_node.counters import Counters
+from app_node.routes import MAX_AGE_S, Routes
+
+
+class Registry:
+    def __init__(self) -> None:
+        self.registered = ["io1-aaaaaa", "io2-bbbbbb"]
+
+    async def registered_io_nodes(self) -> list[str]:
+        return self.registered
+
+
+async def test_a_broadcast_goes_to_every_registered_node_until_it_is_unregistered() -> None:
+    now = 0.0
+    registry = Registry()
+    routes = Routes(registry, lambda: now, Counters())
+    assert set(await routes.all()) == {"io1-aaaaaa", "io2-bbbbbb"}
+    registry.registered = ["io1-aaaaaa"]
+    now += MAX_AGE_S
+    assert set(await routes.all()) == {"io1-aaaaaa"}
+    assert await routes.of("io2-bbbbbb.AAAAAAAAAAAAAAAA") is None
