@@ -12,6 +12,7 @@ from typing import Protocol
 
 import httpx
 import psutil
+
 from sio_cluster.testing.valkey import start_valkey
 
 START_TIMEOUT_S = 30.0

@@ -11,7 +11,7 @@ PATIENCE_S = 40.0
 
 
 class Client:
-    """Stays connected until `close`. Every wait is bounded by PATIENCE_S."""
+    """Stays connected until `close`; "upgrade" begins with polling. Every wait is bounded by PATIENCE_S."""
 
     def __init__(self, url: str, transport: str) -> None:
         self.transport = transport
@@ -36,7 +36,8 @@ class Client:
         return name_of(node) if node else ""
 
     async def connect(self) -> None:
-        await self._sio.connect(self._url, transports=[self.transport], wait_timeout=PATIENCE_S)
+        transports = ["polling", "websocket"] if self.transport == "upgrade" else [self.transport]
+        await self._sio.connect(self._url, transports=transports, wait_timeout=PATIENCE_S)
 
     async def close(self) -> None:
         await self._sio.shutdown()

@@ -90,8 +90,8 @@ def compose() -> Iterator[Compose]:
 
 @pytest_asyncio.fixture
 async def clients(compose: Compose) -> AsyncIterator[list[Client]]:
-    """Twenty connected clients, half of them on polling, the rest on WebSocket."""
-    made = [Client(compose.url, "polling" if number % 2 else "websocket") for number in range(20)]
+    """Twenty-one connected clients: a third of them on each transport, a third upgraded from one to the other."""
+    made = [Client(compose.url, transport) for transport in ("polling", "websocket", "upgrade") * 7]
     try:
         await asyncio.gather(*(client.connect() for client in made))
         yield made

@@ -37,8 +37,18 @@ def run() -> None:
 
 async def _run(settings: Settings, screen: Screen) -> int:
     began = time.monotonic()
-    stack = Stack.of(
-        settings, run_dir=REPOSITORY / ".run" / str(settings.port), on_line=screen.line, on_notice=screen.notice
+    stack = Stack(
+        app=settings.app,
+        web=settings.web,
+        io_nodes=settings.io_nodes,
+        app_nodes=settings.app_nodes,
+        host=settings.host,
+        port=settings.port,
+        redis_url=settings.redis_url,
+        env=settings.env,
+        run_dir=REPOSITORY / ".run" / str(settings.port),
+        on_line=screen.line,
+        on_notice=screen.notice,
     )
     stop = _Stop(stack)
     stop.listen()

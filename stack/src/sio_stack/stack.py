@@ -105,13 +105,6 @@ class Stack:
         self._made = {"io": 0, "app": 0}  # how many of each kind ever, so that a name is never used twice
         self._processes: list[Process] = []
 
-    @classmethod
-    def of(cls, settings: Settings, *, run_dir: Path, on_line: Listener, on_notice: Listener) -> "Stack":
-        """The stack of a command line: these settings as they are, and a folder that stays."""
-        stack = cls(run_dir=run_dir, on_line=on_line, on_notice=on_notice)
-        stack.settings, stack.config = settings, settings.config()
-        return stack
-
     async def __aenter__(self) -> "Stack":
         await self.start()
         return self
