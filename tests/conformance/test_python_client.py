@@ -8,7 +8,6 @@ from uuid import uuid4
 
 import pytest
 import socketio
-from engineio.payload import Payload
 from socketio.exceptions import ConnectionError as ConnectError
 from tests.conftest import Target
 
@@ -18,12 +17,6 @@ TRANSPORTS = {"polling": ["polling"], "websocket": ["websocket"], "upgrade": ["p
 WITHIN_S = 5.0
 
 Client = socketio.AsyncClient
-
-
-@pytest.fixture(autouse=True)
-def _large_payloads(monkeypatch: pytest.MonkeyPatch) -> None:
-    """This client takes no more than 16 packets in one poll unless it is told to, whoever its server is."""
-    monkeypatch.setattr(Payload, "max_decode_packets", 1000)
 
 
 @pytest.fixture(params=list(TRANSPORTS))
