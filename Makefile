@@ -3,7 +3,7 @@
 PYTEST := .venv/bin/python -m pytest
 # Each run leaves its results here as JUnit XML; CI adds them up.
 JUNIT  := .run/junit
-FAST   := not e2e and not chaos and not browser and not compose
+FAST   := not slow and not e2e and not chaos and not browser and not compose
 LOCAL  := not browser and not compose
 LOCK   := .run/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
           --no-emit-index-url --no-emit-find-links --system-certs --custom-compile-command "make lock"

@@ -19,7 +19,7 @@ from sio_cluster.streams.lanes import LaneReader
 from sio_cluster.streams.leases import Leases
 from sio_cluster.testing.valkey import Valkey, start_valkey
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = [pytest.mark.timeout(60), pytest.mark.slow]
 
 T = TypeVar("T")
 ENTRIES = 300

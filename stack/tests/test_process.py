@@ -16,6 +16,8 @@ from sio_stack import process as process_module
 from sio_stack.process import Command, Process, describe
 from sio_stack.settings import StackError
 
+pytestmark = pytest.mark.slow
+
 
 async def _ready() -> bool:
     return True

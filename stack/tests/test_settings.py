@@ -19,6 +19,8 @@ from sio_stack.settings import (
 )
 from sio_stack.targets import check_targets
 
+pytestmark = pytest.mark.slow
+
 
 def test_defaults_are_the_chat_example_on_8080():
     settings = from_environ({})

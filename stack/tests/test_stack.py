@@ -11,6 +11,8 @@ import pytest
 from sio_stack import Stack, StackError
 from sio_stack.ready import answers_ping
 
+pytestmark = pytest.mark.slow
+
 
 async def _get(stack: Stack, sid: str | None = None) -> tuple[int, dict]:
     """A new connection each time, as from another browser."""

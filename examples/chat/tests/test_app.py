@@ -15,6 +15,8 @@ import socketio
 import uvicorn
 from socketio.exceptions import ConnectionError as RefusedError
 
+pytestmark = pytest.mark.slow
+
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(100)
 WAIT_S = 5
 

@@ -8,6 +8,8 @@ import pytest
 
 from sio_cluster.protocol.messages import Accept, Ack, ClientConnected, Disconnect, Emit, Refuse
 
+pytestmark = pytest.mark.slow
+
 
 async def until(condition: Any, timeout_s: float = 8) -> None:
     """Polls: the cluster's state lies in several processes."""

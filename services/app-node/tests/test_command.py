@@ -14,6 +14,8 @@ import pytest
 from sio_cluster.config import Config
 from sio_cluster.testing.valkey import Valkey
 
+pytestmark = pytest.mark.slow
+
 APP = """
 import app_node
 sio = app_node.get_client()

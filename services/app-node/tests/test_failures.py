@@ -11,6 +11,8 @@ from sio_cluster.protocol.errors import LeaseLost
 from sio_cluster.protocol.messages import Ack, Emit
 from sio_cluster.testing.valkey import start_valkey
 
+pytestmark = pytest.mark.slow
+
 SLOW_LEASE = {"heartbeat_ms": 100, "lease_ms": 8000, "node_timeout_ms": 9000, "shutdown_ms": 1500, "lanes": 4}
 
 

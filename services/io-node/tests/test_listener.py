@@ -31,6 +31,8 @@ from sio_cluster.testing.valkey import start_valkey
 from .test_serving import FAST, kinds, open_raw
 from .tiny_app import memory_parts, serving
 
+pytestmark = pytest.mark.slow
+
 
 def their_app(events: list[str]) -> FastAPI:
     async def lifespan(app: FastAPI) -> Any:

@@ -32,7 +32,7 @@ class EngineHttpProtocol(HttpToolsProtocol):
 
     - a WebSocket under SOCKETIO_PATH goes to the engine; others go where uvicorn sends them;
     - the head of any request, and the body of one to SOCKETIO_PATH, must arrive within REQUEST_TIMEOUT_MS: else 408;
-    - a head of more than 64 KB is refused by 431;
+    - a head that goes on beyond 64 KB is refused by 431;
     - a client that reads nothing of a response from SOCKETIO_PATH for REQUEST_TIMEOUT_MS is dropped.
     """
 
