@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
@@ -101,4 +102,7 @@ def test_people_read_columns(written: Written) -> None:
     [line] = written.readouterr().err.splitlines()
     assert "lane_acquired" in line
     assert "lane=3" in line
+    assert "node=io1-abcdef" in line
+    assert "role=" not in line
+    assert re.match(r"\d\d:\d\d:\d\d\.\d{3} ", line)
     assert "\x1b" not in line

@@ -92,6 +92,16 @@ async def test_restarts_take_longer_and_longer(python, heard, monkeypatch):
     assert delays[:3] == ["0.01", "0.02", "0.02"]
 
 
+async def test_one_that_was_dismissed_is_not_started_again(python, heard):
+    part = python("import time; time.sleep(60)")
+    await part.start()
+    dismissed = part.pid
+    part.dismiss(signal.SIGTERM)
+    await _gone(dismissed)
+    await part.stop()
+    assert (part.restarts, heard.notices) == (0, [])
+
+
 async def test_stop_kills_what_does_not_listen(python, heard):
     part = python("import signal, time; signal.signal(15, signal.SIG_IGN); print('on'); time.sleep(60)", grace_s=0.3)
     await part.start()

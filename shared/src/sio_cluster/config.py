@@ -30,6 +30,12 @@ def _as_path(path: str) -> str:
     return trimmed
 
 
+def _as_redis_url(url: str) -> str:
+    if not url.startswith(("redis://", "rediss://", "unix://")):
+        raise ValueError("must begin with redis://, rediss:// or unix://")
+    return url
+
+
 class _Settings(BaseSettings):
     model_config = SettingsConfigDict(extra="forbid", frozen=True, env_ignore_empty=True)
 
@@ -39,10 +45,9 @@ class _Settings(BaseSettings):
     redis_host: str = Field("localhost", description="Redis or Valkey server")
     redis_port: int = Field(6379, ge=1, le=65535, description="Its port")
     redis_password: str | None = Field(None, repr=False, description="Its password")
-    redis_url: str | None = Field(
+    redis_url: Annotated[str, AfterValidator(_as_redis_url)] | None = Field(
         None,
         repr=False,
-        pattern=r"^(rediss?|unix)://",
         description="`redis://user:password@host:port/db`, `rediss://` for TLS; wins over the three above",
     )
     redis_prefix: str = Field(

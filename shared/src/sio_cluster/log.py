@@ -29,8 +29,7 @@ def configure_logging(config: Config, *, node: str, role: str) -> None:
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        _Identity(node, role),
+        *(_for_eyes(node) if _on_console(config) else _for_machines(node, role)),
     ]
     level = getattr(logging, config.log_level.upper())
     structlog.configure(
@@ -49,11 +48,28 @@ def configure_logging(config: Config, *, node: str, role: str) -> None:
     _route_standard_library(handler, level)
 
 
+def _on_console(config: Config) -> bool:
+    return config.log_format == "console" or (config.log_format == "auto" and sys.stderr.isatty())
+
+
+def _for_machines(node: str, role: str) -> list[Processor]:
+    return [structlog.processors.TimeStamper(fmt="iso", utc=True), _Identity(node=node, role=role)]
+
+
+def _for_eyes(node: str) -> list[Processor]:
+    """Short enough for a terminal: the time of day, and no role, which a person knows."""
+    return [structlog.processors.TimeStamper(fmt="%H:%M:%S.%f", utc=False), _cut_to_milliseconds, _Identity(node=node)]
+
+
+def _cut_to_milliseconds(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+    return {**event, "timestamp": event["timestamp"][:-3]}
+
+
 class _Identity:
     """Adds who writes, behind what the line itself says."""
 
-    def __init__(self, node: str, role: str) -> None:
-        self._fields = {"node": node, "role": role}
+    def __init__(self, **fields: str) -> None:
+        self._fields = fields
 
     def __call__(self, logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
         return {**event, **{name: value for name, value in self._fields.items() if name not in event}}
@@ -70,7 +86,7 @@ def _name_foreign(logger: WrappedLogger, method: str, event: EventDict) -> Event
 
 
 def _renderer(config: Config) -> list[Processor]:
-    if config.log_format == "console" or (config.log_format == "auto" and sys.stderr.isatty()):
+    if _on_console(config):
         colors, plain = sys.stderr.isatty(), structlog.dev.plain_traceback
         return [structlog.dev.ConsoleRenderer(colors=colors, pad_event_to=28, exception_formatter=plain)]
     return [structlog.processors.format_exc_info, _event_first, structlog.processors.JSONRenderer(default=str)]

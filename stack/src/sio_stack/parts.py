@@ -15,8 +15,8 @@ from sio_stack.process import Command
 from sio_stack.ready import answers_http, answers_ping
 from sio_stack.settings import StackError
 
-# Valkey says it at each start, to those who run it on a server of its own.
-_ADVICE = ("Memory overcommit must be enabled",)
+# Valkey says the first at each start, to those who run it on a server of its own, and the others at each stop.
+_ADVICE = ("Memory overcommit must be enabled", "scheduling shutdown", "ready to exit, bye bye")
 
 
 def valkey(port: int, directory: Path, env: Mapping[str, str]) -> Command:

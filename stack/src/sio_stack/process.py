@@ -93,6 +93,11 @@ class Process:
             with contextlib.suppress(ProcessLookupError):  # it has just ended; asyncio does not know yet
                 os.kill(self.pid, number)
 
+    def dismiss(self, number: int) -> None:
+        """Sends it a signal on which it ends in its own time; it is not started again. `stop` has to follow."""
+        self._stopping = True
+        self.signal(number)
+
     async def stop(self, number: int | None = None) -> None:
         """Ends it for good: by that signal (its own stop signal by default), after its grace by SIGKILL."""
         self._stopping = True

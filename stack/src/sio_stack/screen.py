@@ -50,7 +50,7 @@ class Screen:
         rows.add_row("Clients", Text(f"{stack.url}  path {path}/"))
         rows.add_row("Application", Text(_short(settings.app)))
         rows.add_row("io-nodes", Text(f"{len(stack.io_nodes)}  {_places(stack.io_nodes)}"))
-        rows.add_row("app-nodes", Text(f"{len(stack.app_nodes)}"))
+        rows.add_row("app-nodes", Text(f"{len(stack.app_nodes)}  {_pids(stack.app_nodes)}"))
         rows.add_row("Redis", Text("given by REDIS_URL" if stack.valkey is None else f"Valkey, {stack.redis_url}"))
         title = Text(f"Socket.IO Cluster is ready ({seconds:.1f} s)", style="bold green")
         self._print(Panel(rows, title=title, subtitle=Text("Ctrl-C stops everything", style="dim"), expand=False))
@@ -70,6 +70,10 @@ class Screen:
 
 def _places(nodes: list[Node]) -> str:
     return "127.0.0.1:" + ", ".join(str(node.port) for node in nodes)
+
+
+def _pids(nodes: list[Node]) -> str:
+    return f"pid {', '.join(str(node.pid) for node in nodes)}" if nodes else "events wait until one starts"
 
 
 def _short(target: str) -> str:

@@ -144,7 +144,7 @@ class Stack:
         """No new clients; then the io-nodes part with theirs; then the app-nodes, which hear of it; Redis last."""
         try:
             if self.nginx is not None:
-                self.nginx.signal(signal.SIGQUIT)
+                self.nginx.dismiss(signal.SIGQUIT)
             await _all(*(node.process.stop() for node in self.io_nodes))
             if self.nginx is not None:
                 await self.nginx.stop()

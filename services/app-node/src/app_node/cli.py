@@ -1,6 +1,7 @@
 """The command `app-node`."""
 
 import asyncio
+import logging
 import os
 import sys
 import traceback
@@ -37,6 +38,7 @@ def run(
         if not isinstance(server, ClusterServer):
             raise ConfigError(f"{app} is a {_kind(server)}, not what app_node.get_client() returns")
         configure_logging(server.config, node=server.node.id, role="app-node")
+        logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # of the health port; its life is of no interest
         tune_collector()
         _run(server)
     except (ConfigError, BusError) as error:
