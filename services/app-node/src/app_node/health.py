@@ -33,7 +33,9 @@ async def serving(app: FastAPI, host: str, port: int | None) -> AsyncIterator[No
         yield
         return
     server = uvicorn.Server(
-        uvicorn.Config(app, host=host, port=port, log_config=None, access_log=False, lifespan="off")
+        uvicorn.Config(
+            app, host=host, port=port, log_config=None, log_level="warning", access_log=False, lifespan="off"
+        )
     )
     server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign, assignment]  # signals are the node's
     task = asyncio.create_task(server.serve(sockets=[_listen(host, port)]))
