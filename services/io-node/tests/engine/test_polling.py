@@ -150,6 +150,22 @@ async def test_a_handler_with_a_bug_closes_its_own_session_alone() -> None:
         assert (await client.post(node.url(other), content="4a")).text == "ok"
 
 
+@pytest.mark.parametrize("packet", [b"3", b"6", b"4a"])
+async def test_a_post_of_many_tiny_packets_gives_others_their_turn(packet: bytes) -> None:
+    """Also where packets have no effect: half a million of them in one payload took 0.4 s in one turn."""
+    async with serve() as node, httpx.AsyncClient() as client:
+        sid = await open_polling(node, client)
+        connection = node.engine.connections[sid]
+        (await node.recorder()).echo = False
+        posting = asyncio.ensure_future(connection.post(b"\x1e".join([packet] * 2_000)))
+        turns = 0
+        while not posting.done():
+            await asyncio.sleep(0)
+            turns += 1
+        assert posting.result()
+        assert turns >= 10
+
+
 async def test_octet_stream_closes() -> None:
     async with serve() as node, httpx.AsyncClient() as client:
         sid = await open_polling(node, client)

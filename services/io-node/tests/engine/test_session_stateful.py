@@ -186,8 +186,8 @@ class Lives(RuleBasedStateMachine):
     @rule(body=st.sampled_from([b"3", b"4a", b"4a\x1e4b\x1e3", b"6"]))
     @precondition(lambda self: self.session.transport == "polling")
     def post(self, body: bytes) -> None:
-        for effect in self.session.post(body, self.now):
-            self.take([effect])
+        for effects in self.session.post(body, self.now):
+            self.take(effects)
 
     @rule(data=st.sampled_from(["1", "", "?", "2probe", "5"]), fate=RARELY)
     @precondition(lambda self: self.socket)

@@ -213,6 +213,24 @@ async def test_a_slow_consumer_is_dropped_and_memory_given_back() -> None:
         healthy.close()
 
 
+async def test_a_flood_of_pings_that_nobody_reads_the_answers_of_fills_no_memory() -> None:
+    async with serve() as node:
+        raw = await Raw.websocket(node)
+        (socket,) = node.engine._sockets
+        raw.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        flood = client_frame(b"p" * 125, 0x89) * 1000
+        for _ in range(200):  # 25 MB of PONGs, more than the kernel keeps for us
+            await raw.send(flood)
+        await raw.send(client_frame(b"last", 0x89) + client_frame(b"4heard"))
+        recorder = await node.recorder()
+        assert await soon(recorder.messages.get()) == "heard"
+        assert socket._transport.get_write_buffer_size() < 1_000_000
+        raw.writer.transport.resume_reading()  # type: ignore[attr-defined]
+        while (await raw.frame()) != (0x8A, b"last"):
+            pass
+        raw.close()
+
+
 async def test_a_reader_that_catches_up_gets_everything_in_order() -> None:
     async with serve() as node:
         raw = await Raw.websocket(node)

@@ -180,8 +180,8 @@ class EngineConnection:
         """Handle a payload, giving others their turn. False if it was malformed."""
         complete = False
         try:
-            for count, effect in enumerate(self._session.post(body, self._clock()), 1):
-                self._apply((effect,))
+            for count, effects in enumerate(self._session.post(body, self._clock()), 1):
+                self._apply(effects)
                 if count % _POST_SLICE == 0:
                     await asyncio.sleep(0)
             complete = True

@@ -235,15 +235,16 @@ class EngineSession:
             self._noop_after_s *= 2
         return effects
 
-    def post(self, body: bytes, now: float) -> Iterator[Effect]:
-        """The packets of a POST, one effect at a time: the owner may pause in between. Ends where the session ends."""
+    def post(self, body: bytes, now: float) -> Iterator[list[Effect]]:
+        """The effects of a POST, one packet at a time: the owner may pause in between, also where a packet has none.
+        Ends where the session ends."""
         try:
             for packet in decode_payload(body):
                 if self.state is not State.OPEN:
                     return
-                yield from self._received(packet, now)
+                yield self._received(packet, now)
         except MalformedPacket:
-            yield from self.malformed()
+            yield self.malformed()
 
     # --- from the WebSocket that carries the session ----------------------------------------------------------------
 

@@ -49,9 +49,11 @@ class WebSocket(WSListener):
         "_close_timeout_s",
         "_closing",
         "_collected",
+        "_congested",
         "_fragments",
         "_owner",
         "_parser",
+        "_pong",
         "_registry",
         "_text",
         "_timer",
@@ -80,8 +82,10 @@ class WebSocket(WSListener):
         self._parser: Parser | None = None
         self._timer: Timer | None = None
         self._closing = False
-        self._fragments: list[bytes] | None = None
+        self._fragments: bytearray | None = None
         self._collected = 0
+        self._congested = False
+        self._pong: bytes | None = None
         self._text = False
         self.mid_frame = False
         """Whether picows holds the beginning of a frame."""
@@ -170,10 +174,15 @@ class WebSocket(WSListener):
         self._lost(reasons.TRANSPORT_ERROR)
 
     def pause_writing(self) -> None:
+        self._congested = True
         if self._owner is not None:
             self._owner.on_congested(self, self._transport.get_write_buffer_size())
 
     def resume_writing(self) -> None:
+        self._congested = False
+        pong, self._pong = self._pong, None
+        if pong is not None:
+            self.write(pong)
         if self._owner is not None:
             self._owner.on_drained(self)
 
@@ -185,7 +194,7 @@ class WebSocket(WSListener):
                 if self._fragments is not None:
                     self._fail(_PROTOCOL_ERROR)
                     return
-                self._fragments = []
+                self._fragments = bytearray()
                 self._collected = 0
                 self._text = kind == WSMsgType.TEXT
                 self._collect(frame)
@@ -195,26 +204,34 @@ class WebSocket(WSListener):
                 else:
                     self._collect(frame)
             case WSMsgType.PING:
-                self._transport.write(ws_frame(frame.get_payload_as_bytes(), _PONG))
+                self._answer_ping(ws_frame(frame.get_payload_as_bytes(), _PONG))
             case WSMsgType.CLOSE:
                 self._on_close_frame(frame)
             case _:  # PONG: nothing was asked
                 pass
 
+    def _answer_ping(self, pong: bytes) -> None:
+        """To a client that does not read only the latest PING is answered (RFC 6455 section 5.5.3): a flood of them
+        must not fill our memory."""
+        if self._congested:
+            self._pong = pong
+        else:
+            self._transport.write(pong)
+
     def _collect(self, frame: WSFrame) -> None:
         fragments = self._fragments
         if fragments is None:
             return
-        # An empty fragment costs an entry of the list as well, so that a flood of them ends at the bound too.
+        # An empty fragment costs time, so that a flood of them ends at the bound too.
         self._collected += max(frame.payload_size, 1)
         if self._collected > self._bound:
             self._fail(_TOO_BIG)
             return
-        fragments.append(frame.get_payload_as_bytes())
+        fragments += frame.get_payload_as_memoryview()
         if not frame.fin:
             return
         self._fragments = None
-        data = fragments[0] if len(fragments) == 1 else b"".join(fragments)
+        data = bytes(fragments)
         if len(data) > _LARGE_BYTES:
             asyncio.get_running_loop().call_soon(self.trim)
         if not self._text:
