@@ -197,3 +197,13 @@ async def test_commands_of_a_lost_lane_are_not_sent(bench: Bench) -> None:
     assert bench.appender.arrived["a"] == ["before", "other"]
     assert bench.counters["dropped.lane_lost"] == 1
     assert lost.lost
+
+
+async def test_nothing_waits_once_all_was_of_a_lost_lane(bench: Bench) -> None:
+    """A clean stop waits for that."""
+    lost = lane()
+    lost.lost = True
+    batch = bench.put("a", "1", Scope(lost, b"1-0", False, lambda _: None))
+    assert not await asyncio.wait_for(batch.landed(), 2)
+    await asyncio.wait_for(bench.outbox.drained(), 2)
+    assert bench.appender.tries == []

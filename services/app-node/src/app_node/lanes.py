@@ -179,7 +179,8 @@ class LaneKeeper:
         try:
             entries = await self._reader.claim(number)
         except BusError:
-            del self.held[number]  # the next plan acquires it again
+            if self.held.get(number) is lane:  # else its lease ran out meanwhile
+                del self.held[number]  # the next plan acquires it again
             raise
         if self.held.get(number) is not lane or not lane.held():
             return False

@@ -151,6 +151,7 @@ class Outbox:
             self._wake.clear()
             ready = self._take()
             if not ready:
+                self._after_flush()
                 continue
             try:
                 results = await self._appender.append([append for _, _, append in ready])
