@@ -39,6 +39,13 @@ def test_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     assert config.redis_password is None
 
 
+def test_trusted_proxies_are_networks() -> None:
+    assert Config(TRUSTED_PROXIES="10.1.2.3, fd00::/8").trusted_proxies == ("10.1.2.3/32", "fd00::/8")
+    assert Config(TRUSTED_PROXIES="*").trusted_proxies == ("*",)
+    with pytest.raises(ConfigError, match="TRUSTED_PROXIES"):
+        Config(TRUSTED_PROXIES="proxy.example")
+
+
 def test_a_keyword_wins_in_any_case(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PORT", "9000")
     assert Config().http_port == 9000

@@ -16,7 +16,7 @@ import httpx
 import pytest
 import socketio
 import websockets
-from fastapi import FastAPI, WebSocket
+from fastapi import FastAPI, Request, WebSocket
 
 from io_node.app import IoNode
 from io_node.listener import Listener
@@ -68,6 +68,20 @@ async def test_an_application_beside_it() -> None:
             await ours.connect()
         assert events == ["startup"]
     assert events == ["startup", "shutdown"]
+
+
+@pytest.mark.parametrize(("trusted", "seen"), [("127.0.0.0/8", "203.0.113.9"), ("192.0.2.0/24", "127.0.0.1")])
+async def test_only_a_trusted_proxy_names_the_client(trusted: str, seen: str) -> None:
+    app = FastAPI()
+
+    @app.get("/who")
+    async def who(request: Request) -> str:
+        assert request.client is not None
+        return request.client.host
+
+    async with serving(Config(FAST, TRUSTED_PROXIES=trusted), MemoryBroker(), app) as world:
+        async with httpx.AsyncClient(base_url=world.url, headers={"x-forwarded-for": "203.0.113.9"}) as http:
+            assert (await http.get("/who")).json() == seen
 
 
 async def test_no_application() -> None:

@@ -7,6 +7,7 @@ The first five keys are those of the 2011 original. Time limits are whole millis
 """
 
 from collections.abc import Mapping
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import quote
@@ -34,6 +35,10 @@ def _as_redis_url(url: str) -> str:
     if not url.startswith(("redis://", "rediss://", "unix://")):
         raise ValueError("must begin with redis://, rediss:// or unix://")
     return url
+
+
+def _as_networks(networks: tuple[str, ...]) -> tuple[str, ...]:
+    return networks if networks == ("*",) else tuple(str(ip_network(network)) for network in networks)
 
 
 class _Settings(BaseSettings):
@@ -77,6 +82,11 @@ class _Settings(BaseSettings):
     )
     cors_credentials: bool = Field(True, description="Whether cross-origin requests may carry cookies")
 
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode, AfterValidator(_as_networks)] = Field(
+        ("127.0.0.0/8", "::1/128", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"),
+        description="Networks whose X-Forwarded-For and X-Forwarded-Proto are believed, `*` for all",
+    )
+
     # bounds and limits of an io-node
     request_timeout_ms: Millis = Field(10_000, description="Time that a client has to send a whole HTTP request")
     send_buffer_bytes: Bytes = Field(
@@ -110,7 +120,7 @@ class _Settings(BaseSettings):
         "auto", description="`auto`: console on a terminal, else JSON"
     )
 
-    @field_validator("transports", "cors_allowed_origins", mode="before")
+    @field_validator("transports", "cors_allowed_origins", "trusted_proxies", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value

@@ -181,7 +181,7 @@ class Listener:
             access_log=False,
             server_header=False,
             proxy_headers=True,
-            forwarded_allow_ips="*",  # nginx is in front; its address is not known beforehand
+            forwarded_allow_ips=list(self.config.trusted_proxies),
             backlog=_BACKLOG,
             timeout_keep_alive=_KEEP_ALIVE_S,
             timeout_graceful_shutdown=_GRACE_S,
