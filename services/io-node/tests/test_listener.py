@@ -198,6 +198,24 @@ async def test_stop_moves_clients_and_tells_the_application() -> None:
             await asyncio.open_connection("127.0.0.1", int(world.url.rsplit(":", 1)[1]))
 
 
+async def test_a_node_that_cannot_say_who_is_gone_stays_registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else nobody would ever tell the application: their records would stay, without a disconnect."""
+    monkeypatch.setattr("io_node.app._FLUSH_S", 0.1)
+    broker = MemoryBroker()
+    config = Config(FAST, LANES=1, LANE_MAX_BYTES=1, DRAIN_MS=100)  # a lane takes one entry, and nobody reads it
+    node = IoNode(config, parts=memory_parts(broker), settle_ms=20)
+    async with Listener(None, config, node) as listener:
+        await listener.wait_until_ready(10)
+        url = f"{listener.url.replace('http', 'ws')}/socket.io/?EIO=4&transport=websocket"
+        async with websockets.connect(url) as socket:
+            await socket.send("40")
+            async with asyncio.timeout(5):
+                while not broker.clients:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+            await listener.stop()
+    assert list(broker.io_nodes) == [node.node_id]
+
+
 async def test_while_it_drains_new_connections_are_refused() -> None:
     config = Config(FAST, DRAIN_MS=2_000)
     async with serving(config, MemoryBroker()) as world, httpx.AsyncClient(base_url=world.url) as http:

@@ -123,13 +123,15 @@ class IoNode:
         2. connections close in waves over DRAIN_MS, without a DISCONNECT packet, so that clients come back elsewhere;
            answers still reach those that have not had their turn
         3. what clients said last is brought to Redis
-        4. the node leaves the registry
+        4. the node leaves the registry; where 3 failed it stays, and counts as lost in a while: whoever buries it
+           tells the application which clients are gone
         """
         self._draining = True
         log.info("io_node_draining", node=self.node_id, clients=len(self.hub))
         await self.engine.drain(self.config.drain_ms, reasons.NODE_DRAINED)
         if not await self._uplink.drain(_FLUSH_S):
             log.error("uplink_not_flushed", waiting_bytes=self._uplink.waiting_bytes)
+            return
         try:
             await self._heartbeat.stop()
         except BusError as error:
