@@ -93,6 +93,17 @@ def test_unknown_types_raise(value: Any) -> None:
             encode([wrong])
 
 
+def test_what_looks_like_a_placeholder_does_not_go_out_beside_binary_data() -> None:
+    """A client may send one as plain data. With an attachment it is "illegal attachments" for each who receives it."""
+    forged = {"_placeholder": True, "num": 7}
+    assert encode([forged]).text == b'[{"_placeholder":true,"num":7}]'
+    assert encode(['"_placeholder":true', b"x"]).attachments == [b"x"]
+    assert encode([{"_placeholder": False}, b"x"]).attachments == [b"x"]
+    for json_module in (None, json):
+        with pytest.raises(ValueError, match="_placeholder"):
+            encode(["image", {"name": forged, "data": b"x"}], json_module)
+
+
 def test_self_containing_raises() -> None:
     loop: list[Any] = []
     loop.append(loop)

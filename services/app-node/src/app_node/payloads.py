@@ -48,13 +48,17 @@ def ack_packet(namespace: str, payload: Payload, ack_id: int) -> bytes:
 
 
 def encode(values: list[Any], json_module: JsonModule | None = None) -> Payload:
-    """Raises TypeError for a type that JSON does not know, RecursionError for one nested too deep."""
+    """Raises TypeError for a type that JSON does not know, RecursionError for one nested too deep, ValueError beside
+    binary data for what looks like a placeholder: passed on from one client, it would disconnect all who receive it."""
     if json_module is None and _is_plain(values):
         try:
             return Payload(_fast_encode(values), [])
         except (UnicodeEncodeError, OverflowError, msgspec.MsgspecError):
             pass  # a lone surrogate or a huge number: the standard library writes both
-    return _encode_slowly(values, json_module)
+    payload = _encode_slowly(values, json_module)
+    if payload.attachments and payload.text.count(_PLACEHOLDER) > len(payload.attachments):
+        raise ValueError("a dict with _placeholder: True cannot be sent together with binary data")
+    return payload
 
 
 def decode(data: bytes, attachments: Sequence[bytes] = (), json_module: JsonModule | None = None) -> list[Any]:
@@ -86,6 +90,7 @@ def _packet(plain: bytes, binary: bytes, namespace: str, payload: Payload, ack_i
 
 _fast_encode = msgspec.json.Encoder().encode
 _fast_decode = msgspec.json.Decoder().decode
+_PLACEHOLDER = b'"_placeholder":true'
 _SCALARS = frozenset((str, int, float, bool, type(None)))
 _TEXT = frozenset((str,))
 
