@@ -237,6 +237,24 @@ async def test_emit_forms(stage: Any) -> None:
     assert await two.wait(5, Emit) == [b1, c1, d1, e1, f1]
 
 
+async def test_one_who_only_emitted_leaves_nothing_behind(stage: Any) -> None:
+    """Else a job that emits once a minute fills the state of every inbox."""
+    io, sio = await stage.io_node(), stage.server()
+    await sio.emit("news")
+    sender = sio.node.id
+    assert sender in await senders(stage, io)
+    await sio.shutdown()
+    assert sender not in await senders(stage, io)
+
+
+async def senders(stage: Any, io: Any) -> set[str]:
+    """Of whom the inbox knows a sequence number."""
+    inbox = io.streams.bus.keys.inbox(io.id)
+    if stage.broker is not None:
+        return set(stage.broker.streams[inbox].last_seq)
+    return {name.decode() for name in (await io.streams.bus.run(("HKEYS", f"{inbox}:state")))[0]}
+
+
 async def test_what_cannot_be_sent_raises_where_it_is_emitted(stage: Any) -> None:
     sio = stage.server()
     await stage.io_node()

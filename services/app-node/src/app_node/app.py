@@ -227,8 +227,7 @@ class AppNode:
         if self._is_open:
             await self.outbox.drained()
             await self.writer.drained()
-        if self.acks.is_open:
-            await self.presence.leave()
+            await self.presence.leave()  # one that only emitted leaves sequence numbers behind, too
 
     async def _end(self) -> None:
         for lane in list(self.keeper.held.values()):
