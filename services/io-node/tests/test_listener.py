@@ -79,9 +79,11 @@ async def test_only_a_trusted_proxy_names_the_client(trusted: str, seen: str) ->
         assert request.client is not None
         return request.client.host
 
-    async with serving(Config(FAST, TRUSTED_PROXIES=trusted), MemoryBroker(), app) as world:
-        async with httpx.AsyncClient(base_url=world.url, headers={"x-forwarded-for": "203.0.113.9"}) as http:
-            assert (await http.get("/who")).json() == seen
+    async with (
+        serving(Config(FAST, TRUSTED_PROXIES=trusted), MemoryBroker(), app) as world,
+        httpx.AsyncClient(base_url=world.url, headers={"x-forwarded-for": "203.0.113.9"}) as http,
+    ):
+        assert (await http.get("/who")).json() == seen
 
 
 async def test_no_application() -> None:

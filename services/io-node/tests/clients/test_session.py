@@ -67,6 +67,15 @@ def test_refuse(node: Node) -> None:
     assert len(node.idle) == 1
 
 
+def test_nothing_more_is_held_for_a_client_whose_connection_closes(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A polling connection may take PING_TIMEOUT_MS to close, in which the application goes on emitting."""
+    connection = node.connect()
+    monkeypatch.setattr(connection, "close", lambda reason: None)
+    sid = node.pending(connection)
+    node.hub.execute([Emit("/", b"2" + b"x" * 600, to=[sid])] * 10)
+    assert node.counters.held_dropped == 8
+
+
 def test_refuse_of_a_joined_client_disconnects_it(node: Node) -> None:
     connection = node.connect()
     sid = joined(node, connection)

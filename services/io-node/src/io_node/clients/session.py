@@ -132,7 +132,7 @@ class Client:
         return False
 
     def _hold(self, message: Outbound) -> None:
-        if message.volatile:
+        if message.volatile or self._held_bytes > self.session.limits.send_buffer_bytes:  # it closes already
             self.session.counters.held_dropped += 1
             return
         self._held.append(message)
