@@ -1,10 +1,11 @@
-"""What could end an app-node, and must not."""
+"""What could end or stop an app-node, and must not."""
 
 import asyncio
 from typing import Any
 
 from app_node.counters import Counters
 from app_node.lanes import LaneKeeper
+from sio_cluster.config import Config
 from sio_cluster.protocol.errors import BusUnavailable
 
 
@@ -72,3 +73,35 @@ async def test_a_lease_that_runs_out_while_its_lane_is_taken_ends_no_loop() -> N
     assert asked.done()  # it tries again
     planning.cancel()
     await asyncio.wait([planning])
+
+
+async def test_a_few_slow_handlers_do_not_stop_the_reading(make_stage: Any, memory_stage: Any) -> None:
+    """Each holds its own part of MAX_INFLIGHT_BYTES, not that of all events that came in the same entry."""
+    settings = {"lanes": 1, "lease_ms": 2_000, "shutdown_ms": 1_000, "max_inflight_bytes": 20_000}
+    stage = make_stage(Config(**settings), memory_stage.streams, None)
+    sio, io = stage.server(), await stage.io_node()
+    go, slow, quick = asyncio.Event(), 0, 0
+
+    @sio.event
+    async def wait(sid: str) -> None:
+        nonlocal slow
+        slow += 1
+        await go.wait()
+
+    @sio.event
+    async def note(sid: str, text: str) -> None:
+        nonlocal quick
+        quick += 1
+
+    await sio.start()
+    sid = await io.connect()
+    for _ in range(10):
+        await io.send(stage.event(sid, "wait"), *[stage.event(sid, "note", "x" * 500) for _ in range(20)])
+    async with asyncio.timeout(5):
+        while quick < 200:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    assert slow == 10
+    go.set()
+    await io.settle()
+    assert sio.node.consumer._inflight_bytes == 0
+    await stage.stop()

@@ -106,7 +106,7 @@ class Consumer:
         if not lane.held() or entry.id in lane.in_work:
             return 0
         size = len(entry.entry)
-        lane.opened(entry.id, size)
+        unfinished = lane.opened(entry.id, size)
         self._inflight_bytes += size
         try:
             batch = decode_uplink(entry.entry)
@@ -116,7 +116,8 @@ class Consumer:
         self._counters.add("facts_read", len(batch.facts))
         if batch.facts and batch.facts[0].sid.startswith(f"{batch.node}."):  # not from the reaper
             self._routes.saw(batch.node)
-        scope = Scope(lane, entry.id, entry.redelivered, self._done)
+        unfinished.share = size // max(1, len(batch.facts))
+        scope = Scope(lane, entry.id, entry.redelivered, self._done, self._fact_done)
         scope.begin(len(batch.facts))
         for fact in batch.facts:
             self._dispatcher.deliver(fact, scope)
@@ -128,6 +129,14 @@ class Consumer:
         for entry_id in list(lane.unfinished):
             self._release(lane, entry_id)
 
+    def _fact_done(self, scope: Scope) -> None:
+        """A slow handler holds its own part of `max_inflight_bytes`, not that of all who share its entry."""
+        unfinished = scope.lane.unfinished.get(scope.id)
+        if unfinished is not None:
+            unfinished.size -= unfinished.share
+            self._inflight_bytes -= unfinished.share
+            self._room.set()
+
     def _done(self, scope: Scope) -> None:
         lane = scope.lane
         self._release(lane, scope.id)
@@ -137,11 +146,14 @@ class Consumer:
             self._commit_wake.set()
 
     def _release(self, lane: Lane, entry_id: bytes) -> None:
-        self._inflight_bytes -= lane.unfinished.pop(entry_id, 0)
-        self._room.set()
+        unfinished = lane.unfinished.pop(entry_id, None)
+        if unfinished is not None:
+            self._inflight_bytes -= unfinished.size
+            self._room.set()
 
     async def _wait_for_room(self) -> None:
         while self._inflight_bytes >= self._max_inflight_bytes:
+            self._counters.add("waits_for_handlers")
             self._room.clear()
             await self._room.wait()
 

@@ -70,7 +70,7 @@ class Dispatcher:
             io_node = node_of(fact.sid)
             if io_node is None:
                 self._counters.add("dropped.foreign_sid")
-                scope.end()
+                scope.end_fact()
                 return
             client = Client(fact.sid, io_node, scope.lane)
             self._clients.add(client)
@@ -111,25 +111,28 @@ class Dispatcher:
             if not scope.lane.held():
                 return
             current_scope.set(scope)
+            handed_on = False
             try:
-                await self._handle(client, fact, scope)
+                handed_on = await self._handle(client, fact, scope)
             except Exception:  # a defect here must not stop this client, nor its lane, for ever
                 self._counters.add("failed.dispatch")
                 log.exception("dispatch_failed", sid=client.sid, lane=scope.lane.number, fact=type(fact).__name__)
-            scope.end()
+            if not handed_on:
+                scope.end_fact()
         client.inbox = None
         client.draining = False
         if client.forgotten or client.state is State.UNKNOWN:
             self._clients.remove(client)
 
-    async def _handle(self, client: Client, fact: Fact, scope: Scope) -> None:
+    async def _handle(self, client: Client, fact: Fact, scope: Scope) -> bool:
+        """True where a task of its own goes on with the fact."""
         match fact:
             case EventReceived():
                 if not await self._admission.is_ready(client, scope):
                     self._incidents.dropped(client, "unknown_client")
                 elif self._async_handlers:
-                    scope.begin()
                     self._start(self._event(client, fact, scope), scope.lane)
+                    return True
                 else:
                     await self._run_event(client, fact, scope)
             case ClientConnected():
@@ -143,6 +146,7 @@ class Dispatcher:
                 self._incidents.dropped(client, "misplaced_ack")
             case _:
                 assert_never(fact)
+        return False
 
     # --- events ----------------------------------------------------------------------------------------------------
 
@@ -152,7 +156,7 @@ class Dispatcher:
             return
         current_scope.set(scope)
         await self._run_event(client, fact, scope)
-        scope.end()
+        scope.end_fact()
 
     async def _run_event(self, client: Client, fact: EventReceived, scope: Scope) -> None:
         application = self._application

@@ -8,6 +8,16 @@ Clock = Callable[[], float]
 """Seconds of a monotonic clock."""
 
 
+class Unfinished:
+    """What an entry in work weighs in bytes: `size` now, `share` less with each fact that is handled."""
+
+    __slots__ = ("share", "size")
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.share = 0
+
+
 class Lane:
     """One lease: its fencing token, until when it surely lasts, and the entries in work.
 
@@ -23,7 +33,7 @@ class Lane:
         self.deadline = deadline
         self.lost = False
         self.in_work: set[bytes] = set()  # ids of entries that were read and are not committed
-        self.unfinished: dict[bytes, int] = {}  # those of them that are not done, and their size
+        self.unfinished: dict[bytes, Unfinished] = {}  # those of them that are not done
         self.to_commit: list[bytes] = []  # those that are
         self.tasks: set[asyncio.Task[Any]] = set()
         self.idle = asyncio.Event()  # set while nothing is in work
@@ -36,11 +46,12 @@ class Lane:
             self.lost = True
         return not self.lost
 
-    def opened(self, entry_id: bytes, size: int) -> None:
+    def opened(self, entry_id: bytes, size: int) -> Unfinished:
         """An entry is being worked on."""
         self.in_work.add(entry_id)
-        self.unfinished[entry_id] = size
+        unfinished = self.unfinished[entry_id] = Unfinished(size)
         self.idle.clear()
+        return unfinished
 
     def committed(self, entry_ids: list[bytes]) -> None:
         """These entries are done and forgotten."""

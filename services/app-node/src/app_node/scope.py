@@ -12,11 +12,19 @@ from app_node.lane import Lane
 
 
 class Scope:
-    """The account of one lane entry. `on_done` is called once, when everything that was begun has ended."""
+    """The account of one lane entry. `on_done` is called once, when everything that was begun has ended; `on_fact` for
+    each of its facts that is handled."""
 
-    __slots__ = ("_last", "_on_done", "_pending", "done", "id", "lane", "redelivered")
+    __slots__ = ("_last", "_on_done", "_on_fact", "_pending", "done", "id", "lane", "redelivered")
 
-    def __init__(self, lane: Lane, id: bytes, redelivered: bool, on_done: "Callable[[Scope], None]") -> None:
+    def __init__(
+        self,
+        lane: Lane,
+        id: bytes,
+        redelivered: bool,
+        on_done: "Callable[[Scope], None]",
+        on_fact: "Callable[[Scope], None] | None" = None,
+    ) -> None:
         self.lane = lane
         self.id = id
         self.redelivered = redelivered
@@ -24,6 +32,7 @@ class Scope:
         self._pending = 1  # the reader's own, until all facts are handed out
         self._last: Callable[[], None] | None = None
         self._on_done = on_done
+        self._on_fact = on_fact
 
     def then(self, last: Callable[[], None]) -> None:
         """What to do when everything else has ended, before `on_done`."""
@@ -32,6 +41,12 @@ class Scope:
     def begin(self, number: int = 1) -> None:
         """Something more must end before the entry is done."""
         self._pending += number
+
+    def end_fact(self) -> None:
+        """One of the entry's facts, which were begun, is handled."""
+        if self._on_fact is not None:
+            self._on_fact(self)
+        self.end()
 
     def end(self) -> None:
         """Something that was begun has ended."""
