@@ -11,7 +11,7 @@ import pytest
 import structlog
 
 from sio_cluster.config import Config
-from sio_cluster.log import configure_logging
+from sio_cluster.log import configure_logging, configure_logging_of_guest
 
 Written = pytest.CaptureFixture[str]
 
@@ -106,3 +106,20 @@ def test_people_read_columns(written: Written) -> None:
     assert "role=" not in line
     assert re.match(r"\d\d:\d\d:\d\d\.\d{3} ", line)
     assert "\x1b" not in line
+
+
+def test_a_guest_writes_to_stderr_from_its_level_on(written: Written) -> None:
+    structlog.reset_defaults()
+    configure_logging_of_guest(Config(LOG_LEVEL="warning", LOG_FORMAT="json"))
+    structlog.get_logger().info("a")
+    structlog.get_logger().warning("b")
+    captured = written.readouterr()
+    assert captured.out == ""
+    assert [json.loads(line)["event"] for line in captured.err.splitlines()] == ["b"]
+
+
+def test_a_guest_leaves_its_host_s_logs_alone(written: Written) -> None:
+    structlog.configure(processors=[structlog.processors.JSONRenderer()])
+    configure_logging_of_guest(Config())
+    structlog.get_logger().info("mine")
+    assert json.loads(written.readouterr().out) == {"event": "mine"}

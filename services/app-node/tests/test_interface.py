@@ -48,8 +48,12 @@ def test_options() -> None:
     sio = get_client(Config(LANES=3), async_handlers=False, namespaces=["/a"], logger=True, always_connect=True)
     assert (sio.config.lanes, sio.async_handlers, sio.namespaces, sio.always_connect) == (3, False, ["/a"], True)
     assert get_client({"LANES": 5}).config.lanes == 5
-    with pytest.warns(UserWarning, match="ping_interval has no effect on an app-node"):
+    with pytest.warns(
+        UserWarning, match="ping_interval has no effect on an app-node: give the io-nodes PING_INTERVAL_MS"
+    ):
         get_client(ping_interval=5)
+    with pytest.warns(UserWarning, match="async_mode has no effect on an app-node: it can go"):
+        get_client(async_mode="asgi")
     with pytest.raises(TypeError, match="unknown option pong"):
         get_client(pong=1)
     with pytest.raises(TypeError, match="client_manager"):

@@ -48,6 +48,23 @@ def configure_logging(config: Config, *, node: str, role: str) -> None:
     _route_standard_library(handler, level)
 
 
+def configure_logging_of_guest(config: Config) -> None:
+    """For a part that runs in a program of somebody else, such as a backend that only emits.
+
+    structlog's defaults would print debug lines, and tracebacks with all variables, to stdout: this writes to stderr,
+    from LOG_LEVEL on. Leaves a structlog alone that was configured before, and the standard library's logs always.
+    """
+    if structlog.is_configured():
+        return
+    moment = structlog.processors.TimeStamper(fmt="iso", utc=True)
+    level = structlog.processors.add_log_level
+    structlog.configure(
+        processors=[structlog.contextvars.merge_contextvars, level, moment, *_renderer(config)],
+        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, config.log_level.upper())),
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
+    )
+
+
 def _on_console(config: Config) -> bool:
     return config.log_format == "console" or (config.log_format == "auto" and sys.stderr.isatty())
 

@@ -184,7 +184,8 @@ class Process:
             await self._spawn()
             self.restarts += 1
             if await self._wait_ready(30.0):
-                self._on_notice(self.name, f"serves again, {time.monotonic() - began:.1f} s after its new start")
+                took_s = time.monotonic() - began
+                self._on_notice(self.name, f"serves again {took_s:.1f} s after its new start, pid {self.pid}")
 
 
 def describe(code: int) -> str:

@@ -26,6 +26,7 @@ from app_node.scope import current_scope
 from app_node.sessions import decode_session, encode_session
 from app_node.streams import redis_streams
 from sio_cluster.config import Config
+from sio_cluster.log import configure_logging_of_guest
 
 ENGINE_OPTIONS = frozenset(
     (
@@ -34,6 +35,17 @@ ENGINE_OPTIONS = frozenset(
         "monitor_clients", "transports", "engineio_logger",
     )
 )  # fmt: skip
+_SETTINGS_OF_OPTIONS = {
+    "ping_interval": "PING_INTERVAL_MS",
+    "ping_timeout": "PING_TIMEOUT_MS",
+    "max_http_buffer_size": "MAX_PAYLOAD_BYTES",
+    "allow_upgrades": "ALLOW_UPGRADES",
+    "cors_allowed_origins": "CORS_ALLOWED_ORIGINS",
+    "cors_credentials": "CORS_CREDENTIALS",
+    "transports": "TRANSPORTS",
+}
+"""What a setting of the io-nodes does now. The other Engine.IO options have no counterpart."""
+
 SERVER_OPTIONS = frozenset(("logger", "json", "async_handlers", "always_connect", "namespaces", "serializer"))
 
 
@@ -58,6 +70,7 @@ class ClusterServer(socketio.AsyncServer):  # type: ignore[misc]  # socketio has
         **options: Any,
     ) -> None:
         self.config = config if isinstance(config, Config) else Config(config)
+        configure_logging_of_guest(self.config)
         self._streams = streams
         self._clock = clock
         self._node: AppNode | None = None
@@ -228,7 +241,7 @@ def _checked(options: dict[str, Any]) -> dict[str, Any]:
     if unknown:
         raise TypeError(f"unknown option {', '.join(sorted(unknown))}")
     for name in sorted(options.keys() & ENGINE_OPTIONS):
-        warnings.warn(
-            f"{name} has no effect on an app-node: it is a setting of the io-nodes (see Config)", stacklevel=4
-        )
+        setting = _SETTINGS_OF_OPTIONS.get(name)
+        instead = f"give the io-nodes {setting}" if setting else "it can go"
+        warnings.warn(f"{name} has no effect on an app-node: {instead}", stacklevel=4)
     return {name: value for name, value in options.items() if name in SERVER_OPTIONS}

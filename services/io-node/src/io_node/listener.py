@@ -22,7 +22,7 @@ from io_node.app import IoNode
 from io_node.front import AsgiApp
 from sio_cluster.collector import tune_collector
 from sio_cluster.config import Config
-from sio_cluster.log import configure_logging
+from sio_cluster.log import configure_logging, configure_logging_of_guest
 from sio_cluster.protocol.errors import ConfigError
 
 log = structlog.get_logger()
@@ -86,6 +86,7 @@ class Listener:
 
     async def serve(self) -> None:
         """Serve inside a running loop until `stop` is called. Raises as `run`."""
+        configure_logging_of_guest(self.config)
         self._bind()
         assert self._socket is not None
         log.info("listening", url=self.url, path=self.config.socketio_path)

@@ -118,7 +118,8 @@ class Link:
             async with asyncio.timeout(self._timeout_s):
                 wire = await _dial(self._options)
         except OSError as error:  # TimeoutError is one of them
-            raise BusUnavailable(f"cannot connect to Redis: {error or 'no answer in time'}") from error
+            why = str(error) or "no answer in time"
+            raise BusUnavailable(f"cannot connect to Redis at {_place(self._options)}: {why}") from error
         greeted = await self._greet(wire)
         self._wire, self.greeted = wire, greeted
         self._opened_count += 1
@@ -160,6 +161,11 @@ def _parse(address: str) -> dict[str, Any]:
         return {**parse_url(address)}
     except ValueError as error:
         raise ConfigError(f"REDIS_URL: {error}") from None
+
+
+def _place(options: dict[str, Any]) -> str:
+    """For people, without user and password."""
+    return str(options.get("path") or f"{options.get('host', 'localhost')}:{options.get('port', 6379)}")
 
 
 def _log_in(options: dict[str, Any]) -> list[Command]:
