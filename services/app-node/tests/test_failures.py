@@ -8,7 +8,7 @@ import pytest
 from app_node.streams import redis_streams
 from sio_cluster.config import Config
 from sio_cluster.protocol.errors import LeaseLost
-from sio_cluster.protocol.messages import Ack, Emit
+from sio_cluster.protocol.messages import Ack, Disconnect, Emit
 from sio_cluster.testing.valkey import start_valkey
 
 pytestmark = pytest.mark.slow
@@ -224,3 +224,40 @@ async def test_valkey_stalls_or_restarts(trouble: str, make_stage: Any) -> None:
         assert list(dict.fromkeys(seen)) == list(range(60))
         assert list(dict.fromkeys(numbers(io, Ack, sid))) == list(range(60))
         await stage.stop()
+
+
+async def test_a_disconnect_that_did_not_reach_redis_is_done_again(memory_stage: Any, kill: Any) -> None:
+    """The app-node dies while the command waits. Forgotten already, the client would stay connected and unheard."""
+    stage = memory_stage
+    io = await stage.io_node()
+
+    def app() -> Any:
+        sio = stage.server()
+
+        @sio.event
+        async def bye(sid: str) -> None:
+            await sio.disconnect(sid)
+
+        return sio
+
+    first = app()
+    await first.start()
+    sid = await io.connect()
+    stuck = asyncio.Event()
+
+    async def append(appends: Any) -> Any:
+        stuck.set()
+        await asyncio.Event().wait()
+
+    first.node.outbox._appender.append = append
+    await io.event(sid, "bye")
+    await asyncio.wait_for(stuck.wait(), 5)
+    for _ in range(20):  # time enough to forget the client
+        await asyncio.sleep(0.005)
+    assert await io.streams.records.load(sid) is not None
+    await kill(first)
+    await app().start()
+    [command] = await io.wait(1, Disconnect)
+    assert command.sid == sid
+    await io.settle()
+    assert await io.streams.records.load(sid) is None

@@ -110,11 +110,23 @@ class Admission:
         inner.end()
 
     async def disconnect(self, client: Client, scope: Scope | None) -> None:
-        """The application disconnects a client: the `disconnect` handler runs now, as in python-socketio."""
+        """The application disconnects a client: the `disconnect` handler runs now, as in python-socketio.
+
+        The record goes once the command is in Redis: until then a redelivery must find whom to disconnect.
+        """
         client.state = State.GONE
-        self._post(client, Disconnect(client.sid), scope)
+        if scope is None:
+            batch = self._outbox.put(client.io_node, Disconnect(client.sid), 0, None)
+            await self._run_disconnect(client, reasons.SERVER_DISCONNECT)
+            await batch.landed()
+            self._forget(client, None)
+            return
+        inner = self._inner_scope(scope)
+        self._post(client, Disconnect(client.sid), inner)
         await self._run_disconnect(client, reasons.SERVER_DISCONNECT)
-        self._forget(client, scope)
+        current_scope.set(scope)
+        inner.then(lambda: self._forget(client, scope))
+        inner.end()
 
     async def _restore(self, client: Client, record: ClientRecord, scope: Scope) -> None:
         """Calls the connect handler with `is_reconnect=True` where it asks for that."""
