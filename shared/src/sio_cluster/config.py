@@ -163,6 +163,8 @@ def _explain(error: ValidationError) -> str:
             lines.append(f"unknown setting {name}")
         else:
             reason = problem["msg"].removeprefix("Value error, ")
+            if problem["type"] == "string_pattern_mismatch":
+                reason = f"must be of the form {problem['ctx']['pattern'].strip('^$')}"
             got = "" if name in _SECRET else f" (got {problem['input']!r})"
             lines.append(f"{name}: {reason}{got}" if name else reason)
     return "; ".join(lines)
