@@ -159,7 +159,9 @@ async def test_not_ready_before_redis_and_ready_after() -> None:
     node = IoNode(Config(FAST), parts=memory_parts(broker), settle_ms=20)
     async with Listener(None, node.config, node) as listener, httpx.AsyncClient(base_url=listener.url) as http:
         assert (await http.get("/healthz")).status_code == 200
+        assert (await http.head("/healthz")).status_code == 200
         assert (await http.get("/readyz")).status_code == 503
+        assert (await http.head("/readyz")).status_code == 503
         assert (await http.get("/socket.io/?EIO=4&transport=polling")).status_code == 503
         broker.come_back()
         await listener.wait_until_ready(10)

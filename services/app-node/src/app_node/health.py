@@ -16,10 +16,12 @@ def health_app(is_alive: Callable[[], bool], is_ready: Callable[[], bool]) -> Fa
     app = FastAPI(title="app-node", docs_url=None, redoc_url=None, openapi_url=None)
 
     @app.get("/healthz")
+    @app.head("/healthz")
     async def healthz() -> Response:
         return _answer(is_alive())
 
     @app.get("/readyz")
+    @app.head("/readyz")
     async def readyz() -> Response:
         return _answer(is_ready())
 
@@ -48,7 +50,8 @@ async def serving(app: FastAPI, host: str, port: int | None) -> AsyncIterator[No
 
 def _listen(host: str, port: int) -> socket.socket:
     try:
-        return socket.create_server((host, port))
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]  # IPv6, too
+        return socket.create_server((host, port), family=family)
     except OSError as error:
         raise ConfigError(f"HEALTH_PORT: cannot listen on {host}:{port}: {error.strerror}") from error
 

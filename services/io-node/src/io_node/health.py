@@ -31,11 +31,13 @@ def make_routes(node: NodeState, path: str, files: ClientFiles) -> FastAPI:
     routes = FastAPI(title="io-node", openapi_url=None, redirect_slashes=False)
 
     @routes.get("/healthz")
+    @routes.head("/healthz")
     async def healthz() -> JSONResponse:
         """Alive: the event loop turns."""
         return _json({"status": "alive", "node": node.node_id})
 
     @routes.get("/readyz")
+    @routes.head("/readyz")
     async def readyz() -> JSONResponse:
         """Can serve: Redis answered in both directions of late, and the node is not stopping."""
         why = node.unready_because
