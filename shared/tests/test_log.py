@@ -65,10 +65,11 @@ def test_libraries_write_the_same_lines(written: Written) -> None:
     uvicorn = logging.getLogger("uvicorn.error")
     uvicorn.addHandler(logging.StreamHandler())
     configure()
-    uvicorn.info("listening on %s", "here")
+    uvicorn.error("cannot start %s", "this")
+    uvicorn.warning("Invalid HTTP request received.")  # one for each, whoever sends them
     logging.getLogger("uvicorn.access").info("GET /")
     [line] = lines(written)
-    assert (line["event"], line["text"], line["logger"]) == ("library_log", "listening on here", "uvicorn.error")
+    assert (line["event"], line["text"], line["logger"]) == ("library_log", "cannot start this", "uvicorn.error")
     assert line["node"] == "io1-abcdef"
 
 

@@ -356,9 +356,18 @@ async def _line(process: asyncio.subprocess.Process, event: str) -> dict[str, An
     async with asyncio.timeout(20):
         async for line in process.stderr:
             fields = json.loads(line)
+            assert fields["event"] != "library_log", fields
             if fields["event"] == event:
                 return cast(dict[str, Any], fields)
     raise AssertionError(f"it ended without {event}")
+
+
+async def _no_http(url: str) -> None:
+    """Whoever sends this must not write into our log."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rsplit(":", 1)[1]))
+    writer.write(b"\x16\x03\x01\r\n\r\n")
+    assert (await reader.readline()).startswith(b"HTTP/1.1 400 ")
+    writer.close()
 
 
 async def test_it_waits_for_redis_and_stops_on_a_signal(start_cli: Callable[..., Any]) -> None:
@@ -369,6 +378,7 @@ async def test_it_waits_for_redis_and_stops_on_a_signal(start_cli: Callable[...,
     await _line(process, "waiting_for_redis")
     async with httpx.AsyncClient(base_url=url) as http:
         assert (await http.get("/readyz")).status_code == 503
+    await _no_http(url)
     with start_valkey(port):
         await _line(process, "io_node_ready")
         async with websockets.connect(f"{url.replace('http', 'ws')}/socket.io/?EIO=4&transport=websocket") as client:

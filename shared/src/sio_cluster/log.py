@@ -16,7 +16,12 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from sio_cluster.config import Config
 
-_QUIET = {"uvicorn.access": logging.WARNING, "picows": logging.WARNING, "asyncio": logging.WARNING}
+_QUIET = {
+    "uvicorn.access": logging.WARNING,
+    "uvicorn.error": logging.ERROR,  # its name for all its other lines; a warning is a request that is no HTTP
+    "picows": logging.WARNING,
+    "asyncio": logging.WARNING,
+}
 """Loggers of libraries that write a line for each client or request. At LOG_LEVEL=debug they write it."""
 
 

@@ -7,7 +7,6 @@ async with io_node.listen(app) as listener: ...         inside a running loop
 import asyncio
 import contextlib
 import errno
-import logging
 import signal
 import socket
 import sys
@@ -79,7 +78,6 @@ class Listener:
         cluster.
         """
         configure_logging(self.config, node=self.node.node_id, role="io-node")
-        logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # its life cycle is told by our own lines
         tune_collector()
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(self._run())
