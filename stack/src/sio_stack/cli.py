@@ -58,8 +58,10 @@ async def _run(settings: Settings, screen: Screen) -> int:
     asked = asyncio.create_task(stop.asked.wait())
     await asyncio.wait([starting, asked], return_when=asyncio.FIRST_COMPLETED)
     if not starting.done():
+        screen.say("Stopping ... (once more to kill)")
         starting.cancel()  # start cleans up after itself
         await asyncio.wait([starting])
+        screen.say("Everything has stopped")
         return 0
     starting.result()
     screen.running(stack, time.monotonic() - began)
