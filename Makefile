@@ -14,7 +14,7 @@ LOCK   := .run/lock/bin/uv pip compile --quiet --universal --python-version 3.11
 help: ## List these targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 	@echo
-	@echo "  make run IO_NODES=4 APP_NODES=1 PORT=8080 APP=path/to/file.py:sio WEB=path/to/file.py:app REDIS_URL=redis://..."
+	@echo "  make run IO_NODES=4 APP_NODES=1 HOST=localhost PORT=8080 APP=path/to/file.py:sio WEB=path/to/file.py:app REDIS_URL=redis://..."
 
 run: setup ## Start the whole cluster with the chat example on http://localhost:8080
 	@exec .venv/bin/python -m sio_stack
