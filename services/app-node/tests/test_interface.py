@@ -10,7 +10,7 @@ import socketio
 from app_node import ClusterServer, Config, get_client
 from sio_cluster.protocol.errors import ConfigError
 
-OURS = {"application", "close_connection", "config", "is_redelivered", "node", "serve", "start"}
+OURS = {"application", "close_connection", "config", "is_redelivered", "node", "on_start", "serve", "start"}
 
 
 def public(kind: Any) -> set[str]:
@@ -85,4 +85,31 @@ async def test_background_tasks() -> None:
         return value + more
 
     assert await sio.start_background_task(work, 1, more=2) == 3
+    await sio.shutdown()
+
+
+async def test_what_runs_at_the_start(stage: Any) -> None:
+    sio = stage.server()
+    ran: list[Any] = []
+
+    @sio.on_start
+    async def begin() -> None:
+        ran.append(len(sio.node.keeper.held))
+        sio.start_background_task(tick)
+
+    async def tick() -> None:
+        ran.append("tick")
+
+    async with sio:
+        await sio.sleep(0)
+    async with sio:
+        await sio.sleep(0)
+    assert ran == [0, "tick", 0, "tick"]
+
+    @sio.on_start
+    def fail() -> None:
+        raise ValueError("no database")
+
+    with pytest.raises(ValueError, match="no database"):
+        await sio.start()
     await sio.shutdown()

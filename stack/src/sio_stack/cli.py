@@ -99,6 +99,8 @@ class _Stop:
 
 
 def _environ() -> dict[str, str]:
-    """On a terminal the nodes' logs are for eyes; and a person who stops the stack waits for no long drain."""
-    defaults = {"LOG_FORMAT": "console" if sys.stdout.isatty() else "json", "DRAIN_MS": "500", "SHUTDOWN_MS": "3000"}
+    """On a terminal the nodes' logs are for eyes; and a person who stops the stack waits for no long drain, nor one who
+    kills an app-node for its lanes to come back."""
+    log_format = "console" if sys.stdout.isatty() else "json"
+    defaults = {"LOG_FORMAT": log_format, "DRAIN_MS": "500", "SHUTDOWN_MS": "3000", "LEASE_MS": "2000"}
     return {**defaults, **{name: value for name, value in os.environ.items() if value}}

@@ -25,6 +25,7 @@ log = structlog.get_logger()
 
 BLOCK_MS = 5_000
 COUNT = 32  # entries of one lane and read
+FACT_BYTES = 1_000  # what a fact in work weighs besides its payload: its objects, and its handler's task
 TURN_FACTS = 256  # then handlers and timers have their turn
 
 
@@ -71,9 +72,11 @@ class Consumer:
                 continue
             backoff.reset()
             taken = 0
+            held = dict(keeper.held)
             for entry in entries:
-                lane = keeper.held.get(entry.lane)
-                if lane is not None:
+                await self._wait_for_room()
+                lane = held.get(entry.lane)
+                if lane is not None and keeper.held.get(entry.lane) is lane:  # else its next holder is given it
                     taken += self.take(lane, entry)
                     if taken >= TURN_FACTS:
                         taken = 0
@@ -116,7 +119,9 @@ class Consumer:
         self._counters.add("facts_read", len(batch.facts))
         if batch.facts and batch.facts[0].sid.startswith(f"{batch.node}."):  # not from the reaper
             self._routes.saw(batch.node)
-        unfinished.share = size // max(1, len(batch.facts))
+        unfinished.size += FACT_BYTES * len(batch.facts)
+        self._inflight_bytes += unfinished.size - size
+        unfinished.share = unfinished.size // max(1, len(batch.facts))
         scope = Scope(lane, entry.id, entry.redelivered, self._done, self._fact_done)
         scope.begin(len(batch.facts))
         for fact in batch.facts:

@@ -19,6 +19,7 @@ from app_node.app import AppNode, StreamsFactory
 from app_node.application import Application
 from app_node.clients import Environs, State
 from app_node.engine import Engine
+from app_node.handlers import Handler, run
 from app_node.health import health_app, serving
 from app_node.lane import Clock
 from app_node.manager import ClusterManager
@@ -74,6 +75,7 @@ class ClusterServer(socketio.AsyncServer):  # type: ignore[misc]  # socketio has
         self._streams = streams
         self._clock = clock
         self._node: AppNode | None = None
+        self._start_handlers: list[Handler] = []
         super().__init__(client_manager=ClusterManager(), **_checked(options))
         self.application = Application(
             self, exceptions.ConnectionRefusedError, AsyncNamespace.trigger_event, options.get("json")
@@ -97,8 +99,19 @@ class ClusterServer(socketio.AsyncServer):  # type: ignore[misc]  # socketio has
 
     # --- life cycle: not in python-socketio
 
+    def on_start(self, handler: Handler) -> Handler:
+        """Decorator: `handler()` runs each time this app-node starts, before its first event.
+
+        The place for `start_background_task`: a task that a `connect` handler starts is not started again for clients
+        that are already there. Each app-node runs it; what it raises ends the start.
+        """
+        self._start_handlers.append(handler)
+        return handler
+
     async def start(self) -> None:
         """Becomes an app-node: takes lanes and runs handlers. Raises ClusterMismatch; waits for Redis."""
+        for handler in self._start_handlers:
+            await run(handler, ())
         await self.node.start()
 
     async def serve(self) -> None:
