@@ -3,10 +3,12 @@
 import asyncio
 from typing import Any
 
+from app_node.consumer import in_turns
 from app_node.counters import Counters
 from app_node.lanes import LaneKeeper
 from sio_cluster.config import Config
 from sio_cluster.protocol.errors import BusUnavailable
+from sio_cluster.streams.lanes import LaneEntry
 
 
 class Leases:
@@ -133,3 +135,15 @@ async def test_a_flood_of_tiny_events_waits_in_redis(make_stage: Any, memory_sta
     assert most < 200
     assert sio.node.consumer._inflight_bytes == 0
     await stage.stop()
+
+
+def test_lanes_take_turns() -> None:
+    def entry(lane: int, number: int) -> LaneEntry:
+        return LaneEntry(lane, b"%d-0" % number, b"", False)
+
+    flooded, other, third = [entry(3, n) for n in range(4)], [entry(1, 9)], [entry(2, n) for n in range(2)]
+    assert in_turns([*flooded, *other, *third]) == [
+        flooded[0], other[0], third[0], flooded[1], third[1], flooded[2], flooded[3],
+    ]  # fmt: skip
+    assert in_turns(flooded) == flooded
+    assert in_turns([]) == []

@@ -6,6 +6,7 @@ cancelled, a lease ran out) is not committed: the lane's next holder gets it aga
 
 import asyncio
 from collections.abc import Collection, Sequence
+from itertools import zip_longest
 from typing import Protocol
 
 import structlog
@@ -73,7 +74,7 @@ class Consumer:
             backoff.reset()
             taken = 0
             held = dict(keeper.held)
-            for entry in entries:
+            for entry in in_turns(entries):
                 await self._wait_for_room()
                 lane = held.get(entry.lane)
                 if lane is not None and keeper.held.get(entry.lane) is lane:  # else its next holder is given it
@@ -202,3 +203,13 @@ class Consumer:
                 self._release(lane, entry.id)
                 lane.committed([entry.id])
                 return
+
+
+def in_turns(entries: list[LaneEntry]) -> list[LaneEntry]:
+    """One of each lane after the other: a lane with much in it must not keep the others waiting."""
+    lanes: dict[int, list[LaneEntry]] = {}
+    for entry in entries:
+        lanes.setdefault(entry.lane, []).append(entry)
+    if len(lanes) < 2:
+        return entries
+    return [entry for turn in zip_longest(*lanes.values()) for entry in turn if entry is not None]
