@@ -275,7 +275,7 @@ class AppNode:
                 await self._streams.bus.start()
             except BusUnavailable as error:
                 wait = next(backoff)
-                log.warning("redis_awaited", error=str(error), wait_ms=round(wait * 1000))
+                log.warning("waiting_for_redis", error=str(error), wait_ms=round(wait * 1000))
                 await asyncio.sleep(wait)
             else:
                 return
