@@ -23,6 +23,8 @@ from sio_cluster.streams.registry import Registry
 from sio_cluster.testing.contract import Writer
 from sio_cluster.testing.valkey import Valkey, start_valkey
 
+pytestmark = pytest.mark.slow
+
 APP1, IO1 = "app-aaaaaa", "io1-aaaaaa"
 CERTIFICATES = Path(__file__).parent / "tls"
 QUICK_S = 0.2

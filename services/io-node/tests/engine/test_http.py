@@ -11,6 +11,8 @@ from io_node.engine.api import Outbound
 
 from .serving import Raw, open_polling, serve, soon, until, upgrade_request
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     ("request_", "status", "code"),

@@ -11,6 +11,8 @@ from sio_cluster.protocol import reasons
 
 from .serving import Node, Raw, open_polling, serve, soon, until
 
+pytestmark = pytest.mark.slow
+
 
 async def test_open_packet() -> None:
     async with serve() as node, httpx.AsyncClient() as client:

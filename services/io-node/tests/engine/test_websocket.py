@@ -11,6 +11,8 @@ from sio_cluster.protocol import reasons
 
 from .serving import Raw, client_frame, serve, soon, until, upgrade_request
 
+pytestmark = pytest.mark.slow
+
 
 async def test_open_and_echo() -> None:
     async with serve() as node, connect(node.ws_url()) as client:
