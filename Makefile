@@ -50,7 +50,7 @@ lock: setup ## Choose new versions of all dependencies: requirements/*.txt and p
 	.venv/bin/python -m venv .run/lock
 	.run/lock/bin/python -m pip install --quiet uv
 	$(LOCK) --upgrade requirements/dev.in -o requirements/dev.txt
-	for name in io-node app-node client; do \
+	for name in io-node app-node client loadtest; do \
 	  $(LOCK) -c requirements/dev.txt requirements/$$name.in -o requirements/$$name.txt || exit 1; done
 	NODE_USE_SYSTEM_CA=1 .venv/bin/npm update --package-lock-only --ignore-scripts
 

@@ -95,6 +95,9 @@ class _Settings(BaseSettings):
     uplink_buffer_bytes: Bytes = Field(
         16_000_000, description="What may wait for Redis; beyond it sockets are not read"
     )
+    connect_rate: int = Field(
+        1_000, ge=0, le=1_000_000, description="CONNECTs a second that an io-node passes on; others wait; 0: no limit"
+    )
     drain_ms: Millis = Field(10_000, description="Time over which a stopping io-node moves its clients")
 
     client_dist_dir: Path | None = Field(
@@ -104,6 +107,9 @@ class _Settings(BaseSettings):
     # the bus
     lanes: int = Field(16, ge=1, le=4096, description="Partitions of the uplink, the same on every node of a cluster")
     lane_max_bytes: Bytes = Field(64_000_000, description="What one lane may hold in Redis")
+    lane_fair_bytes: Bytes = Field(
+        256_000, description="What a lane may hold before those who send most of it are read no further"
+    )
     inbox_max_bytes: Bytes = Field(64_000_000, description="What one inbox may hold in Redis")
     lease_ms: Millis = Field(5_000, ge=300, description="How long an app-node holds a lane without renewing")
     heartbeat_ms: Millis = Field(1_000, description="How often a node says that it lives")
