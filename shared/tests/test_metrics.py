@@ -2,10 +2,12 @@ from sio_cluster.metrics import Family, exposition, labelled
 
 
 def test_writes_counters_and_gauges_as_prometheus_reads_them() -> None:
-    text = exposition([
-        Family("counter", "sio_io_facts_dropped", "Facts dropped", labelled({"b": 2, "a": 1}), ("reason",)),
-        Family("gauge", "sio_io_facts_waiting", "Facts that wait", {(): 3}),
-    ]).decode()
+    text = exposition(
+        [
+            Family("counter", "sio_io_facts_dropped", "Facts dropped", labelled({"b": 2, "a": 1}), ("reason",)),
+            Family("gauge", "sio_io_facts_waiting", "Facts that wait", {(): 3}),
+        ]
+    ).decode()
     assert text == (
         "# HELP sio_io_facts_dropped_total Facts dropped\n"
         "# TYPE sio_io_facts_dropped_total counter\n"
