@@ -319,3 +319,28 @@ async def test_a_paused_connection_takes_no_post_until_it_resumes() -> None:
 
 async def waiting_poll(node: Node, sid: str) -> None:
     await until(lambda: node.engine.connections[sid]._session.poll_waiting)
+
+
+async def test_a_post_under_way_while_the_node_drains_is_taken() -> None:
+    async with serve() as node, httpx.AsyncClient() as client:
+        sid = await open_polling(node, client)
+        recorder = await node.recorder()
+        raw = await Raw.connect(node)
+        head = f"POST /socket.io/?EIO=4&transport=polling&sid={sid} HTTP/1.1\r\nHost: localhost\r\n"
+        await raw.send(f"{head}Content-Length: 9\r\n\r\n4one".encode())
+        polling = asyncio.create_task(client.get(node.url(sid)))
+        connection = node.engine.connections[sid]
+        await until(lambda: connection._poll is not None and not connection._poll.done() and connection._posting)
+        draining = asyncio.create_task(node.engine.drain(4_000))
+        assert (await soon(polling)).status_code == 400  # as for an unknown session
+        await raw.send(b"\x1e4two")
+        assert (await raw.head()).startswith("HTTP/1.1 200 ")
+        assert [recorder.messages.get_nowait() for _ in range(2)] == ["one", "two"]
+        assert (await client.post(node.url(sid), content=b"4three")).status_code == 200
+        assert recorder.messages.get_nowait() == "three"
+        assert (await client.get(node.url(sid))).status_code == 400
+        assert recorder.closed.empty()
+        assert await soon(recorder.closed.get()) == reasons.NODE_DRAINED
+        assert (await client.post(node.url(sid), content=b"4late")).status_code == 400
+        await soon(draining)
+        raw.close()

@@ -209,8 +209,8 @@ def test_close_writes_what_waits_first_even_if_the_socket_is_full() -> None:
     session = websocket()
     session.congested(500)
     session.send(text(b"a"))
-    session.close(reasons.NODE_DRAINED, 1.0)
-    assert session.flush() == [WriteSocket(b"\x81\x024a"), CloseSocket(1001), Closed(reasons.NODE_DRAINED)]
+    session.close(reasons.SERVER_DISCONNECT, 1.0)
+    assert session.flush() == [WriteSocket(b"\x81\x024a"), CloseSocket(1000), Closed(reasons.SERVER_DISCONNECT)]
 
 
 # --- bounds -----------------------------------------------------------------------------------------------------------
@@ -255,7 +255,7 @@ def test_volatile_messages_are_dropped_where_nobody_waits_for_them() -> None:
     session.poll(1.0)
     assert session.send(Outbound(b"w", volatile=True))
     assert session.flush() == [AnswerPoll(b"4w")]
-    assert counters.dropped_volatile == 1
+    assert counters.dropped["volatile"] == 1
 
 
 def test_volatile_messages_to_a_full_socket_are_dropped() -> None:

@@ -11,6 +11,7 @@ from io_node.engine.effects import (
     CloseProbe,
     CloseSocket,
     Effect,
+    PartSocket,
     Upgraded,
     WriteProbe,
     WriteSocket,
@@ -44,6 +45,7 @@ class Lives(RuleBasedStateMachine):
         self.counters = EngineCounters()
         self.now = 0.0
         self.session = EngineSession(OPENING, transport, LIMITS, self.counters, self.now, bound)
+        self.offered = 0
         self.sent: list[bytes] = []
         self.arrived: list[bytes] = []
         self.closed: list[str] = []
@@ -85,6 +87,9 @@ class Lives(RuleBasedStateMachine):
                 case CloseSocket():
                     assert self.socket
                     self.socket = False
+                case PartSocket():
+                    assert self.socket
+                    assert self.drained
                 case Closed(reason):
                     self.closed.append(reason)
                 case Message():
@@ -108,11 +113,11 @@ class Lives(RuleBasedStateMachine):
             self.send_one(size, volatile)
 
     def send_one(self, size: int, volatile: bool) -> None:
-        live = self.session.state is State.OPEN
-        dropped = self.counters.dropped_volatile
+        dropped = self.counters.dropped.total()
+        self.offered += 1
         message = Outbound(b"%d:" % len(self.sent) + b"x" * size, volatile=volatile)
         self.flush_due |= self.session.send(message)
-        if live and self.counters.dropped_volatile == dropped:
+        if self.counters.dropped.total() == dropped:
             self.sent.append(message.packet or b"")
 
     @rule()
@@ -265,6 +270,12 @@ class Lives(RuleBasedStateMachine):
         """What can leave has left, once the owner has flushed."""
         if self.session.state is State.OPEN and not self.flush_due and self.session.writable:
             assert self.arrived == self.sent
+
+    @invariant()
+    def every_message_is_accounted_for(self) -> None:
+        """The ledger balances at any time, and counts as written what arrived."""
+        assert self.offered == self.counters.written + self.counters.dropped.total() + self.session.waiting
+        assert self.counters.written == len(self.arrived)
 
     @invariant()
     def it_ends_once(self) -> None:

@@ -208,7 +208,7 @@ async def test_a_slow_consumer_is_dropped_and_memory_given_back() -> None:
                 await asyncio.sleep(0)
         assert recorder.closed.get_nowait() == reasons.SLOW_CONSUMER
         assert node.engine.counters.slow_consumers == 1
-        assert node.engine.counters.dropped_volatile > 0
+        assert node.engine.counters.dropped["volatile"] > 0
         other.connection.send(Outbound(b"fine"))
         assert await healthy.frame() == (0x81, b"4fine")
         raw.close()
@@ -330,6 +330,41 @@ async def test_drain_moves_everybody() -> None:
         await soon(draining)
         assert node.engine.counters.closed == {reasons.NODE_DRAINED: 5}
         assert not node.engine._sockets
+
+
+async def test_a_drain_takes_what_was_sent_before_the_client_closed_too() -> None:
+    """At full speed: each frame that is on the wire before the client answers the close frame counts, in order."""
+    async with serve() as node:
+        raw = await Raw.websocket(node)
+        recorder = await node.recorder()
+        recorder.echo = False
+        draining = asyncio.create_task(node.engine.drain(2_000))
+        closing = asyncio.create_task(raw.close_code())
+        sent = 0
+        while not closing.done() or sent < 1_000:
+            raw.writer.write(client_frame(b"4%d" % sent))
+            sent += 1
+            await raw.writer.drain()
+            await asyncio.sleep(0)
+        assert await closing == 1001
+        raw.writer.write(client_frame(b"4\xc3", 0x01) + client_frame(b"\xa4", 0x80))  # in fragments, and a PING
+        await raw.send(client_frame(b"", 0x89) + client_frame((1001).to_bytes(2, "big"), 0x88))
+        assert await soon(recorder.closed.get()) == reasons.NODE_DRAINED
+        await soon(draining)
+        assert [recorder.messages.get_nowait() for _ in range(sent)] == [str(number) for number in range(sent)]
+        assert recorder.messages.get_nowait() == "ä"
+        assert await raw.rest() == b""
+        raw.close()
+
+
+async def test_a_drain_does_not_wait_for_ever() -> None:
+    async with serve() as node:
+        raw = await Raw.websocket(node)
+        recorder = await node.recorder()
+        await soon(node.engine.drain(200))
+        assert await soon(recorder.closed.get()) == reasons.NODE_DRAINED
+        assert not node.engine._sockets
+        raw.close()
 
 
 async def send_for_ever(raw: Raw, data: bytes) -> None:

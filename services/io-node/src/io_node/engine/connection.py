@@ -14,6 +14,7 @@ from io_node.engine.effects import (
     CloseProbe,
     CloseSocket,
     Effect,
+    PartSocket,
     Upgraded,
     WriteProbe,
     WriteSocket,
@@ -28,6 +29,7 @@ from sio_cluster.protocol.messages import Handshake
 
 log = structlog.get_logger()
 
+_OPEN = State.OPEN
 _POST_SLICE = 200
 """Packets of one POST that are handled before other clients have their turn."""
 
@@ -37,6 +39,7 @@ class Socket(Protocol):
 
     def write(self, frames: bytes) -> None: ...
     def close(self, code: int) -> None: ...
+    def part(self, code: int) -> None: ...
     def abort(self) -> None: ...
     def trim(self) -> None: ...
     def pause_reading(self) -> None: ...
@@ -131,6 +134,11 @@ class EngineConnection:
         """What logs call this connection: its sid is a secret."""
         return f"{zlib.crc32(self.id.encode()):08x}"
 
+    @property
+    def waiting(self) -> int:
+        """Messages to the client that wait in the session itself."""
+        return self._session.waiting
+
     def attach(self, handler: ConnectionHandler) -> None:
         self._handler = handler
 
@@ -150,6 +158,8 @@ class EngineConnection:
     def flush(self) -> None:
         """Write what gathered in this tick."""
         self._apply(self._session.flush())
+        if self._session.state is not _OPEN:  # a node that drains sets a nearer deadline
+            self._arm()
 
     # --- from the polling endpoint ----------------------------------------------------------------------------------
 
@@ -282,6 +292,9 @@ class EngineConnection:
                 case CloseSocket(code):
                     self._close_socket(self._socket, code)
                     self._socket = None
+                case PartSocket(code):
+                    if self._socket is not None:
+                        self._socket.part(code)
                 case Closed(reason):
                     self._on_closed(reason)
                 case _:

@@ -25,6 +25,12 @@ class CloseSocket(msgspec.Struct, frozen=True, gc=False):
     code: int | None
 
 
+class PartSocket(msgspec.Struct, frozen=True, gc=False):
+    """Say on the WebSocket that carries the session that nothing follows, and go on reading until the client agrees."""
+
+    code: int
+
+
 class WriteProbe(msgspec.Struct, frozen=True, gc=False):
     """Complete frames for the WebSocket that probes."""
 
@@ -45,4 +51,6 @@ class Closed(msgspec.Struct, frozen=True, gc=False):
     reason: str
 
 
-Effect: TypeAlias = Message | AnswerPoll | WriteSocket | CloseSocket | WriteProbe | CloseProbe | Upgraded | Closed
+Effect: TypeAlias = (
+    Message | AnswerPoll | WriteSocket | CloseSocket | PartSocket | WriteProbe | CloseProbe | Upgraded | Closed
+)

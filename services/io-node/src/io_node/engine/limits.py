@@ -33,7 +33,11 @@ class EngineCounters:
 
     opened: int = 0
     upgraded: int = 0
-    dropped_volatile: int = 0
+    written: int = 0
+    """Messages handed to a socket or to the answer of a poll."""
+    dropped: Counter[str] = field(default_factory=Counter)
+    """Messages that were not: `volatile`, `slow_consumer` or `connection_closed`. With `written` and what waits in the
+    sessions this makes up all that was sent."""
     slow_consumers: int = 0
     malformed: int = 0
     closed: Counter[str] = field(default_factory=Counter)

@@ -21,6 +21,7 @@ from io_node.engine.effects import (
     CloseProbe,
     CloseSocket,
     Effect,
+    PartSocket,
     Upgraded,
     WriteProbe,
     WriteSocket,
@@ -48,10 +49,13 @@ from sio_cluster.protocol import reasons
 from sio_cluster.protocol.errors import MalformedPacket
 
 _NEVER = float("inf")
+_GOING_AWAY = 1001  # RFC 6455 section 7.4.1
 _FIRST_NOOP_S = 0.1
 """As Socket.IO's own server: a poll that a message answers meanwhile needs no NOOP, and its client's tests count."""
 _LAST_POLL_S = 0.1
 """How long a client that closed by polling has for the poll that it sent at the same time, on another connection."""
+_LAST_POSTS_S = 1.0
+"""How long POSTs are taken of a client that polled, once a node that drains has answered its last poll."""
 _LATE_S = 0.05
 """A PING later than this was held up by a stall of the process: the client gets its whole time to answer."""
 
@@ -59,7 +63,9 @@ _LATE_S = 0.05
 class State(Enum):
     OPEN = "open"
     CLOSING = "closing"
-    """What was sent still leaves; nothing is received."""
+    """What was sent still leaves; nothing is received. Of a node that drains: both directions go on."""
+    PARTING = "parting"
+    """Nothing leaves any more; what the client sent before it heard of that is still received. Only as a node drains."""
     CLOSED = "closed"
 
 
@@ -80,6 +86,7 @@ class EngineSession:
         "_close_at",
         "_close_reason",
         "_congested",
+        "_controls",
         "_counters",
         "_heartbeat_at",
         "_held",
@@ -87,6 +94,7 @@ class EngineSession:
         "_noop_after_s",
         "_noop_at",
         "_overflowed",
+        "_part_until",
         "_paused",
         "_payload_packets",
         "_pong_due",
@@ -115,6 +123,7 @@ class EngineSession:
         self._limits = limits
         self._counters = counters
         self._queue: list[Outbound | Control] = [opening]
+        self._controls = 1  # how many of the queue are packets of our own, which the ledger does not count
         self._held = opening.size
         self._backlog = 0
         self._congested = False
@@ -124,6 +133,7 @@ class EngineSession:
         self._heartbeat_at = now + limits.ping_interval_s
         self._close_at = _NEVER
         self._close_reason = ""
+        self._part_until = _NEVER
         self._probe = Probe.NONE
         self._upgrade_at = _NEVER
         self._noop_at = _NEVER
@@ -144,19 +154,26 @@ class EngineSession:
         """What waits in the session itself."""
         return self._held
 
+    @property
+    def waiting(self) -> int:
+        """Messages that wait in the session itself."""
+        return len(self._queue) - self._controls
+
     # --- from the Socket.IO side ------------------------------------------------------------------------------------
 
     def send(self, message: Outbound) -> bool:
         """Queue a message. True if `flush` must be called at the end of the tick: a queue that was empty has filled."""
-        if self.state is not _OPEN or self._overflowed:
+        if self._overflowed or (self.state is not _OPEN and not self._moves_on):
+            self._counters.dropped["connection_closed"] += 1
             return False
         if message.volatile and not self.writable:
-            self._counters.dropped_volatile += 1
+            self._counters.dropped["volatile"] += 1
             return False
         waiting = self._held + self._backlog
         if waiting and waiting + message.size > self._limits.send_buffer_bytes:
             self._overflowed = True
-            self._drop_queue()
+            self._counters.dropped["slow_consumer"] += 1
+            self._drop_queue("slow_consumer")
             return True
         queue = self._queue
         queue.append(message)
@@ -170,6 +187,7 @@ class EngineSession:
         self.state = State.CLOSING
         self._close_reason = reason
         self._close_at = now + self._limits.ping_timeout_s
+        self._part_until = now + _LAST_POSTS_S
         return self._drop_probe()
 
     def flush(self) -> list[Effect]:
@@ -185,11 +203,16 @@ class EngineSession:
         effects: list[Effect] = []
         if self._queue and (closing or not self._congested):
             effects.append(WriteSocket(self._take_frames()))
-        return effects + self._end(self._close_reason) if closing else effects
+        if not closing:
+            return effects
+        if self._close_reason != reasons.NODE_DRAINED:
+            return effects + self._end(self._close_reason)
+        self.state = State.PARTING
+        return [*effects, PartSocket(_GOING_AWAY)]
 
     def fail(self, reason: str) -> list[Effect]:
-        """Close at once. What was queued is lost."""
-        return self._end(reason)
+        """Close at once. What was queued is lost. A session that parted ends for the reason for which it did."""
+        return self._end(self._close_reason if self.state is State.PARTING else reason)
 
     def malformed(self) -> list[Effect]:
         """The client broke a protocol, this one or the one above it."""
@@ -227,6 +250,8 @@ class EngineSession:
     def poll(self, now: float) -> list[Effect]:
         """A poll waits for its answer. Only while `poll_waiting` is False and `transport` is polling."""
         self.poll_waiting = True
+        if self.state is State.CLOSING:
+            self._part_until = now + _LAST_POSTS_S
         effects = self._flush_polling()
         if self.poll_waiting and self._probe is Probe.PROBED:
             # The client lets its last poll come home before it upgrades. Two polls can race with `3probe`, so each is
@@ -240,7 +265,7 @@ class EngineSession:
         Ends where the session ends."""
         try:
             for packet in decode_payload(body):
-                if self.state is not State.OPEN:
+                if not self._receives:
                     return
                 yield self._received(packet, now)
         except MalformedPacket:
@@ -253,7 +278,7 @@ class EngineSession:
         if self.state is State.CLOSED:
             return []
         if data[:1] == "4":
-            return [Message(data[1:])] if self.state is _OPEN else []
+            return [Message(data[1:])] if self.state is _OPEN or self._receives else []
         try:
             packet = decode_packet(data)
         except MalformedPacket:
@@ -262,7 +287,7 @@ class EngineSession:
 
     def binary(self, data: bytes) -> list[Effect]:
         """A binary message."""
-        return [Message(data)] if self.state is State.OPEN else []
+        return [Message(data)] if self._receives else []
 
     def congested(self, backlog: int) -> None:
         """The socket takes no more; `backlog` bytes wait in its own buffer."""
@@ -310,10 +335,19 @@ class EngineSession:
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
+    @property
+    def _moves_on(self) -> bool:
+        """Whether a node that drains has told the client to go, but nothing has reached it yet."""
+        return self.state is State.CLOSING and self._close_reason == reasons.NODE_DRAINED
+
+    @property
+    def _receives(self) -> bool:
+        return self.state is State.OPEN or self.state is State.PARTING or self._moves_on
+
     def _received(self, packet: Packet, now: float) -> list[Effect]:
         match packet:
             case Message():
-                return [packet] if self.state is State.OPEN else []
+                return [packet] if self._receives else []
             case Pong():
                 self._pong_due = False
                 self._heartbeat_at = now + self._limits.ping_interval_s
@@ -337,6 +371,7 @@ class EngineSession:
             return []
         self._pong_due = True
         self._queue.append(PING)
+        self._controls += 1
         self._held += PING.size
         return self.flush()
 
@@ -356,9 +391,12 @@ class EngineSession:
 
     def _flush_polling(self) -> list[Effect]:
         closing = self.state is State.CLOSING
-        if not self.poll_waiting or not (self._queue or closing):
+        if not self.poll_waiting or not (self._queue or closing or self.state is State.PARTING):
             return []
-        if closing and self._fits():
+        if closing and self._close_reason == reasons.NODE_DRAINED and self._fits():
+            self.state = State.PARTING
+            self._close_at = self._part_until
+        elif closing and self._fits():
             answer = NOOP if self._close_reason == reasons.CLIENT_DISCONNECT else CLOSE
             return self._end(self._close_reason, answer=answer, keep=True)
         self.poll_waiting = False
@@ -369,6 +407,8 @@ class EngineSession:
         queue = self._queue
         self._queue = []
         self._held = 0
+        self._counters.written += len(queue) - self._controls
+        self._controls = 0
         return queue[0].ws_frames if len(queue) == 1 else b"".join([message.ws_frames for message in queue])
 
     def _fits(self) -> bool:
@@ -388,10 +428,16 @@ class EngineSession:
                 break
             packets += more
             self._held -= message.size
+        controls = sum(isinstance(message, Control) for message in self._queue)
+        self._counters.written += len(queue) - len(self._queue) - (self._controls - controls)
+        self._controls = controls
         return encode_payload(packets)
 
-    def _drop_queue(self) -> None:
+    def _drop_queue(self, why: str = "connection_closed") -> None:
+        if self.waiting:
+            self._counters.dropped[why] += self.waiting
         self._queue = []
+        self._controls = 0
         self._held = 0
 
     def _drop_probe(self) -> list[Effect]:
@@ -430,6 +476,7 @@ class EngineSession:
                 self._drop_queue()
             if reason != reasons.NODE_DRAINED:
                 self._queue.append(answer)
+                self._controls += 1
             effects.append(AnswerPoll(self._take_payload()))
         self._drop_queue()
         effects += self._drop_probe()
@@ -445,7 +492,7 @@ def _close_code(reason: str) -> int | None:
         case reasons.SLOW_CONSUMER:
             return None
         case reasons.NODE_DRAINED:
-            return 1001
+            return _GOING_AWAY
         case reasons.PARSE_ERROR | reasons.TRANSPORT_ERROR:
             return 1008
         case _:

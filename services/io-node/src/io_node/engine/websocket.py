@@ -53,6 +53,7 @@ class WebSocket(WSListener):
         "_fragments",
         "_owner",
         "_parser",
+        "_parting",
         "_pong",
         "_registry",
         "_text",
@@ -81,7 +82,8 @@ class WebSocket(WSListener):
         self._owner: Owner | None = None
         self._parser: Parser | None = None
         self._timer: Timer | None = None
-        self._closing = False
+        self._closing = False  # our close frame is written
+        self._parting = False  # and what still comes counts
         self._fragments: bytearray | None = None
         self._collected = 0
         self._congested = False
@@ -101,9 +103,19 @@ class WebSocket(WSListener):
         if not self._closing:
             self._transport.write(frames)
 
+    def part(self, code: int) -> None:
+        """Say that nothing follows what was written. The owner still hears what the client sent before it knew, and
+        then that the socket is gone."""
+        if not self._closing:
+            self._parting = True
+            self._say_goodbye(code)
+
     def close(self, code: int) -> None:
         """Close behind what was written. The owner hears nothing any more."""
         self._owner = None
+        if self._parting:
+            self._parting = False
+            self.resume_reading()
         self._say_goodbye(code)
 
     def abort(self) -> None:
@@ -135,7 +147,10 @@ class WebSocket(WSListener):
         if self._closing:
             if kind == WSMsgType.CLOSE:
                 self._transport.close()
-            return
+                self._lost(reasons.TRANSPORT_CLOSE)
+                return
+            if not self._parting or kind == WSMsgType.PING:
+                return
         if frame.rsv1 or frame.rsv2 or frame.rsv3:  # no extension was agreed on
             self._fail(_PROTOCOL_ERROR)
         elif kind == WSMsgType.TEXT and frame.fin and self._fragments is None:
@@ -264,14 +279,16 @@ class WebSocket(WSListener):
         if self._closing:
             return
         self._closing = True
-        self._fragments = None
+        if not self._parting:
+            self._fragments = None
         self._transport.write(ws_frame(code.to_bytes(2, "big"), _CLOSE))
         # The peer's close frame is waited for: closing TCP on unread input would make the kernel take back our output.
         self._drop_later()
 
     def _drop_later(self) -> None:
         self._timer = self._wheel.schedule(self._clock() + self._close_timeout_s, self._transport.abort)
-        self.resume_reading()
+        if not self._parting:  # else what comes is still taken, and backpressure with it
+            self.resume_reading()
 
     def _lost(self, reason: str) -> None:
         owner, self._owner = self._owner, None
