@@ -388,7 +388,7 @@ async def test_malformed_entries_are_set_aside(stage: Any) -> None:
     await io.event(sid, "echo", 1, ack_id=1)
     await io.wait(1, Ack)
     await io.settle()
-    assert sio.node.counters["dropped.malformed_entry"] == stage.config.lanes
+    assert sio.node.counters["dead_letters"] == stage.config.lanes
 
 
 async def test_the_reaper_is_not_taken_for_an_io_node(stage: Any) -> None:

@@ -143,7 +143,7 @@ async def test_the_queue_of_a_node_that_is_gone_is_dropped_and_counted(bench: Be
     bench.appender.full = {"gone"}
     batches = [bench.put("gone", str(number)) for number in range(5)]
     assert [await batch.landed() for batch in batches] == [False] * 5
-    assert bench.counters["dropped.node_gone"] == 5
+    assert bench.counters["commands_dropped.node_gone"] == 5
     assert bench.outbox.has_room
 
 
@@ -195,7 +195,7 @@ async def test_commands_of_a_lost_lane_are_not_sent(bench: Bench) -> None:
     bench.appender.gate.set()
     await bench.outbox.drained()
     assert bench.appender.arrived["a"] == ["before", "other"]
-    assert bench.counters["dropped.lane_lost"] == 1
+    assert bench.counters["commands_dropped.lane_lost"] == 1
     assert lost.lost
 
 

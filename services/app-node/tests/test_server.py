@@ -103,7 +103,7 @@ async def test_default_namespace_is_served_without_handlers(stage: Any) -> None:
     sid = await io.connect()
     await io.event(sid, "nobody handles this", ack_id=1)
     await io.settle()
-    assert sio.node.counters["events_not_handled"] == 1
+    assert sio.node.counters["handled.unhandled_event"] == 1
     assert not [c for c in io.commands if isinstance(c, Ack)]
 
 
@@ -211,8 +211,8 @@ async def test_failing_handler_gives_no_ack_and_harms_nobody(stage: Any) -> None
         await io.event(sid, name, ack_id=ack_id)
     await io.settle()
     assert [ack.packet for ack in await io.wait(1, Ack)] == [b"34[]"]
-    assert sio.node.counters["failed.handlers"] == 2
-    assert sio.node.counters["dropped.reserved_event"] == 2
+    assert sio.node.counters["handlers_failed"] == 2
+    assert sio.node.counters["refused.reserved_event"] == 2
 
 
 async def test_emit_forms(stage: Any) -> None:

@@ -56,7 +56,7 @@ class AckBook:
         """The callback that this answer belongs to, None when nobody waits for it."""
         waiting = self._waiting.get(ack_id)
         if waiting is None or waiting.sid not in (None, sid):
-            self._counters.add("dropped.unknown_ack")
+            self._counters.add("acks_refused.unknown")
             return None
         if waiting.sid is not None:
             self._remove(ack_id, sid)
@@ -70,7 +70,7 @@ class AckBook:
     def _give_up_oldest(self) -> None:
         ack_id = next(iter(self._waiting))
         self._remove(ack_id, self._waiting[ack_id].sid)
-        self._counters.add("dropped.callback")
+        self._counters.add("callbacks_given_up")
 
     def _remove(self, ack_id: int, sid: str | None) -> None:
         del self._waiting[ack_id]

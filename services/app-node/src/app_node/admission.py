@@ -67,22 +67,25 @@ class Admission:
                 await self._restore(client, record, scope)
         return client.state is State.CONNECTED
 
-    async def connected(self, client: Client, fact: ClientConnected, scope: Scope) -> None:
-        """A client asks to join. One that was accepted before is accepted again, without a second call."""
+    async def connected(self, client: Client, fact: ClientConnected, scope: Scope) -> str:
+        """A client asks to join. One that was accepted before is accepted again, without a second call.
+
+        What the fact counts as. Raises LeaseLost, as the two others do, where a handler must not begin any more.
+        """
         if client.state is State.CONNECTED:
             self._post(client, Accept(client.sid), scope)
-            return
+            return "handled.connected"
         if scope.redelivered:
             record = await self._records.load(client.sid)
             if record is None:
                 client.state = State.GONE
                 client.forgotten = True
-                self._incidents.dropped(client, "stale_connect")
-                return
+                return self._incidents.refused(client, "stale_connect")
             if record.accepted:
                 self._post(client, Accept(client.sid), scope)
                 await self._restore(client, record, scope)
-                return
+                return "handled.connected"
+        scope.lane.require_held()
         client.adopt(fact)
         inner = self._inner_scope(scope)
         if not self._application.accepts(client.namespace):
@@ -90,6 +93,7 @@ class Admission:
         else:
             await self._decide(client, inner)
         self._record_outcome(client, inner, scope)
+        return "handled.connected"
 
     async def disconnected(self, client: Client, fact: ClientDisconnected, scope: Scope) -> None:
         """A client is gone. Its handler runs if it was accepted, once."""
@@ -105,6 +109,7 @@ class Admission:
         client.state = State.GONE
         current_scope.set(inner := self._inner_scope(scope))
         await asyncio.sleep(0)  # events that were started before take their first step before the handler does
+        scope.lane.require_held()
         await self._run_disconnect(client, fact.reason)
         inner.then(lambda: self._forget(client, scope))
         inner.end()
@@ -130,6 +135,7 @@ class Admission:
 
     async def _restore(self, client: Client, record: ClientRecord, scope: Scope) -> None:
         """Calls the connect handler with `is_reconnect=True` where it asks for that."""
+        scope.lane.require_held()
         client.restore(record)
         self._counters.add("clients_restored")
         if not record.accepted:  # the io-node passes events on for clients that are in, so this one is

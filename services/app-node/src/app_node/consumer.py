@@ -11,7 +11,7 @@ from typing import Protocol
 
 import structlog
 
-from app_node.counters import Counters
+from app_node.counters import ABANDONED, Counters
 from app_node.dispatch import Dispatcher
 from app_node.lane import Lane
 from app_node.lanes import LaneKeeper
@@ -49,7 +49,8 @@ class Consumer:
         self._routes = routes
         self._max_inflight_bytes = max_inflight_bytes
         self._counters = counters
-        self._inflight_bytes = 0
+        self.inflight_bytes = 0
+        self.facts_in_work = 0
         self._room = asyncio.Event()
         self._to_commit: set[Lane] = set()
         self._commit_wake = asyncio.Event()
@@ -111,36 +112,42 @@ class Consumer:
             return 0
         size = len(entry.entry)
         unfinished = lane.opened(entry.id, size)
-        self._inflight_bytes += size
+        self.inflight_bytes += size
         try:
             batch = decode_uplink(entry.entry)
         except MalformedBatch as error:
             self._set_aside(lane, entry, str(error))
             return 0
-        self._counters.add("facts_read", len(batch.facts))
+        number = len(batch.facts)
+        self._counters.add("facts_read_again" if entry.redelivered else "facts_read", number)
+        self.facts_in_work += number
+        unfinished.facts = number
         if batch.facts and batch.facts[0].sid.startswith(f"{batch.node}."):  # not from the reaper
             self._routes.saw(batch.node)
-        unfinished.size += FACT_BYTES * len(batch.facts)
-        self._inflight_bytes += unfinished.size - size
-        unfinished.share = unfinished.size // max(1, len(batch.facts))
+        unfinished.size += FACT_BYTES * number
+        self.inflight_bytes += unfinished.size - size
+        unfinished.share = unfinished.size // max(1, number)
         scope = Scope(lane, entry.id, entry.redelivered, self._done, self._fact_done)
-        scope.begin(len(batch.facts))
+        scope.begin(number)
         for fact in batch.facts:
             self._dispatcher.deliver(fact, scope)
         scope.end()
-        return len(batch.facts)
+        return number
 
     def drop_lane(self, lane: Lane) -> None:
         """Nothing of this lane will end here."""
         for entry_id in list(lane.unfinished):
             self._release(lane, entry_id)
 
-    def _fact_done(self, scope: Scope) -> None:
-        """A slow handler holds its own part of `max_inflight_bytes`, not that of all who share its entry."""
+    def _fact_done(self, scope: Scope, outcome: str) -> None:
+        """Counts it. A slow handler holds its own part of `max_inflight_bytes`, not that of all who share its entry."""
         unfinished = scope.lane.unfinished.get(scope.id)
-        if unfinished is not None:
+        if unfinished is not None:  # else its lane was dropped, and it counts as abandoned
+            self._counters.add(ABANDONED if scope.lane.lost else outcome)
+            self.facts_in_work -= 1
+            unfinished.facts -= 1
             unfinished.size -= unfinished.share
-            self._inflight_bytes -= unfinished.share
+            self.inflight_bytes -= unfinished.share
             self._room.set()
 
     def _done(self, scope: Scope) -> None:
@@ -154,11 +161,14 @@ class Consumer:
     def _release(self, lane: Lane, entry_id: bytes) -> None:
         unfinished = lane.unfinished.pop(entry_id, None)
         if unfinished is not None:
-            self._inflight_bytes -= unfinished.size
+            if unfinished.facts:
+                self._counters.add(ABANDONED, unfinished.facts)
+                self.facts_in_work -= unfinished.facts
+            self.inflight_bytes -= unfinished.size
             self._room.set()
 
     async def _wait_for_room(self) -> None:
-        while self._inflight_bytes >= self._max_inflight_bytes:
+        while self.inflight_bytes >= self._max_inflight_bytes:
             self._counters.add("waits_for_handlers")
             self._room.clear()
             await self._room.wait()
@@ -184,7 +194,7 @@ class Consumer:
         return True
 
     def _set_aside(self, lane: Lane, entry: LaneEntry, why: str) -> None:
-        self._counters.add("dropped.malformed_entry")
+        self._counters.add("entries_malformed")
         log.error("entry_malformed", lane=lane.number, id=entry.id.decode(), why=why)
         task = asyncio.create_task(self._put_aside(lane, entry, why))
         self._aside.add(task)
@@ -200,6 +210,7 @@ class Consumer:
             except (BusUnavailable, BusRefused):
                 await asyncio.sleep(next(backoff))
             else:
+                self._counters.add("dead_letters")
                 self._release(lane, entry.id)
                 lane.committed([entry.id])
                 return

@@ -15,6 +15,7 @@ import structlog
 from app_node.admission import Admission
 from app_node.application import RESERVED, Application
 from app_node.clients import Client, Clients, State
+from app_node.counters import HANDLED_EVENT, UNHANDLED_EVENT
 from app_node.handlers import is_awaitable, raise_if_cancelled
 from app_node.incidents import Incidents
 from app_node.lane import Lane
@@ -59,7 +60,6 @@ class Dispatcher:
         self._outbox = outbox
         self._writer = writer
         self._incidents = incidents
-        self._counters = incidents.counters
         self._async_handlers = async_handlers
         self._trace = trace
 
@@ -69,8 +69,7 @@ class Dispatcher:
         if client is None:
             io_node = node_of(fact.sid)
             if io_node is None:
-                self._counters.add("dropped.foreign_sid")
-                scope.end_fact()
+                scope.end_fact("refused.foreign_sid")
                 return
             client = Client(fact.sid, io_node, scope.lane)
             self._clients.add(client)
@@ -111,68 +110,69 @@ class Dispatcher:
             if not scope.lane.held():
                 return
             current_scope.set(scope)
-            handed_on = False
             try:
-                handed_on = await self._handle(client, fact, scope)
+                outcome = await self._handle(client, fact, scope)
+            except LeaseLost:
+                return
             except Exception:  # a defect here must not stop this client, nor its lane, for ever
-                self._counters.add("failed.dispatch")
+                outcome = "refused.defect"
                 log.exception("dispatch_failed", sid=client.sid, lane=scope.lane.number, fact=type(fact).__name__)
-            if not handed_on:
-                scope.end_fact()
+            if outcome is not None:
+                scope.end_fact(outcome)
         client.inbox = None
         client.draining = False
         if client.forgotten or client.state is State.UNKNOWN:
             self._clients.remove(client)
 
-    async def _handle(self, client: Client, fact: Fact, scope: Scope) -> bool:
-        """True where a task of its own goes on with the fact."""
+    async def _handle(self, client: Client, fact: Fact, scope: Scope) -> str | None:
+        """What the fact counts as, None where a task of its own goes on with it. Raises LeaseLost."""
         match fact:
             case EventReceived():
                 if not await self._admission.is_ready(client, scope):
-                    self._incidents.dropped(client, "unknown_client")
-                elif self._async_handlers:
-                    self._start(self._event(client, fact, scope), scope.lane)
-                    return True
-                else:
-                    await self._run_event(client, fact, scope)
+                    return self._incidents.refused(client, "unknown_client")
+                if not self._async_handlers:
+                    return await self._run_event(client, fact, scope)
+                self._start(self._event(client, fact, scope), scope.lane)
+                return None
             case ClientConnected():
-                await self._admission.connected(client, fact, scope)
+                return await self._admission.connected(client, fact, scope)
             case ClientUpgraded():
                 client.transport = fact.transport
                 self._writer.change(Upgraded(fact.sid, fact.transport), scope)
+                return "handled.upgraded"
             case ClientDisconnected():
                 await self._admission.disconnected(client, fact, scope)
+                return "handled.disconnected"
             case AckReceived():
-                self._incidents.dropped(client, "misplaced_ack")
+                return self._incidents.refused(client, "misplaced_ack")
             case _:
                 assert_never(fact)
-        return False
 
     # --- events ----------------------------------------------------------------------------------------------------
 
     async def _event(self, client: Client, fact: EventReceived, scope: Scope) -> None:
         """One event as a task of its own."""
-        if not scope.lane.held():
-            return
         current_scope.set(scope)
-        await self._run_event(client, fact, scope)
-        scope.end_fact()
+        try:
+            scope.end_fact(await self._run_event(client, fact, scope))
+        except LeaseLost:
+            return  # the lane's next holder runs it
 
-    async def _run_event(self, client: Client, fact: EventReceived, scope: Scope) -> None:
+    async def _run_event(self, client: Client, fact: EventReceived, scope: Scope) -> str:
+        """Runs the handler, once. What the fact counts as. Raises LeaseLost where it must not begin."""
+        scope.lane.require_held()
         application = self._application
         name: Any = None
         args: Sequence[Any]
         try:
             name, *args = decode(fact.data, fact.attachments, application.json_module)
             if name in RESERVED:
-                self._incidents.dropped(client, "reserved_event")
-                return
+                return self._incidents.refused(client, "reserved_event")
             if self._trace:
                 log.debug("event", sid=client.sid, event_name=name, lane=scope.lane.number)
             call = application.event(client.namespace, client.sid, name, args, redelivered=scope.redelivered)
             if call is None:
-                self._counters.add("events_not_handled")
-                return
+                return UNHANDLED_EVENT
             handler, args, keywords = call
             result = handler(*args, **keywords) if keywords else handler(*args)
             if is_awaitable(result):
@@ -182,10 +182,10 @@ class Dispatcher:
                 packet = ack_packet(client.namespace, payload, fact.ack_id)
                 size = len(packet) + sum(map(len, payload.attachments))
                 self._outbox.put(client.io_node, Ack(client.sid, packet, payload.attachments), size, scope)
-            self._counters.add("events_handled")
         except (asyncio.CancelledError, LeaseLost):
             raise_if_cancelled()
         except MalformedPacket:
-            self._incidents.dropped(client, "malformed_event")
+            return self._incidents.refused(client, "malformed_event")
         except Exception:  # noqa: BLE001 - the application's own error, which may be any
             self._incidents.handler_failed(client, name)
+        return HANDLED_EVENT

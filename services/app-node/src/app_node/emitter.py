@@ -14,7 +14,6 @@ from app_node.outbox import Outbox
 from app_node.payloads import Payload, event_packet
 from app_node.routes import Routes
 from app_node.scope import open_scope
-from sio_cluster.protocol.errors import LeaseLost
 from sio_cluster.protocol.ids import node_of
 from sio_cluster.protocol.messages import AckRequest, CloseRoom, Command, Disconnect, Emit, Join, Leave, Room
 
@@ -70,7 +69,7 @@ class Emitter:
                 return await self._routes.all()
             node = await self._routes.of(room)
             if node is None:
-                self._counters.add("dropped.node_gone")
+                self._counters.add("recipients_gone")
                 log.debug("recipient_gone", sid=room)
             else:
                 nodes.add(node)
@@ -81,8 +80,8 @@ class Emitter:
         if not outbox.has_room:
             await outbox.room()
         scope = open_scope()
-        if scope is not None and not scope.lane.held():
-            raise LeaseLost(f"lane {scope.lane.number} is no longer held: another app-node goes on with this event")
+        if scope is not None:
+            scope.lane.require_held()
         batches = [outbox.put(node, command, size, scope) for node in nodes]
         if scope is None:
             for batch in batches:

@@ -1,4 +1,4 @@
-"""An app-node's only HTTP: /healthz says that it is alive, /readyz that it can serve."""
+"""An app-node's only HTTP: /healthz says that it is alive, /readyz that it can serve, /metrics what it has done."""
 
 import asyncio
 import contextlib
@@ -9,10 +9,13 @@ from contextlib import asynccontextmanager
 import uvicorn
 from fastapi import FastAPI, Response
 
+from sio_cluster.metrics import CONTENT_TYPE
 from sio_cluster.protocol.errors import ConfigError
 
 
-def health_app(is_alive: Callable[[], bool], is_ready: Callable[[], bool]) -> FastAPI:
+def health_app(
+    is_alive: Callable[[], bool], is_ready: Callable[[], bool], metrics: Callable[[], bytes] = bytes
+) -> FastAPI:
     app = FastAPI(title="app-node", docs_url=None, redoc_url=None, openapi_url=None)
 
     @app.get("/healthz")
@@ -24,6 +27,10 @@ def health_app(is_alive: Callable[[], bool], is_ready: Callable[[], bool]) -> Fa
     @app.head("/readyz")
     async def readyz() -> Response:
         return _answer(is_ready())
+
+    @app.get("/metrics")
+    async def show_metrics() -> Response:
+        return Response(metrics(), media_type=CONTENT_TYPE)
 
     return app
 

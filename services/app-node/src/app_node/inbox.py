@@ -70,7 +70,7 @@ class Inbox:
         try:
             batch = decode_app_inbox(entry)
         except MalformedBatch as error:
-            self._counters.add("dropped.malformed_entry")
+            self._counters.add("inbox_entries_malformed")
             log.error("inbox_entry_malformed", why=str(error))
             return
         for item in batch.items:
@@ -89,7 +89,7 @@ class Inbox:
         try:
             args = decode(answer.data, answer.attachments, self._json_module)
         except MalformedPacket as error:
-            self._counters.add("dropped.malformed_ack")
+            self._counters.add("acks_refused.malformed")
             log.warning("ack_malformed", sid=answer.sid, error=str(error))
             return
         self._counters.add("acks_received")

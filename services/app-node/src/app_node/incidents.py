@@ -16,12 +16,12 @@ class Incidents:
     def __init__(self, counters: Counters) -> None:
         self.counters = counters
 
-    def dropped(self, client: Client, why: str) -> None:
-        """A fact that cannot be handled. `why` is a constant."""
-        self.counters.add(f"dropped.{why}")
-        log.debug("fact_dropped", sid=client.sid, lane=client.lane.number, why=why)
+    def refused(self, client: Client, why: str) -> str:
+        """A fact that cannot be handled. `why` is a constant. What the fact counts as."""
+        log.debug("fact_refused", sid=client.sid, lane=client.lane.number, why=why)
+        return f"refused.{why}"
 
     def handler_failed(self, client: Client, event: Any) -> None:
         """Inside an except clause: the application's handler raised."""
-        self.counters.add("failed.handlers")
+        self.counters.add("handlers_failed")
         log.exception("handler_failed", sid=client.sid, event_name=event, lane=client.lane.number)

@@ -4,18 +4,21 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+from sio_cluster.protocol.errors import LeaseLost
+
 Clock = Callable[[], float]
 """Seconds of a monotonic clock."""
 
 
 class Unfinished:
-    """What an entry in work weighs in bytes: `size` now, `share` less with each fact that is handled."""
+    """What an entry in work weighs in bytes: `size` now, `share` less with each of its `facts` that ends."""
 
-    __slots__ = ("share", "size")
+    __slots__ = ("facts", "share", "size")
 
     def __init__(self, size: int) -> None:
         self.size = size
         self.share = 0
+        self.facts = 0
 
 
 class Lane:
@@ -45,6 +48,11 @@ class Lane:
         if not self.lost and self._clock() >= self.deadline:
             self.lost = True
         return not self.lost
+
+    def require_held(self) -> None:
+        """Raises LeaseLost where `held` is False: nothing may begin any more."""
+        if not self.held():
+            raise LeaseLost(f"lane {self.number} is no longer held: another app-node goes on with its clients")
 
     def opened(self, entry_id: bytes, size: int) -> Unfinished:
         """An entry is being worked on."""

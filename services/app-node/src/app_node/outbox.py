@@ -101,6 +101,7 @@ class Outbox:
         self._queues: dict[str, _Queue] = {}
         self._last_seq: dict[str, int] = {}  # of nodes that went: one that comes back must not see a seq twice
         self._bytes = 0
+        self.emitted = 0  # commands put
         self._wake = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
@@ -110,6 +111,13 @@ class Outbox:
     @property
     def has_room(self) -> bool:
         return self._bytes < self._max_bytes
+
+    @property
+    def waiting(self) -> int:
+        """Commands that Redis does not have yet."""
+        batches = [batch for queue in self._queues.values() for batch in queue.batches]
+        flying = [queue.flying[0] for queue in self._queues.values() if queue.flying is not None]
+        return sum(len(batch.items) for batch in (*batches, *flying))
 
     async def room(self) -> None:
         """Returns when fewer than `max_bytes` wait."""
@@ -133,6 +141,7 @@ class Outbox:
             self._wake.set()
         batch = batches[-1]
         batch.items.append((command, scope))
+        self.emitted += 1
         batch.size += size + COMMAND_BYTES
         self._bytes += size + COMMAND_BYTES
         if scope is not None and batch.last_scope is not scope:
@@ -157,7 +166,7 @@ class Outbox:
                 results = await self._appender.append([append for _, _, append in ready])
             except (BusUnavailable, BusRefused) as error:
                 wait = next(backoff)
-                self._counters.add("outbox.retries")
+                self._counters.add("retries.outbox")
                 log.warning("outbox_retry", error=str(error), inboxes=len(ready), wait_ms=round(wait * 1000))
                 await asyncio.sleep(wait)
                 continue
@@ -194,12 +203,13 @@ class Outbox:
         while queue.batches:
             batch = queue.batches.pop(0)
             held = {scope: scope.lane.held() for scope in batch.scopes}
-            commands = [command for command, scope in batch.items if scope is None or held[scope]]
-            if len(commands) < len(batch.items):
-                self._counters.add("dropped.lane_lost", len(batch.items) - len(commands))
-            if commands:
+            kept = [item for item in batch.items if item[1] is None or held[item[1]]]
+            if len(kept) < len(batch.items):
+                self._counters.add("commands_dropped.lane_lost", len(batch.items) - len(kept))
+                batch.items = kept
+            if kept:
                 queue.seq += 1
-                entry = encode_downlink(self._sender, queue.seq, commands)
+                entry = encode_downlink(self._sender, queue.seq, [command for command, _ in kept])
                 append = Append(queue.stream, self._sender, queue.seq, entry, self._inbox_max_bytes)
                 queue.flying = (batch, append)
                 return
@@ -215,7 +225,7 @@ class Outbox:
         elif self._is_known(queue.node):
             wait = next(queue.backoff)
             queue.held_until = self._clock() + wait
-            self._counters.add("outbox.inbox_full")
+            self._counters.add("inbox_full")
             log.warning("inbox_full", node=queue.node, wait_ms=round(wait * 1000))
         else:
             self._drop(queue)
@@ -224,7 +234,7 @@ class Outbox:
         """The node is gone, and nobody reads its inbox."""
         batches = [*([queue.flying[0]] if queue.flying else []), *queue.batches]
         number = sum(len(batch.items) for batch in batches)
-        self._counters.add("dropped.node_gone", number)
+        self._counters.add("commands_dropped.node_gone", number)
         log.warning("outbox_dropped", node=queue.node, commands=number)
         queue.flying = None
         queue.batches = []

@@ -136,10 +136,12 @@ class Reaper:
         for sid in sids:
             facts[lane_of(sid, self._lanes)].append(ClientDisconnected(sid, reasons.NODE_LOST))
         waiting = []
+        number = {}
         for lane, of_lane in facts.items():
             self._seq += 1
             entry = encode_uplink(self._sender, self._seq, of_lane)
             waiting.append(Append(self._lane_key(lane), self._sender, self._seq, entry, self._lane_max_bytes))
+            number[self._seq] = len(of_lane)
         backoff = Backoff()
         while waiting:
             try:
@@ -147,6 +149,9 @@ class Reaper:
             except (BusUnavailable, BusRefused) as error:
                 log.warning("reaper_append_retry", error=str(error))
             else:
-                waiting = [a for a, result in zip(waiting, results, strict=True) if result is AppendResult.FULL]
+                full = [a for a, result in zip(waiting, results, strict=True) if result is AppendResult.FULL]
+                written = sum(number[append.seq] for append in waiting) - sum(number[append.seq] for append in full)
+                self._counters.add("reaper_facts_written", written)
+                waiting = full
             if waiting:
                 await asyncio.sleep(next(backoff))

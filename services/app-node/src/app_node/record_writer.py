@@ -87,7 +87,7 @@ class RecordWriter:
                     await self._records.forget(forgotten)
             except (BusUnavailable, BusRefused) as error:
                 wait = next(backoff)
-                self._counters.add("records.retries")
+                self._counters.add("retries.records")
                 log.warning("records_retry", error=str(error), wait_ms=round(wait * 1000))
                 await asyncio.sleep(wait)
             else:

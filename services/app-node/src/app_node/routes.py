@@ -85,7 +85,7 @@ class Routes:
                 view = frozenset(await self._registry.registered_io_nodes())
             except (BusUnavailable, BusRefused) as error:
                 wait = next(backoff)
-                self._counters.add("routes.retries")
+                self._counters.add("retries.routes")
                 log.warning("routes_retry", error=str(error), wait_ms=round(wait * 1000))
                 await asyncio.sleep(wait)
                 continue

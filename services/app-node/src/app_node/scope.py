@@ -13,7 +13,7 @@ from app_node.lane import Lane
 
 class Scope:
     """The account of one lane entry. `on_done` is called once, when everything that was begun has ended; `on_fact` for
-    each of its facts that is handled."""
+    each of its facts that has ended."""
 
     __slots__ = ("_last", "_on_done", "_on_fact", "_pending", "done", "id", "lane", "redelivered")
 
@@ -23,7 +23,7 @@ class Scope:
         id: bytes,
         redelivered: bool,
         on_done: "Callable[[Scope], None]",
-        on_fact: "Callable[[Scope], None] | None" = None,
+        on_fact: "Callable[[Scope, str], None] | None" = None,
     ) -> None:
         self.lane = lane
         self.id = id
@@ -42,10 +42,10 @@ class Scope:
         """Something more must end before the entry is done."""
         self._pending += number
 
-    def end_fact(self) -> None:
-        """One of the entry's facts, which were begun, is handled."""
+    def end_fact(self, outcome: str) -> None:
+        """One of the entry's facts, which were begun, has ended. `outcome`: what it counts as, see `counters`."""
         if self._on_fact is not None:
-            self._on_fact(self)
+            self._on_fact(self, outcome)
         self.end()
 
     def end(self) -> None:

@@ -23,6 +23,7 @@ from app_node.handlers import Handler, run
 from app_node.health import health_app, serving
 from app_node.lane import Clock
 from app_node.manager import ClusterManager
+from app_node.metrics import metrics_of
 from app_node.scope import current_scope
 from app_node.sessions import decode_session, encode_session
 from app_node.streams import redis_streams
@@ -124,7 +125,7 @@ class ClusterServer(socketio.AsyncServer):  # type: ignore[misc]  # socketio has
         over = asyncio.ensure_future(self.node.over.wait())
         stop = asyncio.ensure_future(stopping.wait())
         node = self.node
-        health = health_app(lambda: node.failure is None, lambda: node.is_ready)
+        health = health_app(lambda: node.failure is None, lambda: node.is_ready, lambda: metrics_of(node))
         try:
             async with serving(health, self.config.http_host, self.config.health_port):
                 await asyncio.wait((starting, stop), return_when=asyncio.FIRST_COMPLETED)
