@@ -175,3 +175,9 @@ def mime_of(image: bytes) -> str:
     if mime is None:
         raise Rejected("Not a PNG, JPEG, GIF or WebP image")
     return mime
+
+
+if os.environ.get("LOADTEST") == "1":
+    import load_test
+
+    load_test.register(sio)
