@@ -1,0 +1,82 @@
+"""What a browser is told, what it tells, and its errors.
+
+BrowserError
+├── ConnectFailed   it is not in the namespace: in which phase, and why
+├── NotConnected    something was to be sent while it is in no namespace
+└── AckTimeout      the server did not ack in time
+"""
+
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Transport = Literal["upgrade", "websocket", "polling"]
+Phase = Literal["handshake", "connect"]
+
+
+@dataclass(frozen=True, slots=True)
+class BrowserOptions:
+    """How a browser connects. The defaults are the official client's; `upgrade` is polling first, then WebSocket.
+
+    `headers` replace the browser's own (by name, in any case) or add to them. `timeout_s` bounds one attempt until the
+    Engine.IO handshake, and how long a connect waits for an upgrade. `tls` is for https, where the default context
+    (which checks certificates) does not fit.
+    """
+
+    transport: Transport = "upgrade"
+    namespace: str = "/loadtest"
+    auth: Mapping[str, Any] | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    path: str = "/socket.io/"
+    reconnection: bool = True
+    reconnection_delay_s: float = 1.0
+    reconnection_delay_max_s: float = 5.0
+    randomization_factor: float = 0.5
+    timeout_s: float = 20.0
+    tls: ssl.SSLContext | None = None
+
+    def __post_init__(self) -> None:
+        if self.transport not in ("upgrade", "websocket", "polling"):
+            raise ValueError(f"transport {self.transport!r} is not upgrade, websocket or polling")
+        if not self.namespace.startswith("/") or "," in self.namespace:
+            raise ValueError(f"namespace {self.namespace!r} does not start with / or has a comma")
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectTimes:
+    """How long one connect took, by phase, in seconds. The upgrade and the CONNECT go on at the same time.
+
+    handshake_s   TCP, TLS and the Engine.IO handshake, until its open packet
+    upgrade_s     from there until the upgrade packet is sent; None where there was no upgrade, or it failed
+    connect_s     from the CONNECT packet until its answer
+    total_s       all of it, from the start of this attempt (a reconnection's pauses are not in it)
+    """
+
+    handshake_s: float
+    upgrade_s: float | None
+    connect_s: float
+    total_s: float
+    reconnect: bool
+
+
+class BrowserError(Exception):
+    """What goes wrong with a simulated browser."""
+
+
+class ConnectFailed(BrowserError):
+    """An attempt to reach the namespace failed in this phase. `refused`: by the application, so no further attempt."""
+
+    def __init__(self, phase: Phase, why: str, *, refused: bool = False) -> None:
+        super().__init__(f"{phase}: {why}")
+        self.phase = phase
+        self.why = why
+        self.refused = refused
+
+
+class NotConnected(BrowserError):
+    """It is not in its namespace, or left it while an ack was awaited."""
+
+
+class AckTimeout(BrowserError):
+    """No ack came in time. One that comes later is dropped."""
