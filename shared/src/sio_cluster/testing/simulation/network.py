@@ -1,0 +1,253 @@
+"""What lies between the processes and Redis: time, and the ways in which connections fail."""
+
+import asyncio
+import enum
+import heapq
+import itertools
+import random
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from sio_cluster.protocol.errors import BusError, BusUnavailable
+from sio_cluster.testing.simulation.clock import SteppedLoop, VirtualClock
+
+ANSWER_TIMEOUT_S = 1.0
+"""After which a process gives its connection up, as `streams.link` does after more."""
+
+Effect = Callable[[], Any]
+
+
+class Outage(enum.Enum):
+    """How Redis is not there."""
+
+    NONE = "none"
+    STALLED = "stalled"
+    """It was stopped: it accepts and does nothing, and does everything that it was sent when it goes on."""
+    GONE = "gone"
+    """Nobody listens: connections are reset."""
+
+
+class Request:
+    """One command on its way: `future` belongs to the process that waits for the reply."""
+
+    __slots__ = ("arguments", "blocked", "dropped", "effect", "future", "link", "name", "patience_s", "sent")
+
+    def __init__(
+        self,
+        link: "Link",
+        name: str,
+        arguments: tuple[Any, ...],
+        effect: Effect,
+        future: asyncio.Future[Any],
+        patience_s: float | None,
+    ) -> None:
+        self.link = link
+        self.name = name
+        self.arguments = arguments
+        self.effect = effect
+        self.future = future
+        self.patience_s = patience_s  # of a blocking read, None for all others
+        self.sent = False  # it took effect, or waits in Redis
+        self.blocked = False
+        self.dropped = False
+
+
+class Link:
+    """One connection of one process: commands take effect in the order sent, and replies come in that order."""
+
+    def __init__(self, network: "Network", loop: SteppedLoop, name: str) -> None:
+        self.network = network
+        self.loop = loop
+        self.name = name
+        self.open = True
+        self.in_flight: deque[Request] = deque()
+        self.effect_at = 0.0
+        self.reply_at = 0.0
+
+    async def call(self, name: str, arguments: tuple[Any, ...], effect: Effect, patience_s: float | None = None) -> Any:
+        """One round trip: what `effect` returned or raised in Redis. Raises BusUnavailable where no reply came.
+
+        An effect of a blocking read (`patience_s`) returns None for as long as there is nothing to answer.
+        """
+        future = asyncio.get_running_loop().create_future()
+        self.network.send(Request(self, name, arguments, effect, future, patience_s))
+        try:
+            async with asyncio.timeout(ANSWER_TIMEOUT_S + (patience_s or 0.0)):
+                return await future
+        except TimeoutError:
+            self.reset()
+            raise BusUnavailable("no answer in time") from None
+
+    def reset(self) -> None:
+        """The connection is lost, and the next command opens another one. What Redis had taken in by then it does,
+        sooner or later; the rest it never sees. A read it does not: nothing would come of it."""
+        network = self.network
+        waiting, self.in_flight = self.in_flight, deque()
+        self.effect_at = self.reply_at = 0.0
+        on_their_way = [request for request in waiting if not request.sent]
+        arrive = network.random.randint(0, len(on_their_way))
+        for number, request in enumerate(on_their_way):
+            request.dropped = number >= arrive or request.patience_s is not None
+        for request in waiting:
+            network.unblock(request)
+            self.finish(request, BusUnavailable("the connection was lost"))
+
+    def close(self) -> None:
+        """The process is dead. What it had sent may still arrive."""
+        self.open = False
+        self.reset()
+
+    def finish(self, request: Request, result: Any) -> None:
+        """The reply, or the failure, reaches the process."""
+        if request.future.done() or not self.open:
+            return
+        self.loop.woken = True
+        if isinstance(result, BaseException):
+            request.future.set_exception(result)
+        else:
+            request.future.set_result(result)
+
+
+class Network:
+    """All connections to one Redis. `random` draws how long things take; `slow` makes them take long.
+
+    `after_effect` is called after each operation with its request and what it returned or raised.
+    """
+
+    def __init__(self, clock: VirtualClock, random: random.Random) -> None:
+        self.clock = clock
+        self.random = random
+        self.outage = Outage.NONE
+        self.slow = False
+        self.after_effect: list[Callable[[Request, Any], None]] = []
+        self.round_trips = 0
+        self._number = itertools.count()
+        self._events: list[tuple[float, int, Callable[[], None]]] = []
+        self._stalled: list[Request] = []
+        self._blocked: list[Request] = []
+        self._links: list[Link] = []
+
+    def link(self, loop: SteppedLoop, name: str) -> Link:
+        link = Link(self, loop, name)
+        self._links.append(link)
+        return link
+
+    @property
+    def next_at(self) -> float | None:
+        return self._events[0][0] if self._events else None
+
+    def fire(self) -> None:
+        """Does everything that is due."""
+        while self._events and self._events[0][0] <= self.clock.now:
+            heapq.heappop(self._events)[2]()
+
+    def after(self, delay_s: float, action: Callable[[], None]) -> None:
+        heapq.heappush(self._events, (self.clock.now + delay_s, next(self._number), action))
+
+    def become(self, outage: Outage) -> None:
+        """Redis goes away, or comes back."""
+        self.outage = outage
+        if outage is Outage.GONE:
+            self._stalled.clear()
+            for link in self._links:
+                link.reset()
+        elif outage is Outage.NONE:
+            stalled, self._stalled = self._stalled, []
+            for request in self._mixed(stalled):
+                self._take_effect(request)
+
+    def send(self, request: Request) -> None:
+        """From a process. One that is dead sends nothing any more."""
+        link = request.link
+        if not link.open:
+            return
+        link.in_flight.append(request)
+        link.effect_at = max(link.effect_at, self.clock.now + self._delay_s())
+        self._at(link.effect_at, lambda: self._arrive(request))
+
+    def unblock(self, request: Request) -> None:
+        """Nobody waits for this read any more."""
+        if request.blocked:
+            request.blocked = False
+            self._blocked.remove(request)
+
+    def _arrive(self, request: Request) -> None:
+        if request.dropped:
+            return
+        match self.outage:
+            case Outage.GONE:
+                request.link.reset()
+            case Outage.STALLED:
+                request.sent = True
+                self._stalled.append(request)
+            case Outage.NONE:
+                self._take_effect(request)
+
+    def _take_effect(self, request: Request) -> None:
+        if request.patience_s is not None and request not in request.link.in_flight:
+            return
+        request.sent = True
+        self.round_trips += 1
+        result = self._run(request)
+        if result is not None or request.patience_s is None:
+            self._reply(request, result)
+        else:
+            request.blocked = True
+            self._blocked.append(request)
+            self.after(request.patience_s, lambda: self._give_up(request))
+        self._serve_blocked()
+
+    def _run(self, request: Request) -> Any:
+        try:
+            result = request.effect()
+        except BusError as error:
+            result = error
+        for observer in self.after_effect:
+            observer(request, result)
+        return result
+
+    def _serve_blocked(self) -> None:
+        for request in list(self._blocked):
+            if request.blocked and (result := self._run(request)) is not None:
+                self.unblock(request)
+                self._reply(request, result)
+
+    def _give_up(self, request: Request) -> None:
+        if request.blocked:
+            self.unblock(request)
+            self._reply(request, [])
+
+    def _reply(self, request: Request, result: Any) -> None:
+        link = request.link
+        link.reply_at = max(link.reply_at, self.clock.now + self._delay_s())
+
+        def deliver() -> None:
+            if request in link.in_flight:
+                link.in_flight.remove(request)
+                link.finish(request, result)
+
+        self._at(link.reply_at, deliver)
+
+    def _at(self, moment: float, action: Callable[[], None]) -> None:
+        heapq.heappush(self._events, (moment, next(self._number), action))
+
+    def _delay_s(self) -> float:
+        """Half a round trip."""
+        draw = self.random.random()
+        if self.slow:
+            return 0.005 + 0.5 * draw * draw * draw
+        return 0.0002 + 0.001 * draw if draw < 0.95 else 0.03 * self.random.random()
+
+    def _mixed(self, requests: list[Request]) -> list[Request]:
+        """Of each link in order; which link comes when is left to chance."""
+        queues: dict[Link, deque[Request]] = {}
+        for request in requests:
+            queues.setdefault(request.link, deque()).append(request)
+        mixed = []
+        while queues:
+            link = self.random.choice(list(queues))
+            mixed.append(queues[link].popleft())
+            if not queues[link]:
+                del queues[link]
+        return mixed

@@ -1,0 +1,246 @@
+"""The whole cluster in virtual time: Redis, an io-node, app-nodes, and what befalls them."""
+
+import base64
+import itertools
+import json
+import random
+from typing import Any
+
+from sio_cluster.config import Config
+from sio_cluster.protocol.codec import decode_downlink
+from sio_cluster.protocol.ids import lane_of
+from sio_cluster.protocol.keys import Keys
+from sio_cluster.protocol.messages import Ack, Emit
+from sio_cluster.streams.append import Append, AppendResult
+from sio_cluster.testing.memory import MemoryBroker
+from sio_cluster.testing.simulation import Network, Outage, SteppedLoop, VirtualClock
+from sio_cluster.testing.simulation.network import Request
+from tests.model.app_nodes import Links, SimulatedAppNode
+from tests.model.io_nodes import SimulatedIoNode
+from tests.model.ledger import Ledger
+
+LEASE_S = 1.0
+SETTINGS = {"lanes": 2, "lease_ms": 1000, "heartbeat_ms": 250, "node_timeout_ms": 1000, "shutdown_ms": 1500}
+HEAL_S = 60.0
+"""Within which everything must come to an end once nothing is wrong any more."""
+
+Process = SimulatedAppNode | SimulatedIoNode
+
+
+class SimulatedCluster:
+    """One Redis and one io-node at first. Everything that is random follows from `seed`."""
+
+    def __init__(self, seed: int, *, async_handlers: bool = True) -> None:
+        random.seed(seed)  # the waits of `Backoff`
+        self.random = random.Random(seed)
+        self.clock = VirtualClock()
+        self.network = Network(self.clock, self.random)
+        self.network.after_effect.append(self._observe)
+        self.broker = MemoryBroker(self.clock)
+        self.config = Config(**SETTINGS)
+        self._keys = Keys(self.config.redis_prefix)
+        self.ledger = Ledger(self.clock, self._lease_of, serial=not async_handlers)
+        self.ledger.is_frozen = lambda node: self._node(node).paused
+        self.app_nodes: list[SimulatedAppNode] = []
+        self.hangs_over = False
+        self._async_handlers = async_handlers
+        self._names = itertools.count()
+        self._sids = itertools.count()
+        self._ended: dict[str, SimulatedAppNode] = {}
+        self.io_node = self._new_io_node()
+
+    # --- what befalls it
+
+    def start_app_node(self) -> SimulatedAppNode:
+        name = self._new_name("app")
+        loop = SteppedLoop(self.clock, self.random.uniform(0, 1e6))
+        node = SimulatedAppNode(
+            name,
+            loop=loop,
+            links=Links(self.network, loop, self.broker, name),
+            config=self.config,
+            ledger=self.ledger,
+            are_hangs_over=lambda: self.hangs_over,
+            async_handlers=self._async_handlers,
+        )
+        self.app_nodes.append(node)
+        return node
+
+    def kill(self, node: SimulatedAppNode) -> None:
+        self.ledger.fault()
+        node.kill()
+        self._bury(node)
+
+    def pause(self, node: Process) -> None:
+        self.ledger.fault()
+        node.paused = True
+
+    def resume(self, node: Process) -> None:
+        self.ledger.fault()
+        node.paused = False
+        node.loop.woken = True
+
+    def reset_links(self, node: Process) -> None:
+        self.ledger.fault()
+        node.links.reset()
+
+    def set_outage(self, outage: Outage) -> None:
+        self.ledger.fault()
+        self.network.become(outage)
+
+    def set_slow(self, slow: bool) -> None:
+        self.ledger.fault()
+        self.network.slow = slow
+
+    def connect(self) -> str:
+        return self.io_node.connect(next(self._sids))
+
+    def event(self, sid: str, plan: str | float) -> None:
+        if plan == "hang":  # a clean stop gives such a handler up
+            self.ledger.fault()
+        self.io_node.event(sid, plan)
+
+    def leave(self, sid: str) -> None:
+        self.io_node.leave(sid)
+
+    # --- time
+
+    def run(self, seconds: float) -> None:
+        """Lets time pass, and everything happen that happens in it."""
+        end = self.clock.now + seconds
+        while True:
+            if self._is_faulty():
+                self.ledger.fault()
+            self._turn_all()
+            due = [p.loop.due_at for p in self._processes if not p.paused]
+            moments = [moment for moment in (*due, self.network.next_at) if moment is not None]
+            if not moments or min(moments) > end:
+                break
+            self.clock.now = max(self.clock.now, min(moments))
+            self.network.fire()
+        self.clock.now = end
+        self.check()
+
+    def check(self) -> None:
+        """No promise is broken so far. Raises AssertionError."""
+        for process in self._processes:
+            process.check()
+        self.ledger.check()
+
+    def heal(self) -> None:
+        """Nothing is wrong any more: all must be handled and answered, and nothing be left over."""
+        self.network.slow = False
+        self.network.become(Outage.NONE)
+        self.hangs_over = True
+        for process in self._processes:
+            if process.paused:
+                self.resume(process)
+        if all(node.stopping for node in self.app_nodes):
+            self.start_app_node()
+        end = self.clock.now + HEAL_S
+        while not self._is_quiet():
+            if self.clock.now >= end:
+                self.ledger.check_all()
+                raise AssertionError(f"not quiet after {HEAL_S} s: {self._left_over()}")
+            self.run(0.25)
+        self.ledger.check_all()
+
+    def finish(self) -> None:
+        """A clean stop of all app-nodes: at once, and nothing of them remains in Redis."""
+        began = self.clock.now
+        stopped = {node.id for node in self.app_nodes}
+        while self.app_nodes:
+            for node in self.app_nodes:
+                if node.stopping is None:
+                    node.stop()
+            self.run(0.1)
+            assert self.clock.now - began < 10, f"still stopping: {[node.id for node in self.app_nodes]}"
+        leases = [lease for lane in range(self.config.lanes) if (lease := self._lease_of(lane)) and lease[0] in stopped]
+        assert not leases, f"not released: {leases}"
+        assert not any(self.broker.dead.values()), "dead letters"
+        self.ledger.check_all()
+
+    def close(self) -> None:
+        """Ends all processes."""
+        for process in self._processes:
+            process.dead = True
+            process.links.close()
+            process.loop.close()
+
+    # --- how
+
+    @property
+    def _processes(self) -> list[Process]:
+        return [self.io_node, *self.app_nodes]
+
+    def _turn_all(self) -> None:
+        while awake := [p for p in self._processes if not p.paused and p.loop.is_awake]:
+            self.random.shuffle(awake)
+            for process in awake:
+                process.loop.turn()
+            for node in [n for n in self.app_nodes if n.stopping is not None and n.stopping.done()]:
+                node.stopping.result()
+                node.dead = True
+                node.loop.close()
+                self._bury(node)
+
+    def _is_faulty(self) -> bool:
+        return self.network.slow or self.network.outage is not Outage.NONE or any(p.paused for p in self._processes)
+
+    def _bury(self, node: SimulatedAppNode) -> None:
+        self.app_nodes.remove(node)
+        self._ended[node.id] = node
+
+    def _node(self, name: str) -> Any:
+        return next((p for p in self._processes if p.id == name), None) or self._ended[name]
+
+    def _lease_of(self, lane: int) -> tuple[str, int] | None:
+        lease = self.broker.leases.get(lane)
+        return None if lease is None or lease.deadline <= self.clock.now else (lease.holder, lease.token)
+
+    def _is_quiet(self) -> bool:
+        return self.io_node.is_idle and not self._left_over()
+
+    def _left_over(self) -> list[str]:
+        """What keeps the cluster from being quiet."""
+        ours = [*map(self._keys.uplink, range(self.config.lanes)), self._keys.inbox(self.io_node.id)]
+        left = [f"{held} entries in {key}" for key in ours if (held := len(self.broker.streams[key].entries))]
+        left += [f"lane {lane} is nobody's" for lane in range(self.config.lanes) if self._lease_of(lane) is None]
+        for node in self.app_nodes:
+            if node.node.consumer.inflight_bytes:
+                left.append(f"{node.node.consumer.inflight_bytes} bytes in work on {node.id}")
+            if node.node.outbox.waiting:
+                left.append(f"{node.node.outbox.waiting} commands in the outbox of {node.id}")
+            if node.stopping is not None:
+                left.append(f"{node.id} is stopping")
+        return left
+
+    def _observe(self, request: Request, result: Any) -> None:
+        """Output that lands in the io-node's inbox."""
+        if request.name != "append" or isinstance(result, BaseException):
+            return
+        sender = request.link.name.partition(".")[0]
+        appends: list[Append] = list(request.arguments[0])
+        for append, outcome in zip(appends, result, strict=True):
+            if outcome is not AppendResult.APPENDED or append.stream != self._keys.inbox(self.io_node.id):
+                continue
+            for command in decode_downlink(append.entry).commands:
+                match command:
+                    case Emit(to=[sid], packet=packet):
+                        self.ledger.landed(sender, sid, json.loads(packet[packet.index(b"[") :])[1][1])
+                    case Ack(sid=sid, packet=packet):
+                        self.ledger.landed(sender, sid, json.loads(packet[packet.index(b"[") :])[0][1])
+
+    def _new_io_node(self) -> SimulatedIoNode:
+        name = self._new_name("io")
+        loop = SteppedLoop(self.clock, self.random.uniform(0, 1e6))
+        links = Links(self.network, loop, self.broker, name)
+        return SimulatedIoNode(name, loop=loop, links=links, config=self.config, ledger=self.ledger)
+
+    def _new_name(self, kind: str) -> str:
+        number = next(self._names)
+        boot = base64.b32encode(self.random.randbytes(5))[:6].decode().lower()
+        return f"{kind}{number}-{boot}"
+
+    def lane(self, sid: str) -> int:
+        return lane_of(sid, self.config.lanes)

@@ -1,0 +1,176 @@
+"""The io-node of the simulated cluster: clients played by the test, a scripted uplink and downlink."""
+
+import asyncio
+import json
+from collections import defaultdict, deque
+from dataclasses import dataclass, field
+from typing import Any
+
+from sio_cluster.config import Config
+from sio_cluster.protocol.codec import decode_downlink, encode_uplink
+from sio_cluster.protocol.errors import BusUnavailable
+from sio_cluster.protocol.ids import lane_of
+from sio_cluster.protocol.messages import (
+    Accept,
+    Ack,
+    ClientConnected,
+    ClientDisconnected,
+    Emit,
+    EventReceived,
+    Fact,
+    Handshake,
+)
+from sio_cluster.streams.append import Append, AppendResult
+from sio_cluster.streams.backoff import Backoff
+from sio_cluster.testing.simulation import SteppedLoop
+from tests.model.app_nodes import Links
+from tests.model.ledger import ClientRecord, Ledger
+
+_HANDSHAKE = Handshake("GET", "/socket.io/", "EIO=4&transport=polling", [("host", "example.org")], "10.1.2.3", 99)
+
+
+@dataclass
+class _Client:
+    """A client sends its events once it was let in, as the stock clients do."""
+
+    record: ClientRecord
+    waiting: list[str | float] = field(default_factory=list)
+
+
+class SimulatedIoNode:
+    """Starts at once. Facts of one flush leave as one entry for each lane, with a sequence number that a retry keeps."""
+
+    def __init__(self, name: str, *, loop: SteppedLoop, links: Links, config: Config, ledger: Ledger) -> None:
+        self.id = name
+        self.loop = loop
+        self.links = links
+        self.paused = False
+        self.dead = False
+        self.clients: dict[str, _Client] = {}
+        self._config = config
+        self._ledger = ledger
+        self._streams = links.streams(config, name)
+        self._registry: Any = self._streams.registry
+        self._records: Any = self._streams.records
+        self._queue: deque[Fact] = deque()
+        self._wake = asyncio.Event()
+        self._flying = False
+        self._seq = 0
+        for work in (self._live(), self._send(), self._receive()):
+            loop.loop.create_task(work).add_done_callback(self._ended)
+
+    @property
+    def is_idle(self) -> bool:
+        return not self._queue and not self._flying
+
+    def check(self) -> None:
+        """Its script reports by itself."""
+
+    def kill(self) -> None:
+        """As kill -9: its clients lose their connections, and what was not in Redis."""
+        self.dead = True
+        self.links.close()
+        self.loop.close()
+        for client in self.clients.values():
+            client.record.lost = not client.record.left
+
+    # --- what clients do
+
+    def connect(self, number: int) -> str:
+        sid = f"{self.id}.{number:016d}"
+        record = ClientRecord(sid, lane_of(sid, self._config.lanes))
+        self._ledger.clients[sid] = record
+        self.clients[sid] = _Client(record)
+        self._put(ClientConnected(sid, "c", "/", None, _HANDSHAKE, "polling"))
+        return sid
+
+    def event(self, sid: str, plan: str | float) -> None:
+        client = self.clients[sid]
+        if client.record.accepted:
+            self._put_event(client.record, plan)
+        else:
+            client.waiting.append(plan)
+
+    def leave(self, sid: str) -> None:
+        record = self.clients[sid].record
+        record.left = True
+        self._put(ClientDisconnected(sid, "transport close"))
+
+    def _put_event(self, record: ClientRecord, plan: str | float) -> None:
+        seq, record.sent = record.sent, record.sent + 1
+        if plan == "raise":
+            record.raising.add(seq)
+        self._put(EventReceived(record.sid, seq, json.dumps(["work", seq, plan]).encode()))
+
+    def _put(self, fact: Fact) -> None:
+        self._queue.append(fact)
+        self._wake.set()
+        self.loop.woken = True
+
+    # --- its script
+
+    async def _live(self) -> None:
+        await self._persist(lambda: self._registry.register_io_node(self.id, {}))
+        while True:
+            await self._persist(lambda: self._registry.heartbeat(self.id, self._config.node_timeout_ms))
+            await asyncio.sleep(self._config.heartbeat_ms / 1000)
+
+    async def _send(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._queue:
+                self._flying = True
+                facts = [self._queue.popleft() for _ in range(min(8, len(self._queue)))]
+                connected = [fact for fact in facts if isinstance(fact, ClientConnected)]
+                if connected:
+                    await self._persist(lambda connected=connected: self._records.store(connected))
+                await self._append(facts)
+                self._flying = False
+
+    async def _append(self, facts: list[Fact]) -> None:
+        by_lane: dict[int, list[Fact]] = defaultdict(list)
+        for fact in facts:
+            by_lane[lane_of(fact.sid, self._config.lanes)].append(fact)
+        appends = []
+        for lane, of_lane in by_lane.items():
+            self._seq += 1
+            entry = encode_uplink(self.id, self._seq, of_lane)
+            appends.append(Append(self._streams.bus.keys.uplink(lane), self.id, self._seq, entry, 64_000_000))
+        results = await self._persist(lambda: self._streams.appender.append(appends))
+        if not {AppendResult.APPENDED, AppendResult.DUPLICATE}.issuperset(results):
+            self._ledger.violated(f"{self.id} could not append: {results}")
+
+    async def _receive(self) -> None:
+        while True:
+            for entry in await self._persist(lambda: self._streams.inbox.read(1000)):
+                for command in decode_downlink(entry).commands:
+                    self._carry_out(command)
+            await self._persist(lambda: self._streams.inbox.trim())
+
+    def _carry_out(self, command: Any) -> None:
+        match command:
+            case Accept(sid=sid):
+                client = self.clients[sid]
+                if not client.record.accepted and not client.record.left:
+                    client.record.accepted = True
+                    for plan in client.waiting:
+                        self._put_event(client.record, plan)
+            case Emit(to=[sid], packet=packet):
+                self._ledger.saw_emit(sid, packet)
+            case Ack(sid=sid, packet=packet):
+                self._ledger.saw_answer(sid, packet)
+            case _:
+                self._ledger.violated(f"{self.id} got {command}")
+
+    async def _persist(self, operation: Any) -> Any:
+        backoff = Backoff()
+        while True:
+            try:
+                return await operation()
+            except BusUnavailable:
+                await asyncio.sleep(next(backoff))
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        if not task.cancelled() and not self.dead:
+            self._ledger.violated(f"{self.id}'s script ended: {task.exception()!r}")

@@ -1,0 +1,147 @@
+"""What may befall the cluster, for Hypothesis to choose from: any order, any moment."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import structlog
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from sio_cluster.testing.simulation import Outage
+from tests.model.app_nodes import SimulatedAppNode
+from tests.model.cluster import LEASE_S, SimulatedCluster
+
+MOST_APP_NODES = 3
+MOST_CLIENTS = 6
+
+WHICH = st.integers(0, 5)
+PLANS = st.lists(st.sampled_from([0.0, 0.0, 0.0, 0.02, 0.3, 1.5 * LEASE_S, "raise", "hang"]), min_size=1, max_size=5)
+SOON = st.sampled_from([0.0, 0.0, 0.001, 0.003, 0.02, 0.1, LEASE_S / 2])
+"""How long until the next thing happens. Many things at one moment is where the defects are."""
+
+
+class ClusterMachine(RuleBasedStateMachine):
+    """Draws what happens; `SimulatedCluster` and its ledger check it all the while."""
+
+    cluster: SimulatedCluster
+    seen: Callable[[SimulatedCluster], None] | None = None
+    """Called with each cluster at its end."""
+
+    @initialize(seed=st.integers(0, 2**32 - 1), async_handlers=st.booleans(), app_nodes=st.integers(1, 2))
+    def begin(self, seed: int, async_handlers: bool, app_nodes: int) -> None:
+        self.cluster = SimulatedCluster(seed, async_handlers=async_handlers)
+        self.sids: list[str] = []
+        for _ in range(app_nodes):
+            self.cluster.start_app_node()
+        self.cluster.run(0.05)
+
+    # --- clients
+
+    @rule(soon=SOON)
+    def connect(self, soon: float) -> None:
+        if len(self.sids) < MOST_CLIENTS:
+            self.sids.append(self.cluster.connect())
+        self.cluster.run(soon)
+
+    @precondition(lambda self: self.sids)
+    @rule(which=WHICH, plans=PLANS, soon=SOON)
+    def send(self, which: int, plans: list[Any], soon: float) -> None:
+        sid = _one(self.sids, which)
+        for plan in plans:
+            self.cluster.event(sid, plan)
+        self.cluster.run(soon)
+
+    @precondition(lambda self: self.sids)
+    @rule(which=WHICH, soon=SOON)
+    def leave(self, which: int, soon: float) -> None:
+        sid = _one(self.sids, which)
+        self.sids.remove(sid)
+        self.cluster.leave(sid)
+        self.cluster.run(soon)
+
+    @rule(seconds=st.sampled_from([0.005, 0.05, 0.3, LEASE_S, 2.2 * LEASE_S]))
+    def wait(self, seconds: float) -> None:
+        self.cluster.run(seconds)
+
+    # --- app-nodes
+
+    @rule(soon=SOON)
+    def start(self, soon: float) -> None:
+        if len(self.cluster.app_nodes) < MOST_APP_NODES:
+            self.cluster.start_app_node()
+        self.cluster.run(soon)
+
+    @rule(which=WHICH, soon=SOON)
+    def stop(self, which: int, soon: float) -> None:
+        if running := [node for node in self.cluster.app_nodes if node.stopping is None and not node.paused]:
+            _one(running, which).stop()
+        self.cluster.run(soon)
+
+    @rule(which=WHICH, soon=SOON)
+    def kill(self, which: int, soon: float) -> None:
+        if self.cluster.app_nodes:
+            self.cluster.kill(_one(self.cluster.app_nodes, which))
+        self.cluster.run(soon)
+
+    @rule(which=WHICH, seconds=st.sampled_from([0.1, 0.9 * LEASE_S, 1.2 * LEASE_S, 3 * LEASE_S]), soon=SOON)
+    def pause(self, which: int, seconds: float, soon: float) -> None:
+        """Goes on by itself, while other things happen."""
+        if running := [node for node in self.cluster.app_nodes if not node.paused]:
+            node = _one(running, which)
+            self.cluster.pause(node)
+            self.cluster.network.after(seconds, lambda: self._resume(node))
+        self.cluster.run(soon)
+
+    # --- Redis, and the way to it
+
+    @rule(which=WHICH, soon=SOON)
+    def lose_connections(self, which: int, soon: float) -> None:
+        self.cluster.reset_links(_one([self.cluster.io_node, *self.cluster.app_nodes], which))
+        self.cluster.run(soon)
+
+    @rule(outage=st.sampled_from([Outage.STALLED, Outage.GONE]), seconds=st.sampled_from([0.02, 0.5, 1.5 * LEASE_S]))
+    def lose_redis(self, outage: Outage, seconds: float) -> None:
+        self.cluster.set_outage(outage)
+        self.cluster.run(seconds)
+        self.cluster.set_outage(Outage.NONE)
+        self.cluster.run(0.001)
+
+    @rule()
+    def change_pace(self) -> None:
+        self.cluster.set_slow(not self.cluster.network.slow)
+
+    # --- the end
+
+    def teardown(self) -> None:
+        cluster = getattr(self, "cluster", None)
+        if cluster is None:
+            return
+        try:
+            if not cluster.ledger.violations:
+                cluster.heal()
+                cluster.finish()
+        finally:
+            if self.seen is not None:
+                self.seen(cluster)
+            cluster.close()
+
+    def _resume(self, node: SimulatedAppNode) -> None:
+        if not node.dead and node.paused:
+            self.cluster.resume(node)
+
+
+def _one(choices: list[Any], which: int) -> Any:
+    return choices[which % len(choices)]
+
+
+@contextmanager
+def quiet_logs() -> Iterator[None]:
+    """Nodes that lose Redis a thousand times say so a thousand times."""
+    before = structlog.get_config() if structlog.is_configured() else None
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
+    try:
+        yield
+    finally:
+        structlog.reset_defaults()
+        if before is not None:
+            structlog.configure(**before)

@@ -1,0 +1,62 @@
+"""The lane, lease and takeover protocol under everything that may befall it, in virtual time.
+
+    pytest tests/model                       the same few hundred histories each time
+    make model                               as many as MODEL_HISTORIES says, others each time
+    make model MODEL_SEED=7                  those of that seed again
+
+A history that breaks a promise is printed, made as short as Hypothesis can, with the seed that brings it back.
+"""
+
+import os
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Verbosity, seed, settings
+from hypothesis.stateful import run_state_machine_as_test
+from tests.model.cluster import SimulatedCluster
+from tests.model.machine import ClusterMachine, quiet_logs
+
+HISTORIES = int(os.environ.get("MODEL_HISTORIES", "0"))
+SEED = os.environ.get("MODEL_SEED")
+
+
+def history_settings(histories: int, **more: Any) -> settings:
+    chosen: dict[str, Any] = {
+        "max_examples": histories,
+        "stateful_step_count": 30,
+        "deadline": None,
+        "derandomize": True,
+        "database": None,
+        "print_blob": True,
+        "suppress_health_check": list(HealthCheck),
+        "verbosity": Verbosity.normal,
+    }
+    return settings(**chosen | more)
+
+
+def test_a_few_histories() -> None:
+    with quiet_logs():
+        run_state_machine_as_test(ClusterMachine, settings=history_settings(12, stateful_step_count=15))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(0)
+def test_histories() -> None:
+    clusters: list[tuple[int, int, int]] = []
+
+    class Machine(ClusterMachine):
+        def seen(self, cluster: SimulatedCluster) -> None:  # type: ignore[override]
+            ledger = cluster.ledger
+            clusters.append((ledger.handler_starts, ledger.takeovers, ledger.duplicates))
+
+    chosen = history_settings(250)
+    if HISTORIES:
+        number = int(SEED) if SEED else int.from_bytes(os.urandom(4))
+        print(f"MODEL_SEED={number}")
+        Machine = seed(number)(Machine)
+        chosen = history_settings(HISTORIES, derandomize=False)
+    with quiet_logs():
+        run_state_machine_as_test(Machine, settings=chosen)
+    starts, takeovers, duplicates = (sum(column) for column in zip(*clusters, strict=True))
+    print(f"{len(clusters)} histories, {starts} handler starts, {takeovers} takeovers, {duplicates} repetitions")
+    assert takeovers > len(clusters) / 10
