@@ -9,12 +9,13 @@ LOCK   := .run/lock/bin/uv pip compile --quiet --universal --python-version 3.11
           --no-emit-index-url --no-emit-find-links --system-certs --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check format bench lock clean test-browser test-compose
+.PHONY: help setup run test check format bench lock clean test-browser test-compose loadtest loadtest-ui
 
 help: ## List these targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 	@echo
 	@echo "  make run IO_NODES=4 APP_NODES=1 HOST=localhost PORT=8080 APP=path/to/file.py:sio WEB=path/to/file.py:app REDIS_URL=redis://..."
+	@echo "  make loadtest USERS=200 SPAWN_RATE=50 RUN_TIME=60s SCENARIO=fanout PROCESSES=1 URL=http://localhost:8080"
 
 run: setup ## Start the whole cluster with the chat example on http://localhost:8080
 	@exec .venv/bin/python -m sio_stack
@@ -45,6 +46,12 @@ test-compose: setup ## The Docker Compose stack, scaled up and down under client
 
 bench: setup ## This cluster beside plain python-socketio: fan-out and acked round trips
 	.venv/bin/python -m loadtest.bench $(ARGS)
+
+loadtest: setup ## Thousands of simulated browsers: fan-out, latency, losses (starts a cluster where none runs)
+	@exec .venv/bin/python -m loadtest $(ARGS)
+
+loadtest-ui: setup ## The same in locust's web interface, on http://localhost:8089
+	@exec .venv/bin/python -m loadtest --ui $(ARGS)
 
 lock: setup ## Choose new versions of all dependencies: requirements/*.txt and package-lock.json
 	.venv/bin/python -m venv .run/lock

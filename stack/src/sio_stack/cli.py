@@ -100,7 +100,8 @@ class _Stop:
 
 def _environ() -> dict[str, str]:
     """On a terminal the nodes' logs are for eyes; and a person who stops the stack waits for no long drain, nor one who
-    kills an app-node for its lanes to come back."""
+    kills an app-node for its lanes to come back. The chat example takes part in load tests; LOADTEST=0 keeps it out."""
     log_format = "console" if sys.stdout.isatty() else "json"
-    defaults = {"LOG_FORMAT": log_format, "DRAIN_MS": "500", "SHUTDOWN_MS": "3000", "LEASE_MS": "2000"}
+    waits = {"DRAIN_MS": "500", "SHUTDOWN_MS": "3000", "LEASE_MS": "2000"}
+    defaults = {"LOG_FORMAT": log_format, "LOADTEST": "1", **waits}
     return {**defaults, **{name: value for name, value in os.environ.items() if value}}

@@ -129,7 +129,6 @@ class Process:
 
     async def _spawn(self) -> None:
         command = self.command
-        parent = os.getpid()
         # Not asyncio's own pipe: with that, wait() returns only when the child's children have closed it too.
         output, end = os.pipe()
         try:
@@ -141,7 +140,7 @@ class Process:
                 stdout=end,
                 stderr=asyncio.subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=(lambda: _die_with(parent, command.orphan_signal)) if _libc is not None else None,
+                preexec_fn=die_with_parent(command.orphan_signal),
             )
         except BaseException:
             os.close(output)
@@ -188,6 +187,20 @@ class Process:
                 self._on_notice(self.name, f"serves again {took_s:.1f} s after its new start, pid {self.pid}")
 
 
+def die_with_parent(number: int) -> Callable[[], None] | None:
+    """For `preexec_fn`: the child gets this signal where its parent is killed with -9. None where the system cannot."""
+    if _libc is None:
+        return None
+    libc, parent = _libc, os.getpid()
+
+    def prepare() -> None:
+        libc.prctl(_PR_SET_PDEATHSIG, number)
+        if os.getppid() != parent:
+            os._exit(1)
+
+    return prepare
+
+
 def describe(code: int) -> str:
     """How a process ended, from its return code."""
     if code >= 0:
@@ -231,11 +244,3 @@ def _kill_group(leader: int) -> None:
     """Also after the leader's death: the workers of a killed nginx would go on listening."""
     with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS says the latter of a group of zombies
         os.killpg(leader, signal.SIGKILL)
-
-
-def _die_with(parent: int, number: int) -> None:
-    """Runs in the child, before its program: it shall not outlive a supervisor that is killed with -9."""
-    assert _libc is not None
-    _libc.prctl(_PR_SET_PDEATHSIG, number)
-    if os.getppid() != parent:
-        os._exit(1)

@@ -161,9 +161,9 @@ class Stack:
         for process in self._processes:
             process.kill()
 
-    async def add_io_node(self) -> Node:
-        """Starts one more, waits until it is ready, tells nginx."""
-        node = await self._start_io_node()
+    async def add_io_node(self, env: Mapping[str, str] | None = None) -> Node:
+        """Starts one more, waits until it is ready, tells nginx. `env` is for this node alone."""
+        node = await self._start_io_node(env)
         await self._reload_nginx()
         return node
 
@@ -173,10 +173,11 @@ class Stack:
         await self._reload_nginx()
         await node.process.stop(number)
 
-    async def start_app_node(self) -> Node:
-        """Starts one more app-node and waits until it is ready."""
+    async def start_app_node(self, env: Mapping[str, str] | None = None) -> Node:
+        """Starts one more app-node and waits until it is ready. `env` is for this node alone."""
         name, port = self._next("app"), self._free_port()
-        node = Node(self._process(parts.app_node(name, port, self.settings.app, self.config, self._env)), port)
+        own = {**self._env, **(env or {})}
+        node = Node(self._process(parts.app_node(name, port, self.settings.app, self.config, own)), port)
         self.app_nodes.append(node)
         await node.process.start()
         return node
@@ -213,9 +214,10 @@ class Stack:
         client = {"CLIENT_DIST_DIR": str(REPOSITORY / "node_modules/socket.io-client/dist")}
         self._env = {**client, **self.settings.env, "REDIS_URL": self.redis_url, "PYTHONUNBUFFERED": "1"}
 
-    async def _start_io_node(self) -> Node:
+    async def _start_io_node(self, env: Mapping[str, str] | None = None) -> Node:
         name, port = self._next("io"), self._free_port()
-        node = Node(self._process(parts.io_node(name, port, self.settings.web, self.config, self._env)), port)
+        own = {**self._env, **(env or {})}
+        node = Node(self._process(parts.io_node(name, port, self.settings.web, self.config, own)), port)
         self.io_nodes.append(node)
         await node.process.start()
         return node

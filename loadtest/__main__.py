@@ -1,0 +1,73 @@
+"""`python -m loadtest`: what `make loadtest` and `make loadtest-ui` start.
+
+Exit status: 0 within the limits of loadtest/thresholds.toml, 1 a limit is broken, 2 the run could not take place.
+"""
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from loadtest.runner import run, web
+from loadtest.runner.options import DEFAULT_URL, FOLDER, CannotRun, Options, checked_url, parse_run_time
+from loadtest.runner.screen import Screen
+
+cli = typer.Typer(add_completion=False)
+
+
+@cli.command(context_settings={"ignore_unknown_options": True})
+def main(
+    more: Annotated[list[str] | None, typer.Argument(help="Further options go to locust")] = None,
+    url: Annotated[
+        str, typer.Option(envvar="URL", help="The cluster; where none answers on this machine, one is started")
+    ] = DEFAULT_URL,
+    scenario: Annotated[str, typer.Option(envvar="SCENARIO", help="loadtest/README.md lists them")] = "fanout",
+    users: Annotated[int, typer.Option(envvar="USERS", min=1, help="Simulated browsers")] = 200,
+    spawn_rate: Annotated[float, typer.Option(envvar="SPAWN_RATE", min=0.01, help="New ones a second")] = 50,
+    run_time: Annotated[str, typer.Option(envvar="RUN_TIME", help="60, 90s, 5m, 1h30m")] = "60",
+    processes: Annotated[
+        int, typer.Option(envvar="PROCESSES", min=0, max=256, help="Workers of locust; 0: half the cores")
+    ] = 0,
+    io_nodes: Annotated[int, typer.Option(envvar="IO_NODES", min=1, max=64, help="Of a cluster started here")] = 4,
+    thresholds: Annotated[Path, typer.Option(help="The limits by which a run is judged")] = FOLDER / "thresholds.toml",
+    report_dir: Annotated[Path, typer.Option(help="Each run makes a folder in it")] = FOLDER / "report",
+    ui: Annotated[bool, typer.Option("--ui", help="Locust's web interface instead of one run")] = False,
+    ui_port: Annotated[int, typer.Option(envvar="UI_PORT", min=1, max=65535, help="Where that listens")] = 8089,
+    show: Annotated[Path | None, typer.Option(help="Shows a former run's result.json again; runs nothing")] = None,
+) -> None:
+    """Simulated browsers against a cluster: fan-out, latency, and whether anything was lost."""
+    screen = Screen()
+    try:
+        if show is not None:
+            sys.exit(run.show_again(show, screen))
+        options = Options(
+            url=checked_url(url),
+            scenario=scenario,
+            users=users,
+            spawn_rate=spawn_rate,
+            run_time_s=parse_run_time(run_time),
+            processes=processes or max(1, (os.cpu_count() or 1) // 2),
+            io_nodes=io_nodes,
+            thresholds=thresholds,
+            report_dir=report_dir.absolute(),
+            more=tuple(more or ()),
+        )
+        sys.exit(asyncio.run(_begin(options, ui_port if ui else None, screen)))
+    except CannotRun as error:
+        screen.refuse(str(error))
+        sys.exit(2)
+
+
+async def _begin(options: Options, ui_port: int | None, screen: Screen) -> int:
+    stop = run.Stop()
+    stop.listen()
+    if ui_port is not None:
+        return await web.serve(options, ui_port, screen, stop)
+    return await run.headless(options, screen, stop)
+
+
+if __name__ == "__main__":
+    cli()

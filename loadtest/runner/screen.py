@@ -1,0 +1,70 @@
+"""What the user sees while it runs: a line that changes on a terminal, a line each ten seconds in a pipe."""
+
+import time
+from collections.abc import Mapping
+from types import TracebackType
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+PLAIN_EVERY_S = 10.0
+
+
+class Screen:
+    """Words of the runner and of what it has started."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console(highlight=False, soft_wrap=True)
+        self.errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+    def say(self, text: str) -> None:
+        self.console.print(Text(text, style="dim"))
+
+    def warn(self, text: str) -> None:
+        self.console.print(Text(text, style="yellow"))
+
+    def refuse(self, text: str) -> None:
+        """One line on standard error."""
+        self.errors.print(Text.assemble(("make loadtest: ", "bold red"), " ".join(text.split())))
+
+
+class Progress:
+    """`with Progress(screen, run_time_s) as progress`, then `progress.show(figures)` each second."""
+
+    def __init__(self, screen: Screen, run_time_s: int) -> None:
+        self._console = screen.console
+        self._run_time_s = run_time_s
+        self._began = 0.0
+        self._said = 0.0
+        self._live = Live(Text(""), console=screen.console, auto_refresh=False, transient=True)
+
+    def __enter__(self) -> "Progress":
+        self._began = self._said = time.monotonic()
+        if self._console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._live.stop()
+
+    def show(self, live: Mapping[str, float]) -> None:
+        now = time.monotonic()
+        text = line(now - self._began, self._run_time_s, live)
+        if self._console.is_terminal:
+            self._live.update(Text(text, no_wrap=True, overflow="ellipsis"), refresh=True)
+        elif now - self._said >= PLAIN_EVERY_S:
+            self._said = now
+            self._console.print(text)
+
+
+def line(elapsed_s: float, run_time_s: int, live: Mapping[str, float]) -> str:
+    """One line of what the last second brought."""
+    lost = live.get("lost", 0)
+    return (
+        f"{min(elapsed_s, run_time_s):3.0f} of {run_time_s} s  {live.get('clients', 0):,.0f} clients  "
+        f"{live.get('deliveries_per_s', 0):,.0f} deliveries/s  p99 {live.get('p99_ms', 0):,.1f} ms"
+        + (f"  {lost:,.0f} lost" if lost else "")
+    )

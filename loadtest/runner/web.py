@@ -1,0 +1,53 @@
+"""`make loadtest-ui`: locust's web interface on this machine, against a cluster that is there or the embedded one."""
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import suppress
+
+from loadtest.runner import locust_process
+from loadtest.runner.cluster import target
+from loadtest.runner.locust_process import LocustProcess
+from loadtest.runner.options import CannotRun, Options
+from loadtest.runner.probe import answers
+from loadtest.runner.run import Log, Stop, new_report, until_end
+from loadtest.runner.screen import Screen
+
+UP_POLL_S = 0.2
+
+
+async def serve(options: Options, port: int, screen: Screen, stop: Stop) -> int:
+    """Until Ctrl-C. Raises CannotRun."""
+    url = f"http://localhost:{port}"
+    if await answers(url):
+        raise CannotRun(f"port {port} is taken: stop what listens there, or choose another with UI_PORT=")
+    report = new_report(options.report_dir)
+    log = Log(report / "output.log")
+    locust = LocustProcess(_not_shown, lambda line: log.write(f"locust | {line}"))
+    try:
+        async with target(options, screen.say, lambda name, text: log.write(f"{name} | {text}")) as there:
+            words = locust_process.web_command(options, there.url, port)
+            await locust.start(words, locust_process.environment(report))
+            announcing = asyncio.create_task(_announce(url, screen))
+            try:
+                await until_end(locust, screen, stop)
+            finally:
+                announcing.cancel()
+                with suppress(asyncio.CancelledError):
+                    await announcing
+                locust.kill()
+    finally:
+        log.close()
+    if not stop.asked.is_set():
+        said = next((line for line in reversed(locust.lines) if line.strip()), "nothing")
+        raise CannotRun(f"locust ended; it said: {said}")
+    return 0
+
+
+async def _announce(url: str, screen: Screen) -> None:
+    while not await answers(url):  # noqa: ASYNC110 - another process begins to listen
+        await asyncio.sleep(UP_POLL_S)
+    screen.say(f"Open {url}: the tab Fan-out shows deliveries, {url}/fan-out draws them. Ctrl-C ends it")
+
+
+def _not_shown(live: Mapping[str, float]) -> None:
+    """The web interface shows these."""
