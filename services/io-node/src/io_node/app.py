@@ -17,6 +17,7 @@ from io_node.bus.parts import BusParts, redis_parts
 from io_node.bus.restore import restore
 from io_node.bus.uplink import Uplink, UplinkLimits
 from io_node.client_files import ClientFiles, find_client
+from io_node.clients.admission import Admission
 from io_node.clients.counters import ClientCounters
 from io_node.clients.gate import Gate
 from io_node.clients.hub import Hub
@@ -24,10 +25,13 @@ from io_node.clients.session import IdleTimer, SessionLimits
 from io_node.engine.server import EngineServer
 from io_node.front import AsgiApp, Front
 from io_node.health import make_routes
+from io_node.metrics import Counts, Levels, families
 from sio_cluster.config import Config
+from sio_cluster.metrics import Family
 from sio_cluster.protocol import reasons
 from sio_cluster.protocol.errors import BusError
-from sio_cluster.protocol.ids import new_node_id
+from sio_cluster.protocol.ids import lane_of, new_node_id
+from sio_cluster.protocol.messages import ClientDisconnected
 from sio_cluster.streams.backoff import Backoff
 
 log = structlog.get_logger()
@@ -70,6 +74,7 @@ class IoNode:
             on_declared_lost=self._close_all,
         )
         self.hub.on_canary = self._heartbeat.canary_returned
+        self.hub.on_phantom = self._bury
         self._uplink = Uplink(
             self.node_id,
             keys,
@@ -80,10 +85,17 @@ class IoNode:
             is_gone=self._heartbeat.is_gone,
         )
         self._downlink = Downlink(self._bus.inbox, self.hub.execute, counters=self.bus_counters)
+        self.admission = Admission(
+            config.connect_rate,
+            has_room=lambda: self._uplink.has_room,
+            start_timer=lambda delay_s, callback: self.engine.wheel.schedule(time.monotonic() + delay_s, callback),
+            clock=time.monotonic,
+        )
         self._gate = Gate(
             _session_limits(config),
             hub=self.hub,
             facts=self._uplink,
+            waiting=self.admission,
             counters=self.client_counters,
             start_idle_timer=self._start_idle_timer,
             random_bytes=os.urandom,
@@ -164,6 +176,24 @@ class IoNode:
     def view(self) -> ClusterView:
         return self._heartbeat.view
 
+    def metrics(self) -> list[Family]:
+        """The ledger and what operators need, as of now."""
+        return list(
+            families(
+                Counts(self.client_counters, self.bus_counters, self.engine.counters),
+                Levels(
+                    ready=not self.unready_because,
+                    clients=len(self.hub),
+                    connections=len(self.engine.connections),
+                    connects_waiting=len(self.admission),
+                    facts_waiting=self._uplink.waiting_facts,
+                    deliveries_waiting=self.engine.waiting + self.hub.held,
+                    uplink_waiting_bytes=self._uplink.waiting_bytes,
+                    connections_paused=self._uplink.paused,
+                ),
+            )
+        )
+
     @property
     def unready_because(self) -> str:
         if self._draining:
@@ -180,6 +210,11 @@ class IoNode:
 
     def _start_idle_timer(self, callback: Callable[[], None]) -> IdleTimer:
         return self.engine.wheel.schedule(time.monotonic() + self.config.connect_timeout_ms / 1000, callback)
+
+    def _bury(self, sid: str) -> None:
+        """The application lets a client in that has left: say so again. It ignores that where it knows."""
+        lane = lane_of(sid, self.config.lanes)
+        self._uplink.put(lane, ClientDisconnected(sid, reasons.TRANSPORT_CLOSE), None)
 
     async def _restore_records(self) -> None:
         await restore(self.hub, self._bus.records)

@@ -9,13 +9,13 @@ Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 AsgiApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-_HEALTH_PATHS = frozenset(("/healthz", "/readyz"))
+_OWN_PATHS = frozenset(("/healthz", "/readyz", "/metrics"))
 
 
 class Front:
     """The ASGI application that the server runs.
 
-    SOCKETIO_PATH goes to the engine; what is below it and the health checks to the node's own routes; all else, the
+    SOCKETIO_PATH goes to the engine; what is below it, health and metrics to the node's own routes; all else, the
     lifespan and other WebSockets included, to `app`. Without `app` all else is 404.
     """
 
@@ -32,7 +32,7 @@ class Front:
             if path in self._engine_paths:
                 await self._engine(scope, receive, send)
                 return
-            if path in _HEALTH_PATHS or path.startswith(self._below):
+            if path in _OWN_PATHS or path.startswith(self._below):
                 await self._routes(scope, receive, send)
                 return
         if self._app is not None:

@@ -1,4 +1,4 @@
-"""What an io-node answers besides Socket.IO: health, the size of the cluster, the JavaScript client."""
+"""What an io-node answers besides Socket.IO: health, metrics, the size of the cluster, the JavaScript client."""
 
 from typing import Annotated, Protocol
 
@@ -7,6 +7,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 
 from io_node.bus.heartbeat import ClusterView
 from io_node.client_files import NAMES, ClientFiles
+from sio_cluster.metrics import CONTENT_TYPE, Family, exposition
 
 _NOT_INSTALLED = (
     "The JavaScript client is not installed on this io-node. Run `npm install socket.io-client` in its working "
@@ -25,9 +26,11 @@ class NodeState(Protocol):
     def unready_because(self) -> str:
         """Empty when the node can serve."""
 
+    def metrics(self) -> list[Family]: ...
+
 
 def make_routes(node: NodeState, path: str, files: ClientFiles) -> FastAPI:
-    """An application with /healthz, /readyz, PATH/cluster and PATH/socket.io.js."""
+    """An application with /healthz, /readyz, /metrics, PATH/cluster and PATH/socket.io.js."""
     routes = FastAPI(title="io-node", openapi_url=None, redirect_slashes=False)
 
     @routes.get("/healthz")
@@ -44,6 +47,11 @@ def make_routes(node: NodeState, path: str, files: ClientFiles) -> FastAPI:
         if why:
             return _json({"status": "unready", "why": why, "node": node.node_id}, status=503)
         return _json({"status": "ready", "node": node.node_id})
+
+    @routes.get("/metrics")
+    async def metrics() -> Response:
+        """Counters and gauges for Prometheus. nginx does not pass this path on: ask each node itself."""
+        return Response(exposition(node.metrics()), media_type=CONTENT_TYPE, headers={"Cache-Control": "no-store"})
 
     @routes.get(f"{path}/cluster")
     async def cluster() -> JSONResponse:

@@ -37,8 +37,8 @@ _GRACE_S = 5
 def listen(app: AsgiApp | None = None, config: Config | None = None) -> "Listener":
     """Attach an io-node to `app`, any ASGI application (None: the node alone).
 
-    Requests below SOCKETIO_PATH, /healthz and /readyz belong to the node; all else, WebSockets and the lifespan
-    included, to `app`. Nothing happens before the listener is run.
+    Requests below SOCKETIO_PATH, /healthz, /readyz and /metrics belong to the node; all else, WebSockets and the
+    lifespan included, to `app`. Nothing happens before the listener is run.
     """
     return Listener(app, config or Config())
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from io_node.clients.admission import Admission
 from io_node.clients.counters import ClientCounters
 from io_node.clients.hub import Hub
 from io_node.clients.session import ClientSession, SessionLimits
@@ -90,13 +91,19 @@ class FakeUplink:
 class Node:
     """A hub with its surroundings. Sids are numbered, so that tests can name them."""
 
-    def __init__(self, limits: SessionLimits = LIMITS) -> None:
+    def __init__(self, limits: SessionLimits = LIMITS, rate: int = 0) -> None:
         self.counters = ClientCounters()
         self.uplink = FakeUplink()
         self.canaries: list[int] = []
         self.idle: list[FakeTimer] = []
         self._drawn = 0
         self._limits = limits
+        self.now = 0.0
+        self.rounds: list[FakeTimer] = []
+        self.has_room = True
+        self.admission = Admission(
+            rate, has_room=lambda: self.has_room, start_timer=self._start_round, clock=lambda: self.now
+        )
         self.hub = Hub(
             NODE, LANES, random_bytes=self._random_bytes, counters=self.counters, on_canary=self.canaries.append
         )
@@ -109,6 +116,7 @@ class Node:
             limits=self._limits,
             hub=self.hub,
             facts=self.uplink,
+            waiting=self.admission,
             counters=self.counters,
             start_idle_timer=self._start_idle_timer,
         )
@@ -131,6 +139,11 @@ class Node:
         (fact,) = self.uplink.take()
         assert isinstance(fact, ClientConnected)
         return fact.sid
+
+    def _start_round(self, delay_s: float, callback: Callable[[], None]) -> "FakeTimer":
+        timer = FakeTimer(callback, self.rounds)
+        self.rounds.append(timer)
+        return timer
 
     def _start_idle_timer(self, callback: Callable[[], None]) -> "FakeTimer":
         timer = FakeTimer(callback, self.idle)

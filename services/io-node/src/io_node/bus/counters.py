@@ -9,6 +9,8 @@ class BusCounters:
 
     facts_put: int = 0
     facts_appended: int = 0
+    acks_appended: int = 0
+    """Of these, answers that went to an app-node's inbox instead of a lane."""
     facts_dropped: int = 0
     """Answers to an app-node that is gone: the only facts that are ever dropped."""
     batches_appended: int = 0
@@ -16,6 +18,8 @@ class BusCounters:
     """Batches that Redis already had: the reply to the first try was lost."""
     streams_full: int = 0
     uplink_retries: int = 0
+    redis_full: int = 0
+    """Writes that Redis refused for want of memory; what they carried waits, and is written later."""
     pauses: int = 0
     """How often reading from a connection was paused."""
 
@@ -27,3 +31,8 @@ class BusCounters:
     heartbeats: int = 0
     heartbeats_failed: int = 0
     registrations_lost: int = 0
+    """How often the node found itself unknown: Redis lost its data, or the node had been silent for too long."""
+    data_lost: int = 0
+    """How often Redis had lost its data."""
+    declared_lost: int = 0
+    """How often the node had been silent for longer than NODE_TIMEOUT_MS, and let its clients go."""

@@ -27,6 +27,7 @@ log = structlog.get_logger()
 SETTLE_MS = 1_000
 """Twice the time for which an app-node may trust its view of the registry."""
 
+_MAY_BE_LOST = "events not handled yet, messages not delivered yet, saved sessions of clients"
 _MISSED_BEATS = 3
 """Canaries that may be missing before the node is not ready."""
 
@@ -180,10 +181,12 @@ class Heartbeat:
         self.counters.registrations_lost += 1
         self._info = None
         if silent_s * 1000 < self._pace.timeout_ms:
-            log.error("registration_lost", why="Redis lost its data", clients=self._count_clients())
+            self.counters.data_lost += 1
+            log.error("registration_lost", why="Redis lost its data", clients=self._count_clients(), lost=_MAY_BE_LOST)
             await self._register()
             await self._on_data_lost()
         else:
+            self.counters.declared_lost += 1
             log.error("registration_lost", why="silent for too long", silent_s=round(silent_s, 1))
             await self._register()
             await self._on_declared_lost()

@@ -126,8 +126,23 @@ class Uplink:
         """What Redis does not have yet, as far as this node knows."""
         return self._waiting_bytes
 
-    def put(self, destination: int | str, fact: Fact, sender: Sender) -> None:
-        """Queue a fact for a lane (int) or the inbox of an app-node (its id)."""
+    @property
+    def waiting_facts(self) -> int:
+        """How many facts that are."""
+        return sum(len(queue.facts) + (queue.batch.facts if queue.batch else 0) for queue in self._active)
+
+    @property
+    def paused(self) -> int:
+        """Connections that are not read for now."""
+        return len(self._holds)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether another fact would stay within UPLINK_BUFFER_BYTES."""
+        return self._waiting_bytes <= self._limits.buffer_bytes
+
+    def put(self, destination: int | str, fact: Fact, sender: Sender | None) -> None:
+        """Queue a fact for a lane (int) or the inbox of an app-node (its id). `sender` None: nobody sent it."""
         queue = self._destinations.get(destination) or self._new_destination(destination)
         size = size_of(fact)
         queue.facts.append(fact)
@@ -138,6 +153,8 @@ class Uplink:
         if not self._wake.is_set():
             self._wake.set()
             self._flushed.clear()
+        if sender is None:
+            return
         if self._waiting_bytes > self._limits.buffer_bytes:
             self._pause(self._paused, sender)
         elif queue.full and queue.waiting_bytes > self._share_bytes:
@@ -250,6 +267,7 @@ class Uplink:
         self.counters.batches_appended += 1
         self.counters.batches_repeated += repeated
         self.counters.facts_appended += batch.facts
+        self.counters.acks_appended += batch.facts if queue.app_node is not None else 0
         self._waiting_bytes -= batch.size
         queue.waiting_bytes -= batch.size
         queue.batch = None

@@ -10,10 +10,15 @@ class ClientCounters:
 
     connected: int = 0
     """Clients that asked to join a namespace and were passed on to the application."""
+    left_waiting: int = 0
+    """Clients that asked to join, and left before they were passed on: CONNECT_RATE held them back."""
+    upgraded: int = 0
     accepted: int = 0
     refused: int = 0
     disconnected: Counter[str] = field(default_factory=Counter)
     """Clients gone, by reason."""
+    phantoms: int = 0
+    """Accept commands for clients that are not here: the application was told that they are gone."""
     too_many_namespaces: int = 0
 
     events: int = 0
@@ -30,10 +35,14 @@ class ClientCounters:
     emits: int = 0
     """Emit commands."""
     deliveries: int = 0
-    """Messages handed to connections or held for pending clients."""
+    """Messages handed to connections or held for pending clients: one for each member that an Emit reaches."""
     answers: int = 0
     """Ack commands handed to connections."""
+    controls: int = 0
+    """CONNECT, CONNECT_ERROR and DISCONNECT packets handed to connections."""
     held_dropped: int = 0
     """Held for a client that was refused or left before it was accepted; volatile messages for a pending one."""
     unknown_sid: int = 0
     """Commands for a client that is not here, mostly because it has just left."""
+    canaries: int = 0
+    """This node's messages to itself, which are no commands of the application."""

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from io_node.clients.counters import ClientCounters
 from io_node.clients.hub import Hub
-from io_node.clients.session import ClientSession, FactSink, SessionLimits, StartIdleTimer
+from io_node.clients.session import ClientSession, FactSink, SessionLimits, StartIdleTimer, Waiting
 from io_node.engine.api import Connection
 from sio_cluster.protocol.ids import RandomBytes
 
@@ -18,6 +18,7 @@ class Gate:
         *,
         hub: Hub,
         facts: FactSink,
+        waiting: Waiting,
         counters: ClientCounters,
         start_idle_timer: StartIdleTimer,
         random_bytes: RandomBytes,
@@ -26,6 +27,7 @@ class Gate:
         self._limits = limits
         self._hub = hub
         self._facts = facts
+        self._waiting = waiting
         self._counters = counters
         self._start_idle_timer = start_idle_timer
         self._random_bytes = random_bytes
@@ -40,6 +42,7 @@ class Gate:
             limits=self._limits,
             hub=self._hub,
             facts=self._facts,
+            waiting=self._waiting,
             counters=self._counters,
             start_idle_timer=self._start_idle_timer,
         )

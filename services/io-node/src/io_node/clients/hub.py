@@ -46,7 +46,11 @@ _NOBODY: dict[str, Send] = {}
 
 
 class Hub:
-    """The clients of this io-node. `on_canary` gets the nonce of each Canary that comes through the inbox."""
+    """The clients of this io-node. `on_canary` gets the nonce of each Canary that comes through the inbox.
+
+    `on_phantom` gets the sid of each client that the application accepts though it is not here: it left, and where an
+    app-node died between its connect and its disconnect, the application may not hear of that again by itself.
+    """
 
     def __init__(
         self,
@@ -56,9 +60,11 @@ class Hub:
         random_bytes: RandomBytes,
         counters: ClientCounters,
         on_canary: Callable[[int], None] = lambda nonce: None,
+        on_phantom: Callable[[str], None] = lambda sid: None,
     ) -> None:
         self.counters = counters
         self.on_canary = on_canary
+        self.on_phantom = on_phantom
         self._node_id = node_id
         self._lanes = lanes
         self._random_bytes = random_bytes
@@ -71,6 +77,11 @@ class Hub:
     def __contains__(self, sid: str) -> bool:
         return sid in self._clients
 
+    @property
+    def held(self) -> int:
+        """Messages held back for pending clients."""
+        return sum(client.held for client in self._clients.values())
+
     def clients(self) -> list[Client]:
         """All clients, pending and joined, at this moment."""
         return list(self._clients.values())
@@ -78,20 +89,23 @@ class Hub:
     # --- for sessions
 
     def new_client(self, session: ClientSession, connect: Connect) -> Client:
-        """A pending client with a fresh sid."""
+        """A client with a fresh sid, which is to be added once the application is told of it."""
         connection = session.connection
         sid = new_sid(self._node_id, self._random_bytes)
         connected = ClientConnected(
             sid, session.name, connect.namespace, connect.auth, connection.handshake, connection.transport
         )
-        client = Client(session, connected, lane_of(sid, self._lanes))
+        return Client(session, connected, lane_of(sid, self._lanes))
+
+    def add(self, client: Client) -> None:
+        """From now on this pending client is a member of its namespace."""
+        sid = client.sid
         self._clients[sid] = client
-        namespace = self._namespaces.get(connect.namespace)
+        namespace = self._namespaces.get(client.namespace)
         if namespace is None:
-            namespace = self._namespaces[connect.namespace] = _Namespace()
+            namespace = self._namespaces[client.namespace] = _Namespace()
         namespace.everyone[sid] = client.send
-        log.debug("client_connecting", sid=sid, namespace=connect.namespace, lane=client.lane)
-        return client
+        log.debug("client_connecting", sid=sid, namespace=client.namespace, lane=client.lane)
 
     def remove(self, client: Client) -> None:
         """Forget the client and its rooms."""
@@ -123,6 +137,9 @@ class Hub:
                 case Accept(sid):
                     if (client := self._find(sid)) is not None:
                         self._accept(client)
+                    else:
+                        self.counters.phantoms += 1
+                        self.on_phantom(sid)
                 case Refuse(sid, data):
                     if (client := self._find(sid)) is not None:
                         self._refuse(client, data)
@@ -142,6 +159,7 @@ class Hub:
                         else:
                             client.session.disconnect(client)
                 case Canary(nonce):
+                    self.counters.canaries += 1
                     self.on_canary(nonce)
                 case _:
                     assert_never(command)

@@ -1,7 +1,7 @@
 """One connection's Socket.IO session: its namespaces, pending or joined. Sans-IO: messages in, facts and packets out.
 
-    CONNECT ──► pending ──Accept──► joined ──► gone
-                   └──────Refuse─────────────────┘
+    CONNECT ──► waiting ──► pending ──Accept──► joined ──► gone
+                               └──────Refuse─────────────────┘
 
 Invalid states close the connection as Socket.IO's own server does (client.ts, `ondecoded`): CONNECT to a namespace
 that is pending or joined, anything else to one that is not joined. One exception: what was under way from the client
@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias, assert_never
 
+import msgspec
 import structlog
 
 from io_node.clients.counters import ClientCounters
@@ -79,7 +80,21 @@ class Membership(Protocol):
 
     def new_client(self, session: "ClientSession", connect: Connect) -> "Client": ...
 
+    def add(self, client: "Client") -> None: ...
+
     def remove(self, client: "Client") -> None: ...
+
+    def __contains__(self, sid: str) -> bool: ...
+
+
+class Waiting(Protocol):
+    """Where clients wait until they may be passed on to the application."""
+
+    def enter(self, client: "Client") -> None:
+        """`client.session.admit(client)` is called now or later."""
+
+    def leave(self, client: "Client") -> bool:
+        """Whether the client was still waiting; now it is not."""
 
 
 class Client:
@@ -107,10 +122,16 @@ class Client:
     def namespace(self) -> str:
         return self.connected.namespace
 
+    @property
+    def held(self) -> int:
+        """Messages held back until the client is accepted."""
+        return len(self._held)
+
     def accept(self) -> None:
         """Write the CONNECT packet, then what was held."""
         self.joined = True
         self.send = self.session.connection.send
+        self.session.counters.controls += 1
         self.send(Outbound(encode_connected(self.namespace, self.sid)))
         held, self._held = self._held, []
         for message in held:
@@ -155,6 +176,7 @@ class ClientSession:
         "_left",
         "_reader",
         "_start_idle_timer",
+        "_waiting",
         "connection",
         "counters",
         "limits",
@@ -169,6 +191,7 @@ class ClientSession:
         limits: SessionLimits,
         hub: Membership,
         facts: FactSink,
+        waiting: Waiting,
         counters: ClientCounters,
         start_idle_timer: StartIdleTimer,
     ) -> None:
@@ -178,6 +201,7 @@ class ClientSession:
         self.counters = counters
         self._hub = hub
         self._facts = facts
+        self._waiting = waiting
         self._start_idle_timer = start_idle_timer
         self._reader = PacketReader(limits.max_attachments, limits.max_payload_bytes)
         self._clients: dict[str, Client] = {}
@@ -209,6 +233,9 @@ class ClientSession:
 
     def on_upgrade(self, transport: str) -> None:
         for client in self._clients.values():
+            if client.sid not in self._hub:
+                continue  # its ClientConnected is still to come, and will say so
+            self.counters.upgraded += 1
             self._facts.put(client.lane, ClientUpgraded(client.sid, transport), self.connection)
 
     def on_close(self, reason: str) -> None:
@@ -217,6 +244,14 @@ class ClientSession:
         self._stop_idle_timer()
         self._facts.forget(self.connection)
 
+    def admit(self, client: Client) -> None:
+        """Pass the client on to the application: it is pending from now on."""
+        self._hub.add(client)
+        self.counters.connected += 1
+        if client.connected.transport != self.connection.transport:
+            client.connected = msgspec.structs.replace(client.connected, transport=self.connection.transport)
+        self._facts.put(client.lane, client.connected, self.connection)
+
     def leave(self, client: Client, reason: str) -> None:
         """Take the client out of its namespace; the connection and its other namespaces stay."""
         self._remove(client, reason)
@@ -224,7 +259,7 @@ class ClientSession:
 
     def disconnect(self, client: Client) -> None:
         """Disconnect the client on behalf of the application, by a DISCONNECT packet."""
-        self.connection.send(Outbound(encode_disconnect(client.namespace)))
+        self._send_control(encode_disconnect(client.namespace))
         self._left[client.namespace] = None
         if len(self._left) > _MAX_LEFT:
             del self._left[next(iter(self._left))]
@@ -236,7 +271,7 @@ class ClientSession:
         self._hub.remove(client)
         self.counters.refused += 1
         self.counters.held_dropped += client.drop_held()
-        self.connection.send(Outbound(encode_connect_error(client.namespace, data)))
+        self._send_control(encode_connect_error(client.namespace, data))
         self._watch_if_idle()
 
     def disconnect_all(self) -> None:
@@ -250,14 +285,13 @@ class ClientSession:
             raise MalformedPacket("CONNECT to a namespace that is pending or joined")
         if len(self._clients) >= self.limits.max_namespaces:
             self.counters.too_many_namespaces += 1
-            self.connection.send(Outbound(encode_connect_error(packet.namespace, _TOO_MANY_NAMESPACES)))
+            self._send_control(encode_connect_error(packet.namespace, _TOO_MANY_NAMESPACES))
             return
         self._stop_idle_timer()
         self._left.pop(packet.namespace, None)
         client = self._hub.new_client(self, packet)
         self._clients[packet.namespace] = client
-        self.counters.connected += 1
-        self._facts.put(client.lane, client.connected, self.connection)
+        self._waiting.enter(client)
 
     def _on_ack(self, packet: Ack) -> None:
         client = self._joined(packet.namespace)
@@ -283,10 +317,17 @@ class ClientSession:
 
     def _remove(self, client: Client, reason: str) -> None:
         del self._clients[client.namespace]
+        if self._waiting.leave(client):
+            self.counters.left_waiting += 1
+            return  # the application never heard of it
         self._hub.remove(client)
         self.counters.disconnected[reason] += 1
         self.counters.held_dropped += client.drop_held()
         self._facts.put(client.lane, ClientDisconnected(client.sid, reason), self.connection)
+
+    def _send_control(self, packet: bytes) -> None:
+        self.counters.controls += 1
+        self.connection.send(Outbound(packet))
 
     def _watch_if_idle(self) -> None:
         if not self._clients and self._idle is None:

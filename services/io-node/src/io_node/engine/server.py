@@ -92,6 +92,11 @@ class EngineServer:
         self.counters.refused[refusal.message] += 1
         return refusal
 
+    @property
+    def waiting(self) -> int:
+        """Messages to clients that wait in their sessions."""
+        return sum(connection.waiting for connection in self.connections.values())
+
     def find(self, sid: str) -> EngineConnection | None:
         """The connection of this sid, unless its time is over."""
         connection = self.connections.get(sid)

@@ -65,7 +65,7 @@ class State(Enum):
     CLOSING = "closing"
     """What was sent still leaves; nothing is received. Of a node that drains: both directions go on."""
     PARTING = "parting"
-    """Nothing leaves any more; what the client sent before it heard of that is still received. Only as a node drains."""
+    """Only as a node drains: nothing leaves any more; what the client sent before it heard of that is received."""
     CLOSED = "closed"
 
 
