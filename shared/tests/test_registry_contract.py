@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 
+from sio_cluster.protocol.errors import LeaseLost
+from sio_cluster.protocol.ids import lane_of, node_of
 from sio_cluster.protocol.messages import ClientConnected, Handshake
 from sio_cluster.streams.append import AppendResult
-from sio_cluster.streams.records import Accepted, Joined, Left, Upgraded
+from sio_cluster.streams.records import Accepted, Joined, Left, Under, Upgraded
 from sio_cluster.testing.contract import Cluster, Writer
 
 APP1, IO1, IO2 = "app-aaaaaa", "io1-aaaaaa", "io2-aaaaaa"
@@ -177,3 +179,38 @@ class TestRecords:
         records = cluster.records()
         with pytest.raises(ValueError, match="not a sid"):
             await records.forget(["whatever"])
+
+
+class TestFencedRecords:
+    """A process that was paused changes nothing of clients whose lane another holds by now."""
+
+    async def test_changes_under_a_lost_lease_have_no_effect(self, cluster: Cluster) -> None:
+        records, leases, client = cluster.records(), cluster.leases(), connected(1)
+        lane = lane_of(client.sid, cluster.config.lanes)
+        await records.store([client])
+        token = await leases.acquire(lane, APP1, 60_000)
+        ours = Under(lane, APP1, token)
+        assert await records.update([Joined(client.sid, "kept")], [ours]) == 0
+        assert await records.save_session(client.sid, b"kept", ours)
+        await leases.release(lane, APP1, token)
+        for later in (None, await leases.acquire(lane, "app-bbbbbb", 60_000)):
+            changes = [Accepted(client.sid), Joined(client.sid, "late"), Left(client.sid, "kept")]
+            assert await records.update([*changes, Upgraded(client.sid, "late")], [ours] * 4) == 4, later
+            assert await records.forget([client.sid], [ours]) == 1
+            with pytest.raises(LeaseLost):
+                await records.save_session(client.sid, b"late", ours)
+        record = await records.load(client.sid)
+        assert (record.rooms, record.session, record.accepted) == ({"kept"}, b"kept", False)
+        assert record.transport == client.transport
+        assert await records.clients_of(node_of(client.sid)) == [client.sid]
+
+    async def test_a_lease_fences_the_clients_of_its_own_lane(self, cluster: Cluster) -> None:
+        records, client = cluster.records(), connected(1)
+        await records.store([client])
+        other = Under(lane_of(client.sid, cluster.config.lanes) + 1, APP1, 1)
+        assert await records.update([Joined(client.sid, "room"), Accepted(client.sid)], [other, None]) == 0
+        assert (await records.load(client.sid)).rooms == {"room"}
+        assert await records.forget([client.sid], [other]) == 0
+        assert await records.load(client.sid) is None
+        with pytest.raises(ValueError, match="zip"):
+            await records.forget([client.sid], [other, other])

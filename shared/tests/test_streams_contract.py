@@ -12,6 +12,7 @@ from sio_cluster.testing.contract import Cluster, Writer
 
 APP1, APP2, IO1 = "app-aaaaaa", "app-bbbbbb", "io1-aaaaaa"
 APPENDED, DUPLICATE, FULL = AppendResult.APPENDED, AppendResult.DUPLICATE, AppendResult.FULL
+BARRED = AppendResult.BARRED
 LONG_MS = 60_000
 BLOCK_MS = 10_000
 
@@ -363,6 +364,68 @@ class TestLeases:
         await take_when_free(cluster, APP2, 0)
         assert await leases.acquire(1, APP2, LONG_MS) is None
         assert await leases.renew({0: short, 1: long}, APP1, LONG_MS) == {1}
+
+
+class TestFencing:
+    """A process that was paused wakes up with an append half sent. By then its lane has another holder."""
+
+    async def test_a_former_holder_is_barred_until_it_knows(self, cluster: Cluster) -> None:
+        registry, leases, appender = cluster.registry(), cluster.leases(), cluster.appender()
+        await registry.register_io_node(IO1, {})
+        inbox = cluster.keys.inbox(IO1)
+        await take(cluster, APP1, lease_ms=50)
+        assert await appender.append([Append(inbox, APP1, 1, b"a", 1000)]) == [APPENDED]
+        _, token, _ = await take_when_free(cluster, APP2)
+        assert await leases.bar_former({0: token}, APP2) == {APP1}
+        assert await appender.append([Append(inbox, APP1, 1, b"a", 1000)]) == [DUPLICATE]
+        assert await appender.append([Append(inbox, APP1, 2, b"late", 1000)]) == [BARRED]
+        assert await appender.append([Append(inbox, APP2, 1, b"b", 1000)]) == [APPENDED]
+        assert await appender.bars([inbox], APP1) == [1]
+        assert await appender.append([Append(inbox, APP1, 2, b"c", 1000, 1)]) == [APPENDED]
+        assert await appender.append([Append(inbox, APP1, 3, b"late", 1000)]) == [BARRED]
+        assert await cluster.inbox_reader(IO1).read(0) == [b"a", b"b", b"c"]
+        assert await leases.bar_former({0: token}, APP2) == set()
+
+    async def test_one_that_released_is_not_barred(self, cluster: Cluster) -> None:
+        leases = cluster.leases()
+        _, token, _ = await take(cluster, APP1)
+        await leases.release(0, APP1, token)
+        _, token, _ = await take(cluster, APP2)
+        assert await leases.bar_former({0: token}, APP2) == set()
+
+    async def test_one_whose_handlers_were_late_is(self, cluster: Cluster) -> None:
+        leases = cluster.leases()
+        _, token, _ = await take(cluster, APP1)
+        await leases.release(0, APP1, token, settled=False)
+        _, token, _ = await take(cluster, APP2)
+        assert await leases.bar_former({0: token}, APP2) == {APP1}
+
+    async def test_a_holder_that_dies_before_it_bars_leaves_that_to_the_next(self, cluster: Cluster) -> None:
+        await take(cluster, APP1, lease_ms=50)
+        await take_when_free(cluster, APP2)
+        _, token, _ = await take(cluster, APP2, lease_ms=50)
+        third = "app-cccccc"
+        _, token, _ = await take_when_free(cluster, third)
+        assert await cluster.leases().bar_former({0: token}, third) == {APP1, APP2}
+
+    async def test_only_the_holder_says_who_is_barred(self, cluster: Cluster) -> None:
+        leases = cluster.leases()
+        await take(cluster, APP1, lease_ms=50)
+        _, token, _ = await take_when_free(cluster, APP2)
+        assert await leases.bar_former({0: token - 1}, APP2) == {APP1}
+        assert await leases.bar_former({0: token}, APP2) == {APP1}
+        assert await leases.bar_former({0: token}, APP2) == set()
+
+    async def test_an_app_node_that_is_forgotten_leaves_no_bar(self, cluster: Cluster) -> None:
+        registry, appender = cluster.registry(), cluster.appender()
+        await registry.register_io_node(IO1, {})
+        await take(cluster, APP1, lease_ms=50)
+        _, token, _ = await take_when_free(cluster, APP2)
+        await cluster.leases().bar_former({0: token}, APP2)
+        inbox = cluster.keys.inbox(IO1)
+        assert await appender.bars([inbox], APP1) == [1]
+        await registry.unregister_app_node(APP1)
+        assert await appender.bars([inbox], APP1) == [0]
 
 
 class TestStart:

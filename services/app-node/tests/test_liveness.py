@@ -18,7 +18,10 @@ class Leases:
     async def renew(self, tokens: Any, holder: str, lease_ms: int) -> set[int]:
         return set()
 
-    async def release(self, lane: int, holder: str, token: int) -> None:
+    async def bar_former(self, tokens: Any, holder: str) -> set[str]:
+        return set()
+
+    async def release(self, lane: int, holder: str, token: int, *, settled: bool) -> None:
         pass
 
 

@@ -14,6 +14,7 @@ from sio_cluster.protocol.codec import decode_downlink
 from sio_cluster.protocol.errors import BusRefused, BusUnavailable
 from sio_cluster.protocol.messages import Accept
 from sio_cluster.streams.append import Append, AppendResult
+from sio_cluster.streams.records import Under
 
 
 class Appender:
@@ -24,6 +25,7 @@ class Appender:
         self.last_seq: dict[str, int] = {}
         self.tries: list[list[tuple[str, int]]] = []
         self.full: set[str] = set()
+        self.barred: dict[str, int] = {}
         self.troubles: list[Exception] = []
         self.gate = asyncio.Event()
         self.gate.set()
@@ -40,11 +42,18 @@ class Appender:
             raise BusUnavailable("lost")
         return results
 
+    async def bars(self, streams: Sequence[str], sender: str) -> list[int]:
+        if self.troubles:
+            raise self.troubles.pop(0)
+        return [self.barred.get(stream, 0) for stream in streams]
+
     def _append(self, append: Append) -> AppendResult:
         if append.stream in self.full:
             return AppendResult.FULL
         if append.seq <= self.last_seq.get(append.stream, 0):
             return AppendResult.DUPLICATE
+        if append.bar != self.barred.get(append.stream, 0):
+            return AppendResult.BARRED
         self.last_seq[append.stream] = append.seq
         commands: Any = decode_downlink(append.entry).commands
         self.arrived.setdefault(append.stream, []).extend(command.sid for command in commands)
@@ -83,7 +92,7 @@ async def bench() -> AsyncIterator[Bench]:
 
 
 def lane(deadline: float = float("inf"), clock: Any = lambda: 0.0) -> Lane:
-    return Lane(3, 1, deadline, clock)
+    return Lane(Under(3, "app", 1), deadline, clock)
 
 
 async def test_a_tick_leaves_in_one_entry_per_inbox(bench: Bench) -> None:
@@ -207,3 +216,52 @@ async def test_nothing_waits_once_all_was_of_a_lost_lane(bench: Bench) -> None:
     assert not await asyncio.wait_for(batch.landed(), 2)
     await asyncio.wait_for(bench.outbox.drained(), 2)
     assert bench.appender.tries == []
+
+
+# --- barred: another app-node took over a lane of ours ----------------------------------------------------------------
+
+
+async def test_what_was_in_flight_for_a_lost_lane_is_barred_and_the_rest_made_anew(bench: Bench) -> None:
+    """The process was paused with an append on its way; when it arrives, the lane has another holder."""
+    now = [0.0]
+    scope = Scope(lane(5.0, lambda: now[0]), b"1-0", False, lambda _: None)
+    bench.appender.gate.clear()
+    bench.put("a", "of the lost lane", scope)
+    landed = bench.put("a", "of a background task")
+    await asyncio.sleep(0)
+    bench.put("a", "later, of the lost lane", scope)
+    bench.put("a", "later, of a background task")
+    now[0] = 9.0
+    bench.appender.barred = {"a": 1}
+    bench.appender.gate.set()
+    await bench.outbox.drained()
+    assert await landed.landed()
+    assert bench.appender.arrived == {"a": ["of a background task", "later, of a background task"]}
+    assert bench.counters["commands_dropped.lane_lost"] == 2
+    assert bench.counters["commands_written"] == 2
+    assert bench.outbox.emitted == 4
+    assert bench.outbox.waiting == 0
+
+
+async def test_barred_again_and_again(bench: Bench) -> None:
+    bench.appender.barred = {"a": 3}
+    bench.put("a", "1")
+    await bench.outbox.drained()
+    bench.appender.barred = {"a": 4, "b": 1}
+    bench.appender.troubles = [BusUnavailable("x"), BusRefused("OOM")]
+    bench.put("a", "2")
+    bench.put("b", "1")
+    await bench.outbox.drained()
+    assert bench.appender.arrived == {"a": ["1", "2"], "b": ["1"]}
+
+
+async def test_an_append_that_landed_before_its_sender_was_barred_is_not_sent_twice(bench: Bench) -> None:
+    bench.appender.lose_reply = True
+    bench.put("a", "1")
+    bench.appender.barred = {}
+    while bench.appender.lose_reply:  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    bench.appender.barred = {"a": 1}
+    bench.put("a", "2")
+    await bench.outbox.drained()
+    assert bench.appender.arrived == {"a": ["1", "2"]}

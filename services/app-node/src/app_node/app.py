@@ -30,6 +30,7 @@ from app_node.presence import Presence
 from app_node.reaper import Reaper
 from app_node.record_writer import RecordWriter
 from app_node.routes import Routes
+from app_node.scope import open_scope
 from app_node.streams import Streams, redis_streams
 from sio_cluster.config import Config
 from sio_cluster.protocol.errors import BusRefused, BusUnavailable
@@ -260,7 +261,10 @@ class AppNode:
         return await self._persist(lambda: self._streams.records.load_session(sid))
 
     async def save_session(self, sid: str, session: bytes) -> bool:
-        return await self._persist(lambda: self._streams.records.save_session(sid, session))
+        """Inside a handler of a lane that was lost it raises LeaseLost."""
+        scope = open_scope()
+        lease = None if scope is None else scope.lane.lease
+        return await self._persist(lambda: self._streams.records.save_session(sid, session, lease))
 
     # --- how
 

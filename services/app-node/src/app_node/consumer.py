@@ -75,14 +75,17 @@ class Consumer:
             backoff.reset()
             taken = 0
             held = dict(keeper.held)
-            for entry in in_turns(entries):
+            ours = [(held[entry.lane], entry) for entry in in_turns(entries) if entry.lane in held]
+            for lane, _ in ours:
+                lane.expect()
+            for lane, entry in ours:
                 await self._wait_for_room()
-                lane = held.get(entry.lane)
-                if lane is not None and keeper.held.get(entry.lane) is lane:  # else its next holder is given it
+                if keeper.held.get(entry.lane) is lane:  # else its next holder is given it
                     taken += self.take(lane, entry)
-                    if taken >= TURN_FACTS:
-                        taken = 0
-                        await asyncio.sleep(0)
+                lane.arrived()
+                if taken >= TURN_FACTS:
+                    taken = 0
+                    await asyncio.sleep(0)
 
     async def run_commit(self, keeper: LaneKeeper) -> None:
         """Commits what is done, all lanes in one round trip; waits out Redis' absence."""

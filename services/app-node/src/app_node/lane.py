@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from sio_cluster.protocol.errors import LeaseLost
+from sio_cluster.streams.records import Under
 
 Clock = Callable[[], float]
 """Seconds of a monotonic clock."""
@@ -22,25 +23,30 @@ class Unfinished:
 
 
 class Lane:
-    """One lease: its fencing token, until when it surely lasts, and the entries in work.
+    """One lease: until when it surely lasts, and the entries in work.
 
     `deadline` is the moment before the renewal was sent, plus the lease, minus a margin. Whoever finds it past must
     not act: Redis may have given the lane to another app-node. A process that was stopped for a while notices so.
     """
 
-    __slots__ = ("_clock", "deadline", "idle", "in_work", "lost", "number", "tasks", "to_commit", "token", "unfinished")
+    __slots__ = (
+        "_arriving", "_clock", "deadline", "idle", "in_work", "lease", "lost", "number", "tasks", "to_commit", "token",
+        "unfinished",
+    )  # fmt: skip
 
-    def __init__(self, number: int, token: int, deadline: float, clock: Clock) -> None:
-        self.number = number
-        self.token = token
+    def __init__(self, lease: Under, deadline: float, clock: Clock) -> None:
+        self.lease = lease
+        self.number = lease.lane
+        self.token = lease.token
         self.deadline = deadline
         self.lost = False
         self.in_work: set[bytes] = set()  # ids of entries that were read and are not committed
         self.unfinished: dict[bytes, Unfinished] = {}  # those of them that are not done
         self.to_commit: list[bytes] = []  # those that are
         self.tasks: set[asyncio.Task[Any]] = set()
-        self.idle = asyncio.Event()  # set while nothing is in work
+        self.idle = asyncio.Event()  # set while nothing is in work, nor on its way into it
         self.idle.set()
+        self._arriving = 0
         self._clock = clock
 
     def held(self) -> bool:
@@ -54,6 +60,16 @@ class Lane:
         if not self.held():
             raise LeaseLost(f"lane {self.number} is no longer held: another app-node goes on with its clients")
 
+    def expect(self) -> None:
+        """An entry was read, and will be taken."""
+        self._arriving += 1
+        self.idle.clear()
+
+    def arrived(self) -> None:
+        """An entry that was expected was taken, or is none of ours any more."""
+        self._arriving -= 1
+        self._look()
+
     def opened(self, entry_id: bytes, size: int) -> Unfinished:
         """An entry is being worked on."""
         self.in_work.add(entry_id)
@@ -64,5 +80,8 @@ class Lane:
     def committed(self, entry_ids: list[bytes]) -> None:
         """These entries are done and forgotten."""
         self.in_work.difference_update(entry_ids)
-        if not self.in_work:
+        self._look()
+
+    def _look(self) -> None:
+        if not self.in_work and not self._arriving:
             self.idle.set()

@@ -13,10 +13,11 @@ import structlog
 
 from app_node.counters import Counters
 from app_node.lane import Clock, Lane
-from sio_cluster.protocol.errors import BusError, BusRefused, BusUnavailable
+from sio_cluster.protocol.errors import BusRefused, BusUnavailable
 from sio_cluster.protocol.ids import lane_owner
 from sio_cluster.streams.backoff import Backoff
 from sio_cluster.streams.lanes import LaneEntry
+from sio_cluster.streams.records import Under
 
 log = structlog.get_logger()
 
@@ -31,7 +32,9 @@ class Leasing(Protocol):
 
     async def renew(self, tokens: Mapping[int, int], holder: str, lease_ms: int) -> set[int]: ...
 
-    async def release(self, lane: int, holder: str, token: int) -> None: ...
+    async def bar_former(self, tokens: Mapping[int, int], holder: str) -> set[str]: ...
+
+    async def release(self, lane: int, holder: str, token: int, *, settled: bool) -> None: ...
 
 
 class Claiming(Protocol):
@@ -140,9 +143,9 @@ class LaneKeeper:
             log.debug("lane_moving", lane=number, to=lane_owner(number, nodes))
             self._hand_over(self.held[number])
         missing = sorted(wanted - self.held.keys())
-        acquired = await asyncio.gather(*[self._acquire(number) for number in missing])
-        if any(acquired):
-            log.info("lanes_acquired", lanes=[number for number, ours in zip(missing, acquired, strict=True) if ours])
+        taken = await self._take_over(missing)
+        if taken:
+            log.info("lanes_acquired", lanes=taken)
             await self._interrupt()
         self.planned.set()
 
@@ -169,24 +172,54 @@ class LaneKeeper:
                 self._hand_over(lane)
         await asyncio.gather(*self._handovers.values(), self._interrupt())
 
-    async def _acquire(self, number: int) -> bool:
+    async def _acquire(self, number: int) -> Lane | None:
         sent_at = self._clock()
         token = await self._leases.acquire(number, self._node_id, self._lease_ms)
         if token is None:
-            return False
-        lane = Lane(number, token, self._deadline(sent_at), self._clock)
-        self.held[number] = lane
+            return None
+        lane = self.held[number] = Lane(Under(number, self._node_id, token), self._deadline(sent_at), self._clock)
+        return lane
+
+    async def _take_over(self, numbers: list[int]) -> list[int]:
+        """Acquires what is free of these lanes, bars their former holders, and begins with what those left.
+
+        Which of them are ours now. Raises BusError: the next plan acquires anew what was not taken.
+        """
+        acquired = await asyncio.gather(*map(self._acquire, numbers), return_exceptions=True)
+        lanes = [lane for lane in acquired if isinstance(lane, Lane)]
+        outcomes: list[bool | BaseException] = [False] * len(lanes)
         try:
-            entries = await self._reader.claim(number)
-        except BusError:
-            if self.held.get(number) is lane:  # else its lease ran out meanwhile
-                del self.held[number]  # the next plan acquires it again
-            raise
+            raise_first(acquired)
+            if lanes:
+                await self._bar_former(lanes)
+            outcomes = await asyncio.gather(*map(self._take, lanes), return_exceptions=True)
+            raise_first(outcomes)
+        finally:
+            for lane, ours in zip(lanes, outcomes, strict=True):
+                if ours is not True:
+                    self._let_go(lane)
+        return [lane.number for lane, ours in zip(lanes, outcomes, strict=True) if ours]
+
+    async def _bar_former(self, lanes: list[Lane]) -> None:
+        barred = await self._leases.bar_former({lane.number: lane.token for lane in lanes}, self._node_id)
+        if barred:
+            self._counters.add("holders_barred", len(barred))
+            log.warning("former_holders_barred", holders=sorted(barred))
+
+    def _let_go(self, lane: Lane) -> None:
+        """A lane that was acquired and not taken. One that is being handed over is left to that."""
+        if self.held.get(lane.number) is lane and lane.number not in self._handovers:
+            del self.held[lane.number]
+            self._on_lost(lane)
+
+    async def _take(self, lane: Lane) -> bool:
+        number = lane.number
+        entries = await self._reader.claim(number)
         if self.held.get(number) is not lane or not lane.held():
             return False
-        log.debug("lane_acquired", lane=number, token=token, redelivered=len(entries))
+        log.debug("lane_acquired", lane=number, token=lane.token, redelivered=len(entries))
         await self._on_take(lane, entries)
-        if not lane.held():
+        if not lane.held() or number in self._handovers:
             return False
         self._set_readable(number, readable=True)
         return True
@@ -201,12 +234,14 @@ class LaneKeeper:
             try:
                 async with asyncio.timeout(self._handover_ms / 1000):
                     await lane.idle.wait()
+                settled = True
             except TimeoutError:
+                settled = False
                 log.warning("lane_handlers_late", lane=lane.number, handlers=len(lane.tasks))
             if self.held.get(lane.number) is lane:
                 del self.held[lane.number]
                 self._on_lost(lane)
-                await self._leases.release(lane.number, self._node_id, lane.token)
+                await self._leases.release(lane.number, self._node_id, lane.token, settled=settled)
                 log.debug("lane_released", lane=lane.number, token=lane.token)
         except (BusUnavailable, BusRefused) as error:
             log.warning("lane_release_failed", lane=lane.number, error=str(error))  # its lease runs out
@@ -225,3 +260,10 @@ class LaneKeeper:
 
     def _deadline(self, sent_at: float) -> float:
         return sent_at + self._lease_ms * (1 - MARGIN) / 1000
+
+
+def raise_first(outcomes: Sequence[object]) -> None:
+    """Raises the first error among what `gather` brought."""
+    for outcome in outcomes:
+        if isinstance(outcome, BaseException):
+            raise outcome

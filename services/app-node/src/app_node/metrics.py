@@ -52,6 +52,7 @@ def _lanes(node: AppNode) -> Iterator[Family]:
     yield _gauge("sio_app_lanes_held", "Lanes whose lease this app-node has", len(node.keeper.held))
     yield _count(counters, "lanes_lost", "Lanes whose lease ran out or was taken over")
     yield _count(counters, "holders_barred", "Former holders kept from appending when their lane was taken over")
+    yield _count(counters, "records_fenced", "Changes of records without effect, since the lane is another's by now")
     yield _count(counters, "io_nodes_lost", "Lost io-nodes whose clients were disconnected here")
     yield _count(counters, "reaper_facts_written", "Facts written to lanes for clients of lost io-nodes")
 

@@ -1,9 +1,10 @@
 """Commands of a tick to one append per inbox.
 
 All that gathers while a flush is in flight leaves with the next one. Per inbox, commands arrive in the order given,
-each once: an entry is retried with its sequence number until Redis has taken it. Overflow: `put` is refused room beyond
-`max_bytes` in total, and `room` waits. An inbox that is full holds up its own queue alone; where its node is gone, the
-queue is dropped and counted.
+each once: an entry is retried with its sequence number until Redis has taken it. Where a lane of ours was taken over,
+inboxes bar what we made before: such an entry is made anew, without the commands of lanes that are lost. Overflow:
+`put` is refused room beyond `max_bytes` in total, and `room` waits. An inbox that is full holds up its own queue alone;
+where its node is gone, the queue is dropped and counted.
 """
 
 import asyncio
@@ -29,6 +30,8 @@ COMMAND_BYTES = 96  # what a command weighs besides its packet
 
 class Appends(Protocol):
     async def append(self, appends: Sequence[Append]) -> list[AppendResult]: ...
+
+    async def bars(self, streams: Sequence[str], sender: str) -> list[int]: ...
 
 
 class Batch:
@@ -63,12 +66,13 @@ class Batch:
 class _Queue:
     """One inbox: what gathers, and the one entry that is on its way."""
 
-    __slots__ = ("backoff", "batches", "flying", "held_until", "node", "seq", "stream")
+    __slots__ = ("backoff", "bar", "batches", "flying", "held_until", "node", "seq", "stream")
 
-    def __init__(self, node: str, stream: str, seq: int) -> None:
+    def __init__(self, node: str, stream: str, seq: int, bar: int) -> None:
         self.node = node
         self.stream = stream
         self.seq = seq  # of the last entry made
+        self.bar = bar  # how often this inbox has barred us, as far as we know
         self.batches: list[Batch] = []
         self.flying: tuple[Batch, Append] | None = None
         self.held_until = 0.0
@@ -99,7 +103,9 @@ class Outbox:
         self._clock = clock
         self._counters = counters
         self._queues: dict[str, _Queue] = {}
-        self._last_seq: dict[str, int] = {}  # of nodes that went: one that comes back must not see a seq twice
+        self._last: dict[
+            str, tuple[int, int]
+        ] = {}  # seq and bar of nodes that went: one that comes back must not see a seq twice
         self._bytes = 0
         self.emitted = 0  # commands put
         self._wake = asyncio.Event()
@@ -133,7 +139,7 @@ class Outbox:
         """Queues a command of about `size` bytes for this io-node. Returns the batch that it leaves in."""
         queue = self._queues.get(node)
         if queue is None:
-            queue = self._queues[node] = _Queue(node, self._inbox_key(node), self._last_seq.get(node, 0))
+            queue = self._queues[node] = _Queue(node, self._inbox_key(node), *self._last.get(node, (0, 0)))
         batches = queue.batches
         if not batches or batches[-1].size >= MAX_ENTRY_BYTES or len(batches[-1].items) >= MAX_ENTRY_COMMANDS:
             batches.append(Batch())
@@ -164,6 +170,9 @@ class Outbox:
                 continue
             try:
                 results = await self._appender.append([append for _, _, append in ready])
+                barred = [queue for (queue, _, _), r in zip(ready, results, strict=True) if r is AppendResult.BARRED]
+                if barred:
+                    await self._make_anew(barred)
             except (BusUnavailable, BusRefused) as error:
                 wait = next(backoff)
                 self._counters.add("retries.outbox")
@@ -210,12 +219,26 @@ class Outbox:
             if kept:
                 queue.seq += 1
                 entry = encode_downlink(self._sender, queue.seq, [command for command, _ in kept])
-                append = Append(queue.stream, self._sender, queue.seq, entry, self._inbox_max_bytes)
+                append = Append(queue.stream, self._sender, queue.seq, entry, self._inbox_max_bytes, queue.bar)
                 queue.flying = (batch, append)
                 return
             self._forget(batch, written=False)
 
+    async def _make_anew(self, queues: list[_Queue]) -> None:
+        """Asks for the bars first: a lane that was taken over before them is seen as lost when the entry is made."""
+        bars = await self._appender.bars([queue.stream for queue in queues], self._sender)
+        for queue, bar in zip(queues, bars, strict=True):
+            self._counters.add("appends_barred")
+            log.warning("outbox_barred", node=queue.node, bar=bar)
+            if queue.flying is not None:
+                queue.batches.insert(0, queue.flying[0])
+                queue.flying = None
+                queue.seq -= 1
+            queue.bar = bar
+
     def _settle(self, queue: _Queue, batch: Batch, result: AppendResult) -> None:
+        if result is AppendResult.BARRED:
+            return  # made anew
         if result is not AppendResult.FULL:
             queue.flying = None
             queue.held_until = 0.0
@@ -250,6 +273,7 @@ class Outbox:
     def _after_flush(self) -> None:
         """Empty queues of nodes that are gone go, too."""
         for node in [n for n, q in self._queues.items() if not q.flying and not q.batches and not self._is_known(n)]:
-            self._last_seq[node] = self._queues.pop(node).seq
+            queue = self._queues.pop(node)
+            self._last[node] = queue.seq, queue.bar
         if not any(queue.flying or queue.batches for queue in self._queues.values()):
             self._empty.set()

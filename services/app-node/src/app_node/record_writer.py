@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import structlog
 
@@ -10,17 +10,19 @@ from app_node.counters import Counters
 from app_node.scope import Scope
 from sio_cluster.protocol.errors import BusRefused, BusUnavailable
 from sio_cluster.streams.backoff import Backoff
-from sio_cluster.streams.records import RecordChange
+from sio_cluster.streams.records import RecordChange, Under
 
 log = structlog.get_logger()
 
 MAX_CHANGES = 1_000
 
+_T = TypeVar("_T")
+
 
 class Changes(Protocol):
-    async def update(self, changes: Sequence[RecordChange]) -> None: ...
+    async def update(self, changes: Sequence[RecordChange], under: Sequence[Under | None]) -> int: ...
 
-    async def forget(self, sids: Sequence[str]) -> None: ...
+    async def forget(self, sids: Sequence[str], under: Sequence[Under | None]) -> int: ...
 
 
 class RecordWriter:
@@ -67,8 +69,8 @@ class RecordWriter:
                 last = not self._changes
                 forgotten, self._forgotten = (self._forgotten, []) if last else ([], self._forgotten)
                 await self._write(
-                    [change for change, scope in changes if _held(scope)],
-                    [sid for sid, scope, _ in forgotten if _held(scope)],
+                    [(change, _lease(scope)) for change, scope in changes if _held(scope)],
+                    [(sid, _lease(scope)) for sid, scope, _ in forgotten if _held(scope)],
                 )
                 for _, _, when_forgotten in forgotten:
                     when_forgotten()
@@ -77,21 +79,35 @@ class RecordWriter:
                         scope.end()
             self._idle.set()
 
-    async def _write(self, changes: list[RecordChange], forgotten: list[str]) -> None:
+    async def _write(
+        self, changes: list[tuple[RecordChange, Under | None]], forgotten: list[tuple[str, Under | None]]
+    ) -> None:
         backoff = Backoff()
         while True:
             try:
+                fenced = 0
                 if changes:
-                    await self._records.update(changes)
+                    fenced += await self._records.update(*_unzipped(changes))
                 if forgotten:
-                    await self._records.forget(forgotten)
+                    fenced += await self._records.forget(*_unzipped(forgotten))
             except (BusUnavailable, BusRefused) as error:
                 wait = next(backoff)
                 self._counters.add("retries.records")
                 log.warning("records_retry", error=str(error), wait_ms=round(wait * 1000))
                 await asyncio.sleep(wait)
             else:
+                if fenced:  # another app-node holds the lane, and writes these
+                    self._counters.add("records_fenced", fenced)
+                    log.warning("records_fenced", number=fenced)
                 return
+
+
+def _unzipped(pairs: list[tuple[_T, Under | None]]) -> tuple[list[_T], list[Under | None]]:
+    return [what for what, _ in pairs], [lease for _, lease in pairs]
+
+
+def _lease(scope: Scope | None) -> Under | None:
+    return None if scope is None else scope.lane.lease
 
 
 def _held(scope: Scope | None) -> bool:

@@ -12,7 +12,7 @@ from sio_cluster.streams.connection import Bus
 from sio_cluster.streams.inbox import InboxReader
 from sio_cluster.streams.lanes import LaneReader
 from sio_cluster.streams.leases import Leases
-from sio_cluster.streams.records import ClientRecord, ClientRecords
+from sio_cluster.streams.records import ClientRecord, ClientRecords, Under
 from sio_cluster.streams.registry import Registry
 
 
@@ -42,7 +42,7 @@ class RegistryLike(presence.Registering, routes.IoNodes, reaper.Nodes, Protocol)
 class RecordsLike(record_writer.Changes, reaper.Records, Protocol):
     async def load(self, sid: str) -> ClientRecord | None: ...
 
-    async def save_session(self, sid: str, session: bytes) -> bool: ...
+    async def save_session(self, sid: str, session: bytes, under: Under | None) -> bool: ...
 
     async def load_session(self, sid: str) -> bytes | None: ...
 

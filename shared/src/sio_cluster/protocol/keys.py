@@ -6,12 +6,13 @@
 {PREFIX}:epoch                        counter the epochs of app-nodes (see AckRequest)
 {PREFIX}:{node:ID}:alive              string  with a time to live: the node's heartbeat
 {PREFIX}:{node:ID}:inbox              stream  everything addressed to this process, in order
-{PREFIX}:{node:ID}:inbox:state        hash    last sequence number of each sender, bytes held
+{PREFIX}:{node:ID}:inbox:state        hash    last sequence number of each sender, how often it was barred, bytes held
 {PREFIX}:{node:ID}:clients            set     sids of the clients that this io-node holds
 {PREFIX}:{lane:N}:uplink              stream  facts of this lane's clients
 {PREFIX}:{lane:N}:uplink:state        hash    last sequence number of each sender, bytes held
 {PREFIX}:{lane:N}:lease               hash    holder, token, position; with a time to live
 {PREFIX}:{lane:N}:token               counter the fencing tokens
+{PREFIX}:{lane:N}:holders             set     who acquired the lane, and has neither released it nor been barred since
 {PREFIX}:{lane:N}:client:SID          hash    connected, session, and so on: what outlasts an app-node
 {PREFIX}:{lane:N}:rooms:SID           set     rooms of this client
 {PREFIX}:{lane:N}:dead                stream  entries that could not be decoded
@@ -59,6 +60,9 @@ class Keys:
 
     def token(self, lane: int) -> str:
         return f"{self.prefix}:{{lane:{lane}}}:token"
+
+    def holders(self, lane: int) -> str:
+        return f"{self.prefix}:{{lane:{lane}}}:holders"
 
     def client(self, lane: int, sid: str) -> str:
         return f"{self.prefix}:{{lane:{lane}}}:client:{sid}"

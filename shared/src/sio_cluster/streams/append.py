@@ -21,9 +21,12 @@ class AppendResult(enum.Enum):
     """It was there before, or its sender has appended a later one: the retry of a success. Go on."""
     FULL = 2
     """The stream holds too much. Nothing has happened: keep the entry and its `seq`, and try later."""
+    BARRED = 3
+    """A lane of this sender was taken over since the entry was made. Nothing has happened: ask `bars`, make the entry
+    anew without what belongs to lost lanes, and append it with that bar."""
 
 
-_RESULTS = (AppendResult.APPENDED, AppendResult.DUPLICATE, AppendResult.FULL)
+_RESULTS = (AppendResult.APPENDED, AppendResult.DUPLICATE, AppendResult.FULL, AppendResult.BARRED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,7 @@ class Append:
     """One entry for one stream. `seq` rises with each entry of this sender to this stream; a retry keeps its `seq`.
 
     `max_bytes` bounds what the stream holds together with this entry; an empty stream takes an entry of any size.
+    `bar`: how often this sender was barred at this stream before the entry was made, as far as it knows.
     """
 
     stream: str
@@ -38,6 +42,7 @@ class Append:
     seq: int
     entry: bytes
     max_bytes: int
+    bar: int = 0
 
 
 class Appender:
@@ -55,11 +60,21 @@ class Appender:
         replies = await self._bus.run(*[
             (
                 "EVALSHA", APPEND.sha, 2, append.stream, Keys.state(append.stream), append.sender, append.seq,
-                append.entry, append.max_bytes, INBOX_TTL_MS if Keys.is_inbox(append.stream) else 0,
+                append.entry, append.max_bytes, INBOX_TTL_MS if Keys.is_inbox(append.stream) else 0, append.bar,
             )
             for append in appends
         ])  # fmt: skip
         return [_RESULTS[reply] for reply in replies]
+
+    async def bars(self, streams: Sequence[str], sender: str) -> list[int]:
+        """How often this sender was barred at each of these streams."""
+        replies = await self._bus.run(*[("HGET", Keys.state(stream), bar_of(sender)) for stream in streams])
+        return [int(reply or 0) for reply in replies]
+
+
+def bar_of(sender: str) -> str:
+    """The field of a stream's state that counts how often a sender was barred."""
+    return f"{sender}:bar"
 
 
 def require_distinct(appends: Sequence[Append]) -> None:

@@ -1,22 +1,25 @@
 """What outlasts app-nodes: a client's connect, its session and its rooms."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias, assert_never
+from typing import TypeAlias, TypeVar, assert_never
 
 import msgspec
 
+from sio_cluster.protocol.errors import LeaseLost
 from sio_cluster.protocol.ids import lane_of, node_of
 from sio_cluster.protocol.messages import ClientConnected, Room
 from sio_cluster.streams.connection import Bus, call
 from sio_cluster.streams.link import Command
-from sio_cluster.streams.scripts import JOIN, SET_FIELD
+from sio_cluster.streams.scripts import FORGET, JOIN, LEAVE, SET_FIELD, Script
 
 _encode_connected = msgspec.msgpack.Encoder().encode
 _decode_connected = msgspec.msgpack.Decoder(ClientConnected).decode
 _encode_room = msgspec.json.Encoder().encode  # so that the rooms 42 and "42" differ
 _decode_room = msgspec.json.Decoder(str | int).decode
+
+_T = TypeVar("_T")
 
 
 @dataclass(slots=True)
@@ -60,6 +63,18 @@ class Upgraded:
 RecordChange: TypeAlias = Accepted | Joined | Left | Upgraded
 
 
+@dataclass(frozen=True, slots=True)
+class Under:
+    """The lease on whose behalf a record is changed: of no effect once that is lost.
+
+    It fences changes of its own lane's clients. Those of other lanes are not fenced: their leases are elsewhere.
+    """
+
+    lane: int
+    holder: str
+    token: int
+
+
 class ClientRecords:
     """The records of all clients: one hash and one set each, in the slot of the client's lane.
 
@@ -97,20 +112,26 @@ class ClientRecords:
         connected = _decode_connected(encoded)
         return ClientRecord(connected, session, set(map(_decode_room, rooms)), accepted == b"1", transport.decode())
 
-    async def forget(self, sids: Sequence[str]) -> None:
-        """Removes clients that have disconnected."""
-        commands: list[Command] = []
+    async def forget(self, sids: Sequence[str], under: Sequence[Under | None] = ()) -> int:
+        """Removes clients that have disconnected. How many were left alone since their lease is lost."""
+        forgotten = await self._bus.run(
+            *[
+                self._fenced(FORGET, (self._client(sid), self._rooms(sid)), (), sid, lease)
+                for sid, lease in paired(sids, under)
+            ]
+        )
         sids_of: dict[str, list[str]] = defaultdict(list)
-        for sid in sids:
-            sids_of[owner_of(sid)].append(sid)
-            commands.append(("UNLINK", self._client(sid), self._rooms(sid)))
-        for node, gone in sids_of.items():
-            commands.append(("SREM", self._bus.keys.clients(node), *gone))
-        await self._bus.run(*commands)
+        for sid, done in zip(sids, forgotten, strict=True):
+            if done != -1:
+                sids_of[owner_of(sid)].append(sid)
+        await self._bus.run(*[("SREM", self._bus.keys.clients(node), *gone) for node, gone in sids_of.items()])
+        return forgotten.count(-1)
 
-    async def save_session(self, sid: str, session: bytes) -> bool:
-        """False when the client is gone."""
-        [saved] = await self._bus.run(call(SET_FIELD, (self._client(sid),), "session", session))
+    async def save_session(self, sid: str, session: bytes, under: Under | None = None) -> bool:
+        """False when the client is gone. Raises LeaseLost."""
+        [saved] = await self._bus.run(self._fenced(SET_FIELD, (self._client(sid),), ("session", session), sid, under))
+        if saved == -1:
+            raise LeaseLost(f"the lane of {sid} is no longer held: another app-node goes on with it")
         return bool(saved)
 
     async def load_session(self, sid: str) -> bytes | None:
@@ -118,9 +139,10 @@ class ClientRecords:
         session: bytes | None = (await self._bus.run(("HGET", self._client(sid), "session")))[0]
         return session
 
-    async def update(self, changes: Sequence[RecordChange]) -> None:
-        """Applies these changes in order, in one round trip."""
-        await self._bus.run(*[self._change(change) for change in changes])
+    async def update(self, changes: Sequence[RecordChange], under: Sequence[Under | None] = ()) -> int:
+        """Applies these changes in order, in one round trip. How many had no effect since their lease is lost."""
+        replies = await self._bus.run(*[self._change(change, lease) for change, lease in paired(changes, under)])
+        return replies.count(-1)
 
     async def clients_of(self, node_id: str) -> list[str]:
         """The sids that this io-node holds."""
@@ -131,25 +153,39 @@ class ClientRecords:
         """Removes the list of this io-node's clients (not their records)."""
         await self._bus.run(("UNLINK", self._bus.keys.clients(node_id)))
 
-    def _change(self, change: RecordChange) -> Command:
-        client = self._client(change.sid)
+    def _change(self, change: RecordChange, under: Under | None) -> Command:
+        sid = change.sid
+        client, rooms = self._client(sid), self._rooms(sid)
         match change:
             case Accepted():
-                return call(SET_FIELD, (client,), "accepted", 1)
-            case Joined(sid=sid, room=room):
-                return call(JOIN, (client, self._rooms(sid)), _encode_room(room))
-            case Left(sid=sid, room=room):
-                return ("SREM", self._rooms(sid), _encode_room(room))
+                return self._fenced(SET_FIELD, (client,), ("accepted", 1), sid, under)
+            case Joined(room=room):
+                return self._fenced(JOIN, (client, rooms), (_encode_room(room),), sid, under)
+            case Left(room=room):
+                return self._fenced(LEAVE, (rooms,), (_encode_room(room),), sid, under)
             case Upgraded(transport=transport):
-                return call(SET_FIELD, (client,), "transport", transport)
+                return self._fenced(SET_FIELD, (client,), ("transport", transport), sid, under)
             case _:
                 assert_never(change)
+
+    def _fenced(
+        self, script: Script, keys: tuple[str, ...], arguments: tuple[str | bytes | int, ...], sid: str,
+        under: Under | None,
+    ) -> Command:  # fmt: skip
+        if under is None or under.lane != lane_of(sid, self._lanes):
+            return call(script, keys, *arguments)
+        return call(script, (*keys, self._bus.keys.lease(under.lane)), *arguments, under.holder, under.token)
 
     def _client(self, sid: str) -> str:
         return self._bus.keys.client(lane_of(sid, self._lanes), sid)
 
     def _rooms(self, sid: str) -> str:
         return self._bus.keys.rooms(lane_of(sid, self._lanes), sid)
+
+
+def paired(changes: Sequence[_T], under: Sequence[Under | None]) -> Iterator[tuple[_T, Under | None]]:
+    """Each change with its lease. ValueError where `under` is given, and not for each."""
+    return zip(changes, under or [None] * len(changes), strict=True)
 
 
 def owner_of(sid: str) -> str:

@@ -3,6 +3,7 @@
 import msgspec
 
 from sio_cluster.protocol.keys import Keys
+from sio_cluster.streams.append import bar_of
 from sio_cluster.streams.connection import Bus
 from sio_cluster.streams.link import Command
 
@@ -103,5 +104,5 @@ class Registry:
         return [
             ("DEL", self._bus.keys.alive(node_id)),
             ("UNLINK", inbox, Keys.state(inbox)),
-            *[("HDEL", state, node_id) for state in states],
+            *[("HDEL", state, node_id, bar_of(node_id)) for state in states],
         ]

@@ -1,7 +1,8 @@
 """What must be atomic, in Lua. Every script touches keys of one hash tag, and bears to be repeated.
 
 A stream's state is a hash: `bytes`, what the stream holds; `trimmed`, the last id that the reader of an inbox trimmed;
-`reader`, the mark of that reader; and, by its node id, the last sequence number of each sender.
+`reader`, the mark of that reader; and, by its node id, the last sequence number of each sender, and `ID:bar`, how often
+that sender was barred.
 
 A Redis that is out of memory must still let readers remove what they have read: such a script begins with a write that
 Redis allows then (XDEL, XTRIM), after which it allows all others.
@@ -43,11 +44,12 @@ local function holds(lease, holder, token)
 end
 """
 
-# KEYS stream, state; ARGV sender, seq, entry, max_bytes, ttl_ms (0: for ever).
-# 0 appended, 1 duplicate, 2 full
+# KEYS stream, state; ARGV sender, seq, entry, max_bytes, ttl_ms (0: for ever), bar.
+# 0 appended, 1 duplicate, 2 full, 3 barred: more often than the sender knows
 APPEND = _script("""
-local state = redis.call('HMGET', KEYS[2], ARGV[1], 'bytes')
+local state = redis.call('HMGET', KEYS[2], ARGV[1], 'bytes', ARGV[1] .. ':bar')
 if state[1] and tonumber(ARGV[2]) <= tonumber(state[1]) then return 1 end
+if (state[3] or '0') ~= ARGV[6] then return 3 end
 local held = tonumber(state[2] or 0)
 local size = #ARGV[3]
 if held > 0 and held + size > tonumber(ARGV[4]) then return 2 end
@@ -58,6 +60,13 @@ if not state[2] and ARGV[5] ~= '0' then
   redis.call('PEXPIRE', KEYS[2], ARGV[5])
 end
 return 0
+""")
+
+# KEYS state; ARGV sender, ttl_ms. What this sender has made until now is not appended any more: see Leases.bar_former.
+BAR = _script("""
+redis.call('HINCRBY', KEYS[1], ARGV[1] .. ':bar', 1)
+if redis.call('PTTL', KEYS[1]) == -1 then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
+return 1
 """)
 
 # KEYS inbox, state; ARGV last id read, the id after it, bytes read. A repeated trim of the same id does nothing.
@@ -72,7 +81,7 @@ return 1
 """
 )
 
-# KEYS lease, token, uplink; ARGV holder, lease_ms. The token, or nil while another holds the lane.
+# KEYS lease, token, uplink, holders; ARGV holder, lease_ms. The token, or nil while another holds the lane.
 #
 # The stream's one consumer group bears its holder's name and keeps the position up to which entries were given out.
 # Taking over renames it: a former holder that does not know yet can read nothing more, and a read of his that is
@@ -93,6 +102,7 @@ redis.call('XGROUP', 'CREATE', KEYS[3], ARGV[1], position, 'MKSTREAM')
 local token = redis.call('INCR', KEYS[2])
 redis.call('HSET', KEYS[1], 'holder', ARGV[1], 'token', token, 'position', position)
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
+redis.call('SADD', KEYS[4], ARGV[1])
 return token
 """)
 
@@ -105,12 +115,22 @@ return redis.call('PEXPIRE', KEYS[1], ARGV[3])
 """
 )
 
-# KEYS lease; ARGV holder, token
+# KEYS lease, holders; ARGV holder, token, settled (1: all that its holding has caused is in Redis)
 RELEASE = _script(
     _HOLDS
     + """
 if not holds(KEYS[1], ARGV[1], ARGV[2]) then return 0 end
+if ARGV[3] == '1' then redis.call('SREM', KEYS[2], ARGV[1]) end
 return redis.call('DEL', KEYS[1])
+"""
+)
+
+# KEYS lease, holders; ARGV holder, token, former holders that are barred...
+BARRED = _script(
+    _HOLDS
+    + """
+if not holds(KEYS[1], ARGV[1], ARGV[2]) then return 0 end
+return redis.call('SREM', KEYS[2], unpack(ARGV, 3))
 """
 )
 
@@ -139,18 +159,57 @@ return 1
 """
 )
 
-# KEYS client; ARGV field, value. 0 where the client is gone.
-SET_FIELD = _script("""
+# The record of a client may be changed by whoever holds its lane: a change on behalf of a lease comes with that lease's
+# key, holder and token, and has no effect (-1) where the lease is lost.
+_FENCED = (
+    _HOLDS
+    + """
+local function fenced(lease, holder, token)
+  return lease and not holds(lease, holder, token)
+end
+"""
+)
+
+# KEYS client, lease?; ARGV field, value, holder?, token?. 0 where the client is gone.
+SET_FIELD = _script(
+    _FENCED
+    + """
+if fenced(KEYS[2], ARGV[3], ARGV[4]) then return -1 end
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
 return 1
-""")
+"""
+)
 
-# KEYS client, rooms; ARGV room. 0 where the client is gone.
-JOIN = _script("""
+# KEYS client, rooms, lease?; ARGV room, holder?, token?. 0 where the client is gone.
+JOIN = _script(
+    _FENCED
+    + """
+if fenced(KEYS[3], ARGV[2], ARGV[3]) then return -1 end
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
 redis.call('SADD', KEYS[2], ARGV[1])
 return 1
-""")
+"""
+)
 
-ALL = (APPEND, TRIM, ACQUIRE, RENEW, RELEASE, COMMIT, SET_ASIDE, SET_FIELD, JOIN)
+# KEYS rooms, lease?; ARGV room, holder?, token?
+LEAVE = _script(
+    _FENCED
+    + """
+if fenced(KEYS[2], ARGV[2], ARGV[3]) then return -1 end
+return redis.call('SREM', KEYS[1], ARGV[1])
+"""
+)
+
+# KEYS client, rooms, lease?; ARGV holder?, token?
+FORGET = _script(
+    _FENCED
+    + """
+if fenced(KEYS[3], ARGV[1], ARGV[2]) then return -1 end
+return redis.call('UNLINK', KEYS[1], KEYS[2])
+"""
+)
+
+ALL = (
+    APPEND, BAR, TRIM, ACQUIRE, RENEW, RELEASE, BARRED, COMMIT, SET_ASIDE, SET_FIELD, JOIN, LEAVE, FORGET,
+)  # fmt: skip

@@ -21,6 +21,7 @@ class MemoryStream:
     last_id: int = 0
     held_bytes: int = 0
     last_seq: dict[str, int] = field(default_factory=dict)
+    bars: dict[str, int] = field(default_factory=dict)
     reader: str | None = None
     delivered: int = 0
 
@@ -59,6 +60,7 @@ class MemoryBroker:
         self.streams: dict[str, MemoryStream] = defaultdict(MemoryStream)
         self.leases: dict[int, MemoryLease] = {}
         self.tokens: dict[int, int] = defaultdict(int)
+        self.holders: dict[int, set[str]] = defaultdict(set)
         self.dead: dict[int, list[tuple[bytes, str]]] = defaultdict(list)
         self.io_nodes: dict[str, dict[str, str]] = {}
         self.app_nodes: dict[str, dict[str, str]] = {}

@@ -29,6 +29,7 @@ class MemoryLeases:
             broker.tokens[lane] += 1
             token = broker.tokens[lane]
             broker.leases[lane] = MemoryLease(holder, token, broker.clock() + lease_ms / 1000, stream.delivered)
+            broker.holders[lane].add(holder)
         return token
 
     async def renew(self, tokens: Mapping[int, int], holder: str, lease_ms: int) -> set[int]:
@@ -42,11 +43,33 @@ class MemoryLeases:
                     ours.add(lane)
         return ours
 
-    async def release(self, lane: int, holder: str, token: int) -> None:
+    async def bar_former(self, tokens: Mapping[int, int], holder: str) -> set[str]:
+        broker = self._broker
+        async with broker.operation():
+            former = {lane: broker.holders[lane] - {holder} for lane in tokens}
+            inboxes = [self._keys.inbox(node) for node in broker.io_nodes]
+        barred = set().union(*former.values())
+        if not barred:
+            return barred
+        async with broker.operation():
+            for inbox in inboxes:
+                for sender in barred:
+                    bars = broker.streams[inbox].bars
+                    bars[sender] = bars.get(sender, 0) + 1
+        async with broker.operation():
+            for lane, token in tokens.items():
+                lease = _lease(broker, lane)
+                if lease is not None and (lease.holder, lease.token) == (holder, token):
+                    broker.holders[lane] -= former[lane]
+        return barred
+
+    async def release(self, lane: int, holder: str, token: int, *, settled: bool = True) -> None:
         async with self._broker.operation():
             lease = _lease(self._broker, lane)
             if lease is not None and (lease.holder, lease.token) == (holder, token):
                 del self._broker.leases[lane]
+                if settled:
+                    self._broker.holders[lane].discard(holder)
 
 
 class MemoryLaneReader:

@@ -5,8 +5,20 @@ from typing import assert_never
 
 import msgspec
 
+from sio_cluster.protocol.errors import LeaseLost
+from sio_cluster.protocol.ids import lane_of
 from sio_cluster.protocol.messages import ClientConnected
-from sio_cluster.streams.records import Accepted, ClientRecord, Joined, Left, RecordChange, Upgraded, owner_of
+from sio_cluster.streams.records import (
+    Accepted,
+    ClientRecord,
+    Joined,
+    Left,
+    RecordChange,
+    Under,
+    Upgraded,
+    owner_of,
+    paired,
+)
 from sio_cluster.testing.memory.broker import MemoryBus, MemoryClient
 
 
@@ -15,6 +27,7 @@ class MemoryClientRecords:
 
     def __init__(self, bus: MemoryBus, lanes: int) -> None:
         self._broker = bus.broker
+        self._lanes = lanes
 
     async def store(self, connected: Sequence[ClientConnected]) -> None:
         async with self._broker.operation():
@@ -34,14 +47,21 @@ class MemoryClientRecords:
             connected = msgspec.msgpack.decode(client.connected, type=ClientConnected)
             return ClientRecord(connected, client.session, set(client.rooms), client.accepted, client.transport)
 
-    async def forget(self, sids: Sequence[str]) -> None:
+    async def forget(self, sids: Sequence[str], under: Sequence[Under | None] = ()) -> int:
+        fenced = 0
         async with self._broker.operation():
-            for sid in sids:
+            for sid, lease in paired(sids, under):
+                if self._is_fenced(sid, lease):
+                    fenced += 1
+                    continue
                 self._broker.clients.pop(sid, None)
                 self._broker.clients_of[owner_of(sid)].discard(sid)
+        return fenced
 
-    async def save_session(self, sid: str, session: bytes) -> bool:
+    async def save_session(self, sid: str, session: bytes, under: Under | None = None) -> bool:
         async with self._broker.operation():
+            if self._is_fenced(sid, under):
+                raise LeaseLost(f"the lane of {sid} is no longer held")
             client = self._broker.clients.get(sid)
             if client is not None:
                 client.session = session
@@ -52,12 +72,16 @@ class MemoryClientRecords:
             client = self._broker.clients.get(sid)
             return client.session if client is not None else None
 
-    async def update(self, changes: Sequence[RecordChange]) -> None:
+    async def update(self, changes: Sequence[RecordChange], under: Sequence[Under | None] = ()) -> int:
+        fenced = 0
         async with self._broker.operation():
-            for change in changes:
+            for change, lease in paired(changes, under):
                 client = self._broker.clients.get(change.sid)
-                if client is not None:
+                if self._is_fenced(change.sid, lease):
+                    fenced += 1
+                elif client is not None:
                     _apply(client, change)
+        return fenced
 
     async def clients_of(self, node_id: str) -> list[str]:
         async with self._broker.operation():
@@ -66,6 +90,14 @@ class MemoryClientRecords:
     async def forget_node(self, node_id: str) -> None:
         async with self._broker.operation():
             self._broker.clients_of.pop(node_id, None)
+
+    def _is_fenced(self, sid: str, under: Under | None) -> bool:
+        if under is None or under.lane != lane_of(sid, self._lanes):
+            return False
+        lease = self._broker.leases.get(under.lane)
+        if lease is None or lease.deadline <= self._broker.clock():
+            return True
+        return (lease.holder, lease.token) != (under.holder, under.token)
 
 
 def _apply(client: MemoryClient, change: RecordChange) -> None:

@@ -67,3 +67,4 @@ class MemoryRegistry:
         self._broker.streams.pop(self._keys.inbox(node_id), None)
         for stream in self._broker.streams.values():
             stream.last_seq.pop(node_id, None)
+            stream.bars.pop(node_id, None)

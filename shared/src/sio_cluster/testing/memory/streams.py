@@ -23,6 +23,10 @@ class MemoryAppender:
             self._broker.notify()
         return results
 
+    async def bars(self, streams: Sequence[str], sender: str) -> list[int]:
+        async with self._broker.operation():
+            return [self._broker.streams[stream].bars.get(sender, 0) for stream in streams]
+
 
 class MemoryInboxReader:
     """`InboxReader` in memory."""
@@ -61,6 +65,8 @@ class MemoryInboxReader:
 def _append(stream: MemoryStream, append: Append) -> AppendResult:
     if append.seq <= stream.last_seq.get(append.sender, -1):
         return AppendResult.DUPLICATE
+    if append.bar != stream.bars.get(append.sender, 0):
+        return AppendResult.BARRED
     if stream.held_bytes and stream.held_bytes + len(append.entry) > append.max_bytes:
         return AppendResult.FULL
     stream.last_id += 1
