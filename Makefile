@@ -4,12 +4,12 @@ PYTEST := .venv/bin/python -m pytest
 # Each run leaves its results here as JUnit XML; CI adds them up.
 JUNIT  := .run/junit
 FAST   := not slow and not e2e and not chaos and not browser and not compose
-LOCAL  := not browser and not compose
+LOCAL  := not browser and not compose and not chaos
 LOCK   := .run/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
           --no-emit-index-url --no-emit-find-links --system-certs --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check format bench lock clean test-browser test-compose loadtest loadtest-ui
+.PHONY: help setup run test check format bench lock clean test-browser test-compose loadtest loadtest-ui chaos
 
 help: ## List these targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -43,6 +43,10 @@ test-browser: setup ## The chat example in Chromium
 test-compose: setup ## The Docker Compose stack, scaled up and down under clients
 	@mkdir -p $(JUNIT)
 	$(PYTEST) -m compose --junitxml=$(JUNIT)/compose.xml tests/compose $(ARGS)
+
+chaos: setup ## Faults of every kind under load, and a checker that misses nothing (CHAOS_SEED= repeats a run)
+	@mkdir -p $(JUNIT)
+	$(PYTEST) -m chaos -s --junitxml=$(JUNIT)/chaos.xml tests/chaos $(ARGS)
 
 bench: setup ## This cluster beside plain python-socketio: fan-out and acked round trips
 	.venv/bin/python -m loadtest.bench $(ARGS)

@@ -1,0 +1,111 @@
+"""The application of the chaos suite: its handlers write down what they see (tests/chaos/records.py says how).
+
+Each event is answered by an ack and by a `down` to its sender; each process tells all clients its `news`. Some
+handlers take a while, so that a fault finds them at work. `CHAOS_RECORDS` is the folder, `CHAOS_NEWS_MS` the pace.
+
+    app-node tests/chaos/app.py:sio
+"""
+
+import asyncio
+import os
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from records import Pen
+
+import app_node
+from app_node.scope import current_scope
+
+sio = app_node.get_client()
+origin = os.getpid()
+pen = Pen(Path(os.environ.get("CHAOS_RECORDS", "/nonexistent")) / f"app-{origin}.txt")
+news_s = int(os.environ.get("CHAOS_NEWS_MS", "500")) / 1000
+
+SLOW_EVERY = 20
+SLOW_S = 0.02
+
+made: dict[tuple[str, int], int] = defaultdict(int)
+runs = 0
+
+
+@sio.event
+async def connect(sid: str, environ: dict[str, Any], auth: Any, is_reconnect: bool) -> None:
+    async with sio.session(sid) as session:
+        session["client"] = auth["client"]
+    pen("c", auth["client"], sid, token(), int(is_reconnect), int(sio.is_redelivered()))
+    await sio.enter_room(sid, "everybody")
+
+
+@sio.event
+async def disconnect(sid: str, reason: str) -> None:
+    session = await sio.get_session(sid)
+    pen("d", session["client"], sid, int(sio.is_redelivered()), reason)
+
+
+@sio.event
+async def up(sid: str, client: int, seq: int, is_redelivered: bool) -> int:
+    global runs
+    runs = run = runs + 1
+    held = token()
+    pen("s", run, client, seq, sid, held, int(is_redelivered))
+    try:
+        if seq % SLOW_EVERY == SLOW_EVERY - 1:
+            await asyncio.sleep(SLOW_S)
+        made[sid, held] = n = made[sid, held] + 1
+        pen("m", client, sid, held, n, seq)
+        await sio.emit("down", (seq, origin, held, n), to=sid)
+    except asyncio.CancelledError:
+        pen("x", run)
+        raise
+    pen("e", run)
+    return seq
+
+
+@sio.event
+async def fail(sid: str) -> None:
+    raise RuntimeError("a handler of the chaos suite fails on purpose")
+
+
+@sio.event
+async def hang(sid: str, seconds: float) -> None:
+    await asyncio.sleep(seconds)
+
+
+@sio.event
+async def block(sid: str, seconds: float) -> None:
+    time.sleep(seconds)  # noqa: ASYNC251 - what a careless handler does
+
+
+@sio.event
+async def fill(sid: str, kilobytes: int) -> None:
+    """Many bytes to everybody in the namespace /sink."""
+    for _ in range(kilobytes // 10):
+        await sio.emit("bulk", "x" * 10_000, namespace="/sink")
+
+
+@sio.on("connect", namespace="/sink")
+async def connect_sink(sid: str, environ: dict[str, Any]) -> None:
+    """Clients that are not written down."""
+
+
+@sio.on_start
+async def tell_news() -> None:
+    sio.start_background_task(_tell_news)
+
+
+async def _tell_news() -> None:
+    n = 0
+    while news_s:
+        await asyncio.sleep(news_s)
+        n += 1
+        await sio.emit("news", (origin, n), room="everybody")
+        pen("b", n)
+
+
+def token() -> int:
+    """The fencing token of the lane under which the running handler acts."""
+    scope = current_scope.get()
+    assert scope is not None
+    return scope.lane.token

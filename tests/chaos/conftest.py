@@ -1,0 +1,87 @@
+"""The seed, and the table at the end: one row for each scenario that ran."""
+
+import json
+import os
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from rich.console import Console
+from rich.table import Table
+from tests.chaos.field import RESULTS
+from tests.chaos.ledger import COLUMNS
+
+SEED = int(os.environ.get("CHAOS_SEED") or random.randrange(1 << 32))
+
+
+@pytest.fixture
+def seed() -> int:
+    """CHAOS_SEED, else one of this run's own; it is printed, and repeats a run's choices."""
+    return SEED
+
+
+@pytest.fixture(autouse=True)
+def announce(request: pytest.FixtureRequest) -> Iterator[None]:
+    """One line as soon as a scenario is over."""
+    before = _stamps()
+    yield
+    reporter: Any = request.config.pluginmanager.getplugin("terminalreporter")
+    for name, stamp in _stamps().items():
+        if before.get(name) != stamp:
+            row = json.loads((RESULTS / name).read_text())
+            reporter.write_line(f"\n{row['scenario']}: {_figures(row)}")
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    session.config.stash[_BEFORE] = _stamps()
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    before = config.stash.get(_BEFORE, {})
+    names = [name for name, stamp in _stamps().items() if before.get(name) != stamp]
+    if not names:
+        return
+    table = Table(title=f"chaos, CHAOS_SEED={SEED}")
+    for heading in (
+        "scenario",
+        "events",
+        "emits",
+        "broken",
+        "again",
+        "restarts",
+        "gap p50 ms",
+        "gap max ms",
+        "verdict",
+    ):
+        table.add_column(heading, justify="left" if heading in ("scenario", "verdict") else "right")
+    for row in sorted((json.loads((RESULTS / name).read_text()) for name in names), key=lambda row: row["scenario"]):
+        table.add_row(
+            row["scenario"], str(row["events"]), str(row["emits"]), str(row["connections_broken"]),
+            str(row["redelivered"]), str(row["restarts"]), f"{row['gap_p50_ms']:.0f}", f"{row['gap_max_ms']:.0f}",
+            _faults(row) or "kept",
+        )  # fmt: skip
+    console = Console(width=140)
+    with console.capture() as text:
+        console.print(table)
+    terminalreporter.write_line("\n" + text.get())
+
+
+_BEFORE = pytest.StashKey[dict[str, float]]()
+
+
+def _stamps() -> dict[str, float]:
+    return {path.name: path.stat().st_mtime for path in RESULTS.glob("*.json")}
+
+
+def _figures(row: dict[str, Any]) -> str:
+    rate = f"{row['events'] / max(row['seconds'], 1):.0f} events/s" if row["seconds"] else ""
+    return (
+        f"{row['clients']} clients, {row['events']} events ({rate}), {row['emits']} emits, gap p50 "
+        f"{row['gap_p50_ms']:.0f} ms max {row['gap_max_ms']:.0f} ms, {row['redelivered']} redelivered, "
+        f"{row['restarts']} restarts, {row['connections_broken']} broken: {_faults(row) or 'kept'}"
+    )
+
+
+def _faults(row: dict[str, Any]) -> str:
+    return ", ".join(f"{column} {row[column]}" for column in COLUMNS if row[column])

@@ -1,0 +1,297 @@
+"""The field of a scenario: a real Redis server, a cluster, and clients of three kinds that work while it suffers.
+
+    async with field("app-node killed", seed, app_nodes=2) as it:
+        await it.crowd.progress(10, 20)
+        it.crash(it.stack.app_nodes[0])
+        ...
+        verdict = await it.end(gap_s=3)
+
+A fault is drawn from `it.rng`, so that a seed repeats what was chosen and when.
+"""
+
+import asyncio
+import json
+import os
+import random
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import httpx
+from tests.chaos import balance, records
+from tests.chaos.crowd import Crowd
+from tests.chaos.ledger import Allowed, Verdict, broken_promises, judge
+from tests.chaos.proxy import Proxy
+from tests.conftest import ROOT
+
+from sio_cluster.testing.valkey import Valkey, start_valkey
+from sio_stack import Stack
+from sio_stack.settings import free_ports
+from sio_stack.stack import Node
+
+RESULTS = ROOT / ".run/chaos"
+APP = str(ROOT / "tests/chaos/app.py") + ":sio"
+LEASE_S, NODE_TIMEOUT_S = 1.5, 3.0
+ENV = {
+    "LEASE_MS": str(int(LEASE_S * 1000)),
+    "HEARTBEAT_MS": "300",
+    "NODE_TIMEOUT_MS": str(int(NODE_TIMEOUT_S * 1000)),
+    "DRAIN_MS": "1000",
+    "SHUTDOWN_MS": "5000",
+    "LOG_FORMAT": "json",
+}
+WEBSOCKETS, POLLERS, RATE = 180, 20, 10.0
+OFFICIAL = 6  # of each kind; their rate is OFFICIAL_RATE
+OFFICIAL_RATE = 5.0
+JS_FIRST, PYTHON_FIRST = 10_000, 20_000
+
+
+class Official:
+    """A process of official clients, JavaScript or Python."""
+
+    def __init__(self, process: asyncio.subprocess.Process, name: str) -> None:
+        self._process = process
+        self._name = name
+
+    @classmethod
+    @asynccontextmanager
+    async def started(cls, argv: list[str], url: str, directory: Path, first: int) -> AsyncIterator["Official"]:
+        path = directory / f"clients-{first}.txt"
+        process = await asyncio.create_subprocess_exec(
+            *argv, url, str(path), str(first), str(OFFICIAL), str(OFFICIAL_RATE),
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, cwd=ROOT,
+        )  # fmt: skip
+        official = cls(process, argv[-1])
+        try:
+            yield official
+        finally:
+            if process.returncode is None:
+                process.kill()
+            await process.wait()
+
+    async def all_in(self) -> None:
+        assert self._process.stdout is not None
+        async with asyncio.timeout(30):
+            line = await self._process.stdout.readline()
+        assert line.strip() == b"in", f"{self._name} could not connect"
+
+    async def stop_sending(self) -> None:
+        await self._order(b"stop\n")
+
+    async def leave(self) -> None:
+        await self._order(b"leave\n")
+        async with asyncio.timeout(10):
+            await self._process.wait()
+
+    async def _order(self, line: bytes) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(line)
+        await self._process.stdin.drain()
+
+
+class Field:
+    """What a scenario acts on."""
+
+    def __init__(
+        self,
+        name: str,
+        seed: int,
+        directory: Path,
+        valkey: Valkey,
+        stack: Stack,
+        crowd: Crowd,
+        officials: list[Official],
+    ) -> None:
+        self.name = name
+        self.seed = seed
+        self.rng = random.Random(f"{seed}/{name}")
+        self.directory = directory
+        self.valkey = valkey
+        self.stack = stack
+        self.crowd = crowd
+        self.restarts = 0
+        self.crashed: set[int] = set()
+        self.proxies: dict[str, Proxy] = {}
+        self.lines: list[tuple[str, str]] = []
+        self._officials = officials
+
+    async def wait_a_moment(self) -> None:
+        """Until the clients have been served 5 to 15 times more: the moment of a fault."""
+        await self.crowd.progress(self.rng.randint(5, 15), 30)
+
+    def kill(self, node: Node) -> None:
+        """kill -9; the stack starts it again."""
+        self.crashed.add(node.pid)
+        self.restarts += 1
+        os.kill(node.pid, signal.SIGKILL)
+
+    def pause(self, node: Node) -> None:
+        self.crashed.add(node.pid)  # it may lose its leases, and with them what it had not written
+        os.kill(node.pid, signal.SIGSTOP)
+
+    def resume(self, node: Node) -> None:
+        os.kill(node.pid, signal.SIGCONT)
+
+    def logged(self, event: str, node: str = "") -> list[dict[str, Any]]:
+        """The log lines of that event (of that node) so far."""
+        found = []
+        for name, line in self.lines:
+            if event in line and (not node or name == node):
+                try:
+                    entry = json.loads(line)
+                except ValueError:
+                    continue
+                if entry.get("event") == event:
+                    found.append(entry)
+        return found
+
+    async def until_logged(self, event: str, node: str = "", *, within_s: float, times: int = 1) -> None:
+        await until(lambda: _now(len(self.logged(event, node)) >= times), within_s, f"{event} was not logged")
+
+    async def ready(self, node: Node) -> bool:
+        """What its /readyz says now."""
+        async with httpx.AsyncClient(trust_env=False, timeout=2) as http:
+            return (await http.get(f"{node.url}/readyz")).status_code == 200
+
+    async def until_ready(self, node: Node, expected: bool, within_s: float) -> float:
+        """How long it took, in seconds."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        await until(
+            lambda: self._is(node, expected), within_s, f"{node.name} is not {'ready' if expected else 'unready'}"
+        )
+        return loop.time() - began
+
+    async def _is(self, node: Node, ready: bool) -> bool:
+        return await self.ready(node) is ready
+
+    async def metrics(self, node: Node) -> balance.Sample:
+        return await balance.scrape(node.url)
+
+    async def end(self, *, answered_within_s: float = 20, balanced: bool = False, **allowed: Any) -> Verdict:
+        """Sending ends, answers are awaited, all leave; then the checker. AssertionError where a promise is broken."""
+        verdict = await self.judge(answered_within_s=answered_within_s, balanced=balanced, **allowed)
+        permitted = Allowed(crashed=frozenset(self.crashed), **allowed)
+        problems = broken_promises(verdict, permitted)
+        self._write(verdict, problems)
+        assert not problems, f"{self.name}, CHAOS_SEED={self.seed}:\n" + "\n".join(problems) + self._keep()
+        return verdict
+
+    async def judge(self, *, answered_within_s: float = 20, balanced: bool = False, **allowed: Any) -> Verdict:
+        """As `end`, without the judgement."""
+        for official in self._officials:
+            await official.stop_sending()
+        await self.crowd.finish(answered_within_s)
+        await self._echoes()
+        self.crowd.leave()
+        for official in self._officials:
+            await official.leave()
+        await self._disconnects()
+        if balanced:
+            await balance.check(self.stack, records.read(self.directory))
+        await self.stack.stop()
+        return judge(records.read(self.directory), Allowed(crashed=frozenset(self.crashed), **allowed))
+
+    async def _echoes(self) -> None:
+        """The last news and what follows the last acks: `down` leaves before its event's ack, so little is left."""
+        await asyncio.sleep(1.0)
+
+    async def _disconnects(self) -> None:
+        """Until the application knows that all are gone; the checker says who is missing."""
+        sids = {joined.sid for joined in records.read(self.directory).joined}
+        with suppress(AssertionError):
+            all_gone = lambda: _now(sids <= records.disconnected(self.directory))  # noqa: E731
+            await until(all_gone, NODE_TIMEOUT_S + 7, "", every_s=0.2)
+
+    def _write(self, verdict: Verdict, problems: list[str]) -> None:
+        RESULTS.mkdir(parents=True, exist_ok=True)
+        row = {"scenario": self.name, "seed": self.seed, "restarts": self.restarts, "problems": problems}
+        (RESULTS / f"{self.name.replace(' ', '-')}.json").write_text(json.dumps(row | asdict(verdict), indent=1))
+
+    def _keep(self) -> str:
+        """The records and logs of a scenario that failed, to look at."""
+        kept = RESULTS / f"failed-{self.name.replace(' ', '-')}"
+        shutil.rmtree(kept, ignore_errors=True)
+        shutil.copytree(self.directory, kept)
+        (kept / "log.txt").write_text("\n".join(f"{name}: {line}" for name, line in self.lines))
+        return f"\nrecords and logs: {kept.relative_to(ROOT)}"
+
+
+@asynccontextmanager
+async def field(
+    name: str,
+    seed: int,
+    *,
+    io_nodes: int = 2,
+    app_nodes: int = 1,
+    app: str = APP,
+    env: Mapping[str, str] | None = None,
+    app_envs: list[Mapping[str, str]] | None = None,
+    io_envs: list[Mapping[str, str]] | None = None,
+    proxied: tuple[str, ...] = (),
+    redis: Mapping[str, str] | None = None,
+    websockets: int = WEBSOCKETS,
+    pollers: int = POLLERS,
+    rate: float = RATE,
+    official: bool = True,
+) -> AsyncIterator[Field]:
+    """`proxied`: "app", "io" or "all"; such nodes are added to `io_nodes` and `app_nodes`, each behind its own proxy to
+    Redis ("all": every node behind one). `redis`: options of the server; it has an append-only file by default."""
+    directory = Path(tempfile.mkdtemp(prefix="sio-chaos-"))
+    options = {"appendonly": "yes", "maxmemory_policy": "noeviction"} | dict(redis or {})
+    lines: list[tuple[str, str]] = []
+    async with AsyncExitStack() as exits:
+        exits.callback(shutil.rmtree, directory, ignore_errors=True)
+        valkey = exits.enter_context(start_valkey(free_ports(1)[0], **options))
+        proxies = {kind: await exits.enter_async_context(Proxy(valkey.port, seed=seed)) for kind in proxied}
+        redis_url = proxies["all"].redis_url if "all" in proxies else valkey.url
+        stack = await exits.enter_async_context(
+            Stack(
+                io_nodes=io_nodes, app_nodes=app_nodes, app=app, port=0, redis_url=redis_url,
+                env={**ENV, "CHAOS_RECORDS": str(directory), **(env or {})},
+                on_line=lambda name, line: lines.append((name, line)),
+            )
+        )  # fmt: skip
+        for own in [*(io_envs or []), *([{"REDIS_URL": proxies["io"].redis_url}] if "io" in proxies else [])]:
+            await stack.add_io_node(own)
+        for own in [*(app_envs or []), *([{"REDIS_URL": proxies["app"].redis_url}] if "app" in proxies else [])]:
+            await stack.start_app_node(own)
+        officials = [
+            await exits.enter_async_context(Official.started(argv, stack.url, directory, first))
+            for argv, first in _officials() if official
+        ]  # fmt: skip
+        crowd = Crowd(stack.url, directory, websockets=websockets, pollers=pollers, rate=rate, seed=seed)
+        await exits.enter_async_context(crowd)
+        for group in officials:
+            await group.all_in()
+        it = Field(name, seed, directory, valkey, stack, crowd, officials)
+        it.proxies = proxies
+        it.lines = lines
+        yield it
+
+
+async def until(condition: Callable[[], Awaitable[bool]], within_s: float, else_: str, every_s: float = 0.05) -> None:
+    """Looks now and then at what tells nobody when it changes: another process' files, answers, logs."""
+    deadline = asyncio.get_running_loop().time() + within_s
+    while not await condition():
+        assert asyncio.get_running_loop().time() < deadline, f"{else_} within {within_s:g} s"
+        await asyncio.sleep(every_s)
+
+
+async def _now(value: bool) -> bool:
+    return value
+
+
+def _officials() -> list[tuple[list[str], int]]:
+    node = Path(sys.executable).parent / "node"
+    here = ROOT / "tests/chaos"
+    return [
+        ([str(node) if node.exists() else "node", str(here / "js/crowd.mjs")], JS_FIRST),
+        ([sys.executable, str(here / "python_clients.py")], PYTHON_FIRST),
+    ]

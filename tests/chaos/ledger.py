@@ -1,0 +1,250 @@
+"""The checker: what was lost, doubled, out of order or unanswered, from records alone. Pure.
+
+What may be missing without a promise being broken:
+- the end of what a killed or fenced process emitted under one token: its events are handled again, and each event must
+  have been answered by a `down` of somebody
+- what was under way on a connection when that connection broke, where the scenario breaks connections (`breaks`)
+A second run of an event's handler, and a second disconnect, must say that it is a redelivery.
+"""
+
+import statistics
+from collections import Counter, defaultdict
+from collections.abc import Set
+from dataclasses import dataclass, field
+
+from tests.chaos.records import Records, Run
+
+SETTLED_US = 1_500_000
+"""A client hears the news surely that reach Redis this long after it was let in, and before it leaves."""
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """What a scenario's fault explains. `crashed`: processes that were killed with -9, or lost their leases."""
+
+    crashed: Set[int] = frozenset()
+    redelivered: bool = False
+    breaks: bool = False
+    strict_below: int = 0  # clients of lower numbers lose no event that they sent, though their connections break
+    gap_s: float = 60.0
+    unanswered: bool = False
+
+
+@dataclass
+class Verdict:
+    """Every field that is not a figure should be 0. `examples` shows the first few of each kind."""
+
+    clients: int = 0
+    events: int = 0
+    emits: int = 0
+    seconds: float = 0.0
+
+    events_lost: int = 0
+    events_doubled: int = 0
+    events_reordered: int = 0
+    acks_missing: int = 0
+    emits_lost: int = 0
+    emits_doubled: int = 0
+    emits_reordered: int = 0
+    emits_stale: int = 0
+    disconnects_missing: int = 0
+    disconnects_doubled: int = 0
+    overlaps: int = 0
+
+    redelivered: int = 0  # a figure: second runs that say so
+    connections_broken: int = 0  # a figure
+    gap_p50_ms: float = 0.0
+    gap_max_ms: float = 0.0
+    reasons: dict[str, int] = field(default_factory=dict)
+    examples: dict[str, list[str]] = field(default_factory=dict)
+
+    def count(self, column: str, what: object) -> None:
+        """One more in that column."""
+        setattr(self, column, getattr(self, column) + 1)
+        shown = self.examples.setdefault(column, [])
+        if len(shown) < 5:
+            shown.append(str(what))
+
+
+COLUMNS = (
+    "events_lost", "events_doubled", "events_reordered", "acks_missing", "emits_lost", "emits_doubled",
+    "emits_reordered", "emits_stale", "disconnects_missing", "disconnects_doubled", "overlaps",
+)  # fmt: skip
+
+
+def judge(records: Records, allowed: Allowed) -> Verdict:
+    """Goes over the records once for each column."""
+    verdict = Verdict(
+        clients=len({joined.client for joined in records.joined}),
+        events=len(records.sent) - len(records.refused),
+        emits=len(records.seen) + len(records.heard),
+        connections_broken=len(records.parted),
+        reasons=dict(Counter(gone.reason for gone in records.disconnects)),
+    )
+    if records.sent:
+        verdict.seconds = (records.sent[-1].at - records.sent[0].at) / 1e6
+    broken = {parted.sid for parted in records.parted}
+    _events(verdict, records, allowed, broken)
+    _order(verdict, records)
+    _overlaps(verdict, records)
+    _downs(verdict, records, allowed, broken)
+    _news(verdict, records, broken)
+    _connections(verdict, records)
+    _gaps(verdict, records)
+    return verdict
+
+
+def broken_promises(verdict: Verdict, allowed: Allowed) -> list[str]:
+    """One line for each promise that does not hold."""
+    found = [f"{column}: {getattr(verdict, column)}, as {verdict.examples[column]}"
+             for column in COLUMNS if getattr(verdict, column)]  # fmt: skip
+    if verdict.redelivered and not allowed.redelivered:
+        found.append(f"redelivered: {verdict.redelivered}, though nothing crashed")
+    if verdict.connections_broken and not allowed.breaks:
+        found.append(f"connections_broken: {verdict.connections_broken}")
+    if verdict.gap_max_ms > allowed.gap_s * 1000:
+        found.append(f"gap: a client waited {verdict.gap_max_ms:.0f} ms, the limit is {allowed.gap_s * 1000:.0f}")
+    if not verdict.events or not verdict.emits:
+        found.append("nothing was sent")
+    return found
+
+
+def _events(verdict: Verdict, records: Records, allowed: Allowed, broken: set[str]) -> None:
+    """Each event that was sent has run, once, or again with the flag; and it is acked."""
+    runs: dict[tuple[int, int], list[Run]] = defaultdict(list)
+    for run in records.runs:
+        runs[run.client, run.seq].append(run)
+    for sent in records.sent:
+        key = (sent.client, sent.seq)
+        if key in records.refused:
+            continue
+        excused = allowed.breaks and sent.sid in broken
+        first, *again = runs.get(key, [None])
+        if first is None and not (excused and sent.client >= allowed.strict_below):
+            verdict.count("events_lost", key)
+        for run in again:
+            if run is not None and run.redelivered:
+                verdict.redelivered += 1
+            else:
+                verdict.count("events_doubled", key)
+        if key not in records.acked and not excused and not allowed.unanswered:
+            verdict.count("acks_missing", key)
+
+
+def _order(verdict: Verdict, records: Records) -> None:
+    """Handlers start in order: the first runs of a client's events, and all runs under one token."""
+    newest: dict[str, int] = {}
+    under: dict[tuple[str, int], int] = {}
+    started: set[tuple[int, int]] = set()
+    for run in records.runs:
+        if (run.client, run.seq) not in started:
+            started.add((run.client, run.seq))
+            if run.seq < newest.get(run.sid, -1):
+                verdict.count("events_reordered", (run.client, run.seq))
+            newest[run.sid] = max(run.seq, newest.get(run.sid, -1))
+        elif run.seq < under.get((run.sid, run.token), -1):
+            verdict.count("events_reordered", (run.client, run.seq, run.token))
+        under[run.sid, run.token] = max(run.seq, under.get((run.sid, run.token), -1))
+
+
+def _overlaps(verdict: Verdict, records: Records) -> None:
+    """No handler starts under an older token than one before it; no two processes are at work for one client."""
+    tokens: dict[str, int] = {}
+    busy: dict[str, tuple[int, int]] = {}  # sid -> (end of the run that lasts longest, its process)
+    for run in records.runs:
+        if run.token < tokens.get(run.sid, 0):
+            verdict.count("overlaps", ("stale start", run))
+        tokens[run.sid] = max(run.token, tokens.get(run.sid, 0))
+        if not run.end:
+            continue
+        end, process = busy.get(run.sid, (0, 0))
+        if process not in (0, run.process) and run.start < end:
+            verdict.count("overlaps", ("two at work", run))
+        if run.end > end:
+            busy[run.sid] = (run.end, run.process)
+
+
+def _downs(verdict: Verdict, records: Records, allowed: Allowed, broken: set[str]) -> None:
+    """Per (sid, process, token) the numbers arrive in order, each once, up to the last."""
+    arrived: dict[tuple[str, int, int], set[int]] = defaultdict(set)
+    newest: dict[tuple[str, int, int], int] = {}
+    tokens: dict[str, int] = {}
+    echoed = set()
+    for seen in records.seen:
+        key = (seen.sid, seen.origin, seen.token)
+        echoed.add((seen.client, seen.seq))
+        if seen.n in arrived[key]:
+            verdict.count("emits_doubled", (key, seen.n))
+            continue
+        arrived[key].add(seen.n)
+        if seen.n < newest.get(key, 0):
+            verdict.count("emits_reordered", (key, seen.n))
+        newest[key] = max(seen.n, newest.get(key, 0))
+        if seen.token < tokens.get(seen.sid, 0):
+            verdict.count("emits_stale", (key, seen.n))
+        tokens[seen.sid] = max(seen.token, tokens.get(seen.sid, 0))
+    missing = set()
+    for made in records.made:
+        key = (made.sid, made.process, made.token)
+        if made.n in arrived[key]:
+            continue
+        may_lack_its_end = made.process in allowed.crashed or (allowed.breaks and made.sid in broken)
+        if made.n < newest.get(key, 0) or not may_lack_its_end:
+            missing.add((made.client, made.seq))
+    for run in records.runs:
+        excused = allowed.breaks and run.sid in broken
+        if (run.client, run.seq) not in echoed and not excused and not allowed.unanswered:
+            missing.add((run.client, run.seq))
+    for event in sorted(missing):
+        verdict.count("emits_lost", event)
+
+
+def _news(verdict: Verdict, records: Records, broken: set[str]) -> None:
+    """Per (sid, process) in order, each once; and who was there all the time has heard each that reached Redis."""
+    arrived: dict[tuple[str, int], set[int]] = defaultdict(set)
+    newest: dict[tuple[str, int], int] = {}
+    for heard in records.heard:
+        key = (heard.sid, heard.origin)
+        if heard.n in arrived[key]:
+            verdict.count("emits_doubled", ("news", key, heard.n))
+            continue
+        arrived[key].add(heard.n)
+        if heard.n < newest.get(key, 0):
+            verdict.count("emits_reordered", ("news", key, heard.n))
+        newest[key] = max(heard.n, newest.get(key, 0))
+    for joined in records.joined:
+        if joined.sid in broken:
+            continue
+        first, last = joined.at + SETTLED_US, records.left.get(joined.sid, 1 << 62) - SETTLED_US
+        for news in records.news:
+            if first < news.at < last and news.n not in arrived[joined.sid, news.process]:
+                verdict.count("emits_lost", ("news", joined.sid, news.process, news.n))
+
+
+def _connections(verdict: Verdict, records: Records) -> None:
+    """Who was let in has exactly one disconnect, and one connect that is neither again nor redelivered."""
+    gone = Counter(lost.sid for lost in records.disconnects if not lost.redelivered)
+    flagged = Counter(lost.sid for lost in records.disconnects if lost.redelivered)
+    for joined in records.joined:
+        if not gone[joined.sid] and not flagged[joined.sid]:
+            verdict.count("disconnects_missing", joined.sid)
+        if gone[joined.sid] > 1:
+            verdict.count("disconnects_doubled", joined.sid)
+        if gone[joined.sid] + flagged[joined.sid] > 1:
+            verdict.redelivered += 1
+    fresh = Counter(connect.sid for connect in records.connects if not connect.again and not connect.redelivered)
+    for sid, times in fresh.items():
+        if times > 1:
+            verdict.count("events_doubled", ("connect", sid))
+
+
+def _gaps(verdict: Verdict, records: Records) -> None:
+    """The longest time for which each client waited for an answer."""
+    longest: dict[int, int] = {}
+    for sent in records.sent:
+        at = records.acked.get((sent.client, sent.seq))
+        if at is not None:
+            longest[sent.client] = max(at - sent.at, longest.get(sent.client, 0))
+    if longest:
+        verdict.gap_p50_ms = statistics.median(longest.values()) / 1000
+        verdict.gap_max_ms = max(longest.values()) / 1000

@@ -1,0 +1,233 @@
+"""What handlers and clients saw, written down by themselves: one line per event, in append-only files.
+
+Times are CLOCK_MONOTONIC in microseconds, which all processes of one machine share. A line is written by one `write`
+to a file opened with O_APPEND, so that what a process saw outlives its kill -9. A line is a letter and its fields:
+
+    c t client sid token again redelivered      the connect handler runs; `again`: with is_reconnect
+    d t client sid redelivered reason           the disconnect handler runs
+    s t run client seq sid token redelivered    an event's handler starts
+    e t run                                     it ended
+    x t run                                     it was cancelled
+    m t client sid token n seq                  it emitted the n-th `down` to this sid under this token
+    b t n                                       the n-th `news` of this process has reached Redis
+
+    o t client sid                              a client was let in
+    p t client sid                              its connection broke, not by its own wish
+    q t client sid                              it leaves by its own wish
+    > t client seq sid                          it sent an event
+    r t client seq                              that one never left, or was refused: it does not count as sent
+    a t client seq                              its ack came
+    v t client sid seq origin token n           a `down` came
+    n t client sid origin n                     a `news` came
+
+`token` is the fencing token of the lane under which a handler ran, `origin` the process id that emitted.
+"""
+
+import os
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Pen:
+    """Writes lines into one file, each at once. The file is made with the first line."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file = -1
+
+    def __call__(self, letter: str, *fields: object) -> None:
+        if self._file < 0:
+            self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        os.write(self._file, f"{letter} {now_us()} {' '.join(map(str, fields))}\n".encode())
+
+
+def now_us() -> int:
+    return time.monotonic_ns() // 1000
+
+
+class Connect(NamedTuple):
+    at: int
+    process: int
+    client: int
+    sid: str
+    token: int
+    again: bool
+    redelivered: bool
+
+
+class Disconnect(NamedTuple):
+    at: int
+    process: int
+    client: int
+    sid: str
+    redelivered: bool
+    reason: str
+
+
+class Run(NamedTuple):
+    """One run of an event's handler. `end` is 0 where it did not end by itself."""
+
+    start: int
+    end: int
+    process: int
+    client: int
+    seq: int
+    sid: str
+    token: int
+    redelivered: bool
+
+
+class Made(NamedTuple):
+    at: int
+    process: int
+    sid: str
+    token: int
+    n: int
+    client: int
+    seq: int
+
+
+class News(NamedTuple):
+    at: int
+    process: int
+    n: int
+
+
+class Joined(NamedTuple):
+    at: int
+    client: int
+    sid: str
+
+
+class Parted(NamedTuple):
+    at: int
+    client: int
+    sid: str
+
+
+class Sent(NamedTuple):
+    at: int
+    client: int
+    seq: int
+    sid: str
+
+
+class Seen(NamedTuple):
+    at: int
+    client: int
+    sid: str
+    seq: int
+    origin: int
+    token: int
+    n: int
+
+
+class Heard(NamedTuple):
+    at: int
+    client: int
+    sid: str
+    origin: int
+    n: int
+
+
+@dataclass
+class Records:
+    """All that was written down in one scenario. Each list is in the order of its writers' lines."""
+
+    connects: list[Connect] = field(default_factory=list)
+    disconnects: list[Disconnect] = field(default_factory=list)
+    runs: list[Run] = field(default_factory=list)
+    made: list[Made] = field(default_factory=list)
+    news: list[News] = field(default_factory=list)
+    joined: list[Joined] = field(default_factory=list)
+    parted: list[Parted] = field(default_factory=list)
+    left: dict[str, int] = field(default_factory=dict)  # sid -> when
+    sent: list[Sent] = field(default_factory=list)
+    refused: set[tuple[int, int]] = field(default_factory=set)
+    acked: dict[tuple[int, int], int] = field(default_factory=dict)  # (client, seq) -> when first
+    seen: list[Seen] = field(default_factory=list)
+    heard: list[Heard] = field(default_factory=list)
+
+
+def read(directory: Path) -> Records:
+    """Everything in `app-PID.txt` and `clients-*.txt`. ValueError for a line that is none of the above."""
+    records = Records()
+    for path in sorted(directory.glob("app-*.txt")):
+        _read_app(records, int(path.stem.partition("-")[2]), _lines(path))
+    for path in sorted(directory.glob("clients-*.txt")):
+        _read_clients(records, _lines(path))
+    records.runs.sort()
+    return records
+
+
+def disconnected(directory: Path) -> set[str]:
+    """The sids whose disconnect handler has run by now."""
+    lines = (line for path in directory.glob("app-*.txt") for line in _lines(path) if line[0] == "d")
+    return {line[3] for line in lines}
+
+
+def _lines(path: Path) -> Iterable[list[str]]:
+    """A last line without its end was cut by a kill: it was not seen."""
+    return (line.split() for line in path.read_text().split("\n")[:-1])
+
+
+def _read_app(records: Records, process: int, lines: Iterable[list[str]]) -> None:
+    open_runs: dict[str, list[str]] = {}
+    for letter, at, *rest in lines:
+        when = int(at)
+        match letter:
+            case "s":
+                open_runs[rest[0]] = [at, *rest]
+            case "e" | "x":
+                _add_run(records, process, open_runs.pop(rest[0]), when if letter == "e" else 0)
+            case "m":
+                client, sid, token, n, seq = rest
+                records.made.append(Made(when, process, sid, int(token), int(n), int(client), int(seq)))
+            case "b":
+                records.news.append(News(when, process, int(rest[0])))
+            case "c":
+                client, sid, token, again, redelivered = rest
+                flags = (again == "1", redelivered == "1")
+                records.connects.append(Connect(when, process, int(client), sid, int(token), *flags))
+            case "d":
+                client, sid, redelivered, *reason = rest
+                gone = Disconnect(when, process, int(client), sid, redelivered == "1", " ".join(reason))
+                records.disconnects.append(gone)
+            case _:
+                raise ValueError(f"no such line: {letter}")
+    for run in open_runs.values():
+        _add_run(records, process, run, 0)
+
+
+def _add_run(records: Records, process: int, fields: list[str], end: int) -> None:
+    at, _, client, seq, sid, token, redelivered = fields
+    run = Run(int(at), end, process, int(client), int(seq), sid, int(token), redelivered == "1")
+    records.runs.append(run)
+
+
+def _read_clients(records: Records, lines: Iterable[list[str]]) -> None:
+    for letter, at, client, *rest in lines:
+        when, who = int(at), int(client)
+        match letter:
+            case ">":
+                records.sent.append(Sent(when, who, int(rest[0]), rest[1]))
+            case "a":
+                records.acked.setdefault((who, int(rest[0])), when)
+            case "v":
+                sid, seq, origin, token, n = rest
+                records.seen.append(Seen(when, who, sid, int(seq), int(origin), int(token), int(n)))
+            case "n":
+                records.heard.append(Heard(when, who, rest[0], int(rest[1]), int(rest[2])))
+            case "o":
+                records.joined.append(Joined(when, who, rest[0]))
+            case "p":
+                records.parted.append(Parted(when, who, rest[0]))
+            case "q":
+                records.left[rest[0]] = when
+            case "r":
+                records.refused.add((who, int(rest[0])))
+            case _:
+                raise ValueError(f"no such line: {letter}")
