@@ -1,0 +1,40 @@
+"""When the load generator itself is too busy for its latencies to be the server's."""
+
+from dataclasses import dataclass
+
+from loadtest.ledger.result import Generator, Worker
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """CPU: mean over the seconds with load, of one core. Lag: how late the loop woke up, 99th percentile."""
+
+    cpu_percent: float = 85.0
+    lag_ms: float = 20.0
+
+
+def judge(workers: list[Worker], limits: Limits) -> Generator:
+    """Marks the overloaded ones, and says it in one sentence."""
+    for worker in workers:
+        worker.overloaded = worker.cpu_percent > limits.cpu_percent or worker.lag_p99_ms > limits.lag_ms
+    busy = [worker for worker in workers if worker.overloaded]
+    missing = [worker for worker in workers if worker.missing]
+    verdict = "The load generator kept up."
+    if busy:
+        worst = max(busy, key=lambda worker: (worker.cpu_percent / limits.cpu_percent, worker.lag_p99_ms))
+        verdict = (
+            f"The latencies are not the server's: {len(busy)} of {len(workers)} workers of the load generator did not "
+            f"keep up ({worst.name}: CPU {worst.cpu_percent:.0f} %, loop late by {worst.lag_p99_ms:.1f} ms at the "
+            f"99th percentile; limits {limits.cpu_percent:g} % and {limits.lag_ms:g} ms)."
+        )
+    if missing:
+        verdict += (
+            f" {len(missing)} of {len(workers)} workers sent no final report: what their clients got is not known."
+        )
+    return Generator(
+        healthy=not busy and not missing,
+        verdict=verdict,
+        cpu_limit_percent=limits.cpu_percent,
+        lag_limit_ms=limits.lag_ms,
+        workers=workers,
+    )

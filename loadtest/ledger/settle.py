@@ -1,0 +1,153 @@
+"""Settles emits against what each member received: who should have had what, and has not."""
+
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from loadtest.ledger.report import NEVER, Emits, Stay, StreamRow
+from loadtest.ledger.result import Flaw, Integrity
+
+UNDER_WAY_US = 1_000_000
+"""What was acked this shortly before the last sign of a connection that was lost may have been under way with it."""
+
+WORST = 10
+
+Range = tuple[int, int]
+
+
+@dataclass(slots=True)
+class Sums:
+    """The flaws of one (publisher, room)."""
+
+    lost: int = 0
+    duplicated: int = 0
+    reordered: int = 0
+    first_lost: int | None = None
+
+
+class Book:
+    """The emits of one publisher into one room, ready to be asked which of them fall into a stretch of time."""
+
+    def __init__(self, emits: Emits) -> None:
+        self.sent_us = emits.sent_us
+        self.count = len(emits.sent_us)
+        self.unacked = [seq for seq, at in enumerate(emits.acked_us) if not at]
+        self._acked_by: list[int] = []  # by when this one and all acked ones before it were acked
+        latest = 0
+        for at in emits.acked_us:
+            latest = max(latest, at)
+            self._acked_by.append(latest)
+
+    def sent(self, since_us: int, until_us: int) -> Range:
+        """Emits in [since, until)."""
+        return bisect_left(self.sent_us, since_us), bisect_left(self.sent_us, until_us)
+
+    def surely_in(self, after_us: int, before_us: int) -> Range:
+        """Emits sent after the one time and acked before the other."""
+        return bisect_right(self.sent_us, after_us), bisect_left(self._acked_by, before_us)
+
+    def unacked_in(self, ranges: Iterable[Range]) -> int:
+        return sum(bisect_left(self.unacked, end) - bisect_left(self.unacked, begin) for begin, end in ranges)
+
+
+def settle(
+    emits: Iterable[Emits], stays: Iterable[Stay], *, clock_error_us: int = 0, all_emits_known: bool = True
+) -> Integrity:
+    """The integrity of a run. `all_emits_known`: False where a worker's emits are missing, so none is called unknown.
+
+    Sequences of emits are in order of time; a room's members get those of each publisher apart.
+    """
+    books: dict[int, dict[int, Book]] = defaultdict(dict)
+    for each in emits:
+        books[each.room][each.publisher] = Book(each)
+    total = Integrity()
+    flaws: dict[tuple[int, int], Sums] = defaultdict(Sums)
+    former: dict[tuple[int, int], Stay] = {}
+    for stay in sorted(stays, key=lambda stay: (stay.member, stay.asked_us)):
+        rows = {row.publisher: row for row in stay.streams}
+        room = books.get(stay.room, {})
+        for publisher, book in room.items():
+            row = rows.get(publisher) or StreamRow(publisher, 0, [])
+            _settle_one(book, stay, row, clock_error_us, total, flaws[publisher, stay.room])
+        before = former.get((stay.member, stay.room))
+        for publisher, row in rows.items():
+            sums = flaws[publisher, stay.room]
+            again = _overlap(row, before) if before else 0
+            sums.duplicated += row.duplicated + again
+            sums.reordered += row.reordered
+            known = room[publisher].count if publisher in room else 0
+            if all_emits_known:
+                total.unknown += _length(_received(row, known, row.next))
+        former[stay.member, stay.room] = stay
+    return _summed(total, flaws)
+
+
+def _settle_one(book: Book, stay: Stay, row: StreamRow, error_us: int, total: Integrity, sums: Sums) -> None:
+    around = book.sent(stay.asked_us, stay.gone_us)
+    missing_around = _missing(row, *around)
+    if stay.excused:
+        total.excused += _length(missing_around)
+        return
+    first, last = _due(book, stay, row, error_us)
+    total.due += last - first - book.unacked_in([(first, last)])
+    missing = _missing(row, first, last)
+    lost = _length(missing) - book.unacked_in(missing)
+    total.lost += lost
+    total.uncertain += max(0, _length(missing_around) - lost)
+    sums.lost += lost
+    if lost:
+        seq = next(seq for begin, end in missing for seq in range(begin, end) if not book.unacked_in([(seq, seq + 1)]))
+        sums.first_lost = seq if sums.first_lost is None else min(seq, sums.first_lost)
+
+
+def _due(book: Book, stay: Stay, row: StreamRow, error_us: int) -> Range:
+    if stay.joined_us == NEVER:
+        return 0, 0
+    before_us = min(stay.leaving_us, NEVER if stay.cut_us is None else stay.cut_us - UNDER_WAY_US)
+    first, last = book.surely_in(stay.joined_us + error_us, before_us - (error_us if before_us < NEVER else 0))
+    if stay.cut_us is not None and row.next:
+        last = max(last, min(row.next, book.count))  # in order: what comes before a received one cannot be under way
+    return first, max(first, last)
+
+
+def _missing(row: StreamRow, first: int, last: int) -> list[Range]:
+    """What is not received in [first, last)."""
+    ranges = [*row.holes, (row.next, last)]
+    cut = ((max(first, begin), min(last, end)) for begin, end in ranges)
+    return [(begin, end) for begin, end in cut if begin < end]
+
+
+def _received(row: StreamRow, first: int, last: int) -> list[Range]:
+    """What is received in [first, last)."""
+    ranges: list[Range] = []
+    at = first
+    for begin, end in [*_missing(row, first, last), (last, last)]:
+        if at < begin:
+            ranges.append((at, begin))
+        at = end
+    return ranges
+
+
+def _overlap(row: StreamRow, before: Stay) -> int:
+    """How many of these this member had already before it came back."""
+    earlier = next((other for other in before.streams if other.publisher == row.publisher), None)
+    if earlier is None:
+        return 0
+    return sum(_length(_received(earlier, *stretch)) for stretch in _received(row, 0, min(row.next, earlier.next)))
+
+
+def _length(ranges: Sequence[Range]) -> int:
+    return sum(end - begin for begin, end in ranges)
+
+
+def _summed(total: Integrity, flaws: dict[tuple[int, int], Sums]) -> Integrity:
+    worst = [
+        Flaw(publisher, room, sums.lost, sums.duplicated, sums.reordered, sums.first_lost)
+        for (publisher, room), sums in flaws.items()
+        if sums.lost or sums.duplicated or sums.reordered
+    ]
+    total.duplicated = sum(flaw.duplicated for flaw in worst)
+    total.reordered = sum(flaw.reordered for flaw in worst)
+    total.worst = sorted(worst, key=lambda flaw: -(flaw.lost + flaw.duplicated + flaw.reordered))[:WORST]
+    return total
