@@ -13,6 +13,7 @@ WIDTH, HEIGHT = 400, 210
 LEFT, RIGHT, TOP, BOTTOM = 46, 8, 10, 22
 MOST_POINTS = 200
 _TICKS = 4
+_ROUND = (1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10)
 _INNER_W, _INNER_H = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
 
 
@@ -132,6 +133,6 @@ def _ceiling(value: float) -> float:
 
 
 def _step(value: float) -> float:
-    """The least of 1, 2, 2.5, 5 times a power of ten that is not below it."""
+    """The least round number, such as 1, 1.5, 2, 2.5, 3 times a power of ten, that is not below it."""
     power = 10.0 ** math.floor(math.log10(value))
-    return float(next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= value * (1 - 1e-9)))
+    return float(next(factor * power for factor in _ROUND if factor * power >= value * (1 - 1e-9)))

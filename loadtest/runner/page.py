@@ -8,6 +8,7 @@ from markupsafe import Markup
 from loadtest.ledger.result import Result, Second
 from loadtest.runner.charts import Line, bar_chart, line_chart, short
 from loadtest.runner.outcome import Outcome
+from loadtest.runner.thresholds import number
 from loadtest.runner.words import headline, rows_of_connects, rows_of_integrity, rows_of_latency
 
 
@@ -19,7 +20,7 @@ def render(outcome: Outcome) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["short"] = short
+    environment.filters |= {"short": short, "number": number}
     result = outcome.result
     return environment.get_template("report.html.j2").render(
         outcome=outcome,

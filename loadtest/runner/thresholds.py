@@ -54,7 +54,7 @@ class Judgement(msgspec.Struct, frozen=True):
         if self.measured is None:
             return f"{name}: not measured in this run"
         word = "at most" if self.limit.startswith("max_") else "at least"
-        return f"{name}: {self.measured:,.4g}, allowed {word} {self.bound:,.4g}"
+        return f"{name}: {number(self.measured)}, allowed {word} {number(self.bound)}"
 
 
 class _File(msgspec.Struct, forbid_unknown_fields=True):
@@ -88,6 +88,11 @@ def judge(limits: Mapping[str, float], figures: Mapping[str, float | None]) -> l
     return [_judge(name, bound, figures[name[4:]]) for name, bound in limits.items()]
 
 
+def number(value: float) -> str:
+    """12,345 or 12.35."""
+    return f"{value:,.0f}" if value >= 1000 or value == int(value) else f"{value:.4g}"
+
+
 def _judge(name: str, bound: float, measured: float | None) -> Judgement:
     if measured is None:
         return Judgement(name, bound, None, None)
@@ -109,4 +114,4 @@ def _in_words(error: str) -> str:
         return f"unknown key {name!r}" + (f" in [{table}]" if table else "") + f"; there are {', '.join(known)}"
     head, _, key = table.rpartition(".")
     where = f"[{head}] {key}" if head and key in Limits.__struct_fields__ else f"[{table}]"
-    return f"{where}: {text[:1].lower()}{text[1:]}".replace("`float | str`", 'a number or "none"')
+    return f"{where}: {text[:1].lower()}{text[1:]}".replace("`float | str | null`", 'a number or "none"')
