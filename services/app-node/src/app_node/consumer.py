@@ -24,7 +24,7 @@ from sio_cluster.streams.lanes import LaneEntry
 
 log = structlog.get_logger()
 
-BLOCK_MS = 5_000
+BLOCK_MS = 1_000
 COUNT = 32  # entries of one lane and read
 FACT_BYTES = 1_000  # what a fact in work weighs besides its payload: its objects, and its handler's task
 TURN_FACTS = 256  # then handlers and timers have their turn

@@ -20,6 +20,8 @@ class Bus:
     """One per process. Owns every connection to Redis: one for commands, and one for each blocking reader.
 
     Connections that are lost come back by themselves with the next use; whoever uses them backs off between tries.
+    When one of them gets no answer in time, all are closed: packets of the others may vanish, too, and a blocking
+    reader would notice later.
     """
 
     def __init__(self, config: Config, *, timeout_s: float = ANSWER_TIMEOUT_S) -> None:
@@ -28,7 +30,7 @@ class Bus:
         self._timeout_s = timeout_s
         self._keys = Keys(config.redis_prefix)
         self._load_scripts: list[Command] = [("SCRIPT", "LOAD", script.source) for script in ALL]
-        self._commands = Link(config.redis_address, self._load_scripts, timeout_s)
+        self._commands = Link(config.redis_address, self._load_scripts, timeout_s, self._silent)
         self._readers: list[Link] = []
 
     @property
@@ -79,9 +81,18 @@ class Bus:
 
     def reader(self) -> Link:
         """A link of its own for a blocking reader, told its client id when it connects (`greeted[0]`)."""
-        link = Link(self.config.redis_address, [("CLIENT", "ID")], self._timeout_s)
+        link = Link(self.config.redis_address, [("CLIENT", "ID")], self._timeout_s, self._silent)
         self._readers.append(link)
         return link
+
+    def reconnect(self, why: str) -> None:
+        """Closes every connection; each comes back with its next use."""
+        for link in (self._commands, *self._readers):
+            link.lose(why)
+
+    def _silent(self) -> None:
+        log.warning("redis_silent", connections=1 + len(self._readers))
+        self.reconnect("another connection to Redis had no answer in time")
 
     async def close_reader(self, link: Link) -> None:
         """Closes the link of a reader that is done."""

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import hiredis
@@ -18,7 +18,8 @@ log = structlog.get_logger()
 
 Command: TypeAlias = tuple[str | bytes | int, ...]
 
-ANSWER_TIMEOUT_S = 5.0
+ANSWER_TIMEOUT_S = 3.0
+"""How long an answer may take. Whoever blocks for at most 2 s notices within 5 s that its connection is dead."""
 
 
 class Link:
@@ -28,8 +29,18 @@ class Link:
     trip costs 25 us of CPU that way, 80 us by `redis.asyncio.Redis`, and there are several in each tick of a node.
     """
 
-    def __init__(self, address: str, greeting: Sequence[Command] = (), timeout_s: float = ANSWER_TIMEOUT_S) -> None:
-        """`greeting` opens each connection. No IO here; raises ConfigError where the address is malformed."""
+    def __init__(
+        self,
+        address: str,
+        greeting: Sequence[Command] = (),
+        timeout_s: float = ANSWER_TIMEOUT_S,
+        on_silence: Callable[[], None] | None = None,
+    ) -> None:
+        """`greeting` opens each connection. `on_silence`: an answer did not come in time.
+
+        No IO here; raises ConfigError where the address is malformed.
+        """
+        self._on_silence = on_silence
         self._options = _parse(address)
         self._greeting = [*_log_in(self._options), *greeting]
         self._timeout_s = timeout_s
@@ -80,6 +91,12 @@ class Link:
         if wire is not None:
             wire.drop(why)
 
+    def lose(self, why: str) -> None:
+        """As if the connection had been lost: what waits on it ends with BusUnavailable. Idempotent."""
+        if self._wire is not None:
+            self.greeted = []
+            self._wire.drop(why)
+
     async def close(self) -> None:
         """Closes the connection, also one that is being opened. Idempotent."""
         opening, self._opening = self._opening, None
@@ -116,7 +133,7 @@ class Link:
         self.drop("replaced")
         try:
             async with asyncio.timeout(self._timeout_s):
-                wire = await _dial(self._options)
+                wire = await _dial(self._options, lambda: Wire(self._on_silence))
         except OSError as error:  # TimeoutError is one of them
             why = str(error) or "no answer in time"
             raise BusUnavailable(f"cannot connect to Redis at {_place(self._options)}: {why}") from error
@@ -179,14 +196,14 @@ def _log_in(options: dict[str, Any]) -> list[Command]:
     return commands
 
 
-async def _dial(options: dict[str, Any]) -> Wire:
+async def _dial(options: dict[str, Any], make: Callable[[], Wire]) -> Wire:
     loop = asyncio.get_running_loop()
     if "path" in options:
-        _, wire = await loop.create_unix_connection(Wire, options["path"])
+        _, wire = await loop.create_unix_connection(make, options["path"])
         return wire
     tls = _tls(options) if options.get("connection_class") is SSLConnection else None
     host, port = options.get("host", "localhost"), options.get("port", 6379)
-    transport, wire = await loop.create_connection(Wire, host, port, ssl=tls)
+    transport, wire = await loop.create_connection(make, host, port, ssl=tls)
     transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     return wire
 

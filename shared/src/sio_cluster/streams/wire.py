@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from typing import Any, TypeAlias, cast
 
 import hiredis
@@ -13,6 +14,7 @@ Reply: TypeAlias = Any
 """As hiredis parses RESP2: bytes, int, None, a BusError, or a list of these."""
 
 _INCOMPLETE = object()
+_LATE_S = 0.5
 
 
 class _Question:
@@ -32,9 +34,11 @@ class Wire(asyncio.Protocol):
 
     Questions of any number of callers may be under way at a time. A caller that is cancelled leaves the others alone:
     its answers are read and dropped. One timer watches the oldest question, so that asking costs no timer.
+    `on_silence` is called when an answer did not come in time, after the connection was closed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, on_silence: Callable[[], None] | None = None) -> None:
+        self._on_silence = on_silence
         self._loop = asyncio.get_running_loop()
         self._reader = hiredis.Reader(replyError=error_of, notEnoughData=_INCOMPLETE)
         self._questions: deque[_Question] = deque()
@@ -99,11 +103,15 @@ class Wire(asyncio.Protocol):
         self._watch = None
         if not self._questions:
             return
-        deadline = self._questions[0].deadline
-        if deadline <= self._loop.time():
-            self.drop("no answer from Redis in time")
-        else:
-            self._watch = self._loop.call_at(deadline, self._look_at_the_clock)
+        oldest, now = self._questions[0], self._loop.time()
+        if oldest.deadline + _LATE_S < now:  # this process stood still: the answer may be here, and unread
+            oldest.deadline = now + _LATE_S
+        if oldest.deadline > now:
+            self._watch = self._loop.call_at(oldest.deadline, self._look_at_the_clock)
+            return
+        self.drop("no answer from Redis in time")
+        if self._on_silence is not None:
+            self._on_silence()
 
 
 def first_error(replies: list[Reply]) -> BusError | None:

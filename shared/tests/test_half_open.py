@@ -1,0 +1,57 @@
+"""Packets to Redis vanish: every connection notices, and comes back."""
+
+import asyncio
+import time
+
+import pytest
+
+from sio_cluster.config import Config
+from sio_cluster.protocol.errors import BusUnavailable
+from sio_cluster.streams.append import Appender
+from sio_cluster.streams.connection import Bus
+from sio_cluster.streams.inbox import InboxReader
+from sio_cluster.streams.lanes import LaneReader
+from sio_cluster.streams.leases import Leases
+from sio_cluster.testing.contract import Writer
+from sio_cluster.testing.proxy import proxy_to
+from sio_cluster.testing.valkey import Valkey
+
+pytestmark = pytest.mark.slow
+APP1, IO1 = "app-aaaaaa", "io1-aaaaaa"
+
+
+async def test_one_that_notices_closes_them_all(valkey: Valkey, redis_config: Config) -> None:
+    async with proxy_to("127.0.0.1", valkey.port) as proxy:
+        config = Config(REDIS_URL=f"redis://127.0.0.1:{proxy.port}", REDIS_PREFIX=redis_config.redis_prefix)
+        bus = Bus(config, timeout_s=0.3)
+        await bus.start()
+        inbox, lane = InboxReader(bus, IO1), LaneReader(bus, APP1)
+        await Leases(bus).acquire(0, APP1, 60_000)
+        await lane.claim(0)
+        reads = [asyncio.create_task(inbox.read(60_000)), asyncio.create_task(lane.read([0], 60_000, 10))]
+        while proxy.accepted < 3:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        proxy.vanish()
+        begun = time.monotonic()
+        with pytest.raises(BusUnavailable):
+            await bus.run(("PING",))
+        for read in reads:
+            with pytest.raises(BusUnavailable):
+                await read
+        assert time.monotonic() - begun < 2
+        writer = Writer(Appender(bus), bus.keys.inbox(IO1), APP1)
+        await writer.write(b"a")
+        assert await inbox.read(5_000) == [b"a"]
+        assert proxy.accepted == 5
+        await bus.stop()
+
+
+async def test_a_process_that_stood_still_finds_its_answer(valkey: Valkey, redis_config: Config) -> None:
+    """Its time is up, but the answer came long ago."""
+    bus = Bus(redis_config, timeout_s=0.2)
+    await bus.start()
+    asked = asyncio.create_task(bus.run(("PING",)))
+    await asyncio.sleep(0)
+    time.sleep(1.0)  # noqa: ASYNC251
+    assert await asked == [b"PONG"]
+    await bus.stop()
