@@ -1,0 +1,140 @@
+"""On the wire a simulated browser is the official JavaScript client: both do the same, what they sent is compared."""
+
+import asyncio
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from loadtest.tests.browser.recording_server import RecordingServer, Request
+
+pytestmark = pytest.mark.slow
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[2]
+OPTIONS = {"namespace": "/loadtest", "auth": {"token": "t"}, "reconnection_delay_s": 0.05}
+STEPS: list[list[Any]] = [
+    ["connect"],
+    ["emit", "say", 1, "ü", {"deep": [None, True]}],
+    ["await", "events", 1],
+    ["call", "echo", "first"],
+    ["call", "echo", "second", 2],
+    ["emit", "drop"],
+    ["await", "disconnects", 1],
+    ["await", "connects", 2],
+    ["call", "echo", "again"],
+    ["close"],
+]
+OWN_HEADERS = {
+    "user-agent",
+    "accept",
+    "accept-language",
+    "accept-encoding",
+    "referer",
+    "origin",
+    "pragma",
+    "cache-control",
+}
+"""What browsers send, and Node does not."""
+
+
+async def run(command: list[str], task: dict[str, Any]) -> dict[str, Any]:
+    """Runs a script with its task, and tells what it printed."""
+    process = await asyncio.create_subprocess_exec(
+        *command, json.dumps(task), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, cwd=ROOT
+    )
+    try:
+        out, errors = await asyncio.wait_for(process.communicate(), 30)
+    finally:
+        if process.returncode is None:
+            process.kill()
+    assert process.returncode == 0, errors.decode()
+    result: dict[str, Any] = json.loads(out.splitlines()[-1])
+    return result
+
+
+async def simulated(url: str, options: dict[str, Any], steps: list[list[Any]]) -> dict[str, Any]:
+    command = [sys.executable, "-m", "loadtest.tests.browser.scripted"]
+    return await run(command, {"url": url, "options": options, "steps": steps})
+
+
+async def official(url: str, options: dict[str, Any], steps: list[list[Any]]) -> dict[str, Any]:
+    own = Path(sys.executable).parent / "node"
+    node = str(own) if own.exists() else shutil.which("node")
+    assert node, "no Node: run `make setup`"
+    return await run([node, str(HERE / "scripted.mjs")], {"url": url, "options": options, "steps": steps})
+
+
+def transcript(server: RecordingServer) -> dict[str, Any]:
+    """What was sent, without what differs from run to run: sids, time stamps, how often was polled."""
+    return {
+        "requests": sorted({_shape(request) for request in server.requests}),
+        "sessions": sum("sid" not in request.query for request in server.requests),
+        "packets": server.packets,
+        "by polling": [packet for request in server.requests for packet in request.packets],
+        "websockets": server.frames,
+    }
+
+
+def _shape(request: Request) -> tuple[str, ...]:
+    query = {name: "*" if name in ("t", "sid") else value for name, value in request.query.items()}
+    cookie = request.headers.get("cookie", "")
+    return (request.kind, request.path, str(query), request.headers.get("Content-Type", ""), cookie)
+
+
+def headers_by_kind(server: RecordingServer) -> dict[str, set[str]]:
+    kinds: dict[str, set[str]] = {}
+    for request in server.requests:
+        kinds.setdefault(request.kind, set()).update(name.lower() for name in request.headers)
+    return kinds
+
+
+@pytest.mark.parametrize("kind", ["upgrade", "websocket", "polling"])
+async def test_sends_what_the_official_client_sends(kind: str) -> None:
+    options = OPTIONS | {"transport": kind}
+    async with RecordingServer.run() as server:
+        theirs = await official(server.url, options, STEPS)
+        reference, reference_headers = transcript(server), headers_by_kind(server)
+    async with RecordingServer.run() as server:
+        ours = await simulated(server.url, options, STEPS)
+        sent, headers = transcript(server), headers_by_kind(server)
+    assert sent == reference
+    assert ours["acks"] == theirs["acks"] == [["first"], ["second", 2], ["again"]]
+    assert ours["disconnects"] == theirs["disconnects"]
+    for what, names in reference_headers.items():
+        assert names <= headers[what] | {"cookie"}
+        assert headers[what] - names <= OWN_HEADERS | {"connection", "cookie"}
+        assert {"origin", "user-agent", "accept-language"} <= headers[what]
+
+
+@pytest.mark.parametrize("kind", ["upgrade", "websocket", "polling"])
+@pytest.mark.parametrize("end", ["kick", "goodbye"])
+async def test_ends_as_the_official_client_does(kind: str, end: str) -> None:
+    """A DISCONNECT is final; after an orderly end of the transport it comes back."""
+    steps: list[list[Any]] = [["connect"], ["emit", end], ["await", "disconnects", 1], ["pause", 0.3]]
+    options = OPTIONS | {"transport": kind}
+    stories, transcripts = [], []
+    for client in (official, simulated):
+        async with RecordingServer.run() as server:
+            stories.append(await client(server.url, options, steps))
+            transcripts.append(transcript(server))
+    assert transcripts[1] == transcripts[0]
+    assert stories[1]["disconnects"] == stories[0]["disconnects"]
+    assert len(stories[1]["connects"]) == len(stories[0]["connects"]) == (1 if end == "kick" else 2)
+
+
+@pytest.mark.parametrize("kind", ["upgrade", "websocket", "polling"])
+async def test_a_refusal_is_final(kind: str) -> None:
+    options = OPTIONS | {"transport": kind, "namespace": "/refusing"}
+    transcripts = []
+    for client, steps in (
+        (official, [["open"], ["await", "errors", 1], ["pause", 0.3]]),
+        (simulated, [["connect"], ["pause", 0.3]]),
+    ):
+        async with RecordingServer.run() as server:
+            story = await client(server.url, options, steps)
+            transcripts.append(transcript(server))
+    assert story["raised"][0][0] == "ConnectFailed"
+    assert transcripts[1] == transcripts[0]
