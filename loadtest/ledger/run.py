@@ -1,0 +1,256 @@
+"""The whole run, put together from what its workers tell. Without workers, the one process tells it to itself."""
+
+import math
+from collections import Counter
+from dataclasses import dataclass, field
+
+from loadtest.ledger.histogram import merged, quantiles
+from loadtest.ledger.limits import Limits, judge
+from loadtest.ledger.report import Beat, Final, SecondRow
+from loadtest.ledger.result import Connects, Integrity, Knee, Quantiles, Result, Second, Totals, Worker
+from loadtest.ledger.settle import settle
+
+Options = dict[str, str | int | float | bool | None]
+
+
+@dataclass(slots=True)
+class _Sum:
+    """One second over all workers."""
+
+    emits: int = 0
+    bytes: int = 0
+    clients: int = 0
+    latencies: list[dict[int, int]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What is known of one worker before its final report."""
+
+    machine: str
+    clients_max: int = 0
+    cpu: list[float] = field(default_factory=list)  # of the seconds with load
+    gaps: int = 0
+    offset_us: int | None = None
+    error_us: int = 0
+    last: int = 0
+    final: Final | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """What happened in some seconds together."""
+
+    seconds: int
+    emits: int
+    deliveries: int
+    latency: Quantiles
+
+
+class Run:
+    """Feed it with `beat` and `final`; it may be asked at any time."""
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        self.limits = limits or Limits()
+        self._sums: dict[int, _Sum] = {}
+        self._workers: dict[str, _Seen] = {}
+        self._by_transport: dict[str, dict[int, int]] = {}
+
+    def beat(self, worker: str, beat: Beat) -> None:
+        seen = self._workers.setdefault(worker, _Seen(beat.machine))
+        seen.offset_us, seen.error_us = beat.offset_us, beat.error_us
+        for row in beat.seconds:
+            self._add(seen, row)
+
+    def final(self, worker: str, final: Final) -> None:
+        self.beat(worker, Beat(final.seconds, final.machine, final.offset_us, final.error_us))
+        self._workers[worker].final = final
+
+    def has_final(self, worker: str) -> bool:
+        return worker in self._workers and self._workers[worker].final is not None
+
+    def offsets(self) -> dict[str, tuple[int, int]]:
+        """Each machine's best (offset, error) in microseconds; machines without one yet are left out."""
+        best: dict[str, tuple[int, int]] = {}
+        for seen in self._workers.values():
+            if seen.offset_us is not None and (seen.machine not in best or seen.error_us < best[seen.machine][1]):
+                best[seen.machine] = (seen.offset_us, seen.error_us)
+        return best
+
+    def machines(self) -> set[str]:
+        return {seen.machine for seen in self._workers.values()}
+
+    @property
+    def gaps(self) -> int:
+        """What seems lost so far: missing between received ones. The end of the run tells exactly."""
+        return sum(seen.gaps for seen in self._workers.values())
+
+    def last_second(self) -> int | None:
+        """The latest second that every worker has told of."""
+        lasts = [seen.last for seen in self._workers.values() if seen.last and seen.final is None]
+        return min(lasts, default=None)
+
+    def second(self, at: int, began: int) -> Second:
+        each = self._sums.get(at) or _Sum()
+        latency = quantiles(merged(each.latencies))
+        return Second(
+            at - began,
+            each.emits,
+            latency.count,
+            each.bytes,
+            each.clients,
+            latency.p50_ms,
+            latency.p95_ms,
+            latency.p99_ms,
+        )
+
+    def stretch(self, begin: int, end: int) -> Stretch:
+        """The seconds from `begin` until before `end`."""
+        sums = [self._sums[at] for at in range(begin, end) if at in self._sums]
+        latency = quantiles(merged(part for each in sums for part in each.latencies))
+        return Stretch(max(1, end - begin), sum(each.emits for each in sums), latency.count, latency)
+
+    def result(
+        self,
+        scenario: str,
+        options: Options,
+        began: int,
+        duration_s: float,
+        *,
+        losses_allowed: bool = False,
+        knee: Knee | None = None,
+    ) -> Result:
+        """All of it. `began`: the second of the run's start, since the epoch."""
+        finals = [seen.final for seen in self._workers.values() if seen.final is not None]
+        seconds = [self.second(at, began) for at in range(began, max(self._sums, default=began - 1) + 1)]
+        latency = merged(self._by_transport.values())
+        workers = [self._worker(name, seen) for name, seen in sorted(self._workers.items())]
+        totals = _totals(seconds)
+        return Result(
+            scenario=scenario,
+            options=options,
+            started_at=float(began),
+            duration_s=round(duration_s, 3),
+            seconds=seconds,
+            totals=totals,
+            latency=quantiles(latency),
+            latency_by_transport={name: quantiles(part) for name, part in sorted(self._by_transport.items())},
+            acks=_quantiles_by_name([final.acks for final in finals]),
+            integrity=self._integrity(finals),
+            losses_allowed=losses_allowed,
+            connects=_connects(finals),
+            disconnects=_counts([final.disconnects for final in finals]),
+            clients_by_io_node=_counts([final.io_nodes for final in finals]),
+            generator=judge(workers, self.limits),
+            knee=knee,
+            notes=self._notes(finals),
+        )
+
+    def _add(self, seen: _Seen, row: SecondRow) -> None:
+        each = self._sums.setdefault(row.at, _Sum())
+        each.emits += row.emits
+        each.bytes += row.bytes
+        each.clients += row.clients
+        for transport, part in row.latencies.items():
+            each.latencies.append(part)
+            self._by_transport[transport] = merged([self._by_transport.get(transport, {}), part])
+        if row.latencies or row.emits:
+            seen.cpu.append(row.cpu_percent)
+        seen.gaps = row.gaps
+        seen.clients_max = max(seen.clients_max, row.clients)
+        seen.last = max(seen.last, row.at)
+
+    def _integrity(self, finals: list[Final]) -> Integrity:
+        return settle(
+            [emits for final in finals for emits in final.emits],
+            [stay for final in finals for stay in final.stays],
+            clock_error_us=self._clock_error_us(),
+            all_emits_known=len(finals) == len(self._workers),
+        )
+
+    def _clock_error_us(self) -> int:
+        """How far two clocks can be apart once they are corrected; one machine is as exact as it is."""
+        if len(self.machines()) < 2:
+            return 0
+        return 2 * max((error for _, error in self.offsets().values()), default=0)
+
+    def _worker(self, name: str, seen: _Seen) -> Worker:
+        final = seen.final
+        lag = quantiles(final.lags) if final else Quantiles()
+        offset_us, error_us = self.offsets().get(seen.machine, (0, -1000))
+        return Worker(
+            name=name,
+            machine=seen.machine,
+            clients_max=max(seen.clients_max, final.clients_max if final else 0),
+            cpu_percent=round(sum(seen.cpu) / len(seen.cpu), 1) if seen.cpu else 0.0,
+            cpu_percent_max=max(seen.cpu, default=0.0),
+            lag_p99_ms=lag.p99_ms,
+            lag_max_ms=lag.max_ms,
+            clock_offset_ms=offset_us / 1e3,
+            clock_error_ms=error_us / 1e3,
+            clock_corrected=len(self.machines()) > 1,
+            missing=final is None,
+        )
+
+    def _notes(self, finals: list[Final]) -> list[str]:
+        """What a reader must know to judge the figures, a sentence each."""
+        notes = []
+        withheld = _counts([final.not_published for final in finals])
+        absent = sum(final.absent for final in finals)
+        early = sum(final.early for final in finals)
+        others = sum(final.others for final in finals)
+        notes += [f"{count} emits were not sent: {why}." for why, count in withheld.items()]
+        if absent:
+            notes.append(f"{absent} clients were without a connection at the end.")
+        if early:
+            notes.append(f"{early} deliveries came before they were sent, as the clocks have it; they count as 0 ms.")
+        if others:
+            notes.append(f"{others} events were no deliveries of the load test.")
+        if len(self.machines()) > 1:
+            error_ms = math.ceil(self._clock_error_us() / 100) / 10
+            notes.append(f"{len(self.machines())} load machines: latencies are exact to {error_ms:g} ms.")
+        return notes
+
+
+def _totals(seconds: list[Second]) -> Totals:
+    busy = sum(1 for second in seconds if second.deliveries)
+    emits = sum(second.emits for second in seconds)
+    deliveries = sum(second.deliveries for second in seconds)
+    size = sum(second.bytes for second in seconds)
+    return Totals(
+        emits=emits,
+        deliveries=deliveries,
+        bytes=size,
+        busy_s=busy,
+        deliveries_per_s=round(deliveries / busy, 1) if busy else 0.0,
+        megabytes_per_s=round(size / busy / 1e6, 3) if busy else 0.0,
+        fan_out=round(deliveries / emits, 2) if emits else 0.0,
+        clients_max=max((second.clients for second in seconds), default=0),
+    )
+
+
+def _connects(finals: list[Final]) -> Connects:
+    phases = _quantiles_by_name([final.phases for final in finals])
+    none = Quantiles()
+    return Connects(
+        succeeded=sum(final.connected for final in finals),
+        reconnected=sum(final.reconnected for final in finals),
+        failed=_counts([final.failed for final in finals]),
+        handshake=phases.get("handshake", none),
+        upgrade=phases.get("upgrade", none),
+        connect=phases.get("connect", none),
+        total=phases.get("total", none),
+        back=phases.get("back", none),
+    )
+
+
+def _quantiles_by_name(parts: list[dict[str, dict[int, int]]]) -> dict[str, Quantiles]:
+    names = sorted({name for part in parts for name in part})
+    return {name: quantiles(merged(part.get(name, {}) for part in parts)) for name in names}
+
+
+def _counts(parts: list[dict[str, int]]) -> dict[str, int]:
+    total: Counter[str] = Counter()
+    for part in parts:
+        total.update(part)
+    return dict(sorted(total.items()))
