@@ -42,7 +42,7 @@ def main(
     screen = Screen()
     try:
         if show is not None:
-            sys.exit(run.show_again(show, screen))
+            sys.exit(run.show_again(show, thresholds, screen))
         options = Options(
             url=checked_url(url),
             scenario=scenario,

@@ -2,13 +2,15 @@
 
 import os
 import platform
+from collections.abc import Mapping
 
 import msgspec
 import psutil
 
 from loadtest.ledger.result import Result
+from loadtest.runner.figures import figures
 from loadtest.runner.sampler import ServerUse
-from loadtest.runner.thresholds import Judgement
+from loadtest.runner.thresholds import Judgement, judge
 
 
 class Machine(msgspec.Struct, frozen=True):
@@ -36,6 +38,20 @@ class Outcome(msgspec.Struct):
     @property
     def broken(self) -> list[Judgement]:
         return [judgement for judgement in self.judgements if judgement.kept is False]
+
+
+def judged(
+    result: Result,
+    limits: Mapping[str, float],
+    url: str,
+    *,
+    embedded: bool = False,
+    io_nodes: int = 0,
+    server: ServerUse | None = None,
+) -> Outcome:
+    """A run beside its limits, and the machine that this is."""
+    judgements = judge(limits, figures(result, server))
+    return Outcome(result, url, embedded, io_nodes, this_machine(), server, judgements)
 
 
 def encode(outcome: Outcome) -> bytes:

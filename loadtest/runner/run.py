@@ -11,11 +11,11 @@ import msgspec
 
 from loadtest.ledger.result import Result
 from loadtest.ledger.result import decode as decode_result
-from loadtest.runner import figures, locust_process, outcome, page, summary, thresholds
+from loadtest.runner import locust_process, outcome, page, summary, thresholds
 from loadtest.runner.cluster import Target, target
+from loadtest.runner.figures import busy_window
 from loadtest.runner.locust_process import LocustProcess
 from loadtest.runner.options import CannotRun, Options
-from loadtest.runner.outcome import Outcome, this_machine
 from loadtest.runner.sampler import Sampler
 from loadtest.runner.screen import Progress, Screen
 
@@ -87,7 +87,11 @@ async def headless(options: Options, screen: Screen, stop: Stop) -> int:
                     await sampling
     finally:
         cluster_log.close()
-    done = _judged(options, there, _measured(report), sampler, limits, stop.asked.is_set())
+    result = _measured(report / MEASURED)
+    use = sampler.use(*busy_window(result), result.totals.deliveries) if there.embedded else None
+    io_nodes = options.io_nodes if there.embedded else 0
+    done = outcome.judged(result, limits, there.url, embedded=there.embedded, io_nodes=io_nodes, server=use)
+    done.interrupted = stop.asked.is_set()
     (report / "result.json").write_bytes(outcome.encode(done))
     (report / "report.html").write_text(page.render(done))
     (report / MEASURED).unlink()
@@ -96,15 +100,24 @@ async def headless(options: Options, screen: Screen, stop: Stop) -> int:
     return 1 if done.broken else 0
 
 
-def show_again(path: Path, screen: Screen) -> int:
-    """Prints a former run, and writes its page anew. The exit status as of the run itself; raises CannotRun."""
+def show_again(path: Path, limits_file: Path, screen: Screen) -> int:
+    """Prints a former run, and writes its page beside it. The exit status as of the run itself; raises CannotRun.
+
+    Also of what locust alone has measured, in a container or on another machine: it is judged now.
+    """
     try:
         done = outcome.decode(path.read_bytes())
-        path.with_name("report.html").write_text(page.render(done))
     except OSError as error:
         raise CannotRun(f"{path}: {error.strerror}") from None
-    except (msgspec.ValidationError, msgspec.DecodeError) as error:
-        raise CannotRun(f"{path} is not the result.json of a run: {error}") from None
+    except (msgspec.ValidationError, msgspec.DecodeError):
+        result = _measured(path)
+        done = outcome.judged(
+            result, thresholds.load(limits_file, result.scenario), str(result.options.get("host", ""))
+        )
+    try:
+        path.with_name("report.html").write_text(page.render(done))
+    except OSError as error:
+        raise CannotRun(f"{path.with_name('report.html')}: {error.strerror}") from None
     summary.show(screen.console, done)
     return 1 if done.broken else 0
 
@@ -179,29 +192,11 @@ def _lines_to(log: Log, screen: Screen) -> Callable[[str], None]:
     return take
 
 
-def _measured(report: Path) -> Result:
+def _measured(path: Path) -> Result:
     try:
-        return decode_result((report / MEASURED).read_bytes())
+        return decode_result(path.read_bytes())
     except (msgspec.ValidationError, msgspec.DecodeError) as error:
-        raise CannotRun(f"{_short(report / MEASURED)}: {error}") from None
-
-
-def _judged(
-    options: Options, there: Target, result: Result, sampler: Sampler, limits: dict[str, float], interrupted: bool
-) -> Outcome:
-    server = None
-    if there.embedded:
-        server = sampler.use(*figures.busy_window(result), result.totals.deliveries)
-    return Outcome(
-        result=result,
-        url=there.url,
-        embedded=there.embedded,
-        io_nodes=options.io_nodes if there.embedded else 0,
-        machine=this_machine(),
-        server=server,
-        judgements=thresholds.judge(limits, figures.figures(result, server)),
-        interrupted=interrupted,
-    )
+        raise CannotRun(f"{_short(path)} is not the result of a run: {error}") from None
 
 
 def _short(path: Path) -> str:

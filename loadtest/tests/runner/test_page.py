@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from loadtest.ledger.result import Flaw, Knee, Result, Step, decode
-from loadtest.runner import figures, outcome, page, summary, thresholds
+from loadtest.runner import outcome, page, summary
 from loadtest.runner.outcome import Outcome
 from loadtest.runner.sampler import PartUse, ServerUse
 from rich.console import Console
@@ -22,8 +22,7 @@ def result() -> Result:
 
 def judged(result: Result) -> Outcome:
     use = ServerUse([PartUse("io1", 9.5, 15.0, 120.0), PartUse("valkey", 4.0, 7.0, 40.0)], 13.5, 14.25, 160.0)
-    judgements = thresholds.judge(LIMITS, figures.figures(result, use))
-    return Outcome(result, "http://localhost:8080", True, 4, outcome.this_machine(), use, judgements)
+    return outcome.judged(result, LIMITS, "http://localhost:8080", embedded=True, io_nodes=4, server=use)
 
 
 def printed(done: Outcome) -> str:
