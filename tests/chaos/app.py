@@ -74,8 +74,10 @@ async def hang(sid: str, seconds: float) -> None:
 
 
 @sio.event
-async def block(sid: str, seconds: float) -> None:
-    time.sleep(seconds)  # noqa: ASYNC251 - what a careless handler does
+async def block(sid: str, seconds: float, is_redelivered: bool) -> None:
+    """What a careless handler does. Once: or it would block each app-node that it comes to."""
+    if not is_redelivered:
+        time.sleep(seconds)  # noqa: ASYNC251
 
 
 @sio.event

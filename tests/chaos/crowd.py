@@ -55,6 +55,11 @@ class Member:
             self._pen(">", self.number, seq, self.sid)
             self.link.send(f'42{seq}["up",{self.number},{seq}]')
 
+    def send(self, event: str) -> None:
+        """An event beside the numbered ones: a JSON array."""
+        if self.link is not None:
+            self.link.send(f"42{event}")
+
     def took(self, packet: str) -> None:
         """A packet came; PINGs are the link's own."""
         if packet.startswith("43"):
@@ -115,9 +120,19 @@ class Crowd:
     """`async with Crowd(url, directory, ...)`: joins them all, then each sends `rate` events a second."""
 
     def __init__(
-        self, url: str, directory: Path, *, websockets: int, pollers: int, rate: float, seed: int, first: int = 0
+        self,
+        url: str,
+        directory: Path,
+        *,
+        websockets: int,
+        pollers: int,
+        rate: float,
+        seed: int,
+        first: int = 0,
+        connect_s: float = CONNECT_S,
     ) -> None:
         self.url = url
+        self._connect_s = connect_s
         self._rate = rate
         self._moved = asyncio.Event()
         self._random = random.Random(seed)
@@ -134,7 +149,7 @@ class Crowd:
                 for place, member in list(enumerate(self.members))[start : start + 40]
             ]
             group = self.members[start : start + 40]
-            await self.until(lambda group=group: all(member.joined.is_set() for member in group), CONNECT_S)
+            await self.until(lambda group=group: all(member.joined.is_set() for member in group), self._connect_s)
         self._sending = asyncio.create_task(self._send())
         return self
 

@@ -24,8 +24,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from redis.asyncio import Redis
 from tests.chaos import balance, records
-from tests.chaos.crowd import Crowd
+from tests.chaos.crowd import Crowd, Member
 from tests.chaos.ledger import Allowed, Verdict, broken_promises, judge
 from tests.chaos.proxy import Proxy
 from tests.conftest import ROOT
@@ -155,9 +156,20 @@ class Field:
         await until(lambda: _now(len(self.logged(event, node)) >= times), within_s, f"{event} was not logged")
 
     async def ready(self, node: Node) -> bool:
-        """What its /readyz says now."""
-        async with httpx.AsyncClient(trust_env=False, timeout=2) as http:
-            return (await http.get(f"{node.url}/readyz")).status_code == 200
+        """What its /readyz says now; no answer is a no."""
+        try:
+            async with httpx.AsyncClient(trust_env=False, timeout=2) as http:
+                return (await http.get(f"{node.url}/readyz")).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    async def until_serves_anew(self, node: Node, old: int, within_s: float) -> None:
+        """Until the stack has started it again, and it is ready. `old` is the process id that it had."""
+
+        async def serves() -> bool:
+            return node.pid not in (0, old) and await self.ready(node)
+
+        await until(serves, within_s, f"{node.name} did not serve again")
 
     async def until_ready(self, node: Node, expected: bool, within_s: float) -> float:
         """How long it took, in seconds."""
@@ -173,6 +185,25 @@ class Field:
 
     async def metrics(self, node: Node) -> balance.Sample:
         return await balance.scrape(node.url)
+
+    def members_of(self, node: Node) -> list[Member]:
+        """The light clients that are on this io-node now."""
+        return [member for member in self.crowd.members if member.sid.startswith(f"{node.name}-")]
+
+    async def keys_of(self, node_id: str) -> list[str]:
+        """What Redis knows of a node and its clients."""
+        redis = Redis.from_url(self.valkey.url)
+        try:
+            return sorted([key.decode() async for key in redis.scan_iter(match=f"*{node_id}*", count=1000)])
+        finally:
+            await redis.aclose()
+
+    async def tell_redis(self, *command: str | int) -> Any:
+        redis = Redis.from_url(self.valkey.url)
+        try:
+            return await redis.execute_command(*command)
+        finally:
+            await redis.aclose()
 
     async def end(self, *, answered_within_s: float = 20, balanced: bool = False, **allowed: Any) -> Verdict:
         """Sending ends, answers are awaited, all leave; then the checker. AssertionError where a promise is broken."""

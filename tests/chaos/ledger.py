@@ -14,6 +14,9 @@ from dataclasses import dataclass, field
 
 from tests.chaos.records import Records, Run
 
+WRITTEN_US = 1_000_000
+"""What was emitted this long before a connection ended in good order has reached its client."""
+
 SETTLED_US = 1_500_000
 """A client hears the news surely that reach Redis this long after it was let in, and before it leaves."""
 
@@ -25,7 +28,8 @@ class Allowed:
     crashed: Set[int] = frozenset()
     redelivered: bool = False
     breaks: bool = False
-    strict_below: int = 0  # clients of lower numbers lose no event that they sent, though their connections break
+    strict_below: int = 0  # clients of lower numbers lose nothing that was sent while their connection was there
+    lossy: tuple[int, int] = (0, 0)  # from, to: what fell into this time may be lost (a Redis without its data)
     gap_s: float = 60.0
     unanswered: bool = False
 
@@ -83,12 +87,12 @@ def judge(records: Records, allowed: Allowed) -> Verdict:
     )
     if records.sent:
         verdict.seconds = (records.sent[-1].at - records.sent[0].at) / 1e6
-    broken = {parted.sid for parted in records.parted}
+    broken = {parted.sid: parted.at for parted in records.parted}
     _events(verdict, records, allowed, broken)
     _order(verdict, records)
     _overlaps(verdict, records)
     _downs(verdict, records, allowed, broken)
-    _news(verdict, records, broken)
+    _news(verdict, records, allowed, broken)
     _connections(verdict, records)
     _gaps(verdict, records)
     return verdict
@@ -109,7 +113,7 @@ def broken_promises(verdict: Verdict, allowed: Allowed) -> list[str]:
     return found
 
 
-def _events(verdict: Verdict, records: Records, allowed: Allowed, broken: set[str]) -> None:
+def _events(verdict: Verdict, records: Records, allowed: Allowed, broken: dict[str, int]) -> None:
     """Each event that was sent has run, once, or again with the flag; and it is acked."""
     runs: dict[tuple[int, int], list[Run]] = defaultdict(list)
     for run in records.runs:
@@ -118,9 +122,10 @@ def _events(verdict: Verdict, records: Records, allowed: Allowed, broken: set[st
         key = (sent.client, sent.seq)
         if key in records.refused:
             continue
-        excused = allowed.breaks and sent.sid in broken
+        excused = _in(sent.at, allowed.lossy) or (allowed.breaks and sent.sid in broken)
         first, *again = runs.get(key, [None])
-        if first is None and not (excused and sent.client >= allowed.strict_below):
+        is_strict = sent.client < allowed.strict_below and not _in(sent.at, allowed.lossy)
+        if first is None and (is_strict or not excused):
             verdict.count("events_lost", key)
         for run in again:
             if run is not None and run.redelivered:
@@ -164,7 +169,7 @@ def _overlaps(verdict: Verdict, records: Records) -> None:
             busy[run.sid] = (run.end, run.process)
 
 
-def _downs(verdict: Verdict, records: Records, allowed: Allowed, broken: set[str]) -> None:
+def _downs(verdict: Verdict, records: Records, allowed: Allowed, broken: dict[str, int]) -> None:
     """Per (sid, process, token) the numbers arrive in order, each once, up to the last."""
     arrived: dict[tuple[str, int, int], set[int]] = defaultdict(set)
     newest: dict[tuple[str, int, int], int] = {}
@@ -188,18 +193,21 @@ def _downs(verdict: Verdict, records: Records, allowed: Allowed, broken: set[str
         key = (made.sid, made.process, made.token)
         if made.n in arrived[key]:
             continue
+        if _in(made.at, allowed.lossy):
+            continue
         may_lack_its_end = made.process in allowed.crashed or (allowed.breaks and made.sid in broken)
-        if made.n < newest.get(key, 0) or not may_lack_its_end:
+        in_time = made.client < allowed.strict_below and made.at < broken.get(made.sid, 0) - WRITTEN_US
+        if made.n < newest.get(key, 0) or in_time or not may_lack_its_end:
             missing.add((made.client, made.seq))
     for run in records.runs:
-        excused = allowed.breaks and run.sid in broken
+        excused = (allowed.breaks and run.sid in broken) or _in(run.start, allowed.lossy)
         if (run.client, run.seq) not in echoed and not excused and not allowed.unanswered:
             missing.add((run.client, run.seq))
     for event in sorted(missing):
         verdict.count("emits_lost", event)
 
 
-def _news(verdict: Verdict, records: Records, broken: set[str]) -> None:
+def _news(verdict: Verdict, records: Records, allowed: Allowed, broken: dict[str, int]) -> None:
     """Per (sid, process) in order, each once; and who was there all the time has heard each that reached Redis."""
     arrived: dict[tuple[str, int], set[int]] = defaultdict(set)
     newest: dict[tuple[str, int], int] = {}
@@ -217,7 +225,11 @@ def _news(verdict: Verdict, records: Records, broken: set[str]) -> None:
             continue
         first, last = joined.at + SETTLED_US, records.left.get(joined.sid, 1 << 62) - SETTLED_US
         for news in records.news:
-            if first < news.at < last and news.n not in arrived[joined.sid, news.process]:
+            if (
+                first < news.at < last
+                and not _in(news.at, allowed.lossy)
+                and news.n not in arrived[joined.sid, news.process]
+            ):
                 verdict.count("emits_lost", ("news", joined.sid, news.process, news.n))
 
 
@@ -241,10 +253,22 @@ def _connections(verdict: Verdict, records: Records) -> None:
 def _gaps(verdict: Verdict, records: Records) -> None:
     """The longest time for which each client waited for an answer."""
     longest: dict[int, int] = {}
-    for sent in records.sent:
-        at = records.acked.get((sent.client, sent.seq))
-        if at is not None:
-            longest[sent.client] = max(at - sent.at, longest.get(sent.client, 0))
+    for _, client, waited in waits(records):
+        longest[client] = max(waited, longest.get(client, 0))
     if longest:
         verdict.gap_p50_ms = statistics.median(longest.values()) / 1000
         verdict.gap_max_ms = max(longest.values()) / 1000
+
+
+def waits(records: Records) -> list[tuple[int, int, int]]:
+    """(when sent, client, µs until the ack) of each acked event."""
+    found = []
+    for sent in records.sent:
+        acked = records.acked.get((sent.client, sent.seq))
+        if acked is not None:
+            found.append((sent.at, sent.client, acked - sent.at))
+    return found
+
+
+def _in(at: int, window: tuple[int, int]) -> bool:
+    return window[0] <= at <= window[1]

@@ -1,0 +1,140 @@
+"""Builds that are broken by intent: one message in a hundred or so is dropped, doubled or swapped with the next.
+
+`CHAOS_BROKEN` names the defect. The checker has to find it, in its column; else it proves nothing about the build that
+is not broken. Each defect sits in the app-node's own parts, below the handlers and above Redis.
+
+    CHAOS_BROKEN=drop-event app-node tests/chaos/broken_app.py:sio
+"""
+
+import itertools
+import os
+from collections.abc import Callable
+from typing import Any
+
+from app import sio as sio
+
+from app_node.application import Application
+from app_node.dispatch import Dispatcher
+from app_node.lane import Lane
+from app_node.outbox import Batch, Outbox
+from sio_cluster.protocol.messages import Ack, Command, Emit, EventReceived, Fact
+
+RATE = int(os.environ.get("CHAOS_BROKEN_RATE", "1000"))
+
+_turn = itertools.count(1)
+_deliver = Dispatcher.deliver
+_put = Outbox.put
+_held: dict[str, tuple[Any, ...]] = {}
+
+
+def _hits() -> bool:
+    return next(_turn) % RATE == 0
+
+
+def drop_event(self: Dispatcher, fact: Fact, scope: Any) -> None:
+    if type(fact) is EventReceived and _hits():
+        scope.end_fact()
+    else:
+        _deliver(self, fact, scope)
+
+
+def double_event(self: Dispatcher, fact: Fact, scope: Any) -> None:
+    if type(fact) is EventReceived and _hits():
+        scope.begin()
+        _deliver(self, fact, scope)
+    _deliver(self, fact, scope)
+
+
+def swap_events(self: Dispatcher, fact: Fact, scope: Any) -> None:
+    """One waits until the next of its client has gone before it."""
+    if type(fact) is EventReceived and fact.sid not in _held and _hits():
+        _held[fact.sid] = (fact, scope)
+        return
+    _deliver(self, fact, scope)
+    if fact.sid in _held:
+        _deliver(self, *_held.pop(fact.sid))
+
+
+def _spoiled(kind: type[Command], name: bytes) -> Callable[[Command], bool]:
+    def spoil(command: Command) -> bool:
+        return type(command) is kind and name in command.packet and _hits()
+
+    return spoil
+
+
+_is_down = _spoiled(Emit, b'"down"')
+_is_ack = _spoiled(Ack, b"")
+
+
+def _nothing() -> Batch:
+    batch = Batch()
+    batch.finish(True)
+    return batch
+
+
+def drop_emit(self: Outbox, node: str, command: Command, size: int, scope: Any) -> Batch:
+    return _nothing() if _is_down(command) else _put(self, node, command, size, scope)
+
+
+def double_emit(self: Outbox, node: str, command: Command, size: int, scope: Any) -> Batch:
+    if _is_down(command):
+        _put(self, node, command, size, scope)
+    return _put(self, node, command, size, scope)
+
+
+def swap_emits(self: Outbox, node: str, command: Command, size: int, scope: Any) -> Batch:
+    if type(command) is not Emit or b'"down"' not in command.packet or command.to is None:
+        return _put(self, node, command, size, scope)
+    sid = str(command.to[0])
+    if sid not in _held and _hits():
+        _held[sid] = (node, command, size, None)
+        return _nothing()
+    batch = _put(self, node, command, size, scope)
+    if sid in _held:
+        _put(self, *_held.pop(sid))
+    return batch
+
+
+def drop_ack(self: Outbox, node: str, command: Command, size: int, scope: Any) -> Batch:
+    return _nothing() if _is_ack(command) else _put(self, node, command, size, scope)
+
+
+async def drop_disconnect(self: Application, namespace: str, sid: str, reason: str) -> None:
+    if next(_turn) % 20:
+        await _disconnect(self, namespace, sid, reason)
+
+
+async def double_disconnect(self: Application, namespace: str, sid: str, reason: str) -> None:
+    if not next(_turn) % 20:
+        await _disconnect(self, namespace, sid, reason)
+    await _disconnect(self, namespace, sid, reason)
+
+
+def never_lost(self: Lane) -> bool:
+    """A paused app-node that believes in its lease for ever."""
+    return True
+
+
+_disconnect = Application.disconnect
+
+match os.environ.get("CHAOS_BROKEN"):
+    case "drop-event":
+        Dispatcher.deliver = drop_event
+    case "double-event":
+        Dispatcher.deliver = double_event
+    case "swap-events":
+        Dispatcher.deliver = swap_events
+    case "drop-emit":
+        Outbox.put = drop_emit
+    case "double-emit":
+        Outbox.put = double_emit
+    case "swap-emits":
+        Outbox.put = swap_emits
+    case "drop-ack":
+        Outbox.put = drop_ack
+    case "drop-disconnect":
+        Application.disconnect = drop_disconnect
+    case "double-disconnect":
+        Application.disconnect = double_disconnect
+    case "never-lost":
+        Lane.held = never_lost

@@ -1,0 +1,33 @@
+"""The checker can fail: builds that are broken by intent (tests/chaos/broken_app.py) are caught, each in its column."""
+
+import pytest
+from tests.chaos.field import ROOT, field
+from tests.chaos.ledger import COLUMNS, Allowed, broken_promises
+
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(90)]
+
+BROKEN = str(ROOT / "tests/chaos/broken_app.py") + ":sio"
+CAUGHT = {
+    "drop-event": {"events_lost", "acks_missing"},
+    "double-event": {"events_doubled"},
+    "swap-events": {"events_reordered"},
+    "drop-emit": {"emits_lost"},
+    "double-emit": {"emits_doubled"},
+    "swap-emits": {"emits_reordered"},
+    "drop-ack": {"acks_missing"},
+    "drop-disconnect": {"disconnects_missing"},
+    "double-disconnect": {"disconnects_doubled"},
+}
+
+
+@pytest.mark.parametrize("defect", CAUGHT)
+async def test_one_in_a_thousand_is_caught(seed: int, defect: str) -> None:
+    """In its column, and in no other."""
+    async with field(
+        f"broken build, {defect}", seed, io_nodes=1, app=BROKEN, env={"CHAOS_BROKEN": defect}, official=False,
+        websockets=80, pollers=0, rate=20,
+    ) as it:  # fmt: skip
+        await it.crowd.progress(60, 30)
+        verdict = await it.judge(answered_within_s=1)
+    assert broken_promises(verdict, Allowed())
+    assert {column for column in COLUMNS if getattr(verdict, column)} == CAUGHT[defect], verdict.examples

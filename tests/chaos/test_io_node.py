@@ -1,0 +1,106 @@
+"""Faults of io-nodes: who was on it comes back elsewhere, and the application hears of each exactly once."""
+
+import asyncio
+import signal
+
+import pytest
+from tests.chaos import records
+from tests.chaos.field import JS_FIRST, NODE_TIMEOUT_S, Field, field, until
+
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(150)]
+
+REAPED_S = NODE_TIMEOUT_S + 2
+"""The node's time-out, the beats for which the reaper looks again, and its work."""
+
+
+@pytest.mark.parametrize("how", ["removed from nginx first", "by signal alone"])
+async def test_drain(seed: int, how: str) -> None:
+    """Clients are told to move in waves; nobody loses what was sent while the connection was there."""
+    async with field(f"io-node drained, {how}", seed, io_nodes=3) as it:
+        await it.wait_a_moment()
+        index = it.rng.randrange(3)
+        victim = it.stack.io_nodes[index]
+        moving = len(it.members_of(victim))
+        assert moving > 20
+        if how == "by signal alone":
+            victim.process.signal(signal.SIGTERM)
+            await it.until_serves_anew(victim, victim.pid, 20)
+        else:
+            await it.stack.remove_io_node(index)
+        await it.crowd.all_in(20)
+        await it.crowd.progress(20, 30)
+        verdict = await it.end(breaks=True, strict_below=JS_FIRST, gap_s=1.0)
+        assert verdict.connections_broken >= moving
+        assert verdict.reasons["node drained"] >= moving
+        assert "node lost" not in verdict.reasons
+
+
+async def test_kill(seed: int) -> None:
+    async with field("io-node killed", seed, io_nodes=3) as it:
+        await it.wait_a_moment()
+        victim = it.rng.choice(it.stack.io_nodes)
+        sids = {member.sid for member in it.members_of(victim)}
+        killed_at = records.now_us()
+        it.kill(victim)
+        await _buried(it, sids, killed_at)
+        await it.crowd.all_in(20)
+        await it.crowd.progress(20, 30)
+        verdict = await it.end(breaks=True, gap_s=1.0)
+        assert verdict.reasons["node lost"] >= len(sids)
+
+
+async def test_pause_until_it_counts_as_lost(seed: int) -> None:
+    """It was declared dead: when it goes on, its clients have to come anew, and nobody hears of them twice."""
+    async with field("io-node paused until lost", seed, io_nodes=3) as it:
+        await it.wait_a_moment()
+        victim = it.rng.choice(it.stack.io_nodes)
+        sids = {member.sid for member in it.members_of(victim)}
+        paused_at = records.now_us()
+        it.pause(victim)
+        try:
+            await _buried(it, sids, paused_at, keys_go=False)
+        finally:
+            it.resume(victim)
+        await until(lambda: _all_moved(it, sids), 20, "clients of the lost node were not closed")
+        await it.crowd.all_in(20)
+        await it.crowd.progress(20, 30)
+        await it.end(breaks=True, gap_s=NODE_TIMEOUT_S + 3)
+
+
+async def test_short_pause(seed: int) -> None:
+    """Shorter than its time-out: nobody notices more than a wait."""
+    async with field("io-node paused for 1.5 s", seed, io_nodes=3) as it:
+        await it.wait_a_moment()
+        victim = it.rng.choice(it.stack.io_nodes)
+        it.pause(victim)
+        await asyncio.sleep(1.5)
+        it.resume(victim)
+        it.crashed.clear()  # it loses nothing
+        await it.crowd.progress(20, 30)
+        await it.end(gap_s=2.5)
+
+
+async def _buried(it: Field, sids: set[str], since: int, *, keys_go: bool = True) -> None:
+    """Each of these sids has its `node lost`, in time, and nothing is left of the node."""
+    (node_id,) = {sid.split(".")[0] for sid in sids}
+
+    async def told() -> bool:
+        return sids <= records.disconnected(it.directory)
+
+    await until(told, REAPED_S + 3, "the application was not told who is gone")
+    late = [
+        gone
+        for gone in records.read(it.directory).disconnects
+        if gone.sid in sids and gone.reason == "node lost" and gone.at - since > REAPED_S * 1e6
+    ]
+    assert not late, f"{len(late)} disconnects came too late, one {(late[0].at - since) / 1e6:.1f} s after the fault"
+    if keys_go:
+
+        async def forgotten() -> bool:
+            return not await it.keys_of(node_id)
+
+        await until(forgotten, 5, f"Redis still knows {node_id}: {(await it.keys_of(node_id))[:3]}")
+
+
+async def _all_moved(it: Field, sids: set[str]) -> bool:
+    return not sids & {member.sid for member in it.crowd.members if member.joined.is_set()}

@@ -1,0 +1,123 @@
+"""Faults of Redis, and of the network to it: clients stay, both directions hold, and go on in order."""
+
+import asyncio
+import signal
+
+import pytest
+from tests.chaos import records
+from tests.chaos.field import LEASE_S, Field, field
+
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(150)]
+
+LOG_ENDS = 4.0
+"""Seconds after Redis is back, within which everybody has found it again: the capped backoff, twice."""
+
+
+async def test_stall_for_10_seconds(seed: int) -> None:
+    async with field("Redis stalled for 10 s", seed, app_nodes=2) as it:
+        await it.wait_a_moment()
+        _lanes_may_be_lost(it)
+        it.valkey.pause()
+        await asyncio.sleep(10)
+        it.valkey.resume()
+        await it.crowd.progress(30, 60)
+        await it.end(redelivered=True, gap_s=10 + LOG_ENDS)
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL], ids=lambda how: how.name)
+async def test_restart_with_an_append_only_file(seed: int, how: signal.Signals) -> None:
+    async with field(f"Redis restarted with its file, {how.name}", seed, app_nodes=2) as it:
+        await it.wait_a_moment()
+        _lanes_may_be_lost(it)
+        if how is signal.SIGKILL:
+            await asyncio.to_thread(it.valkey.kill)
+        else:
+            await asyncio.to_thread(it.valkey.stop)
+        await asyncio.sleep(it.rng.uniform(0.5, 2))
+        it.valkey.start()
+        await it.crowd.progress(30, 60)
+        await it.end(redelivered=True, gap_s=2 + LOG_ENDS + LEASE_S)
+
+
+async def test_restart_without_any_data(seed: int) -> None:
+    """What was in Redis is lost, and nothing else: clients stay, nodes register anew, and say so."""
+    async with field("Redis restarted empty", seed, app_nodes=2, redis={"appendonly": "no"}) as it:
+        await it.wait_a_moment()
+        _lanes_may_be_lost(it)
+        began = records.now_us()
+        await asyncio.to_thread(it.valkey.kill)
+        await asyncio.sleep(it.rng.uniform(0.5, 2))
+        it.valkey.start()
+        for node in it.stack.io_nodes:
+            await it.until_logged("registration_lost", node.name, within_s=10)
+        ended = records.now_us()
+        await it.crowd.sends(50)
+        window = (began - 1_000_000, ended + 3_000_000)
+        await it.end(redelivered=True, gap_s=2 + LOG_ENDS + LEASE_S, lossy=window, answered_within_s=5)
+        for node in it.stack.io_nodes:
+            assert [entry["why"] for entry in it.logged("registration_lost", node.name)] == ["Redis lost its data"]
+
+
+async def test_connections_are_reset(seed: int) -> None:
+    """Batches whose answer was lost are sent again, and recognised."""
+    async with field("connections to Redis reset", seed, app_nodes=2, proxied=("all",)) as it:
+        for _ in range(5):
+            await it.wait_a_moment()
+            it.proxies["all"].reset()
+        await it.crowd.progress(10, 30)
+        await it.end(gap_s=LOG_ENDS)
+
+
+async def test_slow_network(seed: int) -> None:
+    """100 to 200 ms there and back, in uneven pieces."""
+    async with field("Redis 100 ms away, with jitter", seed, app_nodes=2, proxied=("all",)) as it:
+        await it.wait_a_moment()
+        it.proxies["all"].delay_s = it.proxies["all"].jitter_s = 0.05
+        await it.crowd.progress(50, 60)
+        await it.end(gap_s=3)
+
+
+async def test_full(seed: int) -> None:
+    """maxmemory with noeviction: nothing is taken for a while, nothing is dropped, and the logs say why."""
+    async with field("Redis full for 4 s", seed, app_nodes=2) as it:
+        await it.wait_a_moment()
+        _lanes_may_be_lost(it)
+        await it.tell_redis("CONFIG", "SET", "maxmemory", 1_000_000)
+        await asyncio.sleep(4)
+        for node in it.stack.io_nodes:
+            sample = await it.metrics(node)
+            assert sample.total("sio_io_redis_full_total") > 0
+        await it.tell_redis("CONFIG", "SET", "maxmemory", 0)
+        await it.crowd.progress(30, 60)
+        await it.end(redelivered=True, gap_s=4 + LOG_ENDS + LEASE_S)
+        refusals = [line for name, line in it.lines if name.startswith("io") and "OOM" in line]
+        assert refusals, "no io-node said that Redis is full"
+
+
+@pytest.mark.parametrize("kind", ["app", "io"])
+async def test_half_open_network(seed: int, kind: str) -> None:
+    """Packets between one node and Redis vanish: it says within 5 s that it is unready, and comes back by itself."""
+    env = {"NODE_TIMEOUT_MS": "30000"} if kind == "io" else {}
+    async with field(f"{kind}-node's network half-open", seed, proxied=(kind,), env=env) as it:
+        await it.wait_a_moment()
+        node = (it.stack.app_nodes if kind == "app" else it.stack.io_nodes)[-1]
+        _lanes_may_be_lost(it)
+        proxy = it.proxies[kind]
+        proxy.blackhole = True
+        opened = proxy.opened
+        try:
+            await it.until_ready(node, False, 5)
+            await asyncio.sleep(7)
+        finally:
+            proxy.blackhole = False
+        assert proxy.opened > opened, "it did not try new connections"
+        assert proxy.opened - opened < 60, "it does not back off"
+        recovered_s = await it.until_ready(node, True, 12)
+        await it.crowd.progress(30, 60)
+        limit = LEASE_S + 1 if kind == "app" else 5 + 7 + recovered_s + 2
+        await it.end(redelivered=True, gap_s=limit)
+
+
+def _lanes_may_be_lost(it: Field) -> None:
+    """An app-node that cannot renew its leases gives its lanes up: what it had not written is handled again."""
+    it.crashed |= {node.pid for node in it.stack.app_nodes}
