@@ -1,0 +1,39 @@
+"""Stands in for locust: live lines, then a result. Its argument says how it behaves.
+
+well: ends by itself. patient: runs until SIGINT, then writes its result. deaf: does not end on SIGINT.
+broken: ends without a result, with words. garbled: its result is none.
+"""
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+SAMPLE = Path(__file__).parents[1] / "ledger/sample_result.json"
+
+
+def finish(*_: object) -> None:
+    Path(os.environ["LOADTEST_RESULT"]).write_bytes(SAMPLE.read_bytes())
+    sys.exit(0)
+
+
+def main() -> None:
+    way = sys.argv[1]
+    signal.signal(signal.SIGINT, finish if way == "patient" else signal.SIG_IGN)
+    print('@live {"clients": 7, "deliveries_per_s": 1234, "p99_ms": 5.5, "lost": 2}')
+    print("@live {broken", flush=True)
+    print("[time] host/WARNING/locust: a warning", "x" * 100_000, flush=True)
+    match way:
+        case "well":
+            finish()
+        case "broken":
+            sys.exit("no such scenario")
+        case "garbled":
+            Path(os.environ["LOADTEST_RESULT"]).write_text("{}")
+        case _:
+            time.sleep(60)
+
+
+if __name__ == "__main__":
+    main()
