@@ -19,17 +19,18 @@ REPLICAS = 4
 class Compose:
     """`docker compose` with this project's files. Every command is bounded in time and shows its output on failure."""
 
-    def __init__(self) -> None:
-        self.port = free_ports(1)[0]
-        self.project = f"sio-test-{os.getpid()}"
+    def __init__(self, project: str = "sio-test", *, overlay: bool = True, **env: str) -> None:
+        self.port, ui_port = free_ports(2)
+        self.project = f"{project}-{os.getpid()}"
         self.url = f"http://127.0.0.1:{self.port}"
-        self._env = {**os.environ, "PORT": str(self.port), "REDIS_PASSWORD": "p@ss w/rd", "DRAIN_MS": "2000"}
+        self._env = {**os.environ, "PORT": str(self.port), "REDIS_PASSWORD": "p@ss w/rd", "DRAIN_MS": "2000", **env}
+        self._env["UI_PORT"] = str(ui_port)
+        self._files = ("-f", "docker-compose.yml", *(("-f", "tests/compose/compose.test.yml") if overlay else ()))
         self._env.pop("REDIS_URL", None)
 
     def run(self, *arguments: str, timeout_s: float = 240) -> str:
-        files = ("-f", "docker-compose.yml", "-f", "tests/compose/compose.test.yml")
         done = subprocess.run(
-            ("docker", "compose", "-p", self.project, *files, *arguments),
+            ("docker", "compose", "-p", self.project, *self._files, *arguments),
             cwd=REPOSITORY,
             env=self._env,
             capture_output=True,
@@ -38,6 +39,12 @@ class Compose:
             check=False,
         )
         assert done.returncode == 0, f"docker compose {' '.join(arguments)}:\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    def docker(self, *arguments: str, timeout_s: float = 60) -> str:
+        """`docker` itself, for what Compose cannot do with a container that has ended."""
+        done = subprocess.run(("docker", *arguments), capture_output=True, text=True, timeout=timeout_s, check=False)
+        assert done.returncode == 0, f"docker {' '.join(arguments)}:\n{done.stdout}\n{done.stderr}"
         return done.stdout
 
     def up(self, **scale: int) -> None:
@@ -51,7 +58,7 @@ class Compose:
 
     def containers(self, service: str = "") -> list[dict]:
         """What `docker inspect` says about each."""
-        ids = self.run("ps", "-q", *([service] if service else [])).split()
+        ids = self.run("ps", "-aq", *([service] if service else [])).split()
         if not ids:
             return []
         return json.loads(subprocess.run(("docker", "inspect", *ids), capture_output=True, check=True).stdout)
@@ -59,6 +66,14 @@ class Compose:
     def names(self, service: str) -> set[str]:
         """The node names of a service's containers."""
         return {container["Config"]["Hostname"] for container in self.containers(service)}
+
+
+def need_docker() -> None:
+    """Skips the test where there is none; fails it in CI."""
+    if not _docker_works():
+        if os.environ.get("CI") == "true":
+            pytest.fail("CI needs a Docker with Compose")
+        pytest.skip("no Docker with Compose here")
 
 
 def _docker_works() -> bool:
@@ -72,10 +87,7 @@ def _docker_works() -> bool:
 
 @pytest.fixture(scope="session")
 def compose() -> Iterator[Compose]:
-    if not _docker_works():
-        if os.environ.get("CI") == "true":
-            pytest.fail("CI needs a Docker with Compose")
-        pytest.skip("no Docker with Compose here")
+    need_docker()
     compose = Compose()
     try:
         compose.run("build", timeout_s=900)
