@@ -159,6 +159,18 @@ return 1
 """
 )
 
+# KEYS dead, uplink, state; ARGV id. 0 where it is gone.
+REQUEUE = _script("""
+local found = redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1])[1]
+if not found then return 0 end
+local entry
+for i = 1, #found[2], 2 do if found[2][i] == 'b' then entry = found[2][i + 1] end end
+redis.call('XADD', KEYS[2], '*', 'b', entry)
+redis.call('HINCRBY', KEYS[3], 'bytes', #entry)
+redis.call('XDEL', KEYS[1], ARGV[1])
+return 1
+""")
+
 # The record of a client may be changed by whoever holds its lane: a change on behalf of a lease comes with that lease's
 # key, holder and token, and has no effect (-1) where the lease is lost.
 _FENCED = (
@@ -211,5 +223,5 @@ return redis.call('UNLINK', KEYS[1], KEYS[2])
 )
 
 ALL = (
-    APPEND, BAR, TRIM, ACQUIRE, RENEW, RELEASE, BARRED, COMMIT, SET_ASIDE, SET_FIELD, JOIN, LEAVE, FORGET,
+    APPEND, BAR, TRIM, ACQUIRE, RENEW, RELEASE, BARRED, COMMIT, SET_ASIDE, REQUEUE, SET_FIELD, JOIN, LEAVE, FORGET,
 )  # fmt: skip

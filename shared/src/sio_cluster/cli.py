@@ -1,0 +1,188 @@
+"""The command `sio-cluster`: what people ask of a cluster that runs.
+
+    sio-cluster dead-letters list|show|requeue|delete
+
+Settings come from the environment, as for the nodes: REDIS_URL or REDIS_HOST, REDIS_PORT, REDIS_PASSWORD; REDIS_PREFIX.
+"""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from sio_cluster.config import Config
+from sio_cluster.protocol.codec import decode_uplink
+from sio_cluster.protocol.errors import BusError, ConfigError, MalformedBatch
+from sio_cluster.streams.connection import Bus
+from sio_cluster.streams.dead_letters import DeadLetter, DeadLetters
+
+EXIT_NOT_FOUND = 1
+EXIT_REFUSED = 2
+HEX_BYTES = 512  # of an entry that is not even msgpack
+
+_T = TypeVar("_T")
+
+cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+dead_letters = typer.Typer(no_args_is_help=True, help="Lane entries that no app-node could decode.")
+cli.add_typer(dead_letters, name="dead-letters")
+
+Lane = Annotated[int, typer.Argument(help="Its lane", min=0, show_default=False)]
+Id = Annotated[str | None, typer.Argument(help="Its id, as `list` shows it", show_default=False)]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document for programs")]
+All = Annotated[bool, typer.Option("--all", help="All of this lane, instead of one id")]
+
+
+@cli.callback()
+def root() -> None:
+    """What people ask of a cluster that runs. Settings come from the environment, as for its nodes."""
+
+
+@dead_letters.command("list")
+def show_list(
+    lane: Annotated[int | None, typer.Option(help="Only of this lane", min=0)] = None,
+    limit: Annotated[int, typer.Option(help="At most so many, the newest of each lane", min=1)] = 100,
+    as_json: AsJson = False,
+) -> None:
+    """What was set aside, when and why."""
+
+    async def found(letters: DeadLetters) -> list[DeadLetter]:
+        return await letters.read(range(await _lanes(letters)) if lane is None else [lane])
+
+    letters = sorted(_run(found), key=lambda letter: letter.set_aside_at)[-limit:]
+    if as_json:
+        typer.echo(json.dumps([_summary(letter) for letter in letters], indent=2))
+        return
+    table = Table("lane", "id", "set aside", "bytes", "why")
+    for letter in letters:
+        when = datetime.fromtimestamp(letter.set_aside_at).astimezone().isoformat(" ", "seconds")
+        table.add_row(str(letter.lane), letter.id, when, str(len(letter.entry)), escape(ascii(letter.why)[1:-1]))
+    Console().print(table if letters else "There are no dead letters.")
+
+
+@dead_letters.command()
+def show(
+    lane: Lane, id: Annotated[str, typer.Argument(help="Its id", show_default=False)], as_json: AsJson = False
+) -> None:
+    """One of them, decoded as far as it can be."""
+    letter = _one(lane, id)
+    shown = {**_summary(letter), "entry_id": letter.entry_id, **_decoded(letter.entry)}
+    if as_json:
+        typer.echo(json.dumps(shown, indent=2))
+        return
+    for name, value in shown.items():
+        typer.echo(f"{name}: {value if isinstance(value, str) else json.dumps(value, indent=2)}")
+
+
+@dead_letters.command()
+def requeue(lane: Lane, id: Id = None, every: All = False) -> None:
+    """Put back to the end of their lane, after an upgrade that can read them."""
+    _each(lane, id, every, lambda letters: letters.requeue, "put back")
+
+
+@dead_letters.command()
+def delete(lane: Lane, id: Id = None, every: All = False) -> None:
+    """Removed for good."""
+    _each(lane, id, every, lambda letters: letters.delete, "deleted")
+
+
+def main() -> None:
+    cli()
+
+
+def _each(
+    lane: int,
+    letter_id: str | None,
+    every: bool,
+    operation: Callable[[DeadLetters], Callable[[DeadLetter], Awaitable[bool]]],
+    done: str,
+) -> None:
+    if (letter_id is None) is not every:
+        raise typer.BadParameter("give an id, or --all")
+
+    async def carry_out(letters: DeadLetters) -> int:
+        found = await letters.read([lane], None if letter_id is None else [letter_id])
+        return sum([await operation(letters)(letter) for letter in found])
+
+    number = _run(carry_out)
+    typer.echo(f"{number} {done}")
+    if not number:
+        raise typer.Exit(EXIT_NOT_FOUND)
+
+
+def _one(lane: int, letter_id: str) -> DeadLetter:
+    found = _run(lambda letters: letters.read([lane], [letter_id]))
+    if not found:
+        typer.echo(f"sio-cluster: lane {lane} has no dead letter {letter_id}", err=True)
+        raise typer.Exit(EXIT_NOT_FOUND)
+    return found[0]
+
+
+async def _lanes(letters: DeadLetters) -> int:
+    lanes = await letters.lanes()
+    if not lanes:
+        raise ConfigError("there is no cluster of this REDIS_PREFIX in this Redis")
+    return lanes
+
+
+def _run(question: Callable[[DeadLetters], Awaitable[_T]]) -> _T:
+    """One line and status 2 where Redis or the settings are at fault."""
+
+    async def ask() -> _T:
+        bus = Bus(Config())
+        try:
+            return await question(DeadLetters(bus))
+        finally:
+            await bus.stop()
+
+    try:
+        return asyncio.run(ask())
+    except (ConfigError, BusError) as error:
+        typer.echo(f"sio-cluster: {error}", err=True)
+        raise typer.Exit(EXIT_REFUSED) from None
+
+
+def _summary(letter: DeadLetter) -> dict[str, Any]:
+    return {
+        "lane": letter.lane,
+        "id": letter.id,
+        "set_aside_at": letter.set_aside_at,
+        "bytes": len(letter.entry),
+        "why": letter.why,
+    }
+
+
+def _decoded(entry: bytes) -> dict[str, Any]:
+    """The batch, or whatever msgpack says, or bytes in hex; as JSON knows it, with bytes in ASCII."""
+    try:
+        return {"batch": _plain(msgspec.to_builtins(decode_uplink(entry), builtin_types=(bytes,)))}
+    except MalformedBatch:
+        pass  # shown as far as it goes
+    try:
+        return {"msgpack": _plain(msgspec.msgpack.decode(entry))}
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return {"hex": entry[:HEX_BYTES].hex(" "), "more_bytes": max(0, len(entry) - HEX_BYTES)}
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case bytes():
+            return value.decode("ascii", "backslashreplace")
+        case list() | tuple():
+            return [_plain(item) for item in value]
+        case dict():
+            return {str(_plain(key)): _plain(item) for key, item in value.items()}
+        case None | bool() | int() | float() | str():
+            return value
+        case _:
+            return repr(value)
+
+
+if __name__ == "__main__":
+    main()
