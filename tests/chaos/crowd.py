@@ -95,8 +95,8 @@ class Member:
         """Says goodbye, as the official client does."""
         if self.link is not None and self.joined.is_set():
             self._pen("q", self.number, self.sid)
-            self.leaving = True
             self.link.send("41")
+            self.link.send("1")
         self.leaving = True
 
     def _answered(self, packet: str) -> None:
@@ -283,7 +283,20 @@ class _Requests:
         self._pair: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def ask(self, method: str, path: str, body: str | None = None) -> tuple[int, str]:
-        """(status, text) of the answer. OSError or IncompleteReadError where there is none."""
+        """(status, text) of the answer. OSError or IncompleteReadError where there is none.
+
+        A kept connection that the server closed meanwhile is replaced, as browsers do: it took nothing of the request.
+        """
+        kept = self._pair is not None
+        try:
+            return await self._exchange(method, path, body)
+        except (OSError, asyncio.IncompleteReadError) as error:
+            self.close()
+            if not kept or getattr(error, "partial", b""):
+                raise
+            return await self._exchange(method, path, body)
+
+    async def _exchange(self, method: str, path: str, body: str | None) -> tuple[int, str]:
         if self._pair is None:
             self._pair = await asyncio.open_connection(self._host, self._port)
         reader, writer = self._pair
@@ -372,7 +385,10 @@ class _Poller:
         while True:
             while self._packets:
                 packets, self._packets = self._packets, []
-                status, _ = await self._post.ask("POST", self._path, SEPARATOR.join(packets))
+                try:
+                    status, _ = await self._post.ask("POST", self._path, SEPARATOR.join(packets))
+                except (OSError, asyncio.IncompleteReadError):
+                    status = 0  # nobody knows whether it was taken
                 if status != 200:
                     self._member.refused(packets)
                     return

@@ -135,6 +135,7 @@ async def test_no_app_node_for_30_seconds(seed: int) -> None:
         try:
             await entering
             await it.crowd.progress(40, 60)
+            await newcomers.finish(20)
             newcomers.leave()
             await it.end(gap_s=45, answered_within_s=30)
         finally:
