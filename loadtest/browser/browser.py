@@ -134,6 +134,12 @@ class Browser:
             self._engine.send(packets.encode(packets.DISCONNECT, self.options.namespace))
         self._leave("io client disconnect")
 
+    def drop(self) -> None:
+        """Its transport breaks now (FIN, no goodbye). It comes back as after any loss."""
+        if self._engine is not None:
+            self._engine.drop()
+            self.engine_lost("transport close", "dropped")
+
     def vanish(self) -> None:
         """Drops its sockets without a word: they stay open, unread, until the server must have noticed (no FIN)."""
         if self._engine is not None:

@@ -51,6 +51,16 @@ class Ledger:
         self._publishers.append(publisher)
         return publisher
 
+    def shift(self, shift_us: int) -> None:
+        """From now on the clock is this machine's, shifted so far. What was noted already moves along."""
+        for place in self.tally.places:
+            place.move(shift_us - self.clock.shift_us)
+        self.clock.shift_us = shift_us
+
+    def heard(self) -> int:
+        """Deliveries so far."""
+        return self.deliveries + sum(sum(meter.counts) for meter in self.tally.meters.values())
+
     def connected(self, engine_sid: str, phases: dict[str, float], *, again: bool) -> None:
         """A client is in the namespace. `phases`: seconds that each took."""
         self.connects += not again

@@ -56,6 +56,16 @@ class Place:
         self.stay = stay
         self.streams: dict[int, Stream] = {}
 
+    def move(self, by_us: int) -> None:
+        """Its times are of a clock that is set forward."""
+        stay = self.stay
+        stay.asked_us += by_us
+        stay.joined_us, stay.leaving_us, stay.gone_us = (
+            at if at == NEVER else at + by_us for at in (stay.joined_us, stay.leaving_us, stay.gone_us)
+        )
+        if stay.cut_us:
+            stay.cut_us += by_us
+
     def row(self) -> Stay:
         self.stay.streams = [
             StreamRow(publisher, s.next, [(a, b) for a, b in s.holes], s.duplicated, s.reordered)

@@ -56,9 +56,13 @@ class Run:
         self._workers: dict[str, _Seen] = {}
         self._by_transport: dict[str, dict[int, int]] = {}
 
+    def expect(self, worker: str, machine: str) -> None:
+        """A worker that is missing until its final report is here."""
+        self._workers.setdefault(worker, _Seen(machine))
+
     def beat(self, worker: str, beat: Beat) -> None:
         seen = self._workers.setdefault(worker, _Seen(beat.machine))
-        seen.offset_us, seen.error_us = beat.offset_us, beat.error_us
+        seen.machine, seen.offset_us, seen.error_us = beat.machine, beat.offset_us, beat.error_us
         for row in beat.seconds:
             self._add(seen, row)
 
