@@ -12,7 +12,16 @@ from typing import Annotated
 import typer
 
 from loadtest.runner import run, web
-from loadtest.runner.options import DEFAULT_URL, FOLDER, CannotRun, Options, checked_url, parse_run_time
+from loadtest.runner.options import (
+    DEFAULT_URL,
+    FOLDER,
+    RUN_TIME_S,
+    RUN_TIMES_S,
+    CannotRun,
+    Options,
+    checked_url,
+    parse_run_time,
+)
 from loadtest.runner.screen import Screen
 
 cli = typer.Typer(add_completion=False)
@@ -27,7 +36,9 @@ def main(
     scenario: Annotated[str, typer.Option(envvar="SCENARIO", help="loadtest/README.md lists them")] = "fanout",
     users: Annotated[int, typer.Option(envvar="USERS", min=1, help="Simulated browsers")] = 200,
     spawn_rate: Annotated[float, typer.Option(envvar="SPAWN_RATE", min=0.01, help="New ones a second")] = 50,
-    run_time: Annotated[str, typer.Option(envvar="RUN_TIME", help="60, 90s, 5m, 1h30m")] = "60",
+    run_time: Annotated[
+        str, typer.Option(envvar="RUN_TIME", help="60, 90s, 5m, 1h30m; default: 60 s, ramp until it is done")
+    ] = "",
     processes: Annotated[
         int, typer.Option(envvar="PROCESSES", min=0, max=256, help="Workers of locust; 0: half the cores")
     ] = 0,
@@ -48,7 +59,7 @@ def main(
             scenario=scenario,
             users=users,
             spawn_rate=spawn_rate,
-            run_time_s=parse_run_time(run_time),
+            run_time_s=parse_run_time(run_time) if run_time else RUN_TIMES_S.get(scenario, RUN_TIME_S),
             processes=processes or max(1, (os.cpu_count() or 1) // 2),
             io_nodes=io_nodes,
             thresholds=thresholds,

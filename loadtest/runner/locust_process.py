@@ -21,7 +21,7 @@ from sio_stack.settings import free_ports
 
 LIVE = "@live "
 STOP_TIMEOUT_S = 5  # given to users to leave politely
-GRACE_S = STOP_TIMEOUT_S + 20.0  # then it is killed
+GRACE_S = STOP_TIMEOUT_S + 60.0  # for what is under way to arrive, and for every worker to report; then it is killed
 LINES_KEPT = 200
 LONGEST_LINE = 65_536
 

@@ -10,6 +10,8 @@ FOLDER = Path(__file__).resolve().parents[1]
 DEFAULT_URL = "http://localhost:8080"
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 MOST_RUN_TIME_S = 7 * 24 * 3600
+RUN_TIMES_S = {"ramp": 600}  # it ends by itself, when it has found the knee
+RUN_TIME_S = 60
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
 
 
@@ -24,7 +26,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     scenario: str = "fanout"
     users: int = 200
     spawn_rate: float = 50.0
-    run_time_s: int = 60
+    run_time_s: int = RUN_TIME_S
     processes: int = 1
     io_nodes: int = 4
     thresholds: Path = FOLDER / "thresholds.toml"
