@@ -7,11 +7,13 @@ Settings come from the environment, as for the nodes: REDIS_URL or REDIS_HOST, R
 
 import asyncio
 import json
+import logging
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Annotated, Any, TypeVar
 
 import msgspec
+import structlog
 import typer
 from rich.console import Console
 from rich.markup import escape
@@ -93,6 +95,7 @@ def delete(lane: Lane, id: Id = None, every: All = False) -> None:
 
 
 def main() -> None:
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))  # errors say it in one line
     cli()
 
 
