@@ -15,7 +15,7 @@ help: ## List these targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 	@echo
 	@echo "  make run IO_NODES=4 APP_NODES=1 HOST=localhost PORT=8080 APP=path/to/file.py:sio WEB=path/to/file.py:app REDIS_URL=redis://..."
-	@echo "  make loadtest USERS=200 SPAWN_RATE=50 RUN_TIME=60s SCENARIO=fanout PROCESSES=1 URL=http://localhost:8080"
+	@echo "  make loadtest USERS=500 SPAWN_RATE=50 RUN_TIME=60s SCENARIO=fanout PROCESSES=1 URL=http://localhost:8080"
 
 run: setup ## Start the whole cluster with the chat example on http://localhost:8080
 	@exec .venv/bin/python -m sio_stack

@@ -34,7 +34,7 @@ def main(
         str, typer.Option(envvar="URL", help="The cluster; where none answers on this machine, one is started")
     ] = DEFAULT_URL,
     scenario: Annotated[str, typer.Option(envvar="SCENARIO", help="loadtest/README.md lists them")] = "fanout",
-    users: Annotated[int, typer.Option(envvar="USERS", min=1, help="Simulated browsers")] = 200,
+    users: Annotated[int, typer.Option(envvar="USERS", min=1, help="Simulated browsers")] = 500,
     spawn_rate: Annotated[float, typer.Option(envvar="SPAWN_RATE", min=0.01, help="New ones a second")] = 50,
     run_time: Annotated[
         str, typer.Option(envvar="RUN_TIME", help="60, 90s, 5m, 1h30m; default: 60 s, ramp until it is done")

@@ -24,7 +24,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
     url: str = DEFAULT_URL
     scenario: str = "fanout"
-    users: int = 200
+    users: int = 500
     spawn_rate: float = 50.0
     run_time_s: int = RUN_TIME_S
     processes: int = 1
