@@ -1,7 +1,8 @@
 """The application of the chaos suite: its handlers write down what they see (tests/chaos/records.py says how).
 
 Each event is answered by an ack and by a `down` to its sender; each process tells all clients its `news`. Some
-handlers take a while, so that a fault finds them at work. `CHAOS_RECORDS` is the folder, `CHAOS_NEWS_MS` the pace.
+handlers take a while, so that a fault finds them at work. `CHAOS_RECORDS` is the folder, `CHAOS_NEWS_MS` the pace of
+the news (0: none).
 
     app-node tests/chaos/app.py:sio
 """
@@ -64,6 +65,11 @@ async def up(sid: str, client: int, seq: int, is_redelivered: bool) -> int:
 
 
 @sio.event
+async def idle(sid: str, value: int) -> None:
+    """Nothing is written down."""
+
+
+@sio.event
 async def fail(sid: str) -> None:
     raise RuntimeError("a handler of the chaos suite fails on purpose")
 
@@ -94,12 +100,13 @@ async def connect_sink(sid: str, environ: dict[str, Any]) -> None:
 
 @sio.on_start
 async def tell_news() -> None:
-    sio.start_background_task(_tell_news)
+    if news_s:
+        sio.start_background_task(_tell_news)
 
 
 async def _tell_news() -> None:
     n = 0
-    while news_s:
+    while True:
         await asyncio.sleep(news_s)
         n += 1
         await sio.emit("news", (origin, n), room="everybody")

@@ -10,7 +10,6 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 from tests.chaos.field import RESULTS
-from tests.chaos.ledger import COLUMNS
 
 SEED = int(os.environ.get("CHAOS_SEED") or random.randrange(1 << 32))
 
@@ -84,4 +83,5 @@ def _figures(row: dict[str, Any]) -> str:
 
 
 def _faults(row: dict[str, Any]) -> str:
-    return ", ".join(f"{column} {row[column]}" for column in COLUMNS if row[column])
+    """What the checker has against it: its sentences without their examples."""
+    return "; ".join(str(problem).partition(", as [")[0] for problem in row["problems"])

@@ -130,8 +130,12 @@ class Crowd:
         seed: int,
         first: int = 0,
         connect_s: float = CONNECT_S,
+        at_once: int = 40,
     ) -> None:
+        """`at_once`: how many connect at a time, at first."""
         self.url = url
+        self.failures = 0
+        self._at_once = at_once
         self._connect_s = connect_s
         self._rate = rate
         self._moved = asyncio.Event()
@@ -143,12 +147,12 @@ class Crowd:
         self._sending: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> "Crowd":
-        for start in range(0, len(self.members), 40):
+        for start in range(0, len(self.members), self._at_once):
             self._keepers += [
                 asyncio.create_task(self._keep(member, websocket=place < self._websockets))
-                for place, member in list(enumerate(self.members))[start : start + 40]
+                for place, member in list(enumerate(self.members))[start : start + self._at_once]
             ]
-            group = self.members[start : start + 40]
+            group = self.members[start : start + self._at_once]
             await self.until(lambda group=group: all(member.joined.is_set() for member in group), self._connect_s)
         self._sending = asyncio.create_task(self._send())
         return self
@@ -208,6 +212,7 @@ class Crowd:
                     await _poll(self.url, member)
                 delay = FIRST_DELAY_S
             except (OSError, WSError, TimeoutError, ConnectionError, asyncio.IncompleteReadError):
+                self.failures += 1
                 delay = min(delay * 2, LONGEST_DELAY_S)
             finally:
                 member.broke()

@@ -235,7 +235,7 @@ class Field:
 
     async def _disconnects(self) -> None:
         """Until the application knows that all are gone; the checker says who is missing."""
-        sids = {joined.sid for joined in records.read(self.directory).joined}
+        sids = records.joined(self.directory)
         with suppress(AssertionError):
             all_gone = lambda: _now(sids <= records.disconnected(self.directory))  # noqa: E731
             await until(all_gone, NODE_TIMEOUT_S + 7, "", every_s=0.2)

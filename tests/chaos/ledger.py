@@ -90,7 +90,7 @@ def judge(records: Records, allowed: Allowed) -> Verdict:
     broken = {parted.sid: parted.at for parted in records.parted}
     _events(verdict, records, allowed, broken)
     _order(verdict, records)
-    _overlaps(verdict, records)
+    _overlaps(verdict, records, allowed)
     _downs(verdict, records, allowed, broken)
     _news(verdict, records, allowed, broken)
     _connections(verdict, records)
@@ -152,11 +152,13 @@ def _order(verdict: Verdict, records: Records) -> None:
         under[run.sid, run.token] = max(run.seq, under.get((run.sid, run.token), -1))
 
 
-def _overlaps(verdict: Verdict, records: Records) -> None:
+def _overlaps(verdict: Verdict, records: Records, allowed: Allowed) -> None:
     """No handler starts under an older token than one before it; no two processes are at work for one client."""
     tokens: dict[str, int] = {}
     busy: dict[str, tuple[int, int]] = {}  # sid -> (end of the run that lasts longest, its process)
     for run in records.runs:
+        if _in(run.start, allowed.lossy):  # tokens begin anew
+            tokens[run.sid] = 0
         if run.token < tokens.get(run.sid, 0):
             verdict.count("overlaps", ("stale start", run))
         tokens[run.sid] = max(run.token, tokens.get(run.sid, 0))
@@ -185,6 +187,8 @@ def _downs(verdict: Verdict, records: Records, allowed: Allowed, broken: dict[st
         if seen.n < newest.get(key, 0):
             verdict.count("emits_reordered", (key, seen.n))
         newest[key] = max(seen.n, newest.get(key, 0))
+        if _in(seen.at, allowed.lossy):
+            tokens[seen.sid] = 0
         if seen.token < tokens.get(seen.sid, 0):
             verdict.count("emits_stale", (key, seen.n))
         tokens[seen.sid] = max(seen.token, tokens.get(seen.sid, 0))

@@ -20,6 +20,8 @@ class Proxy:
         self._random = random.Random(seed)
         self._pipes: set[asyncio.Task[None]] = set()
         self._writers: set[asyncio.StreamWriter] = set()
+        self._pairs: set[tuple[asyncio.StreamWriter, asyncio.StreamWriter]] = set()
+        self._abandoned: list[asyncio.StreamWriter] = []
         self._free = asyncio.Event()
         self._free.set()
         self.delay_s = 0.0
@@ -36,6 +38,8 @@ class Proxy:
     async def __aexit__(self, *_: object) -> None:
         self._server.close()
         self.reset()
+        for writer in self._abandoned:
+            writer.transport.abort()
         for pipe in list(self._pipes):
             pipe.cancel()
         await asyncio.gather(*self._pipes, return_exceptions=True)
@@ -59,6 +63,12 @@ class Proxy:
         for writer in list(self._writers):
             writer.transport.abort()
 
+    def abandon(self) -> None:
+        """As after a change of network: clients' connections end, while the server's stay open, and nobody speaks."""
+        for near, far in self._pairs:
+            self._abandoned.append(far)
+            near.transport.abort()
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.opened += 1
         self._writers.add(writer)
@@ -72,6 +82,7 @@ class Proxy:
             self._writers.discard(writer)
             return
         self._writers.add(there_writer)
+        self._pairs.add((writer, there_writer))
         ways = [
             asyncio.create_task(self._pass_on(reader, there_writer)),
             asyncio.create_task(self._pass_on(there_reader, writer)),
@@ -82,9 +93,11 @@ class Proxy:
             way.cancel()
         await asyncio.gather(*ways, return_exceptions=True)
         self._pipes.difference_update(ways)
+        self._pairs.discard((writer, there_writer))
         for end in (writer, there_writer):
             self._writers.discard(end)
-            end.transport.abort()
+            if end not in self._abandoned:
+                end.transport.abort()
 
     async def _swallow(self, reader: asyncio.StreamReader) -> None:
         with suppress(OSError):

@@ -1,0 +1,192 @@
+"""Clients that behave badly: memory stays bounded, the others are served as before."""
+
+import asyncio
+import resource
+import time
+from contextlib import AsyncExitStack
+
+import psutil
+import pytest
+from tests.chaos import records
+from tests.chaos.crowd import Crowd
+from tests.chaos.field import Field, field, until
+from tests.chaos.ledger import waits
+from tests.chaos.proxy import Proxy
+from tests.conformance.raw import TEXT, Socket, frame
+
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(150)]
+
+FLOOR_MS = 100.0
+"""A 99th percentile below this is not compared: on a busy machine it is the machine's."""
+
+SEND_BUFFER_BYTES = 1_000_000
+STORM = 5_000
+CONNECT_RATE = 500
+
+
+async def test_slow_consumers(seed: int) -> None:
+    """Twenty that never read while everybody in their namespace gets 20 MB: closed, counted, and nobody else waits."""
+    env = {"SEND_BUFFER_BYTES": str(SEND_BUFFER_BYTES)}
+    async with field("slow consumers", seed, app_nodes=2, env=env) as it, AsyncExitStack() as sockets:
+        node = it.stack.io_nodes[0]
+        for _ in range(20):
+            socket = await sockets.enter_async_context(Socket.open_websocket(node.url))
+            socket.write(frame(TEXT, b"40/sink,"))
+            await socket.read_frame()
+            socket.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        before = _resident(node.pid)
+        quiet = await _span(it, 20)
+        it.crowd.members[0].send('["fill",20000]')
+        flooded = await _span(it, 40)
+        grown = _resident(node.pid) - before
+
+        async def closed() -> bool:
+            return (await it.metrics(node)).of("sio_io_clients_closed_total", "slow consumer") == 20
+
+        await until(closed, 10, "the slow ones were not closed and counted")
+        assert grown < 20 * SEND_BUFFER_BYTES + 50_000_000, f"{grown} bytes more"
+        await it.end(gap_s=2)
+        _compare(it, quiet, flooded)
+
+
+async def test_flood(seed: int) -> None:
+    """One client sends as fast as it can for some seconds; the others' 99th percentile at most doubles."""
+    async with field("flood", seed, app_nodes=2) as it:
+        quiet = await _span(it, 30)
+        async with Socket.open_websocket(it.stack.url) as socket:
+            socket.write(frame(TEXT, b'40{"client":900000}'))
+            await socket.read_frame(5)
+            reading = asyncio.create_task(_read_on(socket))
+            flooding = asyncio.create_task(_flood(socket))
+            flooded = await _span(it, 50)
+            flooding.cancel()
+            reading.cancel()
+        await it.end(gap_s=2)
+        _compare(it, quiet, flooded)
+
+
+async def test_vanishing(seed: int) -> None:
+    """Fifty clients go without a FIN: each gets one disconnect once its pings fail; then they come back."""
+    env = {"PING_INTERVAL_MS": "1000", "PING_TIMEOUT_MS": "1000"}
+    async with (
+        field("clients vanish", seed, app_nodes=2, env=env) as it,
+        Proxy(_port(it.stack.url)) as network,
+        _crowd(it, network.url, 40, 10) as lost,
+    ):
+        await lost.progress(5, 20)
+        sids = {member.sid for member in lost.members}
+        network.blackhole = True
+        vanished_at = records.now_us()
+        await until(lambda: _gone(it, sids), 10, "the application was not told")
+        network.blackhole = False
+        network.reset()
+        await lost.all_in(20)
+        await lost.progress(5, 20)
+        await lost.finish(10)
+        lost.leave()
+        verdict = await it.end(breaks=True, gap_s=3)
+        gone = [line for line in records.read(it.directory).disconnects if line.sid in sids]
+        assert max(line.at for line in gone) - vanished_at < 4e6
+        assert verdict.reasons["ping timeout"] >= 40
+
+
+async def test_half_open_overlap(seed: int) -> None:
+    """Clients come back while their old sockets seem to live: both exist for a while, each has its one disconnect."""
+    env = {"PING_INTERVAL_MS": "2000", "PING_TIMEOUT_MS": "1000"}
+    async with (
+        field("half-open overlap", seed, app_nodes=2, env=env) as it,
+        Proxy(_port(it.stack.url)) as network,
+        _crowd(it, network.url, 50, 0) as lost,
+    ):
+        await lost.progress(5, 20)
+        old = {member.sid for member in lost.members}
+        network.abandon()
+        await lost.all_in(20)
+        assert not old & records.disconnected(it.directory), "the old ones are gone already: no overlap"
+        await lost.progress(5, 20)
+        await until(lambda: _gone(it, old), 10, "the old ones stay for ever")
+        await lost.finish(10)
+        lost.leave()
+        await it.end(breaks=True, gap_s=1)
+
+
+async def test_reconnect_storm(seed: int) -> None:
+    """Five thousand come at once: let in at the configured rate, none fails, and those who are there notice little."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < 4 * STORM:
+        pytest.skip(f"this machine allows {hard} open files")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    try:
+        await _storm(seed)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+async def _storm(seed: int) -> None:
+    env = {"CONNECT_RATE": str(CONNECT_RATE), "CHAOS_NEWS_MS": "0"}
+    async with field("reconnect storm of 5,000", seed, app_nodes=2, env=env) as it:
+        await it.wait_a_moment()
+        began = time.monotonic()
+        async with Crowd(
+            it.stack.url, it.directory, websockets=STORM, pollers=0, rate=0.01, seed=seed, first=100_000,
+            connect_s=60, at_once=STORM,
+        ) as storm:  # fmt: skip
+            took_s = time.monotonic() - began
+            await it.crowd.progress(10, 30)
+            await storm.finish(10)
+            storm.leave()
+            verdict = await it.end(gap_s=5)
+        assert verdict.clients >= STORM
+        assert storm.failures == 0
+        least_s = STORM / (CONNECT_RATE * len(it.stack.io_nodes)) - 1  # its bucket is full at first
+        assert took_s > least_s - 0.5, f"{STORM} were let in within {took_s:.1f} s: nobody waited"
+
+
+def _crowd(it: Field, url: str, websockets: int, pollers: int) -> Crowd:
+    return Crowd(url, it.directory, websockets=websockets, pollers=pollers, rate=5, seed=it.seed, first=50_000)
+
+
+async def _gone(it: Field, sids: set[str]) -> bool:
+    return sids <= records.disconnected(it.directory)
+
+
+async def _span(it: Field, events: int) -> tuple[int, int]:
+    """From, to: the time in which each client was served that often."""
+    began = records.now_us()
+    await it.crowd.progress(events, 60)
+    return began, records.now_us()
+
+
+def _compare(it: Field, quiet: tuple[int, int], loaded: tuple[int, int]) -> None:
+    found = waits(records.read(it.directory))
+    before, after = (
+        _p99_ms([waited for at, _, waited in found if span[0] <= at <= span[1]]) for span in (quiet, loaded)
+    )
+    print(f"\np99 of the others: {before:.1f} ms before, {after:.1f} ms meanwhile")
+    assert after <= max(2 * before, FLOOR_MS), f"p99 {before:.1f} ms before, {after:.1f} ms meanwhile"
+
+
+def _p99_ms(waits_us: list[int]) -> float:
+    return sorted(waits_us)[int(len(waits_us) * 0.99)] / 1000
+
+
+def _resident(pid: int) -> int:
+    return int(psutil.Process(pid).memory_info().rss)
+
+
+def _port(url: str) -> int:
+    return int(url.rsplit(":", 1)[1])
+
+
+async def _flood(socket: Socket) -> None:
+    """Events that a handler takes, as fast as TCP lets them go."""
+    piece = frame(TEXT, b'42["idle",1]') * 200
+    while True:
+        socket.write(piece)
+        await socket.writer.drain()
+        await asyncio.sleep(0)
+
+
+async def _read_on(socket: Socket) -> None:
+    while await socket.reader.read(65_536):
+        pass
