@@ -5,6 +5,8 @@ from collections.abc import Callable
 from typing import Any
 from unittest.mock import patch
 
+from tests.model.ledger import Ledger, Run
+
 from app_node.server import ClusterServer
 from app_node.streams import Streams
 from sio_cluster.config import Config
@@ -19,7 +21,6 @@ from sio_cluster.testing.memory import (
     MemoryRegistry,
 )
 from sio_cluster.testing.simulation import Link, Network, Remote, RemoteInboxReader, RemoteLaneReader, SteppedLoop
-from tests.model.ledger import Ledger, Run
 
 
 class HandlerError(Exception):
@@ -152,7 +153,7 @@ class SimulatedAppNode:
             await self._emit(sid, run)
             match plan:
                 case "hang":
-                    while not self._are_hangs_over():
+                    while not self._are_hangs_over():  # noqa: ASYNC110 - an Event would belong to one node
                         await asyncio.sleep(0.2)
                 case "raise":
                     raise HandlerError

@@ -6,6 +6,10 @@ import json
 import random
 from typing import Any
 
+from tests.model.app_nodes import Links, SimulatedAppNode
+from tests.model.io_nodes import SimulatedIoNode
+from tests.model.ledger import Ledger
+
 from sio_cluster.config import Config
 from sio_cluster.protocol.codec import decode_downlink
 from sio_cluster.protocol.ids import lane_of
@@ -15,9 +19,6 @@ from sio_cluster.streams.append import Append, AppendResult
 from sio_cluster.testing.memory import MemoryBroker
 from sio_cluster.testing.simulation import Network, Outage, SteppedLoop, VirtualClock
 from sio_cluster.testing.simulation.network import Request
-from tests.model.app_nodes import Links, SimulatedAppNode
-from tests.model.io_nodes import SimulatedIoNode
-from tests.model.ledger import Ledger
 
 LEASE_S = 1.0
 SETTINGS = {"lanes": 2, "lease_ms": 1000, "heartbeat_ms": 250, "node_timeout_ms": 1000, "shutdown_ms": 1500}
@@ -147,6 +148,7 @@ class SimulatedCluster:
 
     def finish(self) -> None:
         """A clean stop of all app-nodes: at once, and nothing of them remains in Redis."""
+        self.run(LEASE_S)  # what was sent while all was slow has come
         began = self.clock.now
         stopped = {node.id for node in self.app_nodes}
         while self.app_nodes:

@@ -6,6 +6,9 @@ from collections import defaultdict, deque
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.model.app_nodes import Links
+from tests.model.ledger import ClientRecord, Ledger
+
 from sio_cluster.config import Config
 from sio_cluster.protocol.codec import decode_downlink, encode_uplink
 from sio_cluster.protocol.errors import BusUnavailable
@@ -23,10 +26,10 @@ from sio_cluster.protocol.messages import (
 from sio_cluster.streams.append import Append, AppendResult
 from sio_cluster.streams.backoff import Backoff
 from sio_cluster.testing.simulation import SteppedLoop
-from tests.model.app_nodes import Links
-from tests.model.ledger import ClientRecord, Ledger
 
 _HANDSHAKE = Handshake("GET", "/socket.io/", "EIO=4&transport=polling", [("host", "example.org")], "10.1.2.3", 99)
+
+_TTL_MS = 3_600_000  # one that lives is never taken for lost here: outages last longer than the time-out of the model
 
 
 @dataclass
@@ -38,7 +41,7 @@ class _Client:
 
 
 class SimulatedIoNode:
-    """Starts at once. Facts of one flush leave as one entry for each lane, with a sequence number that a retry keeps."""
+    """Starts at once. Facts of one flush leave as one entry for each lane; a retry keeps its sequence number."""
 
     def __init__(self, name: str, *, loop: SteppedLoop, links: Links, config: Config, ledger: Ledger) -> None:
         self.id = name
@@ -112,7 +115,7 @@ class SimulatedIoNode:
     async def _live(self) -> None:
         await self._persist(lambda: self._registry.register_io_node(self.id, {}))
         while True:
-            await self._persist(lambda: self._registry.heartbeat(self.id, self._config.node_timeout_ms))
+            await self._persist(lambda: self._registry.heartbeat(self.id, _TTL_MS))
             await asyncio.sleep(self._config.heartbeat_ms / 1000)
 
     async def _send(self) -> None:
@@ -146,7 +149,7 @@ class SimulatedIoNode:
             for entry in await self._persist(lambda: self._streams.inbox.read(1000)):
                 for command in decode_downlink(entry).commands:
                     self._carry_out(command)
-            await self._persist(lambda: self._streams.inbox.trim())
+            await self._persist(self._streams.inbox.trim)
 
     def _carry_out(self, command: Any) -> None:
         match command:

@@ -107,7 +107,7 @@ class Ledger:
             client.connects += 1
             if client.connects > 1 and not self._is_excused(None):
                 self.violated(f"connect of {sid} ran twice")
-            if client.runs:
+            if any(run.token == token for run in client.runs):
                 self.violated(f"connect of {sid} after its events")
 
     def disconnect(self, node: str, sid: str, reason: str) -> None:

@@ -7,9 +7,10 @@ from typing import Any
 import structlog
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
-from sio_cluster.testing.simulation import Outage
 from tests.model.app_nodes import SimulatedAppNode
 from tests.model.cluster import LEASE_S, SimulatedCluster
+
+from sio_cluster.testing.simulation import Outage
 
 MOST_APP_NODES = 3
 MOST_CLIENTS = 6
@@ -27,13 +28,18 @@ class ClusterMachine(RuleBasedStateMachine):
     seen: Callable[[SimulatedCluster], None] | None = None
     """Called with each cluster at its end."""
 
-    @initialize(seed=st.integers(0, 2**32 - 1), async_handlers=st.booleans(), app_nodes=st.integers(1, 2))
-    def begin(self, seed: int, async_handlers: bool, app_nodes: int) -> None:
+    @initialize(
+        seed=st.integers(0, 2**32 - 1),
+        async_handlers=st.booleans(),
+        app_nodes=st.integers(1, 2),
+        clients=st.integers(1, 4),
+    )
+    def begin(self, seed: int, async_handlers: bool, app_nodes: int, clients: int) -> None:
         self.cluster = SimulatedCluster(seed, async_handlers=async_handlers)
-        self.sids: list[str] = []
         for _ in range(app_nodes):
             self.cluster.start_app_node()
-        self.cluster.run(0.05)
+        self.sids = [self.cluster.connect() for _ in range(clients)]
+        self.cluster.run(0.2)
 
     # --- clients
 
@@ -49,6 +55,15 @@ class ClusterMachine(RuleBasedStateMachine):
         sid = _one(self.sids, which)
         for plan in plans:
             self.cluster.event(sid, plan)
+        self.cluster.run(soon)
+
+    @precondition(lambda self: self.sids)
+    @rule(plans=PLANS, soon=SOON)
+    def send_all(self, plans: list[Any], soon: float) -> None:
+        """From every client."""
+        for plan in plans:
+            for sid in self.sids:
+                self.cluster.event(sid, plan)
         self.cluster.run(soon)
 
     @precondition(lambda self: self.sids)

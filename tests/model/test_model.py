@@ -11,7 +11,7 @@ import os
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Verbosity, seed, settings
+from hypothesis import HealthCheck, Phase, Verbosity, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 from tests.model.cluster import SimulatedCluster
 from tests.model.machine import ClusterMachine, quiet_logs
@@ -28,6 +28,7 @@ def history_settings(histories: int, **more: Any) -> settings:
         "derandomize": True,
         "database": None,
         "print_blob": True,
+        "phases": [Phase.explicit, Phase.generate] + [Phase.shrink] * (os.environ.get("MODEL_SHRINK") != "0"),
         "suppress_health_check": list(HealthCheck),
         "verbosity": Verbosity.normal,
     }

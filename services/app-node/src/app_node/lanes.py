@@ -78,6 +78,7 @@ class LaneKeeper:
         self._on_lost = on_lost
         self._handovers: dict[int, asyncio.Task[None]] = {}
         self._draining = False
+        self._planning = asyncio.Lock()
         self.held: dict[int, Lane] = {}
         self.readable: set[int] = set()
         self.changed = asyncio.Event()  # set when `readable` changes
@@ -132,6 +133,10 @@ class LaneKeeper:
 
     async def plan(self) -> None:
         """One look at who lives, and what follows from it."""
+        async with self._planning:
+            await self._divide()
+
+    async def _divide(self) -> None:
         nodes = [node for node, info in (await self._registry.app_nodes()).items() if info != DRAINING]
         if self._draining or self._node_id not in nodes:
             return
@@ -167,9 +172,9 @@ class LaneKeeper:
     async def hand_over_all(self) -> None:
         """A planned stop: every lane is released when its handlers have ended, after `handover_ms` at the latest."""
         self._draining = True
-        for lane in list(self.held.values()):
-            if lane.number not in self._handovers:
-                self._hand_over(lane)
+        self._hand_over_held()
+        async with self._planning:  # a plan that was under way may have acquired more
+            self._hand_over_held()
         await asyncio.gather(*self._handovers.values(), self._interrupt())
 
     async def _acquire(self, number: int) -> Lane | None:
@@ -223,6 +228,11 @@ class LaneKeeper:
             return False
         self._set_readable(number, readable=True)
         return True
+
+    def _hand_over_held(self) -> None:
+        for lane in list(self.held.values()):
+            if lane.number not in self._handovers:
+                self._hand_over(lane)
 
     def _hand_over(self, lane: Lane) -> None:
         self._set_readable(lane.number, readable=False)

@@ -1,0 +1,150 @@
+"""Defects to put in, one at a time, where the protocol would break without what they take away."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
+from typing import Any
+from unittest.mock import patch
+
+from app_node.consumer import Consumer
+from app_node.lane import Lane
+from app_node.lanes import LaneKeeper
+from app_node.outbox import Outbox
+from sio_cluster.streams.lanes import LaneEntry
+from sio_cluster.testing.memory import MemoryLaneReader, MemoryLeases
+from sio_cluster.testing.memory.broker import MemoryStream
+
+Mutant = Callable[[], AbstractContextManager[Any]]
+
+
+def believes_its_lease_for_ever() -> AbstractContextManager[Any]:
+    """A node that was paused does not look whether its lease still stands."""
+    return patch.object(Lane, "held", lambda lane: not lane.lost)
+
+
+def takes_what_is_held() -> AbstractContextManager[Any]:
+    """ACQUIRE does not mind the lease of another."""
+    acquire = MemoryLeases.acquire
+
+    async def acquire_always(leases: MemoryLeases, lane: int, *arguments: Any) -> Any:
+        leases._broker.leases.pop(lane, None)
+        return await acquire(leases, lane, *arguments)
+
+    return patch.object(MemoryLeases, "acquire", acquire_always)
+
+
+def commits_before_done() -> AbstractContextManager[Any]:
+    """An entry leaves its lane when it is read, not when its handlers have ended."""
+    take = Consumer.take
+
+    def take_and_commit(consumer: Consumer, lane: Lane, entry: LaneEntry) -> int:
+        taken = take(consumer, lane, entry)
+        if entry.id in lane.unfinished:
+            lane.to_commit.append(entry.id)
+            consumer._to_commit.add(lane)
+            consumer._commit_wake.set()
+        return taken
+
+    return patch.object(Consumer, "take", take_and_commit)
+
+
+def claims_nothing() -> AbstractContextManager[Any]:
+    """The next holder does not ask what the former one was given."""
+
+    async def claim(*_: Any) -> list[LaneEntry]:
+        return []
+
+    return patch.object(MemoryLaneReader, "claim", claim)
+
+
+def says_nothing_of_redelivery() -> AbstractContextManager[Any]:
+    """What a former holder was given comes as if it were new."""
+    claim = MemoryLaneReader.claim
+
+    async def claim_as_new(reader: MemoryLaneReader, lane: int) -> list[LaneEntry]:
+        return [LaneEntry(entry.lane, entry.id, entry.entry, False) for entry in await claim(reader, lane)]
+
+    return patch.object(MemoryLaneReader, "claim", claim_as_new)
+
+
+def hands_over_without_waiting() -> AbstractContextManager[Any]:
+    """A clean stop gives its lanes away while their handlers run."""
+    release = LaneKeeper._release
+
+    async def release_now(keeper: LaneKeeper, lane: Lane) -> None:
+        lane.idle.set()
+        await release(keeper, lane)
+
+    return patch.object(LaneKeeper, "_release", release_now)
+
+
+def forgets_what_was_appended() -> AbstractContextManager[Any]:
+    """APPEND does not recognise a retry."""
+
+    class NothingSeen(dict[str, int]):
+        def get(self, *_: Any) -> Any:
+            return -1
+
+    @contextmanager
+    def mutate() -> Iterator[None]:
+        init = MemoryStream.__init__
+
+        def init_forgetful(stream: MemoryStream, *arguments: Any, **keywords: Any) -> None:
+            init(stream, *arguments, **keywords)
+            stream.last_seq = NothingSeen()
+
+        with patch.object(MemoryStream, "__init__", init_forgetful):
+            yield
+
+    return mutate()
+
+
+def swaps_facts() -> AbstractContextManager[Any]:
+    """The events of one entry are handled from its end."""
+    from app_node import consumer
+
+    decode = consumer.decode_uplink
+
+    def decode_backwards(entry: bytes) -> Any:
+        batch = decode(entry)
+        batch.facts.reverse()
+        return batch
+
+    return patch.object(consumer, "decode_uplink", decode_backwards)
+
+
+def bars_nobody() -> AbstractContextManager[Any]:
+    """The next holder does not bar what the former one may still have on its way."""
+
+    async def bar_former(*_: Any) -> set[str]:
+        return set()
+
+    return patch.object(MemoryLeases, "bar_former", bar_former)
+
+
+def sends_lost_lanes_again() -> AbstractContextManager[Any]:
+    """A barred app-node sends the same once more, with the new bar."""
+
+    make_anew = Outbox._make_anew
+
+    async def make_again(outbox: Outbox, queues: Any) -> None:
+        flying = [queue.flying for queue in queues]
+        await make_anew(outbox, queues)
+        for queue, (batch, append) in zip(queues, flying, strict=True):
+            queue.flying = batch, replace(append, bar=queue.bar)
+
+    return patch.object(Outbox, "_make_anew", make_again)
+
+
+MUTANTS: Sequence[Mutant] = (
+    believes_its_lease_for_ever,
+    takes_what_is_held,
+    commits_before_done,
+    claims_nothing,
+    says_nothing_of_redelivery,
+    hands_over_without_waiting,
+    forgets_what_was_appended,
+    swaps_facts,
+    bars_nobody,
+    sends_lost_lanes_again,
+)
