@@ -23,6 +23,7 @@ from locust.event import EventHook
 
 from loadtest.ledger import live, report, result
 from loadtest.ledger.run import Run
+from loadtest.runner import tab
 from loadtest.scenarios import current, statistics
 from loadtest.scenarios.machine import machine_id
 from loadtest.scenarios.options import Settings, add_arguments, base_rate, settings, told
@@ -52,6 +53,7 @@ def install() -> None:
     runners.WORKER_REPORT_INTERVAL = REPORT_EVERY_S  # so that the live figures are of the last second
     locust.events.init_command_line_parser.add_listener(lambda parser, **_: add_arguments(parser))
     locust.events.init.add_listener(_init)
+    locust.events.init.add_listener(tab.add)
 
 
 def _init(environment: Any, runner: Any, **_: Any) -> None:
@@ -183,8 +185,7 @@ class _Leader:
             return
         beat = report.decode_beat(data[_KEY])
         self._machines[client_id] = beat.machine
-        if self._is_on:
-            self._run.beat(client_id, beat)
+        self._run.beat(client_id, beat)
 
     def _clock(self) -> None:
         """Sets the clocks of all machines, once, as soon as each has found out how far it is off."""
@@ -203,7 +204,8 @@ class _Leader:
 
     def _climb(self, ramp: Ramp) -> None:
         def is_full() -> bool:
-            return bool(self._runner.user_count >= self._runner.target_user_count > 0)
+            users = self._runner.target_user_count
+            return bool(users and live.snapshot().clients >= users)
 
         ramp.climb(is_full, lambda: base_rate(self._settings, self._runner.user_count))
         if self._environment.shape_class is None:
@@ -251,7 +253,7 @@ class _Leader:
     def _write(self, ended_at: float) -> None:
         done = self._run.result(
             self._settings.scenario if self._users else ",".join(c.__name__ for c in self._environment.user_classes),
-            told(self._environment.parsed_options),
+            told(self._environment.parsed_options) | {"scenario": self._settings.scenario},
             self._began,
             ended_at - self._began,
             losses_allowed=any(users.losses_allowed for users in self._environment.user_classes),
