@@ -1,0 +1,108 @@
+"""`make loadtest` as its user sees it, small: with a cluster of its own, with one that is there, and interrupted."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from loadtest.runner import outcome
+from loadtest.runner.options import FOLDER
+from loadtest.runner.outcome import Outcome
+from tests.conftest import BackgroundStack
+
+from sio_stack.settings import free_ports
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
+
+SMALL = {"USERS": "20", "SPAWN_RATE": "20", "RUN_TIME": "4", "PROCESSES": "1", "IO_NODES": "2", "COLUMNS": "100"}
+
+
+class Command:
+    """`python -m loadtest`, its output and its report."""
+
+    def __init__(self, folder: Path, *arguments: str, **env: str) -> None:
+        self._folder = folder
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "loadtest", "--report-dir", str(folder), *arguments],
+            env=os.environ | SMALL | env,
+            cwd=FOLDER.parent,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.said = ""
+        self.errors = ""
+
+    def status(self) -> int:
+        self.said, self.errors = self.process.communicate(timeout=100)
+        return self.process.returncode
+
+    def outcome(self) -> Outcome:
+        (report,) = self._folder.iterdir()
+        return outcome.decode((report / "result.json").read_bytes())
+
+
+@pytest.fixture
+def url() -> str:
+    """Where nobody listens."""
+    return f"http://localhost:{free_ports(1)[0]}"
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[BackgroundStack]:
+    with BackgroundStack(io_nodes=2, app_nodes=1, env={"LOADTEST": "1", "DRAIN_MS": "200"}) as cluster:
+        yield cluster
+
+
+def test_without_a_cluster_it_starts_one_and_measures_its_cost(tmp_path, url):
+    command = Command(tmp_path, URL=url)
+    assert command.status() == 0, command.said + command.errors
+    done = command.outcome()
+    assert (done.embedded, done.io_nodes, done.broken) == (True, 2, [])
+    assert done.result.totals.clients_max == 20
+    assert done.result.totals.deliveries > 100
+    assert set(done.result.clients_by_io_node) == {"io1", "io2"}
+    assert done.server is not None
+    assert {part.name for part in done.server.parts} == {"nginx", "io1", "io2", "app1", "valkey"}
+    assert done.server.cpu_us_per_delivery
+    (report,) = tmp_path.iterdir()
+    assert {"report.html", "locust.html", "locust.json", "locust_stats.csv"} <= {path.name for path in report.iterdir()}
+    assert "deliveries/s" in command.said
+
+
+def test_a_cluster_that_is_there_is_used_and_a_broken_limit_is_status_1(tmp_path, cluster):
+    limits = tmp_path / "thresholds.toml"
+    limits.write_text("[limits]\nmax_lost = 0\nmin_deliveries_per_s = 1e9\nmax_server_memory_mb = 1\n")
+    command = Command(tmp_path / "report", "--thresholds", str(limits), "--publish-rate", "20", URL=cluster.stack.url)
+    assert command.status() == 1, command.said + command.errors
+    done = command.outcome()
+    assert (done.embedded, done.server) == (False, None)
+    assert [judgement.limit for judgement in done.broken] == ["min_deliveries_per_s"]
+    assert "Broken: deliveries per s" in command.said
+    assert "Not judged: server memory mb" in command.said
+    assert str(done.result.options["publish_rate"]) == "20"
+
+
+def test_an_unknown_scenario_is_status_2_and_said(tmp_path, cluster):
+    command = Command(tmp_path, URL=cluster.stack.url, SCENARIO="nonsense")
+    assert command.status() == 2
+    assert "nonsense" in command.errors
+
+
+def test_interrupted_it_reports_what_there_is_and_leaves_nothing_behind(tmp_path, url):
+    command = Command(tmp_path, URL=url, RUN_TIME="1h")
+    assert command.process.stdout is not None
+    family: list[psutil.Process] = []
+    for line in command.process.stdout:
+        if " clients  " in line and " 20 clients" in line:
+            family = psutil.Process(command.process.pid).children(recursive=True)
+            command.process.send_signal(signal.SIGINT)
+            break
+    assert command.status() == 0, command.said + command.errors
+    assert command.outcome().interrupted
+    assert len(family) > 6
+    assert psutil.wait_procs(family, timeout=10)[1] == []
