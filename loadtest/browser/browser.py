@@ -5,6 +5,7 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import Any
 
+import gevent
 import msgspec
 from gevent.event import Event
 
@@ -21,12 +22,13 @@ from loadtest.browser.site import Site
 class Browser:
     """One simulated browser. It connects again whenever the official client would, until `close` or `vanish`.
 
-    Callbacks run in gevent's hub and must not block. An error of theirs is shown by the hub and loses the connection
-    (`transport error`), rather than going unseen:
+    Callbacks run in gevent's hub and must not block. An error of theirs is shown by the hub and loses the connection,
+    rather than going unseen:
 
     `on_event(browser, packet)`      each EVENT as received, without the Engine.IO type byte: `b'2/loadtest,["d",1]'`
     `on_connect(browser, times)`     it is in the namespace, and an upgrade is done or given up
-    `on_disconnect(browser, reason)` once after each `on_connect`; the official client's words, and `vanished`
+    `on_disconnect(browser, reason)` once after each `on_connect`; the official client's
+                                     words, `vanished`, `callback failed`
     `on_connect_error(browser, failed)`  an attempt failed; unless `failed.refused`, another one follows
 
     Events with attachments are not handed on, but counted in `binary_events`.
@@ -194,12 +196,17 @@ class Browser:
         self._engine.send(packets.encode(packets.CONNECT, self.options.namespace, auth))
 
     def engine_message(self, message: bytes) -> None:
-        if message[:1] == b"2":
-            if self._pid is not None:
-                self._last_event = message
-            self.on_event(self, message)
-        else:
-            self._received(message)
+        try:
+            if message[:1] == b"2":
+                if self._pid is not None:
+                    self._last_event = message
+                self.on_event(self, message)
+            else:
+                self._received(message)
+        except BaseException:
+            # the hub shows the error and stops reading for good: that must not look like a silent server
+            gevent.get_hub().loop.run_callback(self._callback_failed, self._engine)
+            raise
 
     def engine_upgraded(self, upgraded: bool) -> None:
         self._awaits_upgrade = False
@@ -242,6 +249,11 @@ class Browser:
         self._awaits_upgrade = False
         if self.connected and self._answer is None:
             self._settle()
+
+    def _callback_failed(self, engine: Engine | None) -> None:
+        if engine is not None and engine is self._engine:
+            engine.drop()
+            self.engine_lost("callback failed", "an error in a callback")
 
     def _received(self, message: bytes) -> None:
         """All packets but EVENT."""

@@ -47,10 +47,12 @@ class RecordingServer:
     def __init__(self, *, ping_interval_ms: int, ping_timeout_ms: int, max_payload: int, compress: bool) -> None:
         self.requests: list[Request] = []
         self.frames: list[list[str]] = []
+        self.ended: dict[str, float] = {}  # when the WebSocket of which session ended, by the loop's clock
+        self.last_frame_at = 0.0
         self.packets: list[str] = []
         self.url = ""
         self.upgrade_status = 101
-        self.noop_after_s = 0.0
+        self.probe_after_s = self.noop_after_s = 0.0
         self._opening = {"pingInterval": ping_interval_ms, "pingTimeout": ping_timeout_ms, "maxPayload": max_payload}
         self._compress = compress
         self._sessions: dict[str, Session] = {}
@@ -155,7 +157,9 @@ class RecordingServer:
             if message.type is not WSMsgType.TEXT:
                 continue
             received.append(message.data)
+            self.last_frame_at = asyncio.get_running_loop().time()
             if message.data == "2probe":
+                await asyncio.sleep(self.probe_after_s)
                 await socket.send_str("3probe")
                 self._in_background(self._release_polls(session))
             elif message.data == "5":
@@ -165,6 +169,7 @@ class RecordingServer:
             else:
                 await self._receive(session, message.data)
         received.append(f"close {socket.close_code}")
+        self.ended[session.sid] = asyncio.get_running_loop().time()
         if session.socket is socket:
             session.alive = False
         return socket

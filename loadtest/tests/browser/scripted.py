@@ -13,6 +13,8 @@ from gevent import monkey
 
 monkey.patch_all()  # as locust does
 
+import ssl  # noqa: E402
+
 import gevent  # noqa: E402
 from gevent.event import Event  # noqa: E402
 from loadtest.browser import Browser, BrowserError, BrowserOptions, ConnectFailed, ConnectTimes  # noqa: E402
@@ -24,7 +26,9 @@ class Story:
     """What happened to one browser, and the steps that make it happen."""
 
     def __init__(self, url: str, options: dict[str, Any]) -> None:
-        self.browser = Browser(url, BrowserOptions(**options), rng=random.Random(7))
+        authority = options.pop("tls_authority", None)
+        tls = ssl.create_default_context(cafile=authority) if authority else None
+        self.browser = Browser(url, BrowserOptions(**options, tls=tls), rng=random.Random(7))
         self.browser.on_event = self._event
         self.browser.on_connect = self._connect
         self.browser.on_disconnect = self._disconnect
@@ -43,7 +47,7 @@ class Story:
                 self.browser.emit(*args)
             case "emit_many":
                 for number in range(args[1]):
-                    self.browser.emit(args[0], number, *args[2:])
+                    self.browser.emit(args[0], number, "x" * args[2])
             case "connect_emitting":
                 self._connect_emitting(args[0])
             case "call":
@@ -52,6 +56,8 @@ class Story:
                 self.browser.call(*args, timeout_s=0.1)
             case "await":
                 self._until(lambda: len(self.told[args[0]]) >= args[1], f"{args[1]} {args[0]}")
+            case "tell":
+                self.told["acks"].append(len(self.told[args[0]]))
             case "pause":
                 gevent.sleep(args[0])
             case "close" | "vanish" | "pause_reading" | "resume_reading":
@@ -79,8 +85,10 @@ class Story:
         self.told["acks"].append(sent)
 
     def _event(self, _: Browser, packet: bytes) -> None:
-        self.told["events"].append(packet.decode())
+        self.told["events"].append(packet.decode() if len(packet) < 500 else len(packet))
         self._moved.set()
+        if packet.endswith(b'"fail"]'):
+            raise RuntimeError("a callback of the test fails on purpose")
 
     def _connect(self, browser: Browser, times: ConnectTimes) -> None:
         self.told["connects"].append(
