@@ -55,10 +55,14 @@ class FrameReader:
             size = data[position + 1]
             start = position + 2
             if size > 125:
+                if size > 127:
+                    raise FrameError("a masked frame")
                 start += 2 if size == 126 else 8
                 if start > end:
                     break
-                size = self._long_size(data, position, start)
+                size = int.from_bytes(data[position + 2 : start], "big")
+                if size > MAX_MESSAGE_BYTES:
+                    raise FrameError(f"a frame of {size} bytes")
             stop = start + size
             if stop > end:
                 break
@@ -71,14 +75,6 @@ class FrameReader:
             if self._stopped:
                 return
         self._rest = data[position:] if position else data
-
-    def _long_size(self, data: bytes, position: int, start: int) -> int:
-        if data[position + 1] > 127:
-            raise FrameError("a masked frame")
-        size = int.from_bytes(data[position + 2 : start], "big")
-        if size > MAX_MESSAGE_BYTES:
-            raise FrameError(f"a frame of {size} bytes")
-        return size
 
     def _uncommon(self, first: int, payload: bytes) -> None:
         """Fragments, control frames, binary and compressed messages."""
