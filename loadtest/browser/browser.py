@@ -137,10 +137,10 @@ class Browser:
         self._leave("io client disconnect")
 
     def drop(self) -> None:
-        """Its transport breaks now (FIN, no goodbye). It comes back as after any loss."""
+        """Cuts its connection off, as a network that fails; it comes back like after any lost connection."""
         if self._engine is not None:
             self._engine.drop()
-            self.engine_lost("transport close", "dropped")
+            self.engine_lost("transport close", "cut off by this side")
 
     def vanish(self) -> None:
         """Drops its sockets without a word: they stay open, unread, until the server must have noticed (no FIN)."""

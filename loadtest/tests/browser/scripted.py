@@ -60,7 +60,7 @@ class Story:
                 self.told["acks"].append(len(self.told[args[0]]))
             case "pause":
                 gevent.sleep(args[0])
-            case "close" | "vanish" | "pause_reading" | "resume_reading":
+            case "close" | "vanish" | "drop" | "pause_reading" | "resume_reading":
                 getattr(self.browser, name)()
             case _:
                 raise ValueError(name)

@@ -147,6 +147,17 @@ async def test_vanishing_is_silent() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+async def test_dropping_is_followed_by_a_reconnection(kind: str) -> None:
+    steps = [["connect"], ["drop"], ["await", "connects", 2], ["call", "echo", 1]]
+    async with RecordingServer.run() as server:
+        story = await simulated(server.url, OPTIONS | {"transport": kind}, steps)
+    assert story["disconnects"] == ["transport close"]
+    assert [connect["reconnect"] for connect in story["connects"]] == [False, True]
+    assert server.packets.count(JOIN) == 2
+    assert story["acks"] == [[1]]
+
+
+@pytest.mark.parametrize("kind", KINDS)
 async def test_what_ends_a_connection_and_what_comes_after(kind: str) -> None:
     """No Socket.IO packet: parse error. A callback that fails: not silence. Both times it comes back, acks do not."""
     steps = [
