@@ -224,6 +224,31 @@ class TestLanes:
         assert bodies(fresh) == [b"d"]
         assert not fresh[0].redelivered
 
+    async def test_what_was_read_before_the_claim_comes_again_after_it(self, cluster: Cluster) -> None:
+        """A read that was under way when its own lane was acquired anew: its entries belong behind the claimed ones."""
+        reader, _, _ = await take(cluster, APP1)
+        writer = lane_writer(cluster)
+        await writer.write(b"a")
+        assert bodies(await reader.read([0], 0, 10)) == [b"a"]
+        await cluster.leases().acquire(0, APP1, LONG_MS)
+        await writer.write(b"b")
+        assert bodies(await reader.read([0], 0, 10)) == [b"b"]
+        assert bodies(await reader.claim(0)) == [b"a"]
+        assert bodies(await reader.read([0], 0, 10)) == [b"b"]
+        assert await reader.read([0], 0, 10) == []
+
+    async def test_a_read_that_a_claim_overtakes_brings_nothing(self, cluster: Cluster) -> None:
+        reader, _, _ = await take(cluster, APP1)
+        assert await reader.read([0], 0, 10) == []
+        reading = asyncio.create_task(reader.read([0], BLOCK_MS, 10))
+        assert await reader.claim(0) == []
+        await lane_writer(cluster).write(b"a")
+        async with asyncio.timeout(5):
+            while not reading.done():
+                await reader.interrupt()
+        assert await reading == []
+        assert bodies(await reader.read([0], 0, 10)) == [b"a"]
+
     async def test_a_clean_handover_redelivers_nothing(self, cluster: Cluster) -> None:
         first, token, _ = await take(cluster, APP1)
         writer = lane_writer(cluster)

@@ -38,15 +38,11 @@ class Links:
 
     def streams(self, config: Config, node_id: str) -> Streams:
         bus = MemoryBus(config, self.broker)
-
-        def is_ours(lane: int) -> bool:
-            return self.broker.streams[bus.keys.uplink(lane)].reader == node_id
-
         return Streams(
             _RemoteBus(self.commands, bus),
             self._remote(MemoryAppender(bus)),
             RemoteInboxReader(self.commands, self.inbox_reads, MemoryInboxReader(bus, node_id)),
-            RemoteLaneReader(self.commands, self.lane_reads, MemoryLaneReader(bus, node_id), is_ours),
+            RemoteLaneReader(self.commands, self.lane_reads, MemoryLaneReader(bus, node_id)),
             self._remote(MemoryLeases(bus)),
             self._remote(MemoryRegistry(bus)),
             self._remote(MemoryClientRecords(bus, config.lanes)),

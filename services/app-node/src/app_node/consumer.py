@@ -65,8 +65,9 @@ class Consumer:
                 await keeper.changed.wait()
                 continue
             await self._wait_for_room()
+            asked = {number: keeper.held[number] for number in sorted(keeper.readable)}
             try:
-                entries = await self._reader.read(sorted(keeper.readable), BLOCK_MS, COUNT)
+                entries = await self._reader.read(asked.keys(), BLOCK_MS, COUNT)
             except (BusUnavailable, BusRefused) as error:
                 wait = next(backoff)
                 log.warning("lanes_read_retry", error=str(error), wait_ms=round(wait * 1000))
@@ -74,7 +75,8 @@ class Consumer:
                 continue
             backoff.reset()
             taken = 0
-            held = dict(keeper.held)
+            # One that was lost meanwhile and acquired again begins with what is claimed: see LaneReader.claim.
+            held = {number: lane for number, lane in asked.items() if keeper.held.get(number) is lane}
             ours = [(held[entry.lane], entry) for entry in in_turns(entries) if entry.lane in held]
             for lane, _ in ours:
                 lane.expect()

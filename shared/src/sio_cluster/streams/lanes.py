@@ -54,6 +54,7 @@ class LaneReader:
         self._sizes: dict[int, dict[bytes, int]] = {}  # of what is given out and not committed
         self._given: dict[int, bytes] = {}  # the last id given out
         self._in_doubt: set[int] = set()  # lanes whose last read may have lost its answer
+        self._claimed: set[int] = set()  # lanes that were claimed while a read was under way
         self._lost: set[int] = set()  # lanes that another has taken over
         self._idle = asyncio.Event()
         self._idle.set()
@@ -65,6 +66,7 @@ class LaneReader:
         A lane that another has taken over brings nothing; `commit` and `Leases.renew` say that it is lost.
         """
         self._interrupted.clear()
+        self._claimed.clear()
         self._idle.clear()
         try:
             ours = [lane for lane in lanes if lane not in self._lost]
@@ -81,14 +83,19 @@ class LaneReader:
 
     async def claim(self, lane: int) -> list[LaneEntry]:
         """At takeover, after `acquire` and before the first read of the lane: what former holders were given and did
-        not commit, in order. Empty where the lease is not ours."""
+        not commit, in order. Empty where the lease is not ours.
+
+        A read that was sent before, for a lane that was ours before, may be given entries after `acquire`. They belong
+        behind the claimed ones: what it brings for this lane is let go, and comes again with the next read.
+        """
         holder, position = (await self._bus.run(("HMGET", self._bus.keys.lease(lane), "holder", "position")))[0]
         if holder != self._consumer.encode():
             return []
         [items] = await self._bus.run(("XRANGE", self._uplinks[lane], "-", position))
         self._sizes.pop(lane, None)
         self._lost.discard(lane)
-        self._in_doubt.discard(lane)
+        self._in_doubt.add(lane)
+        self._claimed.add(lane)
         self._given[lane] = position
         return self._give(lane, items, redelivered=True)
 
@@ -157,7 +164,9 @@ class LaneReader:
         raise_first_error([reply])
         found: list[LaneEntry] = []
         for key, items in reply or ():
-            found += self._give(self._lane_of[key], items, redelivered=False)
+            lane = self._lane_of[key]
+            if lane not in self._claimed:
+                found += self._give(lane, items, redelivered=False)
         return found
 
     async def _find_undelivered(self, lanes: Sequence[int]) -> list[LaneEntry]:
@@ -169,15 +178,16 @@ class LaneReader:
             commands.append(("XRANGE", self._uplinks[lane], after, position))
         found: list[LaneEntry] = []
         for lane, items in zip(positions, await self._bus.run(*commands), strict=True):
-            found += self._give(lane, items, redelivered=False)
-        self._in_doubt.difference_update(lanes)
-        self._lost.update(lane for lane in lanes if lane not in positions)
+            if lane not in self._claimed:
+                found += self._give(lane, items, redelivered=False)
+        self._in_doubt.difference_update(set(lanes) - self._claimed)
+        self._lost.update(lane for lane in lanes if lane not in positions and lane not in self._claimed)
         return found
 
     async def _find_lost(self, lanes: Sequence[int]) -> None:
         """Leaves out the lanes that are not ours any more, until they are claimed again."""
         positions = await self._positions(lanes)
-        lost = [lane for lane in lanes if lane not in positions]
+        lost = [lane for lane in lanes if lane not in positions and lane not in self._claimed]
         self._lost.update(lost)
         log.warning("lanes_taken_over", consumer=self._consumer, lanes=lost)
 

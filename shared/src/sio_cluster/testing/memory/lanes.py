@@ -82,16 +82,19 @@ class MemoryLaneReader:
         self._waiter = asyncio.Event()
         self._reading = False
         self._interrupted = False
+        self._claimed: set[int] = set()
+        self.doubt: dict[int, int] = {}  # lane: what was given out after this id comes again
 
     async def read(self, lanes: Collection[int], block_ms: int, count: int) -> list[LaneEntry]:
         deadline = time.monotonic() + block_ms / 1000
         self._reading, self._interrupted = True, False
+        self._claimed.clear()
         try:
             while True:
                 self._waiter.clear()
                 await asyncio.sleep(0)
                 self._broker.check()
-                found = [entry for lane in lanes for entry in self._take(lane, count)]
+                found = [entry for lane in lanes if lane not in self._claimed for entry in self._take(lane, count)]
                 left_s = deadline - time.monotonic()
                 if found or self._interrupted or left_s <= 0:
                     return found
@@ -106,6 +109,8 @@ class MemoryLaneReader:
             if lease is None or lease.holder != self._consumer:
                 return []
             stream = self._broker.streams[self._keys.uplink(lane)]
+            self.doubt[lane] = lease.claim_until
+            self._claimed.add(lane)
             return [
                 LaneEntry(lane, _id(number), entry, True)
                 for number, entry in stream.entries.items()
@@ -121,7 +126,7 @@ class MemoryLaneReader:
     async def commit(self, lane: int, token: int, ids: Sequence[bytes]) -> None:
         async with self._broker.operation():
             self._check_token(lane, token)
-            self._broker.streams[self._keys.uplink(lane)].remove([_number(entry_id) for entry_id in ids])
+            self._broker.streams[self._keys.uplink(lane)].remove([number_of(entry_id) for entry_id in ids])
 
     async def set_aside(self, lane: int, token: int, entry: LaneEntry, why: str) -> None:
         async with self._broker.operation():
@@ -129,7 +134,7 @@ class MemoryLaneReader:
             dead = self._broker.dead[lane]
             dead.append((entry.entry, why))
             del dead[:-_DEAD_ENTRIES]
-            self._broker.streams[self._keys.uplink(lane)].remove([_number(entry.id)])
+            self._broker.streams[self._keys.uplink(lane)].remove([number_of(entry.id)])
 
     async def close(self) -> None:
         pass
@@ -138,9 +143,11 @@ class MemoryLaneReader:
         stream = self._broker.streams[self._keys.uplink(lane)]
         if stream.reader != self._consumer:
             return []
-        new = [number for number in stream.entries if number > stream.delivered][:count]
-        if new:
-            stream.delivered = new[-1]
+        after = self.doubt.pop(lane, stream.delivered)
+        new = [number for number in stream.entries if after < number <= stream.delivered]
+        if not new:
+            new = [number for number in stream.entries if number > stream.delivered][:count]
+        stream.delivered = max([stream.delivered, *new])
         return [LaneEntry(lane, _id(number), stream.entries[number], False) for number in new]
 
     def _check_token(self, lane: int, token: int) -> None:
@@ -159,5 +166,6 @@ def _id(number: int) -> bytes:
     return b"%d-0" % number
 
 
-def _number(entry_id: bytes) -> int:
+def number_of(entry_id: bytes) -> int:
+    """An entry's place in its stream."""
     return int(entry_id.partition(b"-")[0])

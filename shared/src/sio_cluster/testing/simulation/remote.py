@@ -1,11 +1,11 @@
 """The fakes of `testing.memory` as a process sees them: behind a connection."""
 
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Collection, Coroutine
 from typing import Any
 
-from sio_cluster.protocol.errors import BusUnavailable
 from sio_cluster.streams.lanes import LaneEntry
 from sio_cluster.testing.memory import MemoryInboxReader, MemoryLaneReader
+from sio_cluster.testing.memory.lanes import number_of
 from sio_cluster.testing.simulation.network import Link
 
 _STEPS = 100
@@ -65,43 +65,46 @@ class RemoteInboxReader:
 class RemoteLaneReader:
     """`LaneReader`: entries given out with a reply that was lost come with the next read, unless another took over."""
 
-    def __init__(self, commands: Link, reads: Link, fake: MemoryLaneReader, is_ours: Callable[[int], bool]) -> None:
-        """`is_ours` tells what Redis knows: whether this process is still the lane's reader."""
+    def __init__(self, commands: Link, reads: Link, fake: MemoryLaneReader) -> None:
         self._commands = commands
         self._reads = reads
         self._fake = fake
-        self._is_ours = is_ours
         remote = Remote(commands, fake)
         self.commit = remote.commit
         self.set_aside = remote.set_aside
-        self._unseen: list[LaneEntry] = []
+        self._given: dict[int, int] = {}  # the last id that this process saw
+        self._claimed: set[int] = set()  # lanes claimed while a read was under way
         self._reading = False
         self._interrupted = False
 
     async def read(self, lanes: Collection[int], block_ms: int, count: int) -> list[LaneEntry]:
-        taken: list[LaneEntry] = []
-
         def effect() -> list[LaneEntry] | None:
-            taken.extend(carry_out(self._fake.read(lanes, 0, count)))
-            again = [entry for entry in self._unseen if entry.lane in lanes and self._is_ours(entry.lane)]
-            return again + taken or ([] if self._interrupted else None)
+            return carry_out(self._fake.read(lanes, 0, count)) or ([] if self._interrupted else None)
 
         self._reading, self._interrupted = True, False
+        self._claimed.clear()
+        entries: list[LaneEntry] = []
+        answered = False
         try:
-            entries: list[LaneEntry] = await self._reads.call("lanes.read", (), effect, block_ms / 1000)
-        except BusUnavailable:
-            self._unseen += taken
-            raise
+            entries = await self._reads.call("lanes.read", (), effect, block_ms / 1000)
+            answered = True
         finally:
             self._reading = False
-        self._unseen = [entry for entry in self._unseen if entry.lane not in lanes]
-        return entries
+            for lane in self._claimed if answered else lanes:
+                self._fake.doubt[lane] = self._given.get(lane, 0)
+        seen = [entry for entry in entries if entry.lane not in self._claimed]
+        self._given.update({entry.lane: number_of(entry.id) for entry in seen})
+        return seen
 
     async def claim(self, lane: int) -> list[LaneEntry]:
-        entries: list[LaneEntry] = await self._commands.call(
-            "claim", (lane,), lambda: carry_out(self._fake.claim(lane))
-        )
-        self._unseen = [entry for entry in self._unseen if entry.lane != lane]
+        def effect() -> tuple[list[LaneEntry], int | None]:
+            return carry_out(self._fake.claim(lane)), self._fake.doubt.get(lane)
+
+        entries: list[LaneEntry]
+        entries, position = await self._commands.call("claim", (lane,), effect)
+        if position is not None:
+            self._given[lane] = self._fake.doubt[lane] = position
+            self._claimed.add(lane)
         return entries
 
     async def interrupt(self) -> None:
