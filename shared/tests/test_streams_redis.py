@@ -228,6 +228,30 @@ class TestRefusal:
         await inbox_reader.trim()
         assert await bus.run(("XLEN", bus.keys.uplink(0)), ("XLEN", bus.keys.inbox(IO1))) == [0, 0]
 
+    async def test_out_of_memory_an_app_node_joins_and_takes_over(self, server: Valkey, bus: Bus) -> None:
+        """Nobody else would free the memory that a dead app-node's lanes hold."""
+        await Registry(bus).register_io_node(IO1, {})
+        _, token = await hold(bus)
+        await Writer(Appender(bus), bus.keys.uplink(0)).write(b"a")
+        await Leases(bus).release(0, APP1, token, settled=False)
+        await bus.run(("CONFIG", "SET", "maxmemory", 1))
+        second, name = Bus(Config(REDIS_URL=server.url)), "app-bbbbbb"
+        await second.start()
+        registry, leases = Registry(second), Leases(second)
+        await registry.register_app_node(name, {})
+        await registry.heartbeat(name, LONG_MS)
+        assert name in await registry.app_nodes()
+        assert await registry.next_epoch() == 1
+        token = await leases.acquire(0, name, LONG_MS) or 0
+        assert await leases.bar_former({0: token}, name) == {APP1}
+        reader = LaneReader(second, name)
+        await reader.claim(0)
+        [entry] = await reader.read([0], 0, 10)
+        await reader.commit(0, token, [entry.id])
+        await leases.release(0, name, token)
+        await registry.unregister_app_node(name)
+        await second.stop()
+
     async def test_a_replica_is_left(self, bus: Bus) -> None:
         writer = Writer(Appender(bus), bus.keys.uplink(0))
         [before] = await bus.run(("CLIENT", "ID"))

@@ -43,11 +43,12 @@ class Bus:
         Raises ClusterMismatch, BusUnavailable (try again) or BusRefused.
         """
         key, lanes = self._keys.config, self.config.lanes
-        *_, found = await self.run(
-            ("HSETNX", key, "lanes", lanes),
-            ("HSETNX", key, "version", PROTOCOL_VERSION),
-            ("HMGET", key, "lanes", "version"),
-        )
+        look: Command = ("HMGET", key, "lanes", "version")
+        [found] = await self.run(look)
+        if None in found:  # a Redis that is out of memory lets nobody found a cluster, but join one
+            *_, found = await self.run(
+                ("HSETNX", key, "lanes", lanes), ("HSETNX", key, "version", PROTOCOL_VERSION), look
+            )
         cluster_lanes, cluster_version = int(found[0]), int(found[1])
         if cluster_lanes != lanes:
             raise ClusterMismatch(f"LANES is {lanes} here, but the cluster runs with {cluster_lanes}")

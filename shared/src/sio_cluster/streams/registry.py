@@ -4,8 +4,9 @@ import msgspec
 
 from sio_cluster.protocol.keys import Keys
 from sio_cluster.streams.append import bar_of
-from sio_cluster.streams.connection import Bus
+from sio_cluster.streams.connection import Bus, call
 from sio_cluster.streams.link import Command
+from sio_cluster.streams.scripts import HEARTBEAT, NEXT_EPOCH, REGISTER
 
 EPOCHS = 1 << 21
 """(epoch << 32) + counter stays below 2**53, see `AckRequest`."""
@@ -22,18 +23,15 @@ class Registry:
 
     async def register_io_node(self, node_id: str, info: dict[str, str]) -> None:
         """Enters the node, or changes its info. It counts once it has sent a heartbeat."""
-        await self._bus.run(("HSET", self._bus.keys.io_nodes, node_id, _encode_info(info)))
+        await self._bus.run(call(REGISTER, (self._bus.keys.io_nodes,), node_id, _encode_info(info)))
 
     async def register_app_node(self, node_id: str, info: dict[str, str]) -> None:
         """Enters the node, or changes its info. It counts once it has sent a heartbeat."""
-        await self._bus.run(("HSET", self._bus.keys.app_nodes, node_id, _encode_info(info)))
+        await self._bus.run(call(REGISTER, (self._bus.keys.app_nodes,), node_id, _encode_info(info)))
 
     async def heartbeat(self, node_id: str, ttl_ms: int) -> None:
         """Says that the node lives for `ttl_ms` from now."""
-        key = self._bus.keys.alive(node_id)
-        [prolonged] = await self._bus.run(("PEXPIRE", key, ttl_ms))  # works in a Redis that is out of memory, too
-        if not prolonged:
-            await self._bus.run(("SET", key, 1, "PX", ttl_ms))
+        await self._bus.run(call(HEARTBEAT, (self._bus.keys.alive(node_id),), ttl_ms))
 
     async def unregister_io_node(self, node_id: str) -> None:
         """Forgets the node, its heartbeat, its inbox and its sequence numbers. Idempotent.
@@ -78,7 +76,7 @@ class Registry:
 
     async def next_epoch(self) -> int:
         """A number below 2**21 that no other app-node has got for the last two million starts."""
-        [count] = await self._bus.run(("INCR", self._bus.keys.epoch))
+        [count] = await self._bus.run(call(NEXT_EPOCH, (self._bus.keys.epoch,)))
         return int(count) % EPOCHS
 
     async def _nodes(self, key: str) -> tuple[dict[str, dict[str, str]], list[str]]:

@@ -4,8 +4,9 @@ A stream's state is a hash: `bytes`, what the stream holds; `trimmed`, the last 
 `reader`, the mark of that reader; and, by its node id, the last sequence number of each sender, and `ID:bar`, how often
 that sender was barred.
 
-A Redis that is out of memory must still let readers remove what they have read: such a script begins with a write that
-Redis allows then (XDEL, XTRIM), after which it allows all others.
+A Redis that is out of memory must still let readers remove what they have read, and an app-node take over from a dead
+one, since nothing else frees memory: such a script begins with a write that Redis allows then (XDEL, XTRIM, HDEL of no
+field, PERSIST), after which it allows all others.
 """
 
 import hashlib
@@ -64,9 +65,28 @@ return 0
 
 # KEYS state; ARGV sender, ttl_ms. What this sender has made until now is not appended any more: see Leases.bar_former.
 BAR = _script("""
+redis.call('HDEL', KEYS[1], '')
 redis.call('HINCRBY', KEYS[1], ARGV[1] .. ':bar', 1)
 if redis.call('PTTL', KEYS[1]) == -1 then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
 return 1
+""")
+
+# KEYS nodes; ARGV node, info
+REGISTER = _script("""
+redis.call('HDEL', KEYS[1], '')
+return redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+""")
+
+# KEYS alive; ARGV ttl_ms
+HEARTBEAT = _script("""
+redis.call('DEL', KEYS[1])
+return redis.call('SET', KEYS[1], 1, 'PX', ARGV[1])
+""")
+
+# KEYS epoch
+NEXT_EPOCH = _script("""
+redis.call('PERSIST', KEYS[1])
+return redis.call('INCR', KEYS[1])
 """)
 
 # KEYS inbox, state; ARGV last id read, the id after it, bytes read. A repeated trim of the same id does nothing.
@@ -223,5 +243,6 @@ return redis.call('UNLINK', KEYS[1], KEYS[2])
 )
 
 ALL = (
-    APPEND, BAR, TRIM, ACQUIRE, RENEW, RELEASE, BARRED, COMMIT, SET_ASIDE, REQUEUE, SET_FIELD, JOIN, LEAVE, FORGET,
+    APPEND, BAR, REGISTER, HEARTBEAT, NEXT_EPOCH, TRIM,
+    ACQUIRE, RENEW, RELEASE, BARRED, COMMIT, SET_ASIDE, REQUEUE, SET_FIELD, JOIN, LEAVE, FORGET,
 )  # fmt: skip
