@@ -75,9 +75,12 @@ def main(
 async def _begin(options: Options, ui_port: int | None, screen: Screen) -> int:
     stop = run.Stop()
     stop.listen()
-    if ui_port is not None:
-        return await web.serve(options, ui_port, screen, stop)
-    return await run.headless(options, screen, stop)
+    work = run.headless(options, screen, stop) if ui_port is None else web.serve(options, ui_port, screen, stop)
+    stop.starting = asyncio.create_task(work)
+    try:
+        return await stop.starting
+    except asyncio.CancelledError:
+        raise CannotRun("interrupted before the run began; what was started has been stopped") from None
 
 
 if __name__ == "__main__":

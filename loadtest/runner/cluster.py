@@ -1,7 +1,6 @@
 """What the load goes to: a cluster that is there, or the embedded one."""
 
 import os
-import resource
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -37,7 +36,7 @@ async def target(
         yield Target(options.url)
         return
     if not options.is_local:
-        raise CannotRun(f"nothing answers at {options.url}")
+        raise CannotRun(f"nothing answers at {options.url} (only on this machine, by http, is a cluster started)")
     say(f"Nothing answers at {options.url}: starting a cluster there ({options.io_nodes} io-nodes, the chat example)")
     settings = {**_SETTINGS, **{name: os.environ[name] for name in _SETTINGS if os.environ.get(name)}, "LOADTEST": "1"}
     stack = Stack(io_nodes=options.io_nodes, port=options.port, env=settings, on_line=log, on_notice=log)
@@ -52,12 +51,6 @@ async def target(
     finally:
         say("Stopping the cluster ...")
         await stack.stop()
-
-
-def open_files_allowed() -> int:
-    """How many sockets one process of this user can hold at most."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return 1 << 20 if hard == resource.RLIM_INFINITY else hard
 
 
 def _pids(stack: Stack) -> dict[str, int]:

@@ -35,7 +35,9 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_local(self) -> bool:
-        return urlsplit(self.url).hostname in LOOPBACK
+        """Whether a cluster can be started there."""
+        parts = urlsplit(self.url)
+        return parts.scheme == "http" and parts.hostname in LOOPBACK
 
     @property
     def port(self) -> int:

@@ -27,9 +27,13 @@ LATER_S = 0.5
 
 
 class Stop:
-    """The first Ctrl-C, SIGTERM or SIGHUP asks for an orderly end, a later Ctrl-C for an immediate one."""
+    """The first Ctrl-C, SIGTERM or SIGHUP asks for an orderly end, a later Ctrl-C for an immediate one.
+
+    `starting` is the task that has nothing to report yet: it is cancelled. None once there is something.
+    """
 
     def __init__(self) -> None:
+        self.starting: asyncio.Task[int] | None = None
         self.asked = asyncio.Event()
         self.at_once = asyncio.Event()
         self._first = 0.0
@@ -44,6 +48,8 @@ class Stop:
         if not self.asked.is_set():
             self._first = now
             self.asked.set()
+            if self.starting is not None:
+                self.starting.cancel()
         elif number == signal.SIGINT and now - self._first > LATER_S:  # some wrappers pass one Ctrl-C on twice
             self.at_once.set()
 
@@ -87,6 +93,8 @@ async def headless(options: Options, screen: Screen, stop: Stop) -> int:
                     await sampling
     finally:
         cluster_log.close()
+        with suppress(OSError):  # something was said: the folder stays
+            report.rmdir()
     result = _measured(report / MEASURED)
     use = sampler.use(*busy_window(result), result.totals.deliveries) if there.embedded else None
     io_nodes = options.io_nodes if there.embedded else 0
@@ -139,6 +147,7 @@ def new_report(folder: Path) -> Path:
 
 async def _locust(options: Options, there: Target, report: Path, screen: Screen, stop: Stop) -> None:
     """Returns when locust has ended, by itself or because that was asked for."""
+    stop.starting = None
     log = Log(report / "locust.log")
     with Progress(screen, options.run_time_s) as progress:
         locust = LocustProcess(progress.show, _lines_to(log, screen))

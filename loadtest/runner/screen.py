@@ -66,5 +66,5 @@ def line(elapsed_s: float, run_time_s: int, live: Mapping[str, float]) -> str:
     return (
         f"{min(elapsed_s, run_time_s):3.0f} of {run_time_s} s  {live.get('clients', 0):,.0f} clients  "
         f"{live.get('deliveries_per_s', 0):,.0f} deliveries/s  p99 {live.get('p99_ms', 0):,.1f} ms"
-        + (f"  {lost:,.0f} lost" if lost else "")
+        + (f"  {lost:,.0f} seem lost" if lost else "")
     )

@@ -44,7 +44,7 @@ def show(console: Console, outcome: Outcome) -> None:
 
 def _workers(outcome: Outcome) -> list[Row]:
     return [
-        (worker.name, f"{worker.clients_max:,}", f"{worker.cpu_percent:.0f} %", f"{worker.lag_p99_ms:.1f} ms")
+        (worker.name[:24], f"{worker.clients_max:,}", f"{worker.cpu_percent:.0f} %", f"{worker.lag_p99_ms:.1f} ms")
         for worker in outcome.result.generator.workers
     ]
 

@@ -25,6 +25,7 @@ async def serve(options: Options, port: int, screen: Screen, stop: Stop) -> int:
     locust = LocustProcess(_not_shown, lambda line: log.write(f"locust | {line}"))
     try:
         async with target(options, screen.say, lambda name, text: log.write(f"{name} | {text}")) as there:
+            stop.starting = None
             words = locust_process.web_command(options, there.url, port)
             await locust.start(words, locust_process.environment(report))
             announcing = asyncio.create_task(_announce(url, screen))
@@ -37,6 +38,8 @@ async def serve(options: Options, port: int, screen: Screen, stop: Stop) -> int:
                 locust.kill()
     finally:
         log.close()
+        with suppress(OSError):  # something is in it: the folder stays
+            report.rmdir()
     if not stop.asked.is_set():
         said = next((line for line in reversed(locust.lines) if line.strip()), "nothing")
         raise CannotRun(f"locust ended; it said: {said}")

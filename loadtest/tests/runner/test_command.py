@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -106,3 +107,18 @@ def test_interrupted_it_reports_what_there_is_and_leaves_nothing_behind(tmp_path
     assert command.outcome().interrupted
     assert len(family) > 6
     assert psutil.wait_procs(family, timeout=10)[1] == []
+
+
+def test_interrupted_while_the_cluster_starts_it_stops_what_was_started(tmp_path, url):
+    command = Command(tmp_path, URL=url)
+    assert command.process.stdout is not None
+    next(line for line in command.process.stdout if "starting a cluster there" in line)
+    deadline = time.monotonic() + 20
+    while not psutil.Process(command.process.pid).children() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    family = psutil.Process(command.process.pid).children(recursive=True)
+    command.process.send_signal(signal.SIGINT)
+    assert command.status() == 2
+    assert "interrupted before the run began" in command.errors
+    assert psutil.wait_procs(family, timeout=10)[1] == []
+    assert list(tmp_path.iterdir()) == []

@@ -88,6 +88,20 @@ async def test_what_speaks_no_http_is_told():
             await probe.check(url)
 
 
+async def test_what_never_answers_is_told(monkeypatch):
+    monkeypatch.setattr(probe, "TIMEOUT_S", 0.1)
+    released = asyncio.Event()
+
+    async def listen_only(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await released.wait()
+        writer.close()
+
+    async with await asyncio.start_server(listen_only, "127.0.0.1", 0) as other:
+        with pytest.raises(CannotRun, match=r"does not answer HTTP within 0.1 s"):
+            await probe.check(f"http://127.0.0.1:{other.sockets[0].getsockname()[1]}")
+        released.set()
+
+
 async def test_nobody_at_another_machines_address_starts_nothing(monkeypatch):
     monkeypatch.setattr(probe, "TIMEOUT_S", 0.1)
     options = Options(url="http://192.0.2.1:8080")
