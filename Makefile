@@ -9,7 +9,7 @@ LOCK   := .run/lock/bin/uv pip compile --quiet --universal --python-version 3.11
           --no-emit-index-url --no-emit-find-links --system-certs --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check format bench lock clean test-browser test-compose loadtest loadtest-ui chaos
+.PHONY: help setup run test check format bench lock clean test-browser test-compose loadtest loadtest-ui chaos model
 
 help: ## List these targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -47,6 +47,11 @@ test-compose: setup ## The Docker Compose stack, scaled up and down under client
 chaos: setup ## Faults of every kind under load, and a checker that misses nothing (CHAOS_SEED= repeats a run)
 	@mkdir -p $(JUNIT)
 	$(PYTEST) -m chaos -s --junitxml=$(JUNIT)/chaos.xml tests/chaos $(ARGS)
+
+model: setup ## Thousands of new histories of the lane protocol in virtual time (MODEL_SEED= repeats, MODEL_HISTORIES= says how many)
+	@mkdir -p $(JUNIT)
+	MODEL_HISTORIES=$(or $(MODEL_HISTORIES),5000) MODEL_SEED=$(MODEL_SEED) \
+	  $(PYTEST) -s --junitxml=$(JUNIT)/model.xml tests/model/test_model.py -k histories $(ARGS)
 
 bench: setup ## This cluster beside plain python-socketio: fan-out and acked round trips
 	.venv/bin/python -m loadtest.bench $(ARGS)
