@@ -2,7 +2,7 @@
 
 Each event is answered by an ack and by a `down` to its sender; each process tells all clients its `news`. Some
 handlers take a while, so that a fault finds them at work. `CHAOS_RECORDS` is the folder, `CHAOS_NEWS_MS` the pace of
-the news (0: none).
+the news (0: none). A file `hush` there ends them.
 
     app-node tests/chaos/app.py:sio
 """
@@ -21,7 +21,8 @@ from app_node.scope import current_scope
 
 sio = app_node.get_client()
 origin = os.getpid()
-pen = Pen(Path(os.environ.get("CHAOS_RECORDS", "/nonexistent")) / f"app-{origin}.txt")
+directory = Path(os.environ.get("CHAOS_RECORDS", "/nonexistent"))
+pen = Pen(directory / f"app-{origin}.txt")
 news_s = int(os.environ.get("CHAOS_NEWS_MS", "500")) / 1000
 
 SLOW_EVERY = 20
@@ -108,6 +109,8 @@ async def _tell_news() -> None:
     n = 0
     while True:
         await asyncio.sleep(news_s)
+        if (directory / "hush").exists():
+            continue
         n += 1
         await sio.emit("news", (origin, n), room="everybody")
         pen("b", n)

@@ -90,8 +90,8 @@ def _against_records(ios: list[Sample], apps: list[Sample], records: Records) ->
         ("commands written by app-nodes, commands read by io-nodes",
          sum(app.total("sio_app_commands_written_total") for app in apps),
          sum(io.total("sio_io_commands_read_total") for io in ios)),
-        ("emits and acks seen by clients, sio_io_deliveries_written_total",
-         len(records.seen) + len(records.heard) + len(records.acked),
+        ("emits, acks and CONNECTs seen by clients, sio_io_deliveries_written_total",
+         len(records.seen) + len(records.heard) + len(records.acked) + len(records.joined),
          sum(io.total("sio_io_deliveries_written_total") for io in ios)),
     )  # fmt: skip
     return [f"{what}: {left:g}, {right:g}" for what, left, right in pairs if left != right]

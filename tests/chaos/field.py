@@ -48,6 +48,8 @@ ENV = {
     "LOG_FORMAT": "json",
 }
 WEBSOCKETS, POLLERS, RATE = 180, 20, 10.0
+HUSH = "hush"
+"""While there is a file of this name among the records, no news are told."""
 OFFICIAL = 6  # of each kind; their rate is OFFICIAL_RATE
 OFFICIAL_RATE = 5.0
 JS_FIRST, PYTHON_FIRST = 10_000, 20_000
@@ -211,7 +213,7 @@ class Field:
         permitted = Allowed(crashed=frozenset(self.crashed), **allowed)
         problems = broken_promises(verdict, permitted)
         self._write(verdict, problems)
-        assert not problems, f"{self.name}, CHAOS_SEED={self.seed}:\n" + "\n".join(problems) + self._keep()
+        assert not problems, f"{self.name}, CHAOS_SEED={self.seed}:\n" + "\n".join(problems)
         return verdict
 
     async def judge(self, *, answered_within_s: float = 20, balanced: bool = False, **allowed: Any) -> Verdict:
@@ -219,13 +221,14 @@ class Field:
         for official in self._officials:
             await official.stop_sending()
         await self.crowd.finish(answered_within_s)
+        (self.directory / HUSH).touch()
         await self._echoes()
+        if balanced:
+            await balance.check(self.stack, records.read(self.directory))
         self.crowd.leave()
         for official in self._officials:
             await official.leave()
         await self._disconnects()
-        if balanced:
-            await balance.check(self.stack, records.read(self.directory))
         await self.stack.stop()
         return judge(records.read(self.directory), Allowed(crashed=frozenset(self.crashed), **allowed))
 
@@ -245,13 +248,13 @@ class Field:
         row = {"scenario": self.name, "seed": self.seed, "restarts": self.restarts, "problems": problems}
         (RESULTS / f"{self.name.replace(' ', '-')}.json").write_text(json.dumps(row | asdict(verdict), indent=1))
 
-    def _keep(self) -> str:
-        """The records and logs of a scenario that failed, to look at."""
+    def keep(self) -> None:
+        """Saves the records and logs of a scenario that failed, to look at."""
         kept = RESULTS / f"failed-{self.name.replace(' ', '-')}"
         shutil.rmtree(kept, ignore_errors=True)
         shutil.copytree(self.directory, kept)
         (kept / "log.txt").write_text("\n".join(f"{name}: {line}" for name, line in self.lines))
-        return f"\nrecords and logs: {kept.relative_to(ROOT)}"
+        print(f"\n{self.name}: records and logs are in {kept.relative_to(ROOT)}, CHAOS_SEED={self.seed}")
 
 
 @asynccontextmanager
@@ -304,7 +307,11 @@ async def field(
         it = Field(name, seed, directory, valkey, stack, crowd, officials)
         it.proxies = proxies
         it.lines = lines
-        yield it
+        try:
+            yield it
+        except BaseException:
+            it.keep()
+            raise
 
 
 async def until(condition: Callable[[], Awaitable[bool]], within_s: float, else_: str, every_s: float = 0.05) -> None:

@@ -17,7 +17,7 @@ async def test_nothing_happens(seed: int) -> None:
     """The load alone: the figures that the others are compared with, and counters that balance."""
     async with field("no fault", seed, app_nodes=2) as it:
         await it.crowd.progress(60, 60)
-        verdict = await it.end(gap_s=1)
+        verdict = await it.end(gap_s=1, balanced=True)
         assert verdict.clients >= 200
         assert verdict.events / verdict.seconds >= 1500
 

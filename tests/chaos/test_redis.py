@@ -83,11 +83,12 @@ async def test_full(seed: int) -> None:
         await it.wait_a_moment()
         _lanes_may_be_lost(it)
         await it.tell_redis("CONFIG", "SET", "maxmemory", 1_000_000)
-        await asyncio.sleep(4)
-        for node in it.stack.io_nodes:
-            sample = await it.metrics(node)
-            assert sample.total("sio_io_redis_full_total") > 0
-        await it.tell_redis("CONFIG", "SET", "maxmemory", 0)
+        try:
+            await asyncio.sleep(4)
+            for node in it.stack.io_nodes:
+                assert (await it.metrics(node)).total("sio_io_redis_full_total") > 0
+        finally:
+            await it.tell_redis("CONFIG", "SET", "maxmemory", 0)
         await it.crowd.progress(30, 60)
         await it.end(redelivered=True, gap_s=4 + LOG_ENDS + LEASE_S)
         refusals = [line for name, line in it.lines if name.startswith("io") and "OOM" in line]
