@@ -2,7 +2,8 @@
 
 It lives in gevent's hub, without a greenlet per client. Each layer knows the one below it:
 
-    browser     Socket.IO v5: the namespace, events, acks, reconnection
+    browser     what a scenario calls: connect, emit, call, close
+    presence    Socket.IO v5: the namespace, acks, reconnection
     engine      Engine.IO v4: handshake, upgrade, heartbeats, the write buffer
     polling, websocket   the two transports
     http, frames         HTTP/1.1 responses and WebSocket frames, out of bytes

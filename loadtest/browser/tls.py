@@ -39,8 +39,8 @@ class TlsCodec:
         while self.ready:
             try:
                 part = self._object.read(65536)
-            except ssl.SSLWantReadError:
-                break
+            except (ssl.SSLWantReadError, ssl.SSLZeroReturnError):
+                break  # in the second case the end of the connection follows
             except ssl.SSLError as error:
                 raise TlsError(str(error)) from error
             if not part:

@@ -2,7 +2,8 @@
 
 Events that it understands: `echo` (acked with its arguments), `say` (sent back as `said`), `flood n`, `binary`, `kick`
 (DISCONNECT), `goodbye` (an orderly end of the transport), `drop` (its end without a word), `fall_silent` (no more
-pings), `garbage` (no Socket.IO packet). The namespace /refusing refuses.
+pings), `garbage` (no Socket.IO packet). The namespace /refusing refuses,
+/recovering offers connection state recovery.
 """
 
 import asyncio
@@ -186,7 +187,8 @@ class RecordingServer:
             if namespace == "/refusing":
                 self._in_background(self._refuse(session))
             else:
-                await self._send(session, f'40{namespace},{{"sid":"s.{session.sid}"}}')
+                pid = ',"pid":"p"' if namespace == "/recovering" else ""
+                await self._send(session, f'40{namespace},{{"sid":"s.{session.sid}"{pid}}}')
         elif packet.startswith("42"):
             namespace, _, rest = packet[2:].partition(",")
             number, bracket, content = rest.partition("[")

@@ -105,3 +105,18 @@ async def test_a_refusal_is_final(kind: str) -> None:
             transcripts.append(transcript(server))
     assert story["raised"][0][0] == "ConnectFailed"
     assert transcripts[1] == transcripts[0]
+
+
+@pytest.mark.parametrize("offset", [["offset-1"], []])
+async def test_asks_for_recovery_as_the_official_client_does(offset: list[str]) -> None:
+    """With the server's pid, and the offset of the last event that had one."""
+    options = OPTIONS | {"transport": "websocket", "namespace": "/recovering"}
+    steps: list[list[Any]] = [["connect"], ["emit", "say", 1, *offset], ["emit", "say", 2], ["await", "events", 2]]
+    steps += [["emit", "drop"], ["await", "connects", 2], ["close"]]
+    transcripts = []
+    for client in (official, simulated):
+        async with RecordingServer.run() as server:
+            await client(server.url, options, steps)
+            transcripts.append(transcript(server))
+    assert transcripts[1] == transcripts[0]
+    assert '"pid":"p"' in transcripts[0]["packets"][4]
