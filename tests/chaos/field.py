@@ -75,6 +75,8 @@ class Official:
             yield official
         finally:
             if process.returncode is None:
+                assert process.stdin is not None
+                process.stdin.close()  # asyncio waits for the pipe, too
                 process.kill()
             await process.wait()
 
