@@ -8,7 +8,7 @@ from loadtest.browser.link import Link, Traffic
 from loadtest.browser.site import Site
 
 MAX_HEAD_BYTES = 65536
-MAX_BODY_BYTES = 64_000_000
+MAX_BODY_BYTES = 16_000_000
 
 
 class HttpError(Exception):

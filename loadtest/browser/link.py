@@ -150,14 +150,18 @@ class Link:
         self._lose_soon(why)
 
     def _connected(self) -> None:
-        code = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         self._stop_watching()
+        code = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if not code:
+            try:
+                self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            except OSError as error:  # macOS: the peer has reset the connection already
+                code = error.errno or errno.ECONNRESET
         if code:
             self._socket.close()
             self._socket = None
             self._try_next(os.strerror(code))
             return
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._reader = gevent.get_hub().loop.io(self._socket.fileno(), _READ)
         if not self._paused:
             self._reader.start(self._readable)
