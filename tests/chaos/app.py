@@ -89,9 +89,11 @@ async def block(sid: str, seconds: float, is_redelivered: bool) -> None:
 
 @sio.event
 async def fill(sid: str, kilobytes: int) -> None:
-    """Many bytes to everybody in the namespace /sink."""
-    for _ in range(kilobytes // 10):
+    """Many bytes to everybody in the namespace /sink, 5 MB a second."""
+    for number in range(kilobytes // 10):
         await sio.emit("bulk", "x" * 10_000, namespace="/sink")
+        if number % 10 == 9:
+            await asyncio.sleep(0.02)
 
 
 @sio.on("connect", namespace="/sink")

@@ -2,6 +2,7 @@
 
 import asyncio
 import resource
+import sys
 import time
 from contextlib import AsyncExitStack
 
@@ -9,7 +10,7 @@ import psutil
 import pytest
 from tests.chaos import records
 from tests.chaos.crowd import Crowd
-from tests.chaos.field import Field, field, until
+from tests.chaos.field import ROOT, Field, field, until
 from tests.chaos.ledger import waits
 from tests.chaos.proxy import Proxy
 from tests.conformance.raw import TEXT, Socket, frame
@@ -53,14 +54,17 @@ async def test_flood(seed: int) -> None:
     """One client sends as fast as it can for some seconds; the others' 99th percentile at most doubles."""
     async with field("flood", seed, app_nodes=2) as it:
         quiet = await _span(it, 30)
-        async with Socket.open_websocket(it.stack.url) as socket:
-            socket.write(frame(TEXT, b'40{"client":900000}'))
-            await socket.read_frame(5)
-            reading = asyncio.create_task(_read_on(socket))
-            flooding = asyncio.create_task(_flood(socket))
+        flooder = await asyncio.create_subprocess_exec(
+            sys.executable, str(ROOT / "tests/chaos/flood.py"), it.stack.url, stdout=asyncio.subprocess.PIPE
+        )
+        assert flooder.stdout is not None
+        try:
+            async with asyncio.timeout(10):
+                await flooder.stdout.readline()
             flooded = await _span(it, 50)
-            flooding.cancel()
-            reading.cancel()
+        finally:
+            flooder.kill()
+            await flooder.wait()
         await it.end(gap_s=2)
         _compare(it, quiet, flooded)
 
@@ -176,17 +180,3 @@ def _resident(pid: int) -> int:
 
 def _port(url: str) -> int:
     return int(url.rsplit(":", 1)[1])
-
-
-async def _flood(socket: Socket) -> None:
-    """Events that a handler takes, as fast as TCP lets them go."""
-    piece = frame(TEXT, b'42["idle",1]') * 200
-    while True:
-        socket.write(piece)
-        await socket.writer.drain()
-        await asyncio.sleep(0)
-
-
-async def _read_on(socket: Socket) -> None:
-    while await socket.reader.read(65_536):
-        pass
