@@ -4,11 +4,13 @@ All that gathers while a flush is in flight leaves with the next one. Per inbox,
 each once: an entry is retried with its sequence number until Redis has taken it. Where a lane of ours was taken over,
 inboxes bar what we made before: such an entry is made anew, without the commands of lanes that are lost. Overflow:
 `put` is refused room beyond `max_bytes` in total, and `room` waits. An inbox that is full holds up its own queue alone;
-where its node is gone, the queue is dropped and counted.
+where its node is gone, the queue is dropped and counted. A Redis that is out of memory still takes what handlers say,
+since the lane entries that they handle are removed only afterwards. All else waits.
 """
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import structlog
@@ -25,6 +27,7 @@ log = structlog.get_logger()
 
 MAX_ENTRY_BYTES = 1_000_000
 MAX_ENTRY_COMMANDS = 2_000
+REFUSED_S = 1.0  # after a refusal, before anything else but what handlers say is tried
 COMMAND_BYTES = 96  # what a command weighs besides its packet
 
 
@@ -107,6 +110,7 @@ class Outbox:
             str, tuple[int, int]
         ] = {}  # seq and bar of nodes that went: one that comes back must not see a seq twice
         self._bytes = 0
+        self._refused_until = 0.0
         self.emitted = 0  # commands put
         self._wake = asyncio.Event()
         self._room = asyncio.Event()
@@ -175,6 +179,8 @@ class Outbox:
                     await self._make_anew(barred)
             except (BusUnavailable, BusRefused) as error:
                 wait = next(backoff)
+                if isinstance(error, BusRefused):
+                    self._refused_until = self._clock() + wait + REFUSED_S
                 self._counters.add("retries.outbox")
                 log.warning("outbox_retry", error=str(error), inboxes=len(ready), wait_ms=round(wait * 1000))
                 await asyncio.sleep(wait)
@@ -205,7 +211,11 @@ class Outbox:
                 self._encode_next(queue)
             if queue.flying is not None:
                 ready.append((queue, *queue.flying))
-        return ready
+        return self._urgent(ready) or ready if now < self._refused_until else ready
+
+    def _urgent(self, ready: list[tuple[_Queue, Batch, Append]]) -> list[tuple[_Queue, Batch, Append]]:
+        """Those that a full Redis must take: lane entries wait for them."""
+        return [(queue, batch, replace(append, urgent=True)) for queue, batch, append in ready if batch.scopes]
 
     def _encode_next(self, queue: _Queue) -> None:
         """Makes the next entry, without commands of lanes that were lost: their new holder gives them again."""

@@ -113,4 +113,5 @@ class Presence:
     async def _send_canary(self) -> None:
         self._nonce += 1
         entry = encode_app_inbox(self._node_id, self._nonce, [Canary(self._nonce)])
-        await self._appender.append([Append(self._inbox, self._node_id, self._nonce, entry, self._inbox_max_bytes)])
+        append = Append(self._inbox, self._node_id, self._nonce, entry, self._inbox_max_bytes, urgent=True)
+        await self._appender.append([append])  # urgent: an app-node must be able to work a full Redis off

@@ -34,6 +34,7 @@ class Append:
     """One entry for one stream. `seq` rises with each entry of this sender to this stream; a retry keeps its `seq`.
 
     `max_bytes` bounds what the stream holds together with this entry; an empty stream takes an entry of any size.
+    `urgent`: a Redis that is out of memory takes it, too. For what must be written before something else is removed.
     `bar`: how often this sender was barred at this stream before the entry was made, as far as it knows.
     """
 
@@ -43,6 +44,7 @@ class Append:
     entry: bytes
     max_bytes: int
     bar: int = 0
+    urgent: bool = False
 
 
 class Appender:
@@ -61,6 +63,7 @@ class Appender:
             (
                 "EVALSHA", APPEND.sha, 2, append.stream, Keys.state(append.stream), append.sender, append.seq,
                 append.entry, append.max_bytes, INBOX_TTL_MS if Keys.is_inbox(append.stream) else 0, append.bar,
+                int(append.urgent),
             )
             for append in appends
         ])  # fmt: skip

@@ -45,7 +45,7 @@ local function holds(lease, holder, token)
 end
 """
 
-# KEYS stream, state; ARGV sender, seq, entry, max_bytes, ttl_ms (0: for ever), bar.
+# KEYS stream, state; ARGV sender, seq, entry, max_bytes, ttl_ms (0: for ever), bar, urgent (1: also into a full Redis).
 # 0 appended, 1 duplicate, 2 full, 3 barred: more often than the sender knows
 APPEND = _script("""
 local state = redis.call('HMGET', KEYS[2], ARGV[1], 'bytes', ARGV[1] .. ':bar')
@@ -54,6 +54,7 @@ if (state[3] or '0') ~= ARGV[6] then return 3 end
 local held = tonumber(state[2] or 0)
 local size = #ARGV[3]
 if held > 0 and held + size > tonumber(ARGV[4]) then return 2 end
+if ARGV[7] == '1' then redis.call('HDEL', KEYS[2], '') end
 redis.call('XADD', KEYS[1], '*', 'b', ARGV[3])
 redis.call('HSET', KEYS[2], ARGV[1], ARGV[2], 'bytes', held + size)
 if not state[2] and ARGV[5] ~= '0' then
@@ -109,6 +110,7 @@ return 1
 ACQUIRE = _script("""
 local current = redis.call('HGET', KEYS[1], 'holder')
 if current and current ~= ARGV[1] then return false end
+redis.call('PERSIST', KEYS[2])
 local position = '0-0'
 if redis.call('EXISTS', KEYS[3]) == 1 then
   for _, group in ipairs(redis.call('XINFO', 'GROUPS', KEYS[3])) do
@@ -192,7 +194,8 @@ return 1
 """)
 
 # The record of a client may be changed by whoever holds its lane: a change on behalf of a lease comes with that lease's
-# key, holder and token, and has no effect (-1) where the lease is lost.
+# key, holder and token, and has no effect (-1) where the lease is lost. A full Redis takes it, except for sessions: the
+# lane entry that caused it is removed only afterwards.
 _FENCED = (
     _HOLDS
     + """
@@ -207,6 +210,7 @@ SET_FIELD = _script(
     _FENCED
     + """
 if fenced(KEYS[2], ARGV[3], ARGV[4]) then return -1 end
+if KEYS[2] and ARGV[1] ~= 'session' then redis.call('HDEL', KEYS[1], '') end
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
 return 1
@@ -218,6 +222,7 @@ JOIN = _script(
     _FENCED
     + """
 if fenced(KEYS[3], ARGV[2], ARGV[3]) then return -1 end
+if KEYS[3] then redis.call('HDEL', KEYS[1], '') end
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
 redis.call('SADD', KEYS[2], ARGV[1])
 return 1
