@@ -55,3 +55,22 @@ async def test_a_process_that_stood_still_finds_its_answer(valkey: Valkey, redis
     time.sleep(1.0)  # noqa: ASYNC251
     assert await asked == [b"PONG"]
     await bus.stop()
+
+
+async def test_a_connection_that_was_given_up_is_closed_at_redis_too(valkey: Valkey, redis_config: Config) -> None:
+    """A read that is still on its way there would take entries and tell nobody."""
+    async with proxy_to("127.0.0.1", valkey.port) as proxy:
+        config = Config(REDIS_URL=f"redis://127.0.0.1:{proxy.port}", REDIS_PREFIX=redis_config.redis_prefix)
+        bus, other = Bus(config, timeout_s=0.2), Bus(redis_config)
+        link = bus.reader()
+        await link.ready()
+        [former] = link.greeted
+        proxy.vanish()
+        with pytest.raises(BusUnavailable):
+            await link.run_alone(("BLPOP", "nothing", 1), 1)
+        assert await other.run(("CLIENT", "LIST", "ID", former)) != [b""]
+        await link.ready()
+        assert link.greeted != [former]
+        assert await other.run(("CLIENT", "LIST", "ID", former)) == [b""]
+        await bus.stop()
+        await other.stop()

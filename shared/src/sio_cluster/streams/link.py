@@ -18,6 +18,8 @@ log = structlog.get_logger()
 
 Command: TypeAlias = tuple[str | bytes | int, ...]
 
+_ASK_ID: Command = ("CLIENT", "ID")
+
 ANSWER_TIMEOUT_S = 3.0
 """How long an answer may take. Whoever blocks for at most 2 s notices within 5 s that its connection is dead."""
 
@@ -42,7 +44,9 @@ class Link:
         """
         self._on_silence = on_silence
         self._options = _parse(address)
-        self._greeting = [*_log_in(self._options), *greeting]
+        self._greeting = list(greeting)
+        self._client_id: Reply = None  # of a link that is told it
+        self._given_up: Reply = None  # that of a connection which we closed, and which Redis may hold for alive
         self._timeout_s = timeout_s
         self._wire: Wire | None = None
         self._opening: asyncio.Task[Wire] | None = None
@@ -90,6 +94,8 @@ class Link:
         wire, self._wire = self._wire, None
         if wire is not None:
             wire.drop(why)
+            if wire.given_up:
+                self._given_up = self._client_id
 
     def lose(self, why: str) -> None:
         """As if the connection had been lost: what waits on it ends with BusUnavailable. Idempotent."""
@@ -139,6 +145,8 @@ class Link:
             raise BusUnavailable(f"cannot connect to Redis at {_place(self._options)}: {why}") from error
         greeted = await self._greet(wire)
         self._wire, self.greeted = wire, greeted
+        self._client_id = greeted[0] if _ASK_ID in self._greeting else None
+        self._given_up = None
         self._opened_count += 1
         if self._was_lost:
             self._was_lost = False
@@ -146,16 +154,23 @@ class Link:
         return wire
 
     async def _greet(self, wire: Wire) -> list[Reply]:
-        """The answers to the greeting proper, without those to the log-in."""
+        """The answers to the greeting proper, without those to the log-in.
+
+        First a connection that we gave up is closed at Redis, too: a read under way on it would be answered to nobody,
+        after we have looked for what was.
+        """
         welcome = False
         try:
-            greeting = [*self._greeting, ("PING",)]
+            before = _log_in(self._options)
+            if self._given_up is not None:
+                before.append(("CLIENT", "KILL", "ID", self._given_up))
+            greeting = [*before, *self._greeting, ("PING",)]
             greeted = await wire.ask(pack(greeting), len(greeting), self._timeout_s)
             error = first_error(greeted)
             if error is not None:
                 raise error
             welcome = True
-            return greeted[len(_log_in(self._options)) : -1]
+            return greeted[len(before) : -1]
         finally:
             if not welcome:
                 wire.drop("Redis did not let us in")

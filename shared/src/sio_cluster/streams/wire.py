@@ -45,6 +45,7 @@ class Wire(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._watch: asyncio.TimerHandle | None = None
         self._lost: str | None = None
+        self.given_up = False  # closed by us: what we sent may still reach Redis
 
     @property
     def lost(self) -> str | None:
@@ -64,11 +65,12 @@ class Wire(asyncio.Protocol):
             self._watch = self._loop.call_at(deadline, self._look_at_the_clock)
         return future
 
-    def drop(self, why: str) -> None:
+    def drop(self, why: str, *, by_peer: bool = False) -> None:
         """Closes the connection at once. Idempotent."""
         if self._lost is not None:
             return
         self._lost = why
+        self.given_up = not by_peer
         transport, self._transport = self._transport, None
         if transport is not None:
             transport.abort()
@@ -97,7 +99,9 @@ class Wire(asyncio.Protocol):
             self.drop("Redis sent what is not RESP2")
 
     def connection_lost(self, error: Exception | None) -> None:
-        self.drop(f"the connection to Redis was lost: {error}" if error else "Redis closed the connection")
+        self.drop(
+            f"the connection to Redis was lost: {error}" if error else "Redis closed the connection", by_peer=True
+        )
 
     def _look_at_the_clock(self) -> None:
         self._watch = None
