@@ -31,7 +31,8 @@ Process = SimulatedAppNode | SimulatedIoNode
 class SimulatedCluster:
     """One Redis and one io-node at first. Everything that is random follows from `seed`."""
 
-    def __init__(self, seed: int, *, async_handlers: bool = True) -> None:
+    def __init__(self, seed: int, *, async_handlers: bool = True, calm: bool = False) -> None:
+        """`calm`: nothing will fail, so nothing may be repeated, and nobody may wait for long."""
         random.seed(seed)  # the waits of `Backoff`
         self.random = random.Random(seed)
         self.clock = VirtualClock()
@@ -41,13 +42,15 @@ class SimulatedCluster:
         self.config = Config(**SETTINGS)
         self._keys = Keys(self.config.redis_prefix)
         self.ledger = Ledger(self.clock, self._lease_of, serial=not async_handlers)
-        self.ledger.is_frozen = lambda node: self._node(node).paused
+        self.ledger.is_calm = calm
+        self.ledger.is_frozen = self._is_frozen
         self.app_nodes: list[SimulatedAppNode] = []
         self.hangs_over = False
         self._async_handlers = async_handlers
         self._names = itertools.count()
         self._sids = itertools.count()
         self._ended: dict[str, SimulatedAppNode] = {}
+        self._resumed_at: dict[str, float] = {}
         self.io_node = self._new_io_node()
 
     # --- what befalls it
@@ -80,6 +83,7 @@ class SimulatedCluster:
         self.ledger.fault()
         node.paused = False
         node.loop.woken = True
+        self._resumed_at[node.id] = self.clock.now
 
     def reset_links(self, node: Process) -> None:
         self.ledger.fault()
@@ -189,6 +193,10 @@ class SimulatedCluster:
     def _is_faulty(self) -> bool:
         return self.network.slow or self.network.outage is not Outage.NONE or any(p.paused for p in self._processes)
 
+    def _is_frozen(self, node: str) -> bool:
+        """Paused, or awake again and not turned yet: it does nothing, and can end nothing."""
+        return self._node(node).paused or self._resumed_at.get(node) == self.clock.now
+
     def _bury(self, node: SimulatedAppNode) -> None:
         self.app_nodes.remove(node)
         self._ended[node.id] = node
@@ -224,6 +232,8 @@ class SimulatedCluster:
         sender = request.link.name.partition(".")[0]
         appends: list[Append] = list(request.arguments[0])
         for append, outcome in zip(appends, result, strict=True):
+            if append.sender != sender:
+                self.ledger.violated(f"{sender} sends as {append.sender}")
             if outcome is not AppendResult.APPENDED or append.stream != self._keys.inbox(self.io_node.id):
                 continue
             for command in decode_downlink(append.entry).commands:
@@ -237,7 +247,7 @@ class SimulatedCluster:
         name = self._new_name("io")
         loop = SteppedLoop(self.clock, self.random.uniform(0, 1e6))
         links = Links(self.network, loop, self.broker, name)
-        return SimulatedIoNode(name, loop=loop, links=links, config=self.config, ledger=self.ledger)
+        return SimulatedIoNode(name, loop=loop, links=links, config=self.config, ledger=self.ledger, now=self.clock)
 
     def _new_name(self, kind: str) -> str:
         number = next(self._names)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections import defaultdict, deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,7 +44,16 @@ class _Client:
 class SimulatedIoNode:
     """Starts at once. Facts of one flush leave as one entry for each lane; a retry keeps its sequence number."""
 
-    def __init__(self, name: str, *, loop: SteppedLoop, links: Links, config: Config, ledger: Ledger) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        loop: SteppedLoop,
+        links: Links,
+        config: Config,
+        ledger: Ledger,
+        now: Callable[[], float],
+    ) -> None:
         self.id = name
         self.loop = loop
         self.links = links
@@ -51,6 +61,7 @@ class SimulatedIoNode:
         self.dead = False
         self.clients: dict[str, _Client] = {}
         self._config = config
+        self._now = now
         self._ledger = ledger
         self._streams = links.streams(config, name)
         self._registry: Any = self._streams.registry
@@ -100,7 +111,8 @@ class SimulatedIoNode:
         self._put(ClientDisconnected(sid, "transport close"))
 
     def _put_event(self, record: ClientRecord, plan: str | float) -> None:
-        seq, record.sent = record.sent, record.sent + 1
+        seq = record.sent
+        record.sent_at.append(self._now())
         if plan == "raise":
             record.raising.add(seq)
         self._put(EventReceived(record.sid, seq, json.dumps(["work", seq, plan]).encode()))

@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 GRACE_S = 6.0
 """For how long after a fault its consequences may show: a lease runs out, a backoff ends."""
 
+PLANNED_PAUSE_S = 1.0
+"""How long an event may wait while app-nodes come and go as planned."""
+
 
 @dataclass
 class Run:
@@ -30,12 +33,13 @@ class ClientRecord:
 
     sid: str
     lane: int
-    sent: int = 0  # events that the io-node took
+    sent_at: list[float] = field(default_factory=list)  # of each event that the io-node took
     runs: list[Run] = field(default_factory=list)
     raising: set[int] = field(default_factory=set)
     running: Counter[str] = field(default_factory=Counter)  # handlers in progress, by node
     connects: int = 0
     connected_at: set[int] = field(default_factory=set)  # tokens under which a connect handler ran
+    disconnected_at: set[int] = field(default_factory=set)  # and a disconnect handler
     disconnects: list[str] = field(default_factory=list)
     accepted: bool = False
     left: bool = False
@@ -43,6 +47,10 @@ class ClientRecord:
     emitted: int = 0
     emits: list[tuple[int, int]] = field(default_factory=list)  # (serial, seq) as the client saw them
     answers: Counter[int] = field(default_factory=Counter)
+
+    @property
+    def sent(self) -> int:
+        return len(self.sent_at)
 
     @property
     def started(self) -> set[int]:
@@ -67,6 +75,7 @@ class Ledger:
         self.violations: list[str] = []
         self.is_frozen: Callable[[str], bool] = lambda _: False
         self.fault_until = float("-inf")
+        self.is_calm = False
         self.handler_starts = 0
         self.duplicates = 0
         self.takeovers = 0
@@ -112,7 +121,7 @@ class Ledger:
 
     def disconnect(self, node: str, sid: str, reason: str) -> None:
         client = self.clients[sid]
-        self.act(node, client, "disconnect")
+        client.disconnected_at.add(self.act(node, client, "disconnect"))
         client.disconnects.append(reason)
         if len(client.disconnects) > 1 and not self._is_excused(None):
             self.violated(f"disconnect of {sid} ran twice")
@@ -127,6 +136,9 @@ class Ledger:
         earlier = [other for other in client.runs if other.seq == seq]
         if not earlier and seq != len(client.started):
             self.violated(f"event {seq} of {sid} starts before {len(client.started)}")
+        waited_s = self._now() - client.sent_at[seq]
+        if self.is_calm and not self._serial and not earlier and waited_s > PLANNED_PAUSE_S:
+            self.violated(f"event {seq} of {sid} waited {waited_s:.3f} s, and nothing had failed")
         if earlier:
             self.duplicates += 1
             if not redelivered:
@@ -137,7 +149,7 @@ class Ledger:
             self.violated(f"event {seq} of {sid} is out of order on {node}")
         if token not in client.connected_at:
             self.violated(f"event {seq} of {sid} on {node}, which never heard of the client")
-        if client.disconnects:
+        if token in client.disconnected_at or (client.disconnects and not earlier):
             self.violated(f"event {seq} of {sid} after its disconnect")
         client.runs.append(run)
         client.running[node] += 1

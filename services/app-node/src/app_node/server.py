@@ -153,9 +153,14 @@ class ClusterServer(socketio.AsyncServer):  # type: ignore[misc]  # socketio has
 
         Clients stay connected. The object can be used again; it is then a new app-node.
         """
-        node, self._node = self._node, None
-        if node is not None:
-            await node.stop()
+        node = self._node
+        if node is None:
+            return
+        try:
+            await node.stop()  # it is still this server's: handlers that end now emit through it
+        finally:
+            if self._node is node:
+                self._node = None
 
     # --- clients
 

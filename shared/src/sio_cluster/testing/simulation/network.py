@@ -15,6 +15,9 @@ from sio_cluster.testing.simulation.clock import SteppedLoop, VirtualClock
 ANSWER_TIMEOUT_S = 1.0
 """After which a process gives its connection up, as `streams.link` does after more."""
 
+LATE_S = (0.0, 0.01, 0.5, 1.5, 3.0)
+"""How late Redis may see what was sent over a connection that its process has given up: the kernel sends it again."""
+
 Effect = Callable[[], Any]
 
 
@@ -87,8 +90,11 @@ class Link:
         self.effect_at = self.reply_at = 0.0
         on_their_way = [request for request in waiting if not request.sent]
         arrive = network.random.randint(0, len(on_their_way))
+        delay_s = network.random.choice(LATE_S)
         for number, request in enumerate(on_their_way):
-            request.dropped = number >= arrive or request.patience_s is not None
+            request.dropped = True
+            if number < arrive and request.patience_s is None:
+                network.send_late(request, delay_s)
         for request in waiting:
             network.unblock(request)
             self.finish(request, BusUnavailable("the connection was lost"))
@@ -166,6 +172,15 @@ class Network:
         link.effect_at = max(link.effect_at, self.clock.now + self._delay_s())
         self._at(link.effect_at, lambda: self._arrive(request))
 
+    def send_late(self, request: Request, delay_s: float) -> None:
+        """What is still on its way when its connection is lost. Of one connection it stays in order."""
+
+        def arrive() -> None:
+            request.dropped = False
+            self._arrive(request)
+
+        self.after(delay_s, arrive)
+
     def unblock(self, request: Request) -> None:
         """Nobody waits for this read any more."""
         if request.blocked:
@@ -177,7 +192,8 @@ class Network:
             return
         match self.outage:
             case Outage.GONE:
-                request.link.reset()
+                if request in request.link.in_flight:
+                    request.link.reset()
             case Outage.STALLED:
                 request.sent = True
                 self._stalled.append(request)
