@@ -1,5 +1,7 @@
 """What the user sees while it runs: a line that changes on a terminal, a line each ten seconds in a pipe."""
 
+import os
+import sys
 import time
 from collections.abc import Mapping
 from types import TracebackType
@@ -11,11 +13,19 @@ from rich.text import Text
 PLAIN_EVERY_S = 10.0
 
 
+class Terminal(Console):
+    """A reader that has gone away, as `| head` does, is no reason to stop: the report is still written."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 class Screen:
     """Words of the runner and of what it has started."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self.console = console or Console(highlight=False, soft_wrap=True)
+        self.console = console or Terminal(highlight=False, soft_wrap=True)
         self.errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
     def say(self, text: str) -> None:
@@ -35,12 +45,12 @@ class Progress:
     def __init__(self, screen: Screen, run_time_s: int) -> None:
         self._console = screen.console
         self._run_time_s = run_time_s
-        self._began = 0.0
+        self._first: float | None = None  # when locust told of a second for the first time
         self._said = 0.0
-        self._live = Live(Text(""), console=screen.console, auto_refresh=False, transient=True)
+        self._live = Live(Text("Starting locust ..."), console=screen.console, auto_refresh=False, transient=True)
 
     def __enter__(self) -> "Progress":
-        self._began = self._said = time.monotonic()
+        self._said = time.monotonic()
         if self._console.is_terminal:
             self._live.start()
         return self
@@ -52,7 +62,8 @@ class Progress:
 
     def show(self, live: Mapping[str, float]) -> None:
         now = time.monotonic()
-        text = line(now - self._began, self._run_time_s, live)
+        self._first = now if self._first is None else self._first
+        text = line(now - self._first, self._run_time_s, live)
         if self._console.is_terminal:
             self._live.update(Text(text, no_wrap=True, overflow="ellipsis"), refresh=True)
         elif now - self._said >= PLAIN_EVERY_S:

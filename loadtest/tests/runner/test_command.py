@@ -1,5 +1,6 @@
 """`make loadtest` as its user sees it, small: with a cluster of its own, with one that is there, and interrupted."""
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -10,8 +11,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from loadtest.runner import outcome
-from loadtest.runner.options import FOLDER
+from loadtest.runner import outcome, probe
+from loadtest.runner.options import FOLDER, CannotRun
 from loadtest.runner.outcome import Outcome
 from tests.conftest import BackgroundStack
 
@@ -122,3 +123,28 @@ def test_interrupted_while_the_cluster_starts_it_stops_what_was_started(tmp_path
     assert "interrupted before the run began" in command.errors
     assert psutil.wait_procs(family, timeout=10)[1] == []
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_reader_that_goes_away_is_no_reason_to_stop(tmp_path, cluster):
+    command = Command(tmp_path, URL=cluster.stack.url)
+    assert command.process.stdout is not None
+    command.process.stdout.readline()
+    command.process.stdout.close()
+    assert command.process.wait(60) == 0
+    assert command.outcome().broken == []
+
+
+@pytest.mark.parametrize(("setting", "words"), [("", ""), ("0", "has no /loadtest namespace")])
+def test_make_run_takes_part_unless_it_is_told_not_to(setting, words, url):
+    env = os.environ | {"PORT": url.rpartition(":")[2], "IO_NODES": "1", "LOADTEST": setting}
+    with subprocess.Popen([sys.executable, "-m", "sio_stack"], env=env, stdout=subprocess.PIPE, text=True) as run:
+        assert run.stdout is not None
+        try:
+            assert any("is ready" in line for line in run.stdout)
+            if words:
+                with pytest.raises(CannotRun, match=words):
+                    asyncio.run(probe.check(url))
+            else:
+                asyncio.run(probe.check(url))
+        finally:
+            run.kill()
