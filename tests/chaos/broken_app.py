@@ -33,7 +33,7 @@ def _hits() -> bool:
 
 def drop_event(self: Dispatcher, fact: Fact, scope: Any) -> None:
     if type(fact) is EventReceived and _hits():
-        scope.end_fact()
+        scope.end_fact("handled.event")
     else:
         _deliver(self, fact, scope)
 

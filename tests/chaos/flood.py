@@ -17,9 +17,10 @@ def main(url: str) -> None:
     parts = urlsplit(url)
     with socket.create_connection((parts.hostname, parts.port)) as wire:
         wire.sendall(upgrade_request(url))
-        wire.recv(65_536)
         wire.sendall(frame(TEXT, b'40{"client":900000}'))
-        wire.recv(65_536)
+        heard = b""
+        while b"40{" not in heard:
+            heard += wire.recv(65_536)
         print("in", flush=True)
         while True:
             wire.sendall(PIECE)

@@ -62,6 +62,7 @@ async def test_flood(seed: int) -> None:
             async with asyncio.timeout(10):
                 await flooder.stdout.readline()
             flooded = await _span(it, 50)
+            assert flooder.returncode is None, "it was thrown out"
         finally:
             flooder.kill()
             await flooder.wait()
