@@ -147,4 +147,4 @@ def test_make_run_takes_part_unless_it_is_told_not_to(setting, words, url):
             else:
                 asyncio.run(probe.check(url))
         finally:
-            run.kill()
+            run.terminate()
