@@ -93,6 +93,21 @@ class TestRegistry:
         assert len(set(epochs)) == 10
         assert all(0 <= epoch < 1 << 21 for epoch in epochs)
 
+    async def test_a_retired_io_node_is_lost_until_it_lives_again_or_is_unregistered(self, cluster: Cluster) -> None:
+        registry = cluster.registry()
+        await registry.register_io_node(IO1, {})
+        await registry.retire_io_node(IO1)
+        await registry.retire_io_node(IO1)
+        assert await registry.registered_io_nodes() == []
+        assert await registry.lost_io_nodes() == [IO1]
+        await registry.heartbeat(IO1, 60_000)
+        assert await registry.lost_io_nodes() == []
+        assert await registry.io_nodes() == {}
+        await registry.register_io_node(IO1, {})
+        assert await registry.io_nodes() == {IO1: {}}
+        await registry.unregister_io_node(IO1)
+        assert await registry.lost_io_nodes() == []
+
 
 class TestRecords:
     async def test_what_was_stored_comes_back(self, cluster: Cluster) -> None:

@@ -319,6 +319,33 @@ async def test_clients_of_a_lost_io_node_are_disconnected_once(stage: Any) -> No
     assert await io.streams.records.clients_of(io.id) == []
 
 
+async def test_an_io_node_that_comes_back_while_its_clients_are_disconnected(stage: Any) -> None:
+    """It finds itself not registered, and closes its connections: none stays open that the application has seen off."""
+    seen: list[str] = []
+    sio = stage.server()
+    begun = asyncio.Event()
+
+    @sio.event
+    async def disconnect(sid: str, reason: str) -> None:
+        seen.append(sid)
+        begun.set()
+
+    io = await stage.io_node()
+    await sio.start()
+    sids = [await io.connect() for _ in range(250)]
+    await io.streams.registry.heartbeat(io.id, 1)
+    await asyncio.wait_for(begun.wait(), 8)
+    await io.streams.registry.heartbeat(io.id, 60_000)
+    assert io.id not in await io.streams.registry.registered_io_nodes()
+    await io.streams.registry.register_io_node(io.id, {})
+    newer = await io.connect()
+    await until(lambda: sio.node.counters["io_nodes_lost"] == 1)
+    await io.settle()
+    assert sorted(seen) == sorted(sids)
+    assert await io.streams.registry.registered_io_nodes() == [io.id]
+    assert await io.streams.records.clients_of(io.id) == [newer]
+
+
 # --- handlers that are late ------------------------------------------------------------------------------------------
 
 

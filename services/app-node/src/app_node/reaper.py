@@ -37,6 +37,8 @@ PAUSE_S = 0.05  # between chunks: at most 4,000 clients a second
 class Nodes(Protocol):
     async def lost_io_nodes(self) -> list[str]: ...
 
+    async def retire_io_node(self, node_id: str) -> None: ...
+
     async def unregister_io_node(self, node_id: str) -> None: ...
 
     async def lost_app_nodes(self) -> list[str]: ...
@@ -117,6 +119,7 @@ class Reaper:
                 await self._registry.unregister_app_node(node)
 
     async def _bury(self, node: str) -> None:
+        await self._registry.retire_io_node(node)  # one that was only paused learns from it that its clients are gone
         sids = await self._records.clients_of(node)
         log.warning("io_node_lost", lost_node=node, clients=len(sids))
         for start in range(0, len(sids), CHUNK):

@@ -3,6 +3,7 @@
 {PREFIX}:config                       hash    lanes, version: checked when a node starts
 {PREFIX}:io-nodes                     hash    io-node id -> what it is
 {PREFIX}:app-nodes                    hash    app-node id -> what it is
+{PREFIX}:lost-io-nodes                set     io-nodes whose clients are being disconnected
 {PREFIX}:epoch                        counter the epochs of app-nodes (see AckRequest)
 {PREFIX}:{node:ID}:alive              string  with a time to live: the node's heartbeat
 {PREFIX}:{node:ID}:inbox              stream  everything addressed to this process, in order
@@ -38,6 +39,10 @@ class Keys:
     @property
     def app_nodes(self) -> str:
         return f"{self.prefix}:app-nodes"
+
+    @property
+    def lost_io_nodes(self) -> str:
+        return f"{self.prefix}:lost-io-nodes"
 
     @property
     def epoch(self) -> str:

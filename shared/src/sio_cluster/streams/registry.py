@@ -33,6 +33,12 @@ class Registry:
         """Says that the node lives for `ttl_ms` from now."""
         await self._bus.run(call(HEARTBEAT, (self._bus.keys.alive(node_id),), ttl_ms))
 
+    async def retire_io_node(self, node_id: str) -> None:
+        """Before its clients are disconnected: the node is not registered any more, and counts as lost until it is
+        unregistered. If it comes back, its next heartbeat tells it so."""
+        keys = self._bus.keys
+        await self._bus.run(("SADD", keys.lost_io_nodes, node_id), ("HDEL", keys.io_nodes, node_id))
+
     async def unregister_io_node(self, node_id: str) -> None:
         """Forgets the node, its heartbeat, its inbox and its sequence numbers. Idempotent.
 
@@ -41,6 +47,7 @@ class Registry:
         await self._bus.run(
             *self._forget(node_id, self._lane_states()),
             ("HDEL", self._bus.keys.io_nodes, node_id),
+            ("SREM", self._bus.keys.lost_io_nodes, node_id),
         )
 
     async def unregister_app_node(self, node_id: str) -> None:
@@ -67,8 +74,11 @@ class Registry:
         return sorted(node.decode() for node in nodes)
 
     async def lost_io_nodes(self) -> list[str]:
-        """Registered, but not alive."""
-        return (await self._nodes(self._bus.keys.io_nodes))[1]
+        """Registered or retired, but not alive."""
+        [retired] = await self._bus.run(("SMEMBERS", self._bus.keys.lost_io_nodes))
+        alive = await self._bus.run(*[("EXISTS", self._bus.keys.alive(node.decode())) for node in retired])
+        gone = {node.decode() for node, lives in zip(retired, alive, strict=True) if not lives}
+        return sorted(gone.union((await self._nodes(self._bus.keys.io_nodes))[1]))
 
     async def lost_app_nodes(self) -> list[str]:
         """Registered, but not alive."""

@@ -63,6 +63,7 @@ class MemoryBroker:
         self.holders: dict[int, set[str]] = defaultdict(set)
         self.dead: dict[int, list[tuple[bytes, str]]] = defaultdict(list)
         self.io_nodes: dict[str, dict[str, str]] = {}
+        self.lost_io_nodes: set[str] = set()
         self.app_nodes: dict[str, dict[str, str]] = {}
         self.alive_until: dict[str, float] = {}
         self.epoch = 0

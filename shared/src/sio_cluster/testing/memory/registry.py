@@ -24,9 +24,15 @@ class MemoryRegistry:
         async with self._broker.operation():
             self._broker.alive_until[node_id] = self._broker.clock() + ttl_ms / 1000
 
+    async def retire_io_node(self, node_id: str) -> None:
+        async with self._broker.operation():
+            self._broker.lost_io_nodes.add(node_id)
+            self._broker.io_nodes.pop(node_id, None)
+
     async def unregister_io_node(self, node_id: str) -> None:
         async with self._broker.operation():
             self._broker.io_nodes.pop(node_id, None)
+            self._broker.lost_io_nodes.discard(node_id)
             self._forget(node_id)
 
     async def unregister_app_node(self, node_id: str) -> None:
@@ -48,7 +54,8 @@ class MemoryRegistry:
 
     async def lost_io_nodes(self) -> list[str]:
         async with self._broker.operation():
-            return sorted(node for node in self._broker.io_nodes if not self._alive(node))
+            nodes = {*self._broker.io_nodes, *self._broker.lost_io_nodes}
+            return sorted(node for node in nodes if not self._alive(node))
 
     async def lost_app_nodes(self) -> list[str]:
         async with self._broker.operation():
