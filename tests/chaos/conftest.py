@@ -10,6 +10,7 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 from tests.chaos.field import RESULTS
+from tests.chaos.ledger import COLUMNS
 
 SEED = int(os.environ.get("CHAOS_SEED") or random.randrange(1 << 32))
 
@@ -54,12 +55,14 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         "verdict",
     ):
         table.add_column(heading, justify="left" if heading in ("scenario", "verdict") else "right")
-    for row in sorted((json.loads((RESULTS / name).read_text()) for name in names), key=lambda row: row["scenario"]):
+    rows = sorted((json.loads((RESULTS / name).read_text()) for name in names), key=lambda row: str(row["scenario"]))
+    for row in rows:
         table.add_row(
             row["scenario"], str(row["events"]), str(row["emits"]), str(row["connections_broken"]),
             str(row["redelivered"]), str(row["restarts"]), f"{row['gap_p50_ms']:.0f}", f"{row['gap_max_ms']:.0f}",
             _faults(row) or "kept",
         )  # fmt: skip
+    (RESULTS / "table.md").write_text(_quotable(rows))
     console = Console(width=140)
     with console.capture() as text:
         console.print(table)
@@ -80,6 +83,24 @@ def _figures(row: dict[str, Any]) -> str:
         f"{row['gap_p50_ms']:.0f} ms max {row['gap_max_ms']:.0f} ms, {row['redelivered']} redelivered, "
         f"{row['restarts']} restarts, {row['connections_broken']} broken: {_faults(row) or 'kept'}"
     )
+
+
+def _quotable(rows: list[dict[str, Any]]) -> str:
+    """The table of docs/reliability.md."""
+    lines = [
+        "| scenario | lost | doubled | reordered | again | gap p50 ms | gap max ms |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        if row["scenario"].startswith("broken build"):
+            continue
+        sums = (
+            sum(row[column] for column in COLUMNS if column.endswith(kind))
+            for kind in (("_lost", "_missing"), "_doubled", "_reordered")
+        )
+        figures = (*sums, row["redelivered"], f"{row['gap_p50_ms']:.0f}", f"{row['gap_max_ms']:.0f}")
+        lines.append(f"| {row['scenario']} | {' | '.join(map(str, figures))} |")
+    return "\n".join(lines) + "\n"
 
 
 def _faults(row: dict[str, Any]) -> str:

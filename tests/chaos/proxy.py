@@ -21,7 +21,7 @@ class Proxy:
         self._pipes: set[asyncio.Task[None]] = set()
         self._writers: set[asyncio.StreamWriter] = set()
         self._pairs: set[tuple[asyncio.StreamWriter, asyncio.StreamWriter]] = set()
-        self._abandoned: list[asyncio.StreamWriter] = []
+        self.abandoned: list[asyncio.StreamWriter] = []  # ends towards the server
         self._free = asyncio.Event()
         self._free.set()
         self.delay_s = 0.0
@@ -38,7 +38,7 @@ class Proxy:
     async def __aexit__(self, *_: object) -> None:
         self._server.close()
         self.reset()
-        for writer in self._abandoned:
+        for writer in self.abandoned:
             writer.transport.abort()
         for pipe in list(self._pipes):
             pipe.cancel()
@@ -66,7 +66,7 @@ class Proxy:
     def abandon(self) -> None:
         """As after a change of network: clients' connections end, while the server's stay open, and nobody speaks."""
         for near, far in self._pairs:
-            self._abandoned.append(far)
+            self.abandoned.append(far)
             near.transport.abort()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -96,7 +96,7 @@ class Proxy:
         self._pairs.discard((writer, there_writer))
         for end in (writer, there_writer):
             self._writers.discard(end)
-            if end not in self._abandoned:
+            if end not in self.abandoned:
                 end.transport.abort()
 
     async def _swallow(self, reader: asyncio.StreamReader) -> None:
