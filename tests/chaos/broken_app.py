@@ -15,7 +15,6 @@ from app import sio as sio
 
 from app_node.application import Application
 from app_node.dispatch import Dispatcher
-from app_node.lane import Lane
 from app_node.outbox import Batch, Outbox
 from sio_cluster.protocol.messages import Ack, Command, Emit, EventReceived, Fact
 
@@ -110,11 +109,6 @@ async def double_disconnect(self: Application, namespace: str, sid: str, reason:
     await _disconnect(self, namespace, sid, reason)
 
 
-def never_lost(self: Lane) -> bool:
-    """A paused app-node that believes in its lease for ever."""
-    return True
-
-
 _disconnect = Application.disconnect
 
 match os.environ.get("CHAOS_BROKEN"):
@@ -136,5 +130,3 @@ match os.environ.get("CHAOS_BROKEN"):
         Application.disconnect = drop_disconnect
     case "double-disconnect":
         Application.disconnect = double_disconnect
-    case "never-lost":
-        Lane.held = never_lost

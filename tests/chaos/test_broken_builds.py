@@ -1,4 +1,8 @@
-"""The checker can fail: builds that are broken by intent (tests/chaos/broken_app.py) are caught, each in its column."""
+"""The checker can fail: builds that are broken by intent (tests/chaos/broken_app.py) are caught, each in its column.
+
+None here shows two app-nodes at work for one client: Redis' own fence stands in the way of a build that does not look
+at its leases. tests/chaos/test_ledger.py and the mutants of tests/model have that column.
+"""
 
 import pytest
 from tests.chaos.field import ROOT, field
