@@ -162,7 +162,8 @@ class SimulatedCluster:
             self.run(0.1)
             assert self.clock.now - began < 10, f"still stopping: {[node.id for node in self.app_nodes]}"
         leases = [lease for lane in range(self.config.lanes) if (lease := self._lease_of(lane)) and lease[0] in stopped]
-        assert not leases, f"not released: {leases}"
+        if self.ledger.is_calm:  # else an ACQUIRE that was lost on its way may have come late
+            assert not leases, f"not released: {leases}"
         assert not any(self.broker.dead.values()), "dead letters"
         self.ledger.check_all()
 

@@ -2,14 +2,12 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
 from app_node.consumer import Consumer
 from app_node.lane import Lane
 from app_node.lanes import LaneKeeper
-from app_node.outbox import Outbox
 from sio_cluster.streams.lanes import LaneEntry
 from sio_cluster.testing.memory import MemoryLaneReader, MemoryLeases
 from sio_cluster.testing.memory.broker import MemoryStream
@@ -122,20 +120,6 @@ def bars_nobody() -> AbstractContextManager[Any]:
     return patch.object(MemoryLeases, "bar_former", bar_former)
 
 
-def sends_lost_lanes_again() -> AbstractContextManager[Any]:
-    """A barred app-node sends the same once more, with the new bar."""
-
-    make_anew = Outbox._make_anew
-
-    async def make_again(outbox: Outbox, queues: Any) -> None:
-        flying = [queue.flying for queue in queues]
-        await make_anew(outbox, queues)
-        for queue, (batch, append) in zip(queues, flying, strict=True):
-            queue.flying = batch, replace(append, bar=queue.bar)
-
-    return patch.object(Outbox, "_make_anew", make_again)
-
-
 MUTANTS: Sequence[Mutant] = (
     believes_its_lease_for_ever,
     takes_what_is_held,
@@ -146,5 +130,4 @@ MUTANTS: Sequence[Mutant] = (
     forgets_what_was_appended,
     swaps_facts,
     bars_nobody,
-    sends_lost_lanes_again,
 )

@@ -41,7 +41,7 @@ def test_a_few_histories() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(0)
+@pytest.mark.timeout(0 if HISTORIES else 400)
 def test_histories() -> None:
     clusters: list[tuple[int, int, int]] = []
 
