@@ -44,7 +44,10 @@ async def check(url: str) -> None:
 
 async def _join(http: httpx.AsyncClient, url: str, opened: httpx.Response) -> None:
     if opened.status_code != 200 or not opened.text.startswith('0{"sid":"'):
-        raise CannotRun(f"{url} is no Socket.IO server that takes polling (HTTP {opened.status_code} to a handshake)")
+        raise CannotRun(
+            f"{url} is no Socket.IO server that takes polling (HTTP {opened.status_code} to a handshake): "
+            "stop what listens there, or choose another with URL="
+        )
     session = url + _PATH + "&sid=" + opened.text.split('"', 4)[3]
     try:
         async with asyncio.timeout(2 * TIMEOUT_S):

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
 
+import httpx
+
 from loadtest.runner import locust_process
 from loadtest.runner.cluster import target
 from loadtest.runner.locust_process import LocustProcess
@@ -28,7 +30,7 @@ async def serve(options: Options, port: int, screen: Screen, stop: Stop) -> int:
             stop.starting = None
             words = locust_process.web_command(options, there.url, port)
             await locust.start(words, locust_process.environment(report))
-            announcing = asyncio.create_task(_announce(url, screen))
+            announcing = asyncio.create_task(_announce(url, options.processes, screen))
             try:
                 await until_end(locust, screen, stop)
             finally:
@@ -46,10 +48,20 @@ async def serve(options: Options, port: int, screen: Screen, stop: Stop) -> int:
     return 0
 
 
-async def _announce(url: str, screen: Screen) -> None:
-    while not await answers(url):  # noqa: ASYNC110 - another process begins to listen
-        await asyncio.sleep(UP_POLL_S)
+async def _announce(url: str, workers: int, screen: Screen) -> None:
+    """When a run can be started there."""
+    async with httpx.AsyncClient(trust_env=False, timeout=5) as http:
+        while await _workers(http, url) < workers:  # noqa: ASYNC110 - other processes come up
+            await asyncio.sleep(UP_POLL_S)
     screen.say(f"Open {url}: the tab Fan-out shows deliveries, {url}/fan-out draws them. Ctrl-C ends it")
+
+
+async def _workers(http: httpx.AsyncClient, url: str) -> int:
+    """How many have come to the master; 0 while it does not answer."""
+    try:
+        return int((await http.get(f"{url}/worker-count")).json()["worker_count"])
+    except httpx.TransportError:
+        return 0
 
 
 def _not_shown(live: Mapping[str, float]) -> None:

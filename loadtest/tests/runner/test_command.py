@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 from loadtest.runner import outcome, probe
@@ -123,6 +124,25 @@ def test_interrupted_while_the_cluster_starts_it_stops_what_was_started(tmp_path
     assert "interrupted before the run began" in command.errors
     assert psutil.wait_procs(family, timeout=10)[1] == []
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_web_interface_runs_it_and_has_its_report(tmp_path, cluster):
+    port = free_ports(1)[0]
+    command = Command(tmp_path, "--ui", URL=cluster.stack.url, UI_PORT=str(port))
+    assert command.process.stdout is not None
+    next(line for line in command.process.stdout if f"Open http://localhost:{port}" in line)
+    with httpx.Client(base_url=f"http://localhost:{port}", trust_env=False) as http:
+        form = {"user_count": "20", "spawn_rate": "20", "run_time": "3s", "host": cluster.stack.url}
+        assert http.post("/swarm", data=form).json()["success"]
+        deadline = time.monotonic() + 60
+        while (report := http.get("/fan-out/report")).status_code == 404 and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert report.status_code == 200
+        assert "20 clients" in report.text
+        (table,) = http.get("/stats/requests").json()["extended_stats"]
+        assert {row["figure"]: row["most"] for row in table["data"]}["Clients"] == "20"
+    command.process.send_signal(signal.SIGINT)
+    assert command.status() == 0, command.said + command.errors
 
 
 def test_a_reader_that_goes_away_is_no_reason_to_stop(tmp_path, cluster):
