@@ -7,7 +7,6 @@ import asyncio
 import os
 import re
 import socket
-import time
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
@@ -23,7 +22,7 @@ from app_node.dispatch import Dispatcher
 from app_node.emitter import Emitter
 from app_node.inbox import Inbox
 from app_node.incidents import Incidents
-from app_node.lane import Clock, Lane
+from app_node.lane import Clock, Lane, steady
 from app_node.lanes import LaneKeeper
 from app_node.outbox import Outbox
 from app_node.presence import Presence
@@ -55,7 +54,7 @@ class AppNode:
         async_handlers: bool,
         always_connect: bool,
         streams: StreamsFactory = redis_streams,
-        clock: Clock = time.monotonic,
+        clock: Clock = steady,
     ) -> None:
         self.config = config
         self.application = application

@@ -1,7 +1,10 @@
 """A lane that this app-node holds."""
 
 import asyncio
+import sys
+import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from sio_cluster.protocol.errors import LeaseLost
@@ -9,6 +12,12 @@ from sio_cluster.streams.records import Under
 
 Clock = Callable[[], float]
 """Seconds of a monotonic clock."""
+
+if sys.platform == "linux":
+    steady: Clock = partial(time.clock_gettime, time.CLOCK_BOOTTIME)
+    """It goes on while the machine is suspended, as leases in Redis do; `time.monotonic` stands still then."""
+else:
+    steady: Clock = time.monotonic
 
 
 class Unfinished:

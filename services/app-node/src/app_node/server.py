@@ -6,7 +6,6 @@ differs is said in the docstrings.
 
 import asyncio
 import signal
-import time
 import warnings
 from collections.abc import Mapping
 from typing import Any, NoReturn
@@ -21,7 +20,7 @@ from app_node.clients import Environs, State
 from app_node.engine import Engine
 from app_node.handlers import Handler, run
 from app_node.health import health_app, serving
-from app_node.lane import Clock
+from app_node.lane import Clock, steady
 from app_node.manager import ClusterManager
 from app_node.metrics import metrics_of
 from app_node.scope import current_scope
@@ -68,7 +67,7 @@ class ClusterServer(socketio.AsyncServer):  # type: ignore[misc]  # socketio has
         config: Config | Mapping[str, Any] | None = None,
         *,
         streams: StreamsFactory = redis_streams,
-        clock: Clock = time.monotonic,
+        clock: Clock = steady,
         **options: Any,
     ) -> None:
         self.config = config if isinstance(config, Config) else Config(config)
