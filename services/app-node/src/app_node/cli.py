@@ -24,7 +24,7 @@ cli = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 def run(
     app: Annotated[str, typer.Argument(help="module:sio or path/to/file.py:sio", show_default=False)],
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error (LOG_LEVEL)")] = None,
-    health_port: Annotated[int | None, typer.Option(help="Serves /healthz and /readyz (HEALTH_PORT)")] = None,
+    health_port: Annotated[int | None, typer.Option(help="Serves /healthz, /readyz and /metrics (HEALTH_PORT)")] = None,
 ) -> None:
     """Runs an application: the handlers of the server object that `app_node.get_client` returned.
 
