@@ -111,3 +111,18 @@ def status(path: str) -> Any:
             return answer.status
     except urllib.error.HTTPError as error:
         return error.code
+
+
+def test_the_image_brings_the_command_for_dead_letters(valkey: Valkey) -> None:
+    """Beside `app-node`, so that `docker compose exec app-node sio-cluster ...` finds it."""
+    done = subprocess.run(
+        [COMMAND.with_name("sio-cluster"), "dead-letters", "list"],
+        env=os.environ | {"REDIS_URL": valkey.url, "REDIS_PREFIX": "nowhere"},
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr == "sio-cluster: there is no cluster of this REDIS_PREFIX in this Redis\n"
+    assert not done.stdout
