@@ -156,3 +156,12 @@ def test_nginx_configuration_names_each_node_and_keeps_within_the_nodes_limits()
 def test_a_variable_of_the_template_that_nobody_gives_is_an_error():
     with pytest.raises(KeyError):
         fill_in(TEMPLATE.read_text(), {})
+
+
+def test_a_node_that_leaves_gets_no_new_clients_but_keeps_its_own() -> None:
+    """A polling client names its node in each request: as long as the node lives, it has to get there."""
+    listen = [("127.0.0.1", 80)]
+    text = render(Settings().config(), {"io1": 1001}, listen, Path("/run/here"), {"io2": 1002})
+    assert "server 127.0.0.1:1001" in text
+    assert "io2 127.0.0.1:1002;" in text
+    assert "server 127.0.0.1:1002" not in text

@@ -85,7 +85,8 @@ def _against_records(ios: list[Sample], apps: list[Sample], records: Records) ->
         ("handlers run, sio_app_facts_handled_total{kind=event}",
          len(records.runs), sum(app.of("sio_app_facts_handled_total", "event") for app in apps)),
         ("facts written by io-nodes, facts read by app-nodes",
-         sum(io.total("sio_io_facts_written_total") for io in ios),
+         sum(io.total("sio_io_facts_written_total") - io.total("sio_io_acks_written_total") for io in ios)
+         + sum(app.total("sio_app_reaper_facts_written_total") for app in apps),
          sum(app.of("sio_app_facts_read_total", "0") for app in apps)),
         ("commands written by app-nodes, commands read by io-nodes",
          sum(app.total("sio_app_commands_written_total") for app in apps),
@@ -94,4 +95,6 @@ def _against_records(ios: list[Sample], apps: list[Sample], records: Records) ->
          len(records.seen) + len(records.heard) + len(records.acked) + len(records.joined),
          sum(io.total("sio_io_deliveries_written_total") for io in ios)),
     )  # fmt: skip
+    if any(run.redelivered or not run.end for run in records.runs):
+        pairs = tuple(pair for pair in pairs if not pair[0].startswith("handlers run"))  # some count as abandoned
     return [f"{what}: {left:g}, {right:g}" for what, left, right in pairs if left != right]

@@ -21,7 +21,7 @@ async def test_stall_for_10_seconds(seed: int) -> None:
         await asyncio.sleep(10)
         it.valkey.resume()
         await it.crowd.progress(30, 60)
-        await it.end(redelivered=True, gap_s=10 + LOG_ENDS)
+        await it.end(redelivered=True, gap_s=10 + LOG_ENDS, balanced=True)
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL], ids=lambda how: how.name)
@@ -52,6 +52,8 @@ async def test_restart_without_any_data(seed: int) -> None:
             await it.until_logged("registration_lost", node.name, within_s=10)
         ended = records.now_us()
         await it.crowd.sends(50)
+        for node in it.stack.io_nodes:
+            assert (await it.metrics(node)).total("sio_io_redis_data_lost_total") == 1
         window = (began - 1_000_000, ended + 3_000_000)
         await it.end(redelivered=True, gap_s=2 + LOG_ENDS + LEASE_S, lossy=window, answered_within_s=5)
         for node in it.stack.io_nodes:
@@ -65,7 +67,7 @@ async def test_connections_are_reset(seed: int) -> None:
             await it.wait_a_moment()
             it.proxies["all"].reset()
         await it.crowd.progress(10, 30)
-        await it.end(gap_s=LOG_ENDS)
+        await it.end(gap_s=LOG_ENDS, balanced=True)
 
 
 async def test_slow_network(seed: int) -> None:
@@ -74,7 +76,7 @@ async def test_slow_network(seed: int) -> None:
         await it.wait_a_moment()
         it.proxies["all"].delay_s = it.proxies["all"].jitter_s = 0.05
         await it.crowd.progress(50, 60)
-        await it.end(gap_s=3)
+        await it.end(gap_s=3, balanced=True)
 
 
 async def test_full(seed: int) -> None:
@@ -90,7 +92,7 @@ async def test_full(seed: int) -> None:
         finally:
             await it.tell_redis("CONFIG", "SET", "maxmemory", 0)
         await it.crowd.progress(30, 60)
-        await it.end(redelivered=True, gap_s=4 + LOG_ENDS + LEASE_S)
+        await it.end(redelivered=True, gap_s=4 + LOG_ENDS + LEASE_S, balanced=True)
         refusals = [line for name, line in it.lines if name.startswith("io") and "OOM" in line]
         assert refusals, "no io-node said that Redis is full"
 
@@ -116,7 +118,7 @@ async def test_half_open_network(seed: int, kind: str) -> None:
         recovered_s = await it.until_ready(node, True, 12)
         await it.crowd.progress(30, 60)
         limit = LEASE_S + 1 if kind == "app" else 5 + 7 + recovered_s + 2
-        await it.end(redelivered=True, gap_s=limit)
+        await it.end(redelivered=True, gap_s=limit, balanced=True)
 
 
 def _lanes_may_be_lost(it: Field) -> None:

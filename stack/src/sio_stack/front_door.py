@@ -30,15 +30,24 @@ MOST_OPEN_FILES = 131_072
 MOST_CONNECTIONS = 40_960  # of one worker: it takes about 17 MB for them at its start
 
 
-def render(config: Config, nodes: Mapping[str, int], listen: Sequence[tuple[str, int]], run_dir: Path) -> str:
-    """The whole configuration file. `nodes`: name of each io-node and its port."""
+def render(
+    config: Config,
+    nodes: Mapping[str, int],
+    listen: Sequence[tuple[str, int]],
+    run_dir: Path,
+    leaving: Mapping[str, int] | None = None,
+) -> str:
+    """The whole configuration file. `nodes`: name of each io-node and its port; those of `leaving` get no new clients,
+    and still what their polling clients send."""
     files = open_files()
     values = {
         "SIO_SERVERS": "\n        ".join(
             f"server 127.0.0.1:{port} max_fails=1 fail_timeout=1s;" for port in nodes.values()
         )
         or "server 127.0.0.1:9 down;",
-        "SIO_ADDRESSES": "\n        ".join(f"{name} 127.0.0.1:{port};" for name, port in nodes.items()),
+        "SIO_ADDRESSES": "\n        ".join(
+            f"{name} 127.0.0.1:{port};" for name, port in {**nodes, **(leaving or {})}.items()
+        ),
         "SIO_RESOLVER": "",
         "SIO_LISTEN": "\n        ".join(f"listen {_address(host)}:{port} {_OPTIONS};" for host, port in listen),
         "SIO_MAIN": f"user {pwd.getpwuid(0).pw_name};" if os.geteuid() == 0 else "",

@@ -168,9 +168,9 @@ class Stack:
         return node
 
     async def remove_io_node(self, index: int = -1, number: int = signal.SIGTERM) -> None:
-        """Tells nginx, then ends that io-node by the signal and waits for its end."""
+        """Tells nginx, which gives it no new clients, then ends that io-node by the signal and waits for its end."""
         node = self.io_nodes.pop(index)
-        await self._reload_nginx()
+        await self._reload_nginx(leaving={node.name: node.port})
         await node.process.stop(number)
 
     async def start_app_node(self, env: Mapping[str, str] | None = None) -> Node:
@@ -228,10 +228,10 @@ class Stack:
         self.nginx = self._process(parts.nginx(host, port, self._run_dir, self.settings.env))
         await self.nginx.start()
 
-    async def _reload_nginx(self) -> None:
+    async def _reload_nginx(self, leaving: Mapping[str, int] | None = None) -> None:
         """Returns when the new configuration serves: the workers of the old one take no new connections."""
         assert self.nginx is not None
-        self._write_nginx_config()
+        self._write_nginx_config(leaving)
         old = workers(self.nginx.pid)
         self.nginx.signal(signal.SIGHUP)
         deadline = time.monotonic() + RELOAD_S
@@ -240,9 +240,9 @@ class Stack:
                 raise StackError(f"nginx has not taken its new configuration within {RELOAD_S:g} s")
             await asyncio.sleep(0.02)
 
-    def _write_nginx_config(self) -> None:
+    def _write_nginx_config(self, leaving: Mapping[str, int] | None = None) -> None:
         ports = {node.name: node.port for node in self.io_nodes}
-        (self._run_dir / "nginx.conf").write_text(render(self.config, ports, self._listen, self._run_dir))
+        (self._run_dir / "nginx.conf").write_text(render(self.config, ports, self._listen, self._run_dir, leaving))
 
     def _process(self, command: Command) -> Process:
         process = Process(command, self._on_line, self._notice)
