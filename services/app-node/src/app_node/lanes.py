@@ -76,7 +76,7 @@ class LaneKeeper:
         self._counters = counters
         self._on_take = on_take
         self._on_lost = on_lost
-        self._handovers: dict[int, asyncio.Task[None]] = {}
+        self._handovers: dict[Lane, asyncio.Task[None]] = {}  # a lane may be acquired anew while its last life ends
         self._draining = False
         self._planning = asyncio.Lock()
         self.held: dict[int, Lane] = {}
@@ -141,12 +141,12 @@ class LaneKeeper:
         if self._draining or self._node_id not in nodes:
             return
         wanted = {lane for lane in range(self._lanes) if lane_owner(lane, nodes) == self._node_id}
-        moving = self.held.keys() - wanted - self._handovers.keys()
+        moving = [lane for lane in self.held.values() if lane.number not in wanted and lane not in self._handovers]
         if moving:
-            log.info("lanes_moving", lanes=sorted(moving))
-        for number in moving:
-            log.debug("lane_moving", lane=number, to=lane_owner(number, nodes))
-            self._hand_over(self.held[number])
+            log.info("lanes_moving", lanes=sorted(lane.number for lane in moving))
+        for lane in moving:
+            log.debug("lane_moving", lane=lane.number, to=lane_owner(lane.number, nodes))
+            self._hand_over(lane)
         missing = sorted(wanted - self.held.keys())
         taken = await self._take_over(missing)
         if taken:
@@ -213,7 +213,7 @@ class LaneKeeper:
 
     def _let_go(self, lane: Lane) -> None:
         """A lane that was acquired and not taken. One that is being handed over is left to that."""
-        if self.held.get(lane.number) is lane and lane.number not in self._handovers:
+        if self.held.get(lane.number) is lane and lane not in self._handovers:
             del self.held[lane.number]
             self._on_lost(lane)
 
@@ -224,19 +224,19 @@ class LaneKeeper:
             return False
         log.debug("lane_acquired", lane=number, token=lane.token, redelivered=len(entries))
         await self._on_take(lane, entries)
-        if not lane.held() or number in self._handovers:
+        if not lane.held() or lane in self._handovers:
             return False
         self._set_readable(number, readable=True)
         return True
 
     def _hand_over_held(self) -> None:
         for lane in list(self.held.values()):
-            if lane.number not in self._handovers:
+            if lane not in self._handovers:
                 self._hand_over(lane)
 
     def _hand_over(self, lane: Lane) -> None:
         self._set_readable(lane.number, readable=False)
-        self._handovers[lane.number] = asyncio.create_task(self._release(lane))
+        self._handovers[lane] = asyncio.create_task(self._release(lane))
 
     async def _release(self, lane: Lane) -> None:
         try:
@@ -256,7 +256,7 @@ class LaneKeeper:
         except (BusUnavailable, BusRefused) as error:
             log.warning("lane_release_failed", lane=lane.number, error=str(error))  # its lease runs out
         finally:
-            del self._handovers[lane.number]
+            del self._handovers[lane]
 
     def _set_readable(self, number: int, *, readable: bool) -> None:
         (self.readable.add if readable else self.readable.discard)(number)
