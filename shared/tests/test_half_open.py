@@ -14,7 +14,7 @@ from sio_cluster.streams.lanes import LaneReader
 from sio_cluster.streams.leases import Leases
 from sio_cluster.testing.contract import Writer
 from sio_cluster.testing.proxy import proxy_to
-from sio_cluster.testing.valkey import Valkey
+from sio_cluster.testing.valkey import Valkey, start_valkey
 
 pytestmark = pytest.mark.slow
 APP1, IO1 = "app-aaaaaa", "io1-aaaaaa"
@@ -64,13 +64,33 @@ async def test_a_connection_that_was_given_up_is_closed_at_redis_too(valkey: Val
         bus, other = Bus(config, timeout_s=0.2), Bus(redis_config)
         link = bus.reader()
         await link.ready()
-        [former] = link.greeted
+        former = link.greeted[0]
         proxy.vanish()
         with pytest.raises(BusUnavailable):
             await link.run_alone(("BLPOP", "nothing", 1), 1)
         assert await other.run(("CLIENT", "LIST", "ID", former)) != [b""]
         await link.ready()
-        assert link.greeted != [former]
+        assert link.greeted[0] != former
         assert await other.run(("CLIENT", "LIST", "ID", former)) == [b""]
+        await bus.stop()
+        await other.stop()
+
+
+async def test_after_a_restart_of_redis_nobody_else_is_closed() -> None:
+    """Its client ids begin anew, so that the one we gave up is somebody else's by now."""
+    with start_valkey() as server:
+        bus, other = Bus(Config(REDIS_URL=server.url)), Bus(Config(REDIS_URL=server.url))
+        link = bus.reader()
+        await link.ready()
+        former = link.greeted[0]
+        link.drop("given up")
+        server.restart()
+        others = [other.reader() for _ in range(former + 3)]
+        for one in others:
+            await one.ready()
+        assert former in [one.greeted[0] for one in others]
+        await link.ready()
+        for one in others:
+            assert await one.run([("PING",)]) == [b"PONG"]
         await bus.stop()
         await other.stop()

@@ -118,7 +118,9 @@ class _Settings(BaseSettings):
     # an app-node
     max_inflight_bytes: Bytes = Field(32_000_000, description="Uplink that an app-node works on at a time")
     shutdown_ms: Millis = Field(10_000, description="Time that handlers have to finish when an app-node stops")
-    health_port: int | None = Field(None, ge=0, le=65535, description="Port of an app-node's /healthz, /readyz and /metrics")
+    health_port: int | None = Field(
+        None, ge=0, le=65535, description="Port of an app-node's /healthz, /readyz and /metrics"
+    )
 
     # logs
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is written")

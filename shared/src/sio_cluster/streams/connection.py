@@ -8,7 +8,7 @@ from sio_cluster.config import Config
 from sio_cluster.protocol.errors import ClusterMismatch
 from sio_cluster.protocol.keys import Keys
 from sio_cluster.protocol.messages import PROTOCOL_VERSION
-from sio_cluster.streams.link import ANSWER_TIMEOUT_S, Command, Link, raise_first_error
+from sio_cluster.streams.link import ANSWER_TIMEOUT_S, WHO_AM_I, Command, Link, raise_first_error
 from sio_cluster.streams.replies import NoScript
 from sio_cluster.streams.scripts import ALL, Script
 from sio_cluster.streams.wire import Reply
@@ -82,7 +82,7 @@ class Bus:
 
     def reader(self) -> Link:
         """A link of its own for a blocking reader, told its client id when it connects (`greeted[0]`)."""
-        link = Link(self.config.redis_address, [("CLIENT", "ID")], self._timeout_s, self._silent)
+        link = Link(self.config.redis_address, WHO_AM_I, self._timeout_s, self._silent)
         self._readers.append(link)
         return link
 

@@ -18,7 +18,8 @@ log = structlog.get_logger()
 
 Command: TypeAlias = tuple[str | bytes | int, ...]
 
-_ASK_ID: Command = ("CLIENT", "ID")
+WHO_AM_I: tuple[Command, ...] = (("CLIENT", "ID"), ("CLIENT", "INFO"))
+"""The greeting of a link whose connection may have to be closed or woken from another one."""
 
 ANSWER_TIMEOUT_S = 3.0
 """How long an answer may take. Whoever blocks for at most 2 s notices within 5 s that its connection is dead."""
@@ -45,8 +46,8 @@ class Link:
         self._on_silence = on_silence
         self._options = _parse(address)
         self._greeting = list(greeting)
-        self._client_id: Reply = None  # of a link that is told it
-        self._given_up: Reply = None  # that of a connection which we closed, and which Redis may hold for alive
+        self._kill_this: list[Command] = []  # what closes the connection from another one
+        self._kill_former: list[Command] = []  # the same of one which we closed, and which Redis may hold for alive
         self._timeout_s = timeout_s
         self._wire: Wire | None = None
         self._opening: asyncio.Task[Wire] | None = None
@@ -95,7 +96,7 @@ class Link:
         if wire is not None:
             wire.drop(why)
             if wire.given_up:
-                self._given_up = self._client_id
+                self._kill_former = self._kill_this
 
     def lose(self, why: str) -> None:
         """As if the connection had been lost: what waits on it ends with BusUnavailable. Idempotent."""
@@ -145,8 +146,8 @@ class Link:
             raise BusUnavailable(f"cannot connect to Redis at {_place(self._options)}: {why}") from error
         greeted = await self._greet(wire)
         self._wire, self.greeted = wire, greeted
-        self._client_id = greeted[0] if _ASK_ID in self._greeting else None
-        self._given_up = None
+        self._kill_this = [_kill(*greeted)] if self._greeting == [*WHO_AM_I] else []
+        self._kill_former = []
         self._opened_count += 1
         if self._was_lost:
             self._was_lost = False
@@ -161,9 +162,7 @@ class Link:
         """
         welcome = False
         try:
-            before = _log_in(self._options)
-            if self._given_up is not None:
-                before.append(("CLIENT", "KILL", "ID", self._given_up))
+            before = [*_log_in(self._options), *self._kill_former]
             greeting = [*before, *self._greeting, ("PING",)]
             greeted = await wire.ask(pack(greeting), len(greeting), self._timeout_s)
             error = first_error(greeted)
@@ -186,6 +185,12 @@ def raise_first_error(replies: list[Reply]) -> None:
     for reply in replies:
         if isinstance(reply, BusError):
             raise reply
+
+
+def _kill(client_id: Reply, info: Reply) -> Command:
+    """Of that address, too: a Redis that was started anew counts its ids anew, and has given ours to somebody else."""
+    fields = dict(field.partition(b"=")[::2] for field in info.split())
+    return ("CLIENT", "KILL", "ID", client_id, "ADDR", fields[b"addr"])
 
 
 def _parse(address: str) -> dict[str, Any]:
