@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from sio_cluster.protocol.errors import BusRefused, BusUnavailable
+from sio_cluster.protocol.errors import BusRefused, BusUnavailable, RedisFull
 from sio_cluster.streams.backoff import Backoff
 from sio_cluster.streams.replies import NoGroup, NoKey, NoScript, ReadOnly, error_of
 
@@ -41,7 +41,7 @@ def test_the_cap_counts_from_the_first() -> None:
         ("CLUSTERDOWN The cluster is down", BusUnavailable),
         ("TRYAGAIN Multiple keys request during rehashing of slot", BusUnavailable),
         ("BUSY Redis is busy running a script.", BusUnavailable),
-        ("OOM command not allowed when used memory > 'maxmemory'.", BusRefused),
+        ("OOM command not allowed when used memory > 'maxmemory'.", RedisFull),
         ("READONLY You can't write against a read only replica.", ReadOnly),
         ("NOPERM User io has no permissions to run the 'get' command", BusRefused),
         ("NOAUTH Authentication required.", BusRefused),

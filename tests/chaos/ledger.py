@@ -130,7 +130,7 @@ def _events(verdict: Verdict, records: Records, allowed: Allowed, broken: dict[s
         for run in again:
             if run is not None and run.redelivered:
                 verdict.redelivered += 1
-            else:
+            elif not _in(sent.at, allowed.lossy):  # the retry of an append to a Redis that has forgotten the first
                 verdict.count("events_doubled", key)
         if key not in records.acked and not excused and not allowed.unanswered:
             verdict.count("acks_missing", key)

@@ -81,6 +81,8 @@ def _commands(clients: ClientCounters, bus: BusCounters) -> Iterator[Family]:
     yield _counter("sio_io_commands_read", "Commands of app-nodes", bus.commands_read - clients.canaries)
     yield _by_reason("sio_io_commands_dropped", "Commands without effect", dropped)
     yield _counter("sio_io_batches_malformed", "Inbox entries that cannot be read", bus.malformed_batches)
+    yield _counter("sio_io_batches_read_before", "Inbox entries that came again after Redis had lost its data",
+                   bus.batches_read_before)  # fmt: skip
     yield _counter("sio_io_questions_forgotten", "Questions to clients that owe too many answers",
                    clients.forgotten_acks)  # fmt: skip
     yield _counter("sio_io_phantoms", "Accepted clients that are not here", clients.phantoms)

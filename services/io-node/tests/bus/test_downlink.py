@@ -136,3 +136,17 @@ async def test_with_redis(redis_config: Config) -> None:
         await until(lambda: len(hub.nonces) == 600)
     assert hub.nonces == list(range(1, 601))
     await bus.stop()
+
+
+async def test_a_retry_after_redis_lost_its_data_has_no_effect() -> None:
+    """This node has read the entry; then Redis forgot all, its answer was lost, and the sender sends it again."""
+    world = World()
+    async with running(world.downlink.run):
+        await world.send(7)
+        await until(lambda: world.hub.nonces == [7])
+        entry = encode_downlink(APP, 7, [Canary(7)])
+        await world.appender.append([Append(KEYS.inbox(NODE), "app1-cccccc", 1, entry, 1_000_000)])
+        await world.send(8)
+        await until(lambda: world.hub.nonces == [7, 8])
+    assert world.counters.batches_read_before == 1
+    assert world.counters.batches_read == 2

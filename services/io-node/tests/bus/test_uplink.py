@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
@@ -12,8 +12,9 @@ from io_node.bus.counters import BusCounters
 from io_node.bus.uplink import Uplink, UplinkLimits
 from sio_cluster.config import Config
 from sio_cluster.protocol.codec import decode_app_inbox, decode_uplink
+from sio_cluster.protocol.errors import BusError, RedisFull
 from sio_cluster.protocol.messages import AckReceived, Fact
-from sio_cluster.streams.append import Appender
+from sio_cluster.streams.append import Append, Appender, AppendResult
 from sio_cluster.streams.connection import Bus
 from sio_cluster.streams.lanes import LaneReader
 from sio_cluster.streams.leases import Leases
@@ -35,15 +36,22 @@ class World:
         self.now = 0.0
         self.counters = BusCounters()
         bus = MemoryBus(Config(), self.broker)
+        self.refuse_with: BusError | None = None
+        self._appender = MemoryAppender(bus)
         self.uplink = Uplink(
             NODE,
             KEYS,
             UplinkLimits(buffer_bytes, lane_max_bytes, lane_max_bytes),
-            appender=MemoryAppender(bus),
+            appender=self,
             records=MemoryClientRecords(bus, 4),
             counters=self.counters,
             is_gone=self.gone.__contains__,
         )
+
+    async def append(self, appends: Sequence[Append]) -> list[AppendResult]:
+        if self.refuse_with is not None:
+            raise self.refuse_with
+        return await self._appender.append(appends)
 
     def lane(self, lane: int) -> list[Fact]:
         entries = self.broker.streams[KEYS.uplink(lane)].entries.values()
@@ -316,3 +324,15 @@ async def test_a_redis_that_stalls_and_loses_connections() -> None:
             await redis.read(numbers)
         assert numbers == expected
         await redis.bus.stop()
+
+
+async def test_a_full_redis_is_counted_and_waited_out() -> None:
+    """`maxmemory` with noeviction: every write is refused for a while, and nothing is lost."""
+    world, sender = World(), FakeSender()
+    world.refuse_with = RedisFull("Redis answered: OOM")
+    async with running(world.uplink.run):
+        world.uplink.put(0, event(1), sender)
+        await until(lambda: world.counters.redis_full > 0)
+        world.refuse_with = None
+        await until(lambda: world.counters.facts_appended == 1)
+    assert [number_of(fact) for fact in world.lane(0)] == [1]

@@ -12,7 +12,8 @@ ClusterError
 |   `-- StreamFull              a lane or an inbox has reached its byte bound
 |-- BusError                    Redis is away, slow, or refuses
 |   |-- BusUnavailable          no connection, a lost reply, or a time-out: retry with backoff
-|   |-- BusRefused              Redis answered with an error (out of memory, read only, no permission)
+|   |-- BusRefused              Redis answered with an error (read only, no permission)
+|   |   `-- RedisFull           out of memory: what waits is written when there is room
 |   `-- LeaseLost               another app-node holds the lane: stop acting for its clients
 `-- HandlerError                the application's handler raised
 """
@@ -72,6 +73,10 @@ class BusUnavailable(BusError):
 
 class BusRefused(BusError):
     """Redis answered with an error, such as OOM or READONLY. The operation had no effect."""
+
+
+class RedisFull(BusRefused):
+    """Redis has reached its `maxmemory` and drops nothing. The operation had no effect: retry with backoff."""
 
 
 class LeaseLost(BusError):

@@ -4,7 +4,7 @@ An error of Redis begins with a code in capitals (https://redis.io/docs/latest/d
 "Simple errors"). Nothing else of the cluster looks at an error's text.
 """
 
-from sio_cluster.protocol.errors import BusError, BusRefused, BusUnavailable
+from sio_cluster.protocol.errors import BusError, BusRefused, BusUnavailable, RedisFull
 
 
 class NoScript(BusRefused):
@@ -33,12 +33,13 @@ _KINDS: dict[str, type[BusError]] = {
     "NOGROUP": NoGroup,
     "UNBLOCKED": NoGroup,  # the stream went away under a blocked read
     "READONLY": ReadOnly,
+    "OOM": RedisFull,
 }
 _NO_KEY = "ERR no such key"  # has no code of its own
 
 
 def error_of(text: str) -> BusError:
-    """What an error reply means to the callers of the bus: OOM, NOPERM, WRONGPASS and all others are BusRefused."""
+    """What an error reply means to the callers of the bus: NOPERM, WRONGPASS and all others are BusRefused."""
     if text == _NO_KEY:
         return NoKey(text)
     kind = _KINDS.get(text.partition(" ")[0], BusRefused)

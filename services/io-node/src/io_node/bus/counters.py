@@ -24,6 +24,8 @@ class BusCounters:
     """How often reading from a connection was paused."""
 
     batches_read: int = 0
+    batches_read_before: int = 0
+    """Entries that were appended anew to a Redis that had lost its data; they have no effect."""
     commands_read: int = 0
     malformed_batches: int = 0
     downlink_retries: int = 0

@@ -18,6 +18,9 @@ log = structlog.get_logger()
 _BLOCK_MS = 2_000
 _TRIM_ENTRIES = 500
 _TRIM_S = 1.0
+_SENDERS = 1_000
+"""Senders whose last sequence number is remembered; each life of an app-node is one."""
+
 _TURN_S = 0.01
 """After this long other work of the event loop gets its turn between two commands."""
 
@@ -50,6 +53,7 @@ class Downlink:
         self._inbox = inbox
         self._execute = execute
         self._now = now
+        self._last_seq: dict[str, int] = {}  # of each sender; who spoke last is last
         self._turn_ends = 0.0
         self._untrimmed = 0
         self._trimmed_at = now()
@@ -84,6 +88,8 @@ class Downlink:
                 self.counters.malformed_batches += 1
                 log.error("malformed_batch", error=str(error), size=len(entry), entry=entry[:200].hex())
                 continue
+            if self._is_repeated(batch.node, batch.seq):
+                continue
             self.counters.batches_read += 1
             self.counters.commands_read += len(batch.commands)
             commands = iter(batch.commands)
@@ -91,6 +97,18 @@ class Downlink:
                 await asyncio.sleep(0)
                 self._turn_ends = self._now() + _TURN_S
         self._untrimmed += len(entries)
+
+    def _is_repeated(self, sender: str, seq: int) -> bool:
+        """Redis recognises a retry, unless it lost its data after this node had read the first one."""
+        last = self._last_seq.pop(sender, 0)
+        self._last_seq[sender] = max(seq, last)
+        if len(self._last_seq) > _SENDERS:
+            del self._last_seq[next(iter(self._last_seq))]
+        if seq > last:
+            return False
+        self.counters.batches_read_before += 1
+        log.warning("batch_read_before", sender=sender, seq=seq)
+        return True
 
     def _turn_is_over(self) -> bool:
         return self._now() > self._turn_ends

@@ -16,7 +16,7 @@ import structlog
 
 from io_node.bus.counters import BusCounters
 from sio_cluster.protocol.codec import encode_downlink
-from sio_cluster.protocol.errors import BusError
+from sio_cluster.protocol.errors import BusError, RedisFull
 from sio_cluster.protocol.keys import Keys
 from sio_cluster.protocol.messages import Canary
 from sio_cluster.streams.append import Append, AppendResult
@@ -144,6 +144,7 @@ class Heartbeat:
                     await self._beat()
             except BusError as error:
                 self.counters.heartbeats_failed += 1
+                self.counters.redis_full += isinstance(error, RedisFull)
                 if not failing:
                     log.warning("heartbeat_failed", error=str(error))
                 failing = True

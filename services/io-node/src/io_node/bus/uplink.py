@@ -21,7 +21,7 @@ import structlog
 
 from io_node.bus.batch import Batch, next_batch, size_of
 from io_node.bus.counters import BusCounters
-from sio_cluster.protocol.errors import BusError
+from sio_cluster.protocol.errors import BusError, RedisFull
 from sio_cluster.protocol.keys import Keys
 from sio_cluster.protocol.messages import ClientConnected, Fact
 from sio_cluster.streams.append import Append, AppendResult
@@ -175,6 +175,7 @@ class Uplink:
                 await self._flush(batches)
             except BusError as error:
                 self.counters.uplink_retries += 1
+                self.counters.redis_full += isinstance(error, RedisFull)
                 if not self._stalled:
                     log.warning("uplink_stalled", error=str(error), waiting_bytes=self._waiting_bytes)
                 self._stalled = True
