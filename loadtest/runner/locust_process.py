@@ -10,20 +10,20 @@ import os
 import signal
 import sys
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 
 from loadtest.runner.options import FOLDER, Options
-from sio_stack.process import die_with_parent
+from sio_stack.process import die_with_parent, lines_of
 from sio_stack.settings import free_ports
 
 LIVE = "@live "
 STOP_TIMEOUT_S = 5  # given to users to leave politely
 GRACE_S = STOP_TIMEOUT_S + 60.0  # for what is under way to arrive, and for every worker to report; then it is killed
 LINES_KEPT = 200
-LONGEST_LINE = 65_536
+WORKERS_END_S = 5.0  # after their master
 
 
 def command(options: Options, url: str, report: Path) -> list[str]:
@@ -69,26 +69,42 @@ class LocustProcess:
         self._on_live = on_live
         self._on_line = on_line
         self._child: asyncio.subprocess.Process | None = None
+        self._reader: asyncio.Task[None] | None = None
 
     async def start(self, words: Sequence[str], env: Mapping[str, str]) -> None:
-        self._child = await asyncio.create_subprocess_exec(
-            *words,
-            env=dict(env),
-            cwd=FOLDER.parent,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            start_new_session=True,
-            preexec_fn=die_with_parent(signal.SIGKILL),
-        )
+        # Not asyncio's own pipe: with that, wait() returns only when locust's workers have closed it too.
+        output, end = os.pipe()
+        try:
+            self._child = await asyncio.create_subprocess_exec(
+                *words,
+                env=dict(env),
+                cwd=FOLDER.parent,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=end,
+                stderr=asyncio.subprocess.STDOUT,
+                start_new_session=True,
+                preexec_fn=die_with_parent(signal.SIGKILL),
+            )
+        except BaseException:
+            os.close(output)
+            raise
+        finally:
+            os.close(end)
+        self._reader = asyncio.create_task(self._read(output))
 
     async def wait(self) -> int:
-        """Reads until it ends, and returns its exit status."""
+        """Its exit status, when it and its workers have ended and all of its output is read.
+
+        Now and then a worker misses that its master goes, and would stay for a minute: it is killed.
+        """
         assert self._child is not None
-        assert self._child.stdout is not None
-        async for line in _lines(self._child.stdout):
-            self._take(line)
-        return await self._child.wait()
+        assert self._reader is not None
+        status = await self._child.wait()
+        _, waiting = await asyncio.wait([self._reader], timeout=WORKERS_END_S)
+        if waiting:
+            self.kill()
+        await self._reader
+        return status
 
     def ask_to_end(self) -> None:
         """As Ctrl-C does: it ends the test and writes its files."""
@@ -105,6 +121,10 @@ class LocustProcess:
             with contextlib.suppress(ProcessLookupError):  # it has just ended; asyncio does not know yet
                 os.kill(self._child.pid, number)
 
+    async def _read(self, output: int) -> None:
+        async for line in lines_of(output):
+            self._take(line)
+
     def _take(self, line: str) -> None:
         if line.startswith(LIVE):
             with contextlib.suppress(msgspec.DecodeError):  # a line that another process broke into: the next one comes
@@ -112,16 +132,3 @@ class LocustProcess:
                 return
         self.lines.append(line)
         self._on_line(line)
-
-
-async def _lines(stream: asyncio.StreamReader) -> AsyncIterator[str]:
-    """Lines of any output; one that is too long comes in pieces."""
-    rest = b""
-    while chunk := await stream.read(65_536):
-        *whole, rest = (rest + chunk).split(b"\n")
-        if len(rest) > LONGEST_LINE:
-            whole, rest = [*whole, rest], b""
-        for line in whole:
-            yield line.decode(errors="replace").rstrip("\r")
-    if rest:
-        yield rest.decode(errors="replace")

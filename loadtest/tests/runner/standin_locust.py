@@ -1,11 +1,12 @@
 """Stands in for locust: live lines, then a result. Its argument says how it behaves.
 
 well: ends by itself. patient: runs until SIGINT, then writes its result. deaf: does not end on SIGINT.
-broken: ends without a result, with words. garbled: its result is none.
+orphan: ends by itself, its worker does not. broken: ends without a result, with words. garbled: its result is none.
 """
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -26,6 +27,9 @@ def main() -> None:
     print("[time] host/WARNING/locust: a warning", "x" * 100_000, flush=True)
     match way:
         case "well":
+            finish()
+        case "orphan":
+            subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
             finish()
         case "broken":
             sys.exit("no such scenario")

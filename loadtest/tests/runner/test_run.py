@@ -5,6 +5,7 @@ import io
 import os
 import signal
 import sys
+import time
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -114,6 +115,14 @@ async def test_one_that_does_not_end_is_killed(trial, monkeypatch):
     with pytest.raises(CannotRun, match="without a result"):
         await trial.headless()
     assert "did not end in time" in trial.printed.getvalue()
+
+
+async def test_a_worker_that_stays_behind_is_killed(trial, monkeypatch):
+    monkeypatch.setattr(locust_process, "WORKERS_END_S", 0.2)
+    trial.way = "orphan"
+    began = time.monotonic()
+    assert await trial.headless() == 0
+    assert time.monotonic() - began < 20
 
 
 async def test_signals_ask_first_and_kill_later(monkeypatch):

@@ -150,7 +150,7 @@ class Process:
         self._reader = asyncio.create_task(self._read(output), name=f"read {command.name}")
 
     async def _read(self, output: int) -> None:
-        async for line in _lines(output):
+        async for line in lines_of(output):
             self.lines.append(line)
             if not any(text in line for text in self.command.muted):
                 self._on_line(self.name, line)
@@ -211,7 +211,7 @@ def describe(code: int) -> str:
         return f"was killed (signal {-code})"
 
 
-async def _lines(pipe: int) -> AsyncIterator[str]:
+async def lines_of(pipe: int) -> AsyncIterator[str]:
     """Lines of any output; one that is too long comes in pieces. Closes the pipe."""
     stream = asyncio.StreamReader()
     transport, _ = await asyncio.get_running_loop().connect_read_pipe(
