@@ -94,3 +94,19 @@ async def test_after_a_restart_of_redis_nobody_else_is_closed() -> None:
             assert await one.run([("PING",)]) == [b"PONG"]
         await bus.stop()
         await other.stop()
+
+
+async def test_the_connection_for_commands_too(valkey: Valkey, redis_config: Config) -> None:
+    """An append that arrives there late would come after its sender's numbers were forgotten."""
+    async with proxy_to("127.0.0.1", valkey.port) as proxy:
+        config = Config(REDIS_URL=f"redis://127.0.0.1:{proxy.port}", REDIS_PREFIX=redis_config.redis_prefix)
+        bus, other = Bus(config, timeout_s=0.2), Bus(redis_config)
+        [former] = await bus.run(("CLIENT", "ID"))
+        proxy.vanish()
+        with pytest.raises(BusUnavailable):
+            await bus.run(("PING",))
+        assert await other.run(("CLIENT", "LIST", "ID", former)) != [b""]
+        assert await bus.run(("CLIENT", "ID")) != [former]
+        assert await other.run(("CLIENT", "LIST", "ID", former)) == [b""]
+        await bus.stop()
+        await other.stop()

@@ -30,7 +30,9 @@ class Bus:
         self._timeout_s = timeout_s
         self._keys = Keys(config.redis_prefix)
         self._load_scripts: list[Command] = [("SCRIPT", "LOAD", script.source) for script in ALL]
-        self._commands = Link(config.redis_address, self._load_scripts, timeout_s, self._silent)
+        # Told its id, so that what was still on its way on a connection that was given up never runs after a retry.
+        greeting: list[Command] = [*WHO_AM_I, *self._load_scripts]
+        self._commands = Link(config.redis_address, greeting, timeout_s, self._silent)
         self._readers: list[Link] = []
 
     @property

@@ -146,7 +146,8 @@ class Link:
             raise BusUnavailable(f"cannot connect to Redis at {_place(self._options)}: {why}") from error
         greeted = await self._greet(wire)
         self._wire, self.greeted = wire, greeted
-        self._kill_this = [_kill(*greeted)] if self._greeting == [*WHO_AM_I] else []
+        knows_itself = self._greeting[: len(WHO_AM_I)] == [*WHO_AM_I]
+        self._kill_this = [_kill(*greeted[: len(WHO_AM_I)])] if knows_itself else []
         self._kill_former = []
         self._opened_count += 1
         if self._was_lost:

@@ -65,6 +65,7 @@ class Link:
         self.name = name
         self.open = True
         self.in_flight: deque[Request] = deque()
+        self.late: list[Request] = []  # sent over a connection that was given up, and not arrived
         self.effect_at = 0.0
         self.reply_at = 0.0
 
@@ -175,10 +176,14 @@ class Network:
     def send_late(self, request: Request, delay_s: float) -> None:
         """What is still on its way when its connection is lost. Of one connection it stays in order."""
 
-        def arrive() -> None:
-            request.dropped = False
-            self._arrive(request)
+        late = request.link.late
 
+        def arrive() -> None:
+            if request in late:
+                request.dropped = False
+                self._arrive(request)
+
+        late.append(request)
         self.after(delay_s, arrive)
 
     def unblock(self, request: Request) -> None:
@@ -202,6 +207,12 @@ class Network:
 
     def _take_effect(self, request: Request) -> None:
         if request.patience_s is not None and request not in request.link.in_flight:
+            return
+        if request in request.link.in_flight:
+            request.link.late.clear()  # a new connection begins by closing the former one at Redis
+        elif request in request.link.late:
+            request.link.late.remove(request)
+        elif not request.sent:
             return
         request.sent = True
         self.round_trips += 1
