@@ -118,7 +118,7 @@ class BrowserUser(User):
 
         for room in rooms:
             self.member.leaves(room)
-        if self._ask("leave", [[str(room) for room in rooms]], left) and not done.wait(ACK_S):
+        if self._ask("leave", [[self._name(room) for room in rooms]], left) and not done.wait(ACK_S):
             self._request("ack", "leave", ACK_S, error=AckTimeout(f"leave was not acked within {ACK_S:g} s"))
 
     def publish(self, room: int, size: int | None = None) -> None:
@@ -223,7 +223,10 @@ class BrowserUser(User):
 
         for room in rooms:
             self.member.asks(room)
-        return done if self._ask("join", [[str(room) for room in rooms]], joined) else None
+        return done if self._ask("join", [[self._name(room) for room in rooms]], joined) else None
+
+    def _name(self, room: int) -> str:
+        return f"{self.session.run_id}.{room}"
 
     def _publish(self, room: int, size: int, event: str) -> None:
         ledger = self.session.ledger
@@ -233,7 +236,7 @@ class BrowserUser(User):
             ledger.not_published["the publisher was not connected"] += 1
             return
         seq, message = self.publisher.stamp(room, size)
-        arguments = [message] if room == BROADCAST else [str(room), message]
+        arguments = [message] if room == BROADCAST else [self._name(room), message]
         if self._ask(event, arguments, lambda: self.publisher.acked(room, seq)):
             ledger.emits += 1
 

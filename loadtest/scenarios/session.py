@@ -19,7 +19,10 @@ LOOK_S = 0.05
 
 
 class Session:
-    """`index` of `workers`: this process among those that generate load. `on_second(row)` is called each second."""
+    """`index` of `workers`: this process among those that generate load. `on_second(row)` is called each second.
+
+    `run_id` begins the names of rooms, so that runs against one server at the same time do not hear each other.
+    """
 
     def __init__(
         self,
@@ -28,9 +31,11 @@ class Session:
         index: int = 0,
         workers: int = 1,
         several_machines: bool = False,
+        run_id: str = "",
         on_second: Callable[[Any], None] | None = None,
     ) -> None:
         self.settings = settings
+        self.run_id = run_id
         self.ledger = Ledger(machine_id(), settings.namespace)
         self.rng = random.Random()
         self.rate_factor = 1.0  # the ramp turns this

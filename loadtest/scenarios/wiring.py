@@ -10,6 +10,7 @@ Without workers the same happens in the one process. Users that locust stops aft
 """
 
 import os
+import secrets
 import time
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,7 @@ class _Worker:
             index=max(0, self._runner.worker_index),
             workers=self._plan.get("workers", 1),
             several_machines=self._plan.get("several_machines", False),
+            run_id=self._plan.get("run_id", ""),
             on_second=lambda row: statistics.tell(self._environment, row),
         )
         current.begin(session)
@@ -153,17 +155,18 @@ class _Leader:
         self._began = int(time.time())
         self._hushed.clear()
         self._is_on = True
+        run_id = secrets.token_hex(4)
         live.follow(self._run, self._began)
         if self._is_master:
             several = len(set(self._machines.values())) > 1
             for worker in self._runner.clients:
                 self._run.expect(worker, self._machines.get(worker, ""))
-            plan = {"workers": len(self._runner.clients), "several_machines": several}
+            plan = {"workers": len(self._runner.clients), "several_machines": several, "run_id": run_id}
             self._runner.send_message(_PLAN, plan)
             self._greenlets = [gevent.spawn(self._clock)] if several else []
             self._greenlets.append(gevent.spawn(self._show))
         else:
-            current.begin(Session(self._settings, on_second=self._local_second))
+            current.begin(Session(self._settings, run_id=run_id, on_second=self._local_second))
         if any(users.scenario == "ramp" for users in self._users):
             self._ramp = Ramp(self._settings, self._run, self._set_rate)
             self._greenlets.append(gevent.spawn(self._climb, self._ramp))

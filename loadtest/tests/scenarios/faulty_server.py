@@ -1,0 +1,93 @@
+"""A Socket.IO server that loses, doubles and swaps deliveries, and keeps count: `GET /faults` tells.
+
+    python -m loadtest.tests.scenarios.faulty_server PORT FAULT EVERY
+
+FAULT is none, lose, double or swap: what becomes of one delivery out of EVERY. It is faithful until a second after the
+latest join, so that everything that it does wrong was due.
+"""
+
+import importlib.util
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import socketio
+import uvicorn
+from fastapi import FastAPI
+
+LOAD_TEST = Path(__file__).parents[3] / "examples/chat/load_test.py"
+FAITHFUL_S = 1.0
+
+
+class Faults:
+    """Stands in for the server towards the handlers: an emit to a room becomes one to each member, or not."""
+
+    def __init__(self, sio: Any, fault: str, every: int) -> None:
+        self._sio = sio
+        self._fault = fault
+        self._every = every
+        self._joined_at = 0.0
+        self._deliveries = 0
+        self._held: dict[str, Any] = {}  # by sid: what waits for the next one to go first
+        self.done = {"lost": 0, "duplicated": 0, "reordered": 0}
+
+    def on(self, event: str, handler: Any, namespace: str) -> None:
+        self._sio.on(event, handler, namespace=namespace)
+
+    async def enter_room(self, sid: str, room: str, namespace: str) -> None:
+        self._joined_at = time.monotonic()
+        await self._sio.enter_room(sid, room, namespace=namespace)
+
+    async def leave_room(self, sid: str, room: str, namespace: str) -> None:
+        await self._sio.leave_room(sid, room, namespace=namespace)
+
+    async def emit(self, event: str, data: Any, namespace: str, room: str | None = None) -> None:
+        faithful = time.monotonic() - self._joined_at < FAITHFUL_S
+        for sid, _ in list(self._sio.manager.get_participants(namespace, room)):
+            for message in self._turned(sid, data, faithful):
+                await self._sio.emit(event, message, to=sid, namespace=namespace)
+
+    def told(self) -> dict[str, int]:
+        """What it did; what is still held back is lost."""
+        return self.done | {"lost": self.done["lost"] + len(self._held)}
+
+    def _turned(self, sid: str, message: Any, faithful: bool) -> list[Any]:
+        if sid in self._held:
+            self.done["reordered"] += 1
+            return [message, self._held.pop(sid)]
+        if faithful:
+            return [message]
+        self._deliveries += 1
+        if self._deliveries % self._every:
+            return [message]
+        match self._fault:
+            case "lose":
+                self.done["lost"] += 1
+                return []
+            case "double":
+                self.done["duplicated"] += 1
+                return [message, message]
+            case "swap":
+                self._held[sid] = message
+                return []
+            case _:
+                return [message]
+
+
+def main(port: int, fault: str, every: int) -> None:
+    spec = importlib.util.spec_from_file_location("load_test", LOAD_TEST)
+    assert spec is not None
+    assert spec.loader is not None
+    load_test = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(load_test)
+    sio = socketio.AsyncServer(async_mode="asgi", async_handlers=False, cors_allowed_origins="*")
+    faults = Faults(sio, fault, every)
+    load_test.register(faults)
+    web = FastAPI()
+    web.get("/faults")(faults.told)
+    uvicorn.run(socketio.ASGIApp(sio, other_asgi_app=web), port=port, log_level="warning")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), sys.argv[2], int(sys.argv[3]))
