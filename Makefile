@@ -48,7 +48,7 @@ chaos: setup ## Faults of every kind under load, and a checker that misses nothi
 	@mkdir -p $(JUNIT)
 	$(PYTEST) -m chaos -s --junitxml=$(JUNIT)/chaos.xml tests/chaos $(ARGS)
 
-model: setup ## Thousands of new histories of the lane protocol in virtual time (MODEL_SEED= repeats, MODEL_HISTORIES= says how many)
+model: setup ## Thousands of new histories of the lane protocol in virtual time (MODEL_SEED=, MODEL_HISTORIES=)
 	@mkdir -p $(JUNIT)
 	MODEL_HISTORIES=$(or $(MODEL_HISTORIES),5000) MODEL_SEED=$(MODEL_SEED) \
 	  $(PYTEST) -s --junitxml=$(JUNIT)/model.xml tests/model/test_model.py -k histories $(ARGS)

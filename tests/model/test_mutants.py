@@ -7,12 +7,12 @@ from tests.model.machine import ClusterMachine, quiet_logs
 from tests.model.mutants import MUTANTS, Mutant
 from tests.model.test_model import history_settings
 
-HISTORIES = 400
+HISTORIES = 800
 """Most that a defect may need; most need a few."""
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.__name__)
 def test_the_defect_is_found(mutant: Mutant) -> None:
     chosen = history_settings(HISTORIES, phases=[Phase.generate], report_multiple_bugs=False)
