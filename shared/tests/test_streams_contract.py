@@ -99,6 +99,17 @@ class TestAppend:
         with pytest.raises(ValueError, match="at most one append for each stream"):
             await cluster.appender().append([append, append])
 
+    async def test_what_a_stream_holds(self, cluster: Cluster) -> None:
+        """Bytes of entries, less what was committed; a stream that nobody knows holds nothing."""
+        appender = cluster.appender()
+        streams = [cluster.keys.uplink(0), cluster.keys.uplink(1)]
+        reader, token, _ = await take(cluster, APP1)
+        await lane_writer(cluster).write(b"12345", b"678")
+        assert await appender.held_bytes(streams) == [8, 0]
+        first, _ = await reader.read([0], 0, 10)
+        await reader.commit(0, token, [first.id])
+        assert await appender.held_bytes(streams) == [3, 0]
+
     async def test_nothing_to_append(self, cluster: Cluster) -> None:
         assert await cluster.appender().append([]) == []
 

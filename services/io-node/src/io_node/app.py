@@ -78,7 +78,9 @@ class IoNode:
         self._uplink = Uplink(
             self.node_id,
             keys,
-            UplinkLimits(config.uplink_buffer_bytes, config.lane_max_bytes, config.inbox_max_bytes),
+            UplinkLimits(
+                config.uplink_buffer_bytes, config.lane_max_bytes, config.inbox_max_bytes, config.lane_fair_bytes
+            ),
             appender=self._bus.appender,
             records=self._bus.records,
             counters=self.bus_counters,
@@ -121,7 +123,7 @@ class IoNode:
         try:
             await self._connect()
             async with asyncio.TaskGroup() as tasks:
-                for job in (self._uplink.run, self._downlink.run, self._heartbeat.run):
+                for job in (self._uplink.run, self._uplink.run_fairness, self._downlink.run, self._heartbeat.run):
                     tasks.create_task(job())
                 await self._heartbeat.settled.wait()
                 log.info("io_node_ready", node=self.node_id)

@@ -53,6 +53,9 @@ class World:
             raise self.refuse_with
         return await self._appender.append(appends)
 
+    async def held_bytes(self, streams: Sequence[str]) -> list[int]:
+        return await self._appender.held_bytes(streams)
+
     def lane(self, lane: int) -> list[Fact]:
         entries = self.broker.streams[KEYS.uplink(lane)].entries.values()
         return [fact for entry in entries for fact in decode_uplink(entry).facts]

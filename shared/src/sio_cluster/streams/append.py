@@ -69,6 +69,11 @@ class Appender:
         ])  # fmt: skip
         return [_RESULTS[reply] for reply in replies]
 
+    async def held_bytes(self, streams: Sequence[str]) -> list[int]:
+        """What each of these streams holds, in bytes of entries. One round trip."""
+        replies = await self._bus.run(*[("HGET", Keys.state(stream), "bytes") for stream in streams])
+        return [int(reply or 0) for reply in replies]
+
     async def bars(self, streams: Sequence[str], sender: str) -> list[int]:
         """How often this sender was barred at each of these streams."""
         replies = await self._bus.run(*[("HGET", Keys.state(stream), bar_of(sender)) for stream in streams])

@@ -15,12 +15,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Protocol
 
 import structlog
 
 from io_node.bus.batch import Batch, next_batch, size_of
 from io_node.bus.counters import BusCounters
+from io_node.bus.fairness import Fairness, Paused, Sender
 from sio_cluster.protocol.errors import BusError, RedisFull
 from sio_cluster.protocol.keys import Keys
 from sio_cluster.protocol.messages import ClientConnected, Fact
@@ -33,17 +34,11 @@ log = structlog.get_logger()
 class Appends(Protocol):
     async def append(self, appends: Sequence[Append]) -> list[AppendResult]: ...
 
+    async def held_bytes(self, streams: Sequence[str]) -> list[int]: ...
+
 
 class Records(Protocol):
     async def store(self, connected: Sequence[ClientConnected]) -> None: ...
-
-
-class Sender(Protocol):
-    """The connection that a fact comes from."""
-
-    def pause_reading(self) -> None: ...
-
-    def resume_reading(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +46,7 @@ class UplinkLimits:
     buffer_bytes: int
     lane_max_bytes: int
     inbox_max_bytes: int
-
-
-_Paused: TypeAlias = dict[Sender, None]
-"""Connections that are not read for one reason, in the order in which they were paused."""
+    lane_fair_bytes: int = 256_000
 
 
 class _Destination:
@@ -83,11 +75,11 @@ class _Destination:
         self.full = False
         self.retry_at = 0.0
         self.backoff = Backoff()
-        self.paused: _Paused = {}
+        self.paused: Paused = {}
 
 
 class Uplink:
-    """Takes facts and brings them to Redis. `run` is a task for as long as the node lives."""
+    """Takes facts and brings them to Redis. `run` and `run_fairness` are tasks for as long as the node lives."""
 
     def __init__(
         self,
@@ -117,9 +109,11 @@ class Uplink:
         self._wake = asyncio.Event()
         self._flushed = asyncio.Event()
         self._flushed.set()
-        self._paused: _Paused = {}  # because the whole buffer is full
-        self._holds: dict[Sender, list[_Paused]] = {}  # every reason for which a sender is not read
+        self._paused: Paused = {}  # because the whole buffer is full
+        self._holds: dict[Sender, list[Paused]] = {}  # every reason for which a sender is not read
         self._stalled = False
+        self._fairness = Fairness(appender, limits.lane_fair_bytes, pause=self._pause, release=self._release)
+        self.run_fairness = self._fairness.run
 
     @property
     def waiting_bytes(self) -> int:
@@ -159,9 +153,12 @@ class Uplink:
             self._pause(self._paused, sender)
         elif queue.full and queue.waiting_bytes > self._share_bytes:
             self._pause(queue.paused, sender)
+        elif queue.app_node is None:
+            self._fairness.put(queue, size, sender)
 
     def forget(self, sender: Sender) -> None:
         """The connection is closed: it will not be read again."""
+        self._fairness.forget(sender)
         for paused in self._holds.pop(sender, ()):
             del paused[sender]
 
@@ -309,7 +306,7 @@ class Uplink:
 
     # --- backpressure
 
-    def _pause(self, paused: _Paused, sender: Sender) -> None:
+    def _pause(self, paused: Paused, sender: Sender) -> None:
         if sender in paused:
             return
         if paused is self._paused and not paused:
@@ -326,7 +323,7 @@ class Uplink:
             log.info("uplink_buffer_has_room", waiting_bytes=self._waiting_bytes)
             self._release(self._paused)
 
-    def _release(self, paused: _Paused) -> None:
+    def _release(self, paused: Paused) -> None:
         """Read again from these senders, those excepted that are paused for another reason too."""
         senders = list(paused)
         paused.clear()

@@ -23,6 +23,10 @@ class MemoryAppender:
             self._broker.notify()
         return results
 
+    async def held_bytes(self, streams: Sequence[str]) -> list[int]:
+        async with self._broker.operation():
+            return [self._broker.streams[stream].held_bytes for stream in streams]
+
     async def bars(self, streams: Sequence[str], sender: str) -> list[int]:
         async with self._broker.operation():
             return [self._broker.streams[stream].bars.get(sender, 0) for stream in streams]
