@@ -51,7 +51,7 @@ chaos: setup ## Faults of every kind under load, and a checker that misses nothi
 model: setup ## Thousands of new histories of the lane protocol in virtual time (MODEL_SEED=, MODEL_HISTORIES=)
 	@mkdir -p $(JUNIT)
 	MODEL_HISTORIES=$(or $(MODEL_HISTORIES),5000) MODEL_SEED=$(MODEL_SEED) \
-	  $(PYTEST) -s --junitxml=$(JUNIT)/model.xml tests/model/test_model.py -k histories $(ARGS)
+	  $(PYTEST) -s --junitxml=$(JUNIT)/model.xml tests/model/test_model.py::test_histories $(ARGS)
 
 bench: setup ## This cluster beside plain python-socketio: fan-out and acked round trips
 	.venv/bin/python -m loadtest.bench $(ARGS)
