@@ -7,7 +7,7 @@ from loadtest.ledger.result import Generator, Worker
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """CPU: mean over the seconds with load, of one core. Lag: how late the loop woke up, 99th percentile."""
+    """CPU: mean over the seconds with clients, of one core. Lag: how late the loop woke up, 99th percentile."""
 
     cpu_percent: float = 85.0
     lag_ms: float = 20.0

@@ -128,11 +128,11 @@ class Member:
         self.joined(BROADCAST)
 
     def asks(self, room: int) -> None:
-        """It is about to ask to join. The streams of an earlier stay are over."""
+        """It is about to ask to join, again after a cut. An earlier stay is over, its streams too."""
         now_us = self._tally.clock.now_us()
         before = self._places.get(room)
-        if before is not None and before.stay.cut_us is not None and before.stay.gone_us == NEVER:
-            before.stay.gone_us = now_us
+        if before is not None and before.stay.gone_us == NEVER:  # cut, or begun by a message that was ahead of the ack
+            before.stay.leaving_us = before.stay.gone_us = now_us
         for key in [key for key in self._streams if message.room_in(key) == room]:
             del self._streams[key]
         self._open(room, now_us)
@@ -149,9 +149,9 @@ class Member:
         self._places[room].stay.gone_us = self._tally.clock.now_us()
 
     def parts(self) -> None:
-        """It is about to disconnect for good."""
+        """It disconnects for good, and waits for nothing: what is under way is nobody's fault."""
         for place in self._staying():
-            place.stay.leaving_us = place.stay.gone_us = self._tally.clock.now_us()
+            place.stay.cut_us = place.stay.gone_us = self._tally.clock.now_us()
 
     def cut(self) -> None:
         """Its transport is gone. What was under way is nobody's fault."""

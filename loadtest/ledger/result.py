@@ -95,7 +95,7 @@ class Worker(msgspec.Struct):
     name: str
     machine: str
     clients_max: int = 0
-    cpu_percent: float = 0.0  # of one core, mean over the seconds with load
+    cpu_percent: float = 0.0  # of one core, mean over the seconds with clients
     cpu_percent_max: float = 0.0
     lag_p99_ms: float = 0.0  # how late its loop woke up
     lag_max_ms: float = 0.0

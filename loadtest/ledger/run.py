@@ -29,7 +29,7 @@ class _Seen:
 
     machine: str
     clients_max: int = 0
-    cpu: list[float] = field(default_factory=list)  # of the seconds with load
+    cpu: list[float] = field(default_factory=list)  # of the seconds with clients
     gaps: int = 0
     offset_us: int | None = None
     error_us: int = 0
@@ -158,7 +158,7 @@ class Run:
         for transport, part in row.latencies.items():
             each.latencies.append(part)
             self._by_transport[transport] = merged([self._by_transport.get(transport, {}), part])
-        if row.latencies or row.emits:
+        if row.clients:
             seen.cpu.append(row.cpu_percent)
         seen.gaps = row.gaps
         seen.clients_max = max(seen.clients_max, row.clients)
