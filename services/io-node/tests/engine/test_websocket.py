@@ -367,6 +367,19 @@ async def test_a_drain_does_not_wait_for_ever() -> None:
         raw.close()
 
 
+async def test_a_flood_after_our_close_frame_is_cut_off() -> None:
+    async with serve() as node:
+        raw = await Raw.websocket(node)
+        recorder = await node.recorder()
+        await raw.send(client_frame(b"4malformed"))
+        assert await raw.close_code() == 1008
+        assert await soon(recorder.closed.get()) == reasons.PARSE_ERROR
+        with pytest.raises(ConnectionError):
+            await soon(send_for_ever(raw, client_frame(b"4x" * 30_000)))
+        await until(lambda: not node.engine._sockets)
+        raw.close()
+
+
 async def send_for_ever(raw: Raw, data: bytes) -> None:
     while True:
         raw.writer.write(data)

@@ -24,6 +24,8 @@ _INVALID_TEXT: Final = 1007
 _TOO_BIG: Final = 1009
 
 _LARGE_BYTES: Final = 16384
+_MOST_IGNORED_BYTES: Final = 4_000_000
+_FRAME_BYTES: Final = 100  # what a frame costs besides its payload
 
 
 class Owner(Protocol):
@@ -51,6 +53,7 @@ class WebSocket(WSListener):
         "_collected",
         "_congested",
         "_fragments",
+        "_ignored",
         "_owner",
         "_parser",
         "_parting",
@@ -86,6 +89,7 @@ class WebSocket(WSListener):
         self._parting = False  # and what still comes counts
         self._fragments: bytearray | None = None
         self._collected = 0
+        self._ignored = 0
         self._congested = False
         self._pong: bytes | None = None
         self._text = False
@@ -150,6 +154,7 @@ class WebSocket(WSListener):
                 self._lost(reasons.TRANSPORT_CLOSE)
                 return
             if not self._parting or kind == WSMsgType.PING:
+                self._ignore(frame)
                 return
         if frame.rsv1 or frame.rsv2 or frame.rsv3:  # no extension was agreed on
             self._fail(_PROTOCOL_ERROR)
@@ -202,6 +207,12 @@ class WebSocket(WSListener):
             self._owner.on_drained(self)
 
     # --- inside -----------------------------------------------------------------------------------------------------
+
+    def _ignore(self, frame: WSFrame) -> None:
+        """After our close frame a well-behaved client sends little more. One that floods is not read for long."""
+        self._ignored += frame.payload_size + _FRAME_BYTES
+        if self._ignored > _MOST_IGNORED_BYTES:
+            self._transport.abort()
 
     def _on_other_frame(self, kind: WSMsgType, frame: WSFrame) -> None:
         match kind:
