@@ -1,5 +1,7 @@
 """An io-node whose heartbeat is late still has its clients."""
 
+import asyncio
+
 from app_node.counters import Counters
 from app_node.routes import MAX_AGE_S, Routes
 
@@ -21,3 +23,21 @@ async def test_a_broadcast_goes_to_every_registered_node_until_it_is_unregistere
     now += MAX_AGE_S
     assert set(await routes.all()) == {"io1-aaaaaa"}
     assert await routes.of("io2-bbbbbb.AAAAAAAAAAAAAAAA") is None
+
+
+async def test_one_who_asks_later_is_not_answered_earlier() -> None:
+    """The view may become fresh between those who wait for it and one who comes then."""
+    now = 0.0
+    routes = Routes(Registry(), lambda: now, Counters())
+    answered: list[int] = []
+
+    async def ask(number: int) -> None:
+        await routes.all()
+        answered.append(number)
+
+    tasks = []
+    for number in range(20):
+        tasks.append(asyncio.create_task(ask(number)))
+        await asyncio.sleep(0)
+    await asyncio.gather(*tasks)
+    assert answered == list(range(20))

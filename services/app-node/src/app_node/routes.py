@@ -38,6 +38,8 @@ class Routes:
         self._viewed_at = float("-inf")
         self._seen: dict[str, float] = {}
         self._refreshing: asyncio.Task[Any] | None = None
+        self._line = asyncio.Lock()
+        self._in_line = 0
 
     @property
     def fresh(self) -> bool:
@@ -53,9 +55,15 @@ class Routes:
         return node in self._view or self._seen.get(node, float("-inf")) > self._clock()
 
     async def all(self) -> Iterable[str]:
-        """Every registered io-node."""
-        if not self.fresh:
-            await self.refresh()
+        """Every registered io-node. Those who ask are answered in the order in which they asked: emits keep theirs."""
+        if self._in_line or not self.fresh:
+            self._in_line += 1
+            try:
+                async with self._line:
+                    if not self.fresh:
+                        await self.refresh()
+            finally:
+                self._in_line -= 1
         return {*self._view, *(node for node in self._seen if self.knows(node))} if self._seen else self._view
 
     async def of(self, sid: str) -> str | None:
