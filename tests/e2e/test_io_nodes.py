@@ -5,6 +5,7 @@ import os
 import signal
 from contextlib import AsyncExitStack
 
+import httpx
 import pytest
 import socketio
 from tests.conformance.raw import Poller, Wire
@@ -103,3 +104,12 @@ async def test_io_nodes_come_and_go() -> None:
             await stack.remove_io_node(1)
             await new.closes(5)
         assert str(await old.receive(5)).startswith(f'42["gone","{sid}"')
+
+
+async def test_metrics_are_not_for_those_outside() -> None:
+    async with Stack(io_nodes=1, app_nodes=1, app=APP, port=0, env=ENV) as stack, httpx.AsyncClient() as http:
+        for path in ("/metrics", "//metrics", "/%6detrics", "/x/../metrics"):
+            assert (await http.get(f"{stack.url}{path}")).status_code == 404
+        inside = await http.get(f"{stack.io_nodes[0].url}/metrics")
+        assert inside.status_code == 200
+        assert "sio_io_facts_accepted_total" in inside.text
