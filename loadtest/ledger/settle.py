@@ -94,7 +94,8 @@ def _settle_one(book: Book, stay: Stay, row: StreamRow, error_us: int, total: In
     missing = _missing(row, first, last)
     lost = _length(missing) - book.unacked_in(missing)
     total.lost += lost
-    total.uncertain += max(0, _length(missing_around) - lost)
+    both = _missing(row, max(first, around[0]), min(last, around[1]))  # what is lost is not uncertain as well
+    total.uncertain += _length(missing_around) - (_length(both) - book.unacked_in(both))
     sums.lost += lost
     if lost:
         seq = next(seq for begin, end in missing for seq in range(begin, end) if not book.unacked_in([(seq, seq + 1)]))

@@ -1,0 +1,104 @@
+"""From packets as they are on the wire to the result of a run, with two workers."""
+
+from pathlib import Path
+
+from loadtest.ledger import message
+from loadtest.ledger.clock import Offset
+from loadtest.ledger.ledger import Ledger
+from loadtest.ledger.member import Member
+from loadtest.ledger.report import Beat, decode_final, encode
+from loadtest.ledger.result import Worker, decode
+from loadtest.ledger.run import Run
+
+
+def packet(text: str) -> bytes:
+    return f'2/loadtest,["d","{text}"]'.encode()
+
+
+def joined(ledger: Ledger, number: int) -> Member:
+    member = ledger.member(number)
+    ledger.connected("io1-abcdef.XYZ", {"total": 0.1}, again=False)
+    member.connected("websocket")
+    member.asks(5)
+    member.joined(5)
+    return member
+
+
+def test_two_workers_become_one_result() -> None:
+    """One publishes three messages; the member at the other gets the first and the last, twice."""
+    here, there = (Ledger("machine", "/loadtest") for _ in range(2))
+    member, publisher = joined(there, 2), here.publisher(1)
+    for seq in range(3):
+        number, text = publisher.stamp(5, 100)
+        assert number == seq
+        assert len(text) == 100
+        publisher.acked(5, seq)
+        here.emits += 1
+        for _ in range((1, 0, 2)[seq]):
+            member.heard(packet(text))
+    member.heard(b'2/loadtest,["other","x"]')
+    member.heard(packet("not a number, but as long as a message would have to be"))
+    run = Run()
+    for name, ledger in (("a", here), ("b", there)):
+        ledger.close_second(1000, 10.0)
+        run.beat(name, Beat(ledger.take_seconds(), "machine", None, 0))
+        run.final(name, decode_final(encode(ledger.final())))
+    result = run.result("fanout", {}, 1000, 1.0)
+    integrity = result.integrity
+    assert (integrity.due, integrity.lost, integrity.duplicated, integrity.unknown) == (3, 1, 1, 0)
+    assert (result.totals.emits, result.totals.deliveries, result.totals.fan_out) == (3, 3, 1.0)
+    assert result.clients_by_io_node == {"io1": 1}
+    assert result.notes == ["2 events were no deliveries of the load test."]
+
+
+def test_a_worker_without_a_final_report_is_named() -> None:
+    run = Run()
+    run.expect("gone", "machine")
+    result = run.result("fanout", {}, 1000, 1.0)
+    assert [worker.missing for worker in result.generator.workers] == [True]
+    assert not result.generator.healthy
+
+
+def test_a_busy_generator_says_that_its_latencies_are_its_own() -> None:
+    from loadtest.ledger.limits import Limits, judge
+
+    assert judge([Worker("w", "m", cpu_percent=80, lag_p99_ms=19)], Limits()).healthy
+    for busy in (Worker("w", "m", cpu_percent=86), Worker("w", "m", lag_p99_ms=21)):
+        judged = judge([busy], Limits())
+        assert not judged.healthy
+        assert "not the server's" in judged.verdict
+
+
+def test_the_shortest_round_trip_tells_the_offset_best() -> None:
+    offset = Offset()
+    offset.learn(0, 100_000, 1_090_000)
+    offset.learn(200_000, 202_000, 1_201_000)
+    offset.learn(300_000, 350_000, 1_300_000)
+    assert (offset.offset_us, offset.error_us) == (1_000_000, 1_000)
+
+
+def test_what_was_noted_moves_with_the_clock() -> None:
+    ledger = Ledger("machine", "/loadtest")
+    member = joined(ledger, 1)
+    before = [place.stay.joined_us for place in ledger.tally.places]
+    ledger.shift(5_000_000)
+    assert [place.stay.joined_us - was for place, was in zip(ledger.tally.places, before, strict=True)] == [
+        5_000_000
+    ] * 2
+    publisher = ledger.publisher(2)
+    publisher.acked(5, publisher.stamp(5, 40)[0])
+    member.cut()
+    run = Run()
+    run.final("a", ledger.final())
+    assert run.result("fanout", {}, 0, 1.0).integrity.lost == 0
+
+
+def test_the_message_is_cut_at_fixed_places() -> None:
+    text = message.pack(7, 12, 3, 1_763_922_000_123_456, 64)
+    assert text.startswith("0000000700000012000000031763922000123456xxx")
+    assert text[:16].encode() == message.key(7, 12)
+    assert message.prefix("/") == b'2["d","'
+
+
+def test_the_sample_is_of_this_version() -> None:
+    assert decode((Path(__file__).parent / "sample_result.json").read_bytes()).scenario == "fanout"
