@@ -148,3 +148,8 @@ def test_a_password_does_not_show() -> None:
 def test_settings_do_not_change() -> None:
     with pytest.raises(Exception, match="frozen"):
         Config().lanes = 3  # type: ignore[misc]
+
+
+def test_a_heartbeat_counts_for_less_than_the_time_out_within_which_its_node_is_buried() -> None:
+    assert Config().heartbeat_ttl_ms + (1 + 4) * Config().heartbeat_ms == Config().node_timeout_ms
+    assert Config(HEARTBEAT_MS=1000, NODE_TIMEOUT_MS=2000).heartbeat_ttl_ms == 1000

@@ -20,8 +20,6 @@ pytestmark = [pytest.mark.chaos, pytest.mark.timeout(150)]
 FLOOR_MS = 100.0
 """A 99th percentile below this is not compared: on a busy machine it is the machine's."""
 
-CROWDED_LANE_MS = 500.0
-
 SEND_BUFFER_BYTES = 1_000_000
 STORM = 5_000
 CONNECT_RATE = 500
@@ -53,8 +51,7 @@ async def test_slow_consumers(seed: int) -> None:
 
 
 async def test_flood(seed: int) -> None:
-    """One client sends as fast as it can for some seconds. The others wait for a lane of LANE_FAIR_BYTES at most, which
-    takes an app-node some hundred milliseconds where events are tiny and two cores do all of this."""
+    """One client sends as fast as it can for some seconds: the others wait for a lane of LANE_FAIR_BYTES at most."""
     async with field("flood", seed, app_nodes=2) as it:
         quiet = await _span(it, 30)
         flooder = await asyncio.create_subprocess_exec(
@@ -70,7 +67,7 @@ async def test_flood(seed: int) -> None:
             flooder.kill()
             await flooder.wait()
         await it.end(gap_s=2)
-        _compare(it, quiet, flooded, floor_ms=CROWDED_LANE_MS)
+        _compare(it, quiet, flooded)
 
 
 async def test_vanishing(seed: int) -> None:
@@ -165,13 +162,13 @@ async def _span(it: Field, events: int) -> tuple[int, int]:
     return began, records.now_us()
 
 
-def _compare(it: Field, quiet: tuple[int, int], loaded: tuple[int, int], floor_ms: float = FLOOR_MS) -> None:
+def _compare(it: Field, quiet: tuple[int, int], loaded: tuple[int, int]) -> None:
     found = waits(records.read(it.directory))
     before, after = (
         _p99_ms([waited for at, _, waited in found if span[0] <= at <= span[1]]) for span in (quiet, loaded)
     )
     print(f"\np99 of the others: {before:.1f} ms before, {after:.1f} ms meanwhile")
-    assert after <= max(2 * before, floor_ms), f"p99 {before:.1f} ms before, {after:.1f} ms meanwhile"
+    assert after <= max(2 * before, FLOOR_MS), f"p99 {before:.1f} ms before, {after:.1f} ms meanwhile"
 
 
 def _p99_ms(waits_us: list[int]) -> float:

@@ -108,7 +108,7 @@ class _Settings(BaseSettings):
     lanes: int = Field(16, ge=1, le=4096, description="Partitions of the uplink, the same on every node of a cluster")
     lane_max_bytes: Bytes = Field(64_000_000, description="What one lane may hold in Redis")
     lane_fair_bytes: Bytes = Field(
-        256_000, description="What a lane may hold before those who send most of it are read no further"
+        64_000, description="What a lane may hold before those who send most of it are read no further"
     )
     inbox_max_bytes: Bytes = Field(64_000_000, description="What one inbox may hold in Redis")
     lease_ms: Millis = Field(5_000, ge=300, description="How long an app-node holds a lane without renewing")
@@ -152,6 +152,12 @@ class Config(_Settings):
             super().__init__(**given)
         except ValidationError as error:
             raise ConfigError(_explain(error)) from None
+
+    @property
+    def heartbeat_ttl_ms(self) -> int:
+        """How long one heartbeat of an io-node counts. Who buries the dead looks once a heartbeat, and sees a
+        node missing four times: where a time-out has ten heartbeats, who fell silent is buried within it."""
+        return max(self.node_timeout_ms - 5 * self.heartbeat_ms, self.node_timeout_ms // 2)
 
     @property
     def redis_address(self) -> str:

@@ -6,7 +6,6 @@ cancelled, a lease ran out) is not committed: the lane's next holder gets it aga
 
 import asyncio
 from collections.abc import Collection, Sequence
-from itertools import zip_longest
 from typing import Protocol
 
 import structlog
@@ -17,6 +16,7 @@ from app_node.lane import Lane
 from app_node.lanes import LaneKeeper
 from app_node.routes import Routes
 from app_node.scope import Scope
+from app_node.turns import Turns
 from sio_cluster.protocol.codec import decode_uplink
 from sio_cluster.protocol.errors import BusRefused, BusUnavailable, LeaseLost, MalformedBatch
 from sio_cluster.streams.backoff import Backoff
@@ -57,37 +57,44 @@ class Consumer:
         self._aside: set[asyncio.Task[None]] = set()
 
     async def run_read(self, keeper: LaneKeeper) -> None:
-        """Reads for ever; waits out Redis' absence."""
+        """Reads for ever; waits out Redis' absence. A long lane keeps no other from being read."""
         backoff = Backoff()
+        turns = Turns()
         while True:
-            if not keeper.readable:
+            if not keeper.readable and not turns:
                 keeper.changed.clear()
                 await keeper.changed.wait()
                 continue
             await self._wait_for_room()
-            asked = {number: keeper.held[number] for number in sorted(keeper.readable)}
+            asked = {number: keeper.held[number] for number in sorted(keeper.readable) if number not in turns}
             try:
-                entries = await self._reader.read(asked.keys(), BLOCK_MS, COUNT)
+                entries = await self._reader.read(asked.keys(), 0 if turns else BLOCK_MS, COUNT) if asked else []
             except (BusUnavailable, BusRefused) as error:
                 wait = next(backoff)
                 log.warning("lanes_read_retry", error=str(error), wait_ms=round(wait * 1000))
+                await self._take_turn(turns, keeper)
                 await asyncio.sleep(wait)
                 continue
             backoff.reset()
-            taken = 0
-            # One that was lost meanwhile and acquired again begins with what is claimed: see LaneReader.claim.
-            held = {number: lane for number, lane in asked.items() if keeper.held.get(number) is lane}
-            ours = [(held[entry.lane], entry) for entry in in_turns(entries) if entry.lane in held]
-            for lane, _ in ours:
-                lane.expect()
-            for lane, entry in ours:
-                await self._wait_for_room()
-                if keeper.held.get(entry.lane) is lane:  # else its next holder is given it
-                    taken += self.take(lane, entry)
-                lane.arrived()
-                if taken >= TURN_FACTS:
-                    taken = 0
-                    await asyncio.sleep(0)
+            for entry in entries:
+                lane = asked[entry.lane]
+                # One that was lost meanwhile and acquired again begins with what is claimed: see LaneReader.claim.
+                if keeper.held.get(entry.lane) is lane:
+                    turns.put(lane, entry)
+            await self._take_turn(turns, keeper)
+
+    async def _take_turn(self, turns: Turns, keeper: LaneKeeper) -> None:
+        """Takes entries of TURN_FACTS facts, at least one entry; then other work of the event loop comes."""
+        taken = 0
+        while turns:
+            await self._wait_for_room()
+            lane, entry = turns.next()
+            if keeper.held.get(entry.lane) is lane:  # else its next holder is given it
+                taken += self.take(lane, entry)
+            lane.arrived()
+            if taken >= TURN_FACTS:
+                await asyncio.sleep(0)
+                return
 
     async def run_commit(self, keeper: LaneKeeper) -> None:
         """Commits what is done, all lanes in one round trip; waits out Redis' absence."""
@@ -219,13 +226,3 @@ class Consumer:
                 self._release(lane, entry.id)
                 lane.committed([entry.id])
                 return
-
-
-def in_turns(entries: list[LaneEntry]) -> list[LaneEntry]:
-    """One of each lane after the other: a lane with much in it must not keep the others waiting."""
-    lanes: dict[int, list[LaneEntry]] = {}
-    for entry in entries:
-        lanes.setdefault(entry.lane, []).append(entry)
-    if len(lanes) < 2:
-        return entries
-    return [entry for turn in zip_longest(*lanes.values()) for entry in turn if entry is not None]

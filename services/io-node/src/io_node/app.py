@@ -65,7 +65,7 @@ class IoNode:
         self._heartbeat = Heartbeat(
             self.node_id,
             keys,
-            Pace(config.heartbeat_ms, config.node_timeout_ms, config.inbox_max_bytes, settle_ms),
+            Pace(config.heartbeat_ms, config.heartbeat_ttl_ms, config.inbox_max_bytes, settle_ms),
             nodes=self._bus.nodes,
             appender=self._bus.appender,
             counters=self.bus_counters,

@@ -66,6 +66,8 @@ class ClusterView:
 
 @dataclass(frozen=True, slots=True)
 class Pace:
+    """`timeout_ms`: how long one beat counts (Config.heartbeat_ttl_ms)."""
+
     beat_ms: int
     timeout_ms: int
     inbox_max_bytes: int
@@ -77,7 +79,7 @@ class Heartbeat:
 
     `on_data_lost` is awaited when the registration vanished although this node was never silent: Redis lost its data,
     and what this node knows must be stored anew. `on_declared_lost` is awaited when the node had been silent for
-    longer than NODE_TIMEOUT_MS: the application was told that its clients are gone, so they must go.
+    longer than a beat counts: the application was told that its clients are gone, so they must go.
     """
 
     def __init__(

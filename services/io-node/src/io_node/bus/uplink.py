@@ -46,7 +46,7 @@ class UplinkLimits:
     buffer_bytes: int
     lane_max_bytes: int
     inbox_max_bytes: int
-    lane_fair_bytes: int = 256_000
+    lane_fair_bytes: int = 64_000
 
 
 class _Destination:
