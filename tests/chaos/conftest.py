@@ -29,18 +29,13 @@ def announce(request: pytest.FixtureRequest) -> Iterator[None]:
     reporter: Any = request.config.pluginmanager.getplugin("terminalreporter")
     for name, stamp in _stamps().items():
         if before.get(name) != stamp:
+            _tried.add(name)
             row = json.loads((RESULTS / name).read_text())
             reporter.write_line(f"\n{row['scenario']}: {_figures(row)}")
 
 
-def pytest_sessionstart(session: pytest.Session) -> None:
-    session.config.stash[_BEFORE] = _stamps()
-
-
-def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    before = config.stash.get(_BEFORE, {})
-    names = [name for name, stamp in _stamps().items() if before.get(name) != stamp]
-    if not names:
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    if not _tried:
         return
     table = Table(title=f"chaos, CHAOS_SEED={SEED}")
     for heading in (
@@ -55,7 +50,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         "verdict",
     ):
         table.add_column(heading, justify="left" if heading in ("scenario", "verdict") else "right")
-    rows = sorted((json.loads((RESULTS / name).read_text()) for name in names), key=lambda row: str(row["scenario"]))
+    rows = sorted((json.loads((RESULTS / name).read_text()) for name in _tried), key=lambda row: str(row["scenario"]))
     for row in rows:
         table.add_row(
             row["scenario"], str(row["events"]), str(row["emits"]), str(row["connections_broken"]),
@@ -69,7 +64,8 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     terminalreporter.write_line("\n" + text.get())
 
 
-_BEFORE = pytest.StashKey[dict[str, float]]()
+_tried: set[str] = set()
+"""Files of the scenarios that this run has brought to an end."""
 
 
 def _stamps() -> dict[str, float]:
