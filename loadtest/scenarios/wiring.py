@@ -11,6 +11,7 @@ Without workers the same happens in the one process. Users that locust stops aft
 
 import os
 import secrets
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,10 @@ def install() -> None:
 
 def _init(environment: Any, runner: Any, **_: Any) -> None:
     environment.events.delivery = EventHook()
+    main = gevent.getcurrent()
+    interrupt = gevent.get_hub().loop.run_callback
+    # Python would raise it in whichever greenlet runs, in the midst of a packet; locust waits for it in the main one.
+    gevent.signal_handler(signal.SIGINT, interrupt, main.throw, KeyboardInterrupt)
     if isinstance(runner, runners.WorkerRunner):
         _Worker(environment, runner)
     else:
