@@ -30,12 +30,15 @@ class Appender:
         self.gate = asyncio.Event()
         self.gate.set()
         self.lose_reply = False
+        self.out_of_memory = False
 
     async def append(self, appends: Sequence[Append]) -> list[AppendResult]:
         await self.gate.wait()
         self.tries.append([(append.stream, append.seq) for append in appends])
         if self.troubles:
             raise self.troubles.pop(0)
+        if self.out_of_memory and not all(append.urgent for append in appends):
+            raise BusRefused("OOM")
         results = [self._append(append) for append in appends]
         if self.lose_reply:
             self.lose_reply = False
@@ -265,3 +268,53 @@ async def test_an_append_that_landed_before_its_sender_was_barred_is_not_sent_tw
     bench.put("a", "2")
     await bench.outbox.drained()
     assert bench.appender.arrived == {"a": ["1", "2"]}
+
+
+async def test_a_retry_leaves_out_what_a_lost_lane_said(bench: Bench) -> None:
+    """A process that was paused for so long that nobody knows any more that it was barred."""
+    now = [0.0]
+    lost = lane(5.0, lambda: now[0])
+    bench.appender.gate.clear()
+    gone = bench.put("a", "of the lost lane", Scope(lost, b"1-0", False, lambda _: None))
+    bench.put("b", "of the lost lane, too", Scope(lost, b"1-0", False, lambda _: None))
+    kept = bench.put("b", "of a background task")
+    await asyncio.sleep(0.01)
+    bench.appender.troubles = [BusUnavailable("lost")]
+    now[0] = 9.0
+    bench.appender.gate.set()
+    assert not await asyncio.wait_for(gone.landed(), 2)
+    assert await asyncio.wait_for(kept.landed(), 2)
+    bench.put("a", "later")
+    await bench.outbox.drained()
+    assert bench.appender.arrived == {"a": ["later"], "b": ["of a background task"]}
+    assert bench.appender.last_seq == {"a": 2, "b": 1}  # 1 may have landed at a, who takes no number twice
+    assert bench.counters["commands_dropped.lane_lost"] == 2
+    assert bench.counters["commands_written"] == 2
+
+
+# --- Redis out of memory: lane entries in work must end all the same --------------------------------------------------
+
+
+async def test_a_full_redis_takes_what_is_in_front_of_what_handlers_say(bench: Bench) -> None:
+    bench.appender.out_of_memory = True
+    bench.appender.gate.clear()
+    bench.put("a", "of a background task")
+    news = bench.put("b", "of a background task")
+    await asyncio.sleep(0.01)
+    said = bench.put("a", "of a handler", Scope(lane(), b"1-0", False, lambda _: None))
+    bench.appender.gate.set()
+    assert await asyncio.wait_for(said.landed(), 2)
+    assert bench.appender.arrived == {"a": ["of a background task", "of a handler"]}
+    bench.appender.out_of_memory = False
+    assert await asyncio.wait_for(news.landed(), 5)
+
+
+async def test_a_full_redis_makes_room_for_a_handler_that_waits_to_speak(bench: Bench) -> None:
+    bench.appender.out_of_memory = True
+    while bench.outbox.has_room:
+        bench.put("a", "of a background task", size=200)
+    waiting = asyncio.create_task(bench.outbox.room())
+    await asyncio.sleep(0.01)
+    assert not waiting.done()
+    await asyncio.wait_for(bench.outbox.room(in_handler=True), 2)
+    await asyncio.wait_for(waiting, 2)

@@ -78,7 +78,7 @@ class Emitter:
     async def _send(self, nodes: Iterable[str], command: Command, size: int) -> None:
         outbox = self._outbox
         if not outbox.has_room:
-            await outbox.room()
+            await outbox.room(in_handler=open_scope() is not None)
         scope = open_scope()
         if scope is not None:
             scope.lane.require_held()

@@ -110,6 +110,7 @@ class Outbox:
             str, tuple[int, int]
         ] = {}  # seq and bar of nodes that went: one that comes back must not see a seq twice
         self._bytes = 0
+        self._handlers_waiting = 0  # for room
         self._refused_until = 0.0
         self.emitted = 0  # commands put
         self._wake = asyncio.Event()
@@ -129,11 +130,15 @@ class Outbox:
         flying = [queue.flying[0] for queue in self._queues.values() if queue.flying is not None]
         return sum(len(batch.items) for batch in (*batches, *flying))
 
-    async def room(self) -> None:
-        """Returns when fewer than `max_bytes` wait."""
-        while not self.has_room:
-            self._room.clear()
-            await self._room.wait()
+    async def room(self, *, in_handler: bool = False) -> None:
+        """Returns when fewer than `max_bytes` wait. While a handler waits for that, a full Redis must take all."""
+        self._handlers_waiting += in_handler
+        try:
+            while not self.has_room:
+                self._room.clear()
+                await self._room.wait()
+        finally:
+            self._handlers_waiting -= in_handler
 
     async def drained(self) -> None:
         """Returns when nothing waits."""
@@ -207,6 +212,8 @@ class Outbox:
         for queue in self._queues.values():
             if queue.held_until > now:
                 continue
+            if queue.flying is not None:
+                self._look_again(queue, *queue.flying)
             if queue.flying is None and queue.batches:
                 self._encode_next(queue)
             if queue.flying is not None:
@@ -214,25 +221,51 @@ class Outbox:
         return self._urgent(ready) or ready if now < self._refused_until else ready
 
     def _urgent(self, ready: list[tuple[_Queue, Batch, Append]]) -> list[tuple[_Queue, Batch, Append]]:
-        """Those that a full Redis must take: lane entries wait for them."""
-        return [(queue, batch, replace(append, urgent=True)) for queue, batch, append in ready if batch.scopes]
+        """Those that a full Redis must take: lane entries wait for them, or for what is behind them."""
+        return [
+            (queue, batch, replace(append, urgent=True))
+            for queue, batch, append in ready
+            if self._handlers_waiting or batch.scopes or any(behind.scopes for behind in queue.batches)
+        ]
 
     def _encode_next(self, queue: _Queue) -> None:
         """Makes the next entry, without commands of lanes that were lost: their new holder gives them again."""
         while queue.batches:
             batch = queue.batches.pop(0)
-            held = {scope: scope.lane.held() for scope in batch.scopes}
-            kept = [item for item in batch.items if item[1] is None or held[item[1]]]
-            if len(kept) < len(batch.items):
-                self._counters.add("commands_dropped.lane_lost", len(batch.items) - len(kept))
-                batch.items = kept
-            if kept:
+            self._drop_lost(batch)
+            if batch.items:
                 queue.seq += 1
-                entry = encode_downlink(self._sender, queue.seq, [command for command, _ in kept])
+                entry = self._encode(batch, queue.seq)
                 append = Append(queue.stream, self._sender, queue.seq, entry, self._inbox_max_bytes, queue.bar)
                 queue.flying = (batch, append)
                 return
             self._forget(batch, written=False)
+
+    def _look_again(self, queue: _Queue, batch: Batch, append: Append) -> None:
+        """Before a retry: after a long pause of this process the inbox may have forgotten that it barred us.
+
+        The first try may have landed, so its sequence number is not given to other commands.
+        """
+        if not self._drop_lost(batch):
+            return
+        if batch.items:
+            queue.flying = (batch, replace(append, entry=self._encode(batch, append.seq)))
+        else:
+            queue.flying = None
+            self._forget(batch, written=False)
+
+    def _drop_lost(self, batch: Batch) -> int:
+        """Drops the commands of lanes that were lost. How many they were."""
+        held = {scope: scope.lane.held() for scope in batch.scopes}
+        kept = [item for item in batch.items if item[1] is None or held[item[1]]]
+        dropped = len(batch.items) - len(kept)
+        if dropped:
+            self._counters.add("commands_dropped.lane_lost", dropped)
+            batch.items = kept
+        return dropped
+
+    def _encode(self, batch: Batch, seq: int) -> bytes:
+        return encode_downlink(self._sender, seq, [command for command, _ in batch.items])
 
     async def _make_anew(self, queues: list[_Queue]) -> None:
         """Asks for the bars first: a lane that was taken over before them is seen as lost when the entry is made."""
