@@ -119,19 +119,29 @@ class Reaper:
                 await self._registry.unregister_app_node(node)
 
     async def _bury(self, node: str) -> None:
-        await self._registry.retire_io_node(node)  # one that was only paused learns from it that its clients are gone
+        """Stops where the node is back. Retired, it learns at its next beat that its clients must go, and tells their
+        disconnects itself; where it registered anew before that, nothing was told of them here."""
+        if not self._is_in_charge() or not await self._is_lost(node):  # the burial before this one took its time
+            return
+        await self._registry.retire_io_node(node)
         sids = await self._records.clients_of(node)
         log.warning("io_node_lost", lost_node=node, clients=len(sids))
         for start in range(0, len(sids), CHUNK):
             if start:
                 await asyncio.sleep(PAUSE_S)
-            if not self._is_in_charge():
+            if not self._is_in_charge() or not await self._is_lost(node):
                 return
             await self._append(sids[start : start + CHUNK])
-        if node in await self._registry.lost_io_nodes():  # it may have come back meanwhile
+        if self._is_in_charge() and await self._is_lost(node):
             await self._registry.unregister_io_node(node)
             await self._records.forget_node(node)
-        self._counters.add("io_nodes_lost")
+            self._counters.add("io_nodes_lost")
+
+    async def _is_lost(self, node: str) -> bool:
+        lost = node in await self._registry.lost_io_nodes()
+        if not lost:
+            log.info("io_node_back", lost_node=node)
+        return lost
 
     async def _append(self, sids: list[str]) -> None:
         """Appends until every lane has taken its part."""
