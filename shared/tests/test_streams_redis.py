@@ -11,6 +11,7 @@ from sio_cluster.config import Config
 from sio_cluster.protocol.errors import BusRefused, BusUnavailable, ConfigError
 from sio_cluster.protocol.ids import lane_of
 from sio_cluster.protocol.keys import Keys
+from sio_cluster.protocol.messages import ClientConnected, Handshake
 from sio_cluster.streams.append import Append, Appender, AppendResult
 from sio_cluster.streams.backoff import Backoff
 from sio_cluster.streams.connection import Bus
@@ -18,7 +19,7 @@ from sio_cluster.streams.inbox import InboxReader
 from sio_cluster.streams.lanes import LaneReader
 from sio_cluster.streams.leases import Leases
 from sio_cluster.streams.link import Link
-from sio_cluster.streams.records import ClientRecords, Joined, Left
+from sio_cluster.streams.records import Accepted, ClientRecords, Joined, Left, Upgraded
 from sio_cluster.streams.registry import Registry
 from sio_cluster.testing.contract import Writer
 from sio_cluster.testing.valkey import Valkey, start_valkey
@@ -30,6 +31,7 @@ CERTIFICATES = Path(__file__).parent / "tls"
 QUICK_S = 0.2
 BLOCK_MS = 10_000
 LONG_MS = 60_000
+HANDSHAKE = Handshake("GET", "/socket.io/", "", [], "10.1.2.3", 99)
 
 
 @pytest.fixture
@@ -227,6 +229,18 @@ class TestRefusal:
         assert await inbox_reader.read(0) == [b"1", b"2"]
         await inbox_reader.trim()
         assert await bus.run(("XLEN", bus.keys.uplink(0)), ("XLEN", bus.keys.inbox(IO1))) == [0, 0]
+
+    async def test_out_of_memory_takes_changes_of_records_with_a_lease_or_without(self, bus: Bus) -> None:
+        """A handler's entry waits for them, or for what waits behind them."""
+        records, sid = ClientRecords(bus, 16), f"{IO1}.AAAAAAAAAAAAAAAA"
+        await records.store([ClientConnected(sid, "c1", "/", None, HANDSHAKE, "polling")])
+        await bus.run(("CONFIG", "SET", "maxmemory", 1))
+        await records.update([Accepted(sid), Joined(sid, "room"), Upgraded(sid, "websocket")])
+        assert await records.save_session(sid, b"session")
+        record = await records.load(sid)
+        assert record is not None
+        assert (record.accepted, record.rooms, record.transport) == (True, {"room"}, "websocket")
+        assert record.session == b"session"
 
     async def test_out_of_memory_an_app_node_joins_and_takes_over(self, server: Valkey, bus: Bus) -> None:
         """Nobody else would free the memory that a dead app-node's lanes hold."""

@@ -25,6 +25,7 @@ async def test_what_waits_in_lanes_is_worked_off(make_stage: Any) -> None:
 
         @sio.event
         async def echo(sid: str, number: int) -> int:
+            await sio.save_session(sid, {"last": number})
             await sio.emit("heard", number, to=sid)
             return number
 

@@ -194,8 +194,8 @@ return 1
 """)
 
 # The record of a client may be changed by whoever holds its lane: a change on behalf of a lease comes with that lease's
-# key, holder and token, and has no effect (-1) where the lease is lost. A full Redis takes it, except for sessions: the
-# lane entry that caused it is removed only afterwards.
+# key, holder and token, and has no effect (-1) where the lease is lost. A full Redis takes it, with a lease or without:
+# a lane entry waits for it, or for what waits behind it, and is removed only afterwards.
 _FENCED = (
     _HOLDS
     + """
@@ -210,7 +210,7 @@ SET_FIELD = _script(
     _FENCED
     + """
 if fenced(KEYS[2], ARGV[3], ARGV[4]) then return -1 end
-if KEYS[2] and ARGV[1] ~= 'session' then redis.call('HDEL', KEYS[1], '') end
+redis.call('HDEL', KEYS[1], '')
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
 return 1
@@ -222,7 +222,7 @@ JOIN = _script(
     _FENCED
     + """
 if fenced(KEYS[3], ARGV[2], ARGV[3]) then return -1 end
-if KEYS[3] then redis.call('HDEL', KEYS[1], '') end
+redis.call('HDEL', KEYS[1], '')
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
 redis.call('SADD', KEYS[2], ARGV[1])
 return 1
