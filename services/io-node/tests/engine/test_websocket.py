@@ -380,6 +380,19 @@ async def test_a_flood_after_our_close_frame_is_cut_off() -> None:
         raw.close()
 
 
+async def test_a_flood_after_an_error_while_the_node_drains_is_cut_off() -> None:
+    async with serve() as node:
+        raw = await Raw.websocket(node)
+        draining = asyncio.create_task(node.engine.drain(20_000))
+        assert await raw.close_code() == 1001
+        await raw.send(client_frame(b"4\xff"))  # not UTF-8
+        with pytest.raises(ConnectionError):
+            await soon(send_for_ever(raw, client_frame(b"4x" * 30_000)))
+        await until(lambda: not node.engine._sockets)
+        await soon(draining)
+        raw.close()
+
+
 async def send_for_ever(raw: Raw, data: bytes) -> None:
     while True:
         raw.writer.write(data)

@@ -117,9 +117,7 @@ class WebSocket(WSListener):
     def close(self, code: int) -> None:
         """Close behind what was written. The owner hears nothing any more."""
         self._owner = None
-        if self._parting:
-            self._parting = False
-            self.resume_reading()
+        self._stop_parting()
         self._say_goodbye(code)
 
     def abort(self) -> None:
@@ -283,8 +281,16 @@ class WebSocket(WSListener):
 
     def _fail(self, code: int) -> None:
         log.debug("websocket_error", code=code)
+        self._stop_parting()
         self._say_goodbye(code)
         self._lost(reasons.TRANSPORT_ERROR)
+
+    def _stop_parting(self) -> None:
+        """What still comes counts no more, and is bounded as that of others whom we closed."""
+        if self._parting:
+            self._parting = False
+            self._fragments = None
+            self.resume_reading()
 
     def _say_goodbye(self, code: int) -> None:
         if self._closing:
