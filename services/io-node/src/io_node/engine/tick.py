@@ -14,10 +14,10 @@ class Flushable(Protocol):
 
 
 class Flusher:
-    """Flushes each connection that has registered, once, before the loop waits for sockets again.
+    """Flushes each connection that has registered, at the end of the tick.
 
-    A message for very many is written in turns, between which other work goes on; each client's order is its own
-    queue's, so it stays.
+    A message for very many takes several ticks, between which other work goes on. Those who registered meanwhile come
+    behind the rest; each client's order is its own queue's, so it stays.
     """
 
     __slots__ = ("_pending",)
@@ -26,7 +26,7 @@ class Flusher:
         self._pending: list[Flushable] = []
 
     def add(self, connection: Flushable) -> None:
-        """Flush at the end of this tick. Registering twice does no harm."""
+        """Flush in its turn. Registering twice does no harm."""
         pending = self._pending
         if not pending:
             asyncio.get_running_loop().call_soon(self._run)
@@ -34,14 +34,17 @@ class Flusher:
 
     def _run(self) -> None:
         pending, self._pending = self._pending, []
-        rest = iter(pending)
         ends_at = time.perf_counter() + _TURN_S
+        done = 0
         try:
-            for count, connection in enumerate(rest, 1):
+            for connection in pending:
+                done += 1
                 connection.flush()
-                if count % _LOOK == 0 and time.perf_counter() > ends_at:
+                if done % _LOOK == 0 and time.perf_counter() > ends_at:
                     break
         finally:
             # A flush that raises is a bug, which the loop reports. It must not cost the others their messages.
-            for connection in rest:
-                self.add(connection)
+            if done < len(pending):
+                if not self._pending:
+                    asyncio.get_running_loop().call_soon(self._run)
+                self._pending[:0] = pending[done:]
