@@ -168,10 +168,19 @@ def test_a_client_that_we_do_not_read_from_is_not_timed_out() -> None:
     session = websocket()
     session.tick(25.0)
     session.paused(True, 26.0)
-    assert session.tick(45.0) == []
-    session.paused(False, 50.0)
-    assert session.deadline == 70.0
-    assert session.tick(70.0)[-1] == Closed(reasons.PING_TIMEOUT)
+    for seconds in (45.0, 65.0, 85.0):
+        assert session.tick(seconds) == [WriteSocket(b"\x81\x012")], "the client waits for PINGs all the while"
+    session.paused(False, 90.0)
+    assert session.deadline == 110.0
+    assert session.tick(110.0)[-1] == Closed(reasons.PING_TIMEOUT)
+
+
+def test_a_client_that_reads_nothing_and_is_not_read_has_one_ping_waiting() -> None:
+    session = polling()
+    session.paused(True, 1.0)
+    for seconds in (25.0, 45.0, 65.0):
+        assert session.tick(seconds) == []
+    assert session.poll(66.0) == [AnswerPoll(b"2")]
 
 
 def test_messages_alone_do_not_count_as_a_pong() -> None:

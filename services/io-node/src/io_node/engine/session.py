@@ -364,10 +364,11 @@ class EngineSession:
                 assert_never(packet)
 
     def _beat(self, now: float) -> list[Effect]:
-        """A PING, or more patience with a client that we ourselves do not read from."""
+        """A PING. A client that we ourselves do not read from gets more of them, one waiting at most: without any it
+        would give us up."""
         due = self._heartbeat_at if now - self._heartbeat_at < _LATE_S else now
         self._heartbeat_at = due + self._limits.ping_timeout_s
-        if self._pong_due or self.state is not State.OPEN:
+        if self.state is not State.OPEN or (self._pong_due and self._controls):
             return []
         self._pong_due = True
         self._queue.append(PING)
