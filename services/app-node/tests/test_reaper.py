@@ -11,7 +11,7 @@ FIRST, SECOND = "io1-aaaaaa", "io2-bbbbbb"
 
 
 class Cluster:
-    """Two lost io-nodes, of three chunks of clients each. `after_append` is what happens meanwhile."""
+    """Two lost io-nodes, of three chunks of clients each. `after_...` is what happens meanwhile."""
 
     def __init__(self) -> None:
         self.lost = {FIRST, SECOND}
@@ -20,6 +20,7 @@ class Cluster:
         self.told: list[str] = []
         self.in_charge = True
         self.after_append: Callable[[], None] = lambda: None
+        self.after_retire: Callable[[], None] = lambda: None
 
     async def lost_io_nodes(self) -> list[str]:
         return sorted(self.lost)
@@ -29,6 +30,7 @@ class Cluster:
 
     async def retire_io_node(self, node_id: str) -> None:
         self.retired.append(node_id)
+        self.after_retire()
 
     async def unregister_io_node(self, node_id: str) -> None:
         self.lost.discard(node_id)
@@ -91,13 +93,22 @@ async def test_a_node_that_comes_back_while_another_is_buried_keeps_its_clients(
     assert counters["io_nodes_lost"] == 1
 
 
-async def test_a_node_that_comes_back_in_the_midst_of_its_burial_tells_the_rest_itself() -> None:
+async def test_a_node_that_registers_anew_while_it_is_retired_keeps_its_clients() -> None:
     cluster = Cluster()
-    cluster.after_append = lambda: cluster.lost.discard(FIRST)
+    cluster.after_retire = lambda: cluster.lost.discard(FIRST)
     counters = await look(cluster)
-    assert cluster.told_of(FIRST) == CHUNK
+    assert cluster.retired == [FIRST, SECOND]
+    assert cluster.told_of(FIRST) == 0
     assert cluster.forgotten == [SECOND]
     assert counters["io_nodes_lost"] == 1
+
+
+async def test_a_node_that_comes_back_in_the_midst_of_its_burial_has_all_its_clients_told_of() -> None:
+    cluster = Cluster()
+    cluster.after_append = lambda: cluster.lost.discard(FIRST)
+    await look(cluster)
+    assert cluster.told_of(FIRST) == 3 * CHUNK
+    assert cluster.forgotten == [SECOND]
 
 
 async def test_who_is_not_in_charge_any_more_leaves_the_rest_to_the_next() -> None:

@@ -119,23 +119,28 @@ class Reaper:
                 await self._registry.unregister_app_node(node)
 
     async def _bury(self, node: str) -> None:
-        """Stops where the node is back. Retired, it learns at its next beat that its clients must go, and tells their
-        disconnects itself; where it registered anew before that, nothing was told of them here."""
+        """Lets off a node that is back before anything was told of its clients. One that is retired learns at its next
+        beat that they must go; then the rest is told of here, too, whether it is back or not.
+        """
         if not self._is_in_charge() or not await self._is_lost(node):  # the burial before this one took its time
             return
         await self._registry.retire_io_node(node)
+        if not await self._is_lost(node):  # its beat may have registered it anew, without a look at what we did
+            return
         sids = await self._records.clients_of(node)
         log.warning("io_node_lost", lost_node=node, clients=len(sids))
         for start in range(0, len(sids), CHUNK):
             if start:
                 await asyncio.sleep(PAUSE_S)
-            if not self._is_in_charge() or not await self._is_lost(node):
+            if not self._is_in_charge():
                 return
             await self._append(sids[start : start + CHUNK])
-        if self._is_in_charge() and await self._is_lost(node):
+        if not self._is_in_charge():
+            return
+        if await self._is_lost(node):  # it may have come back meanwhile
             await self._registry.unregister_io_node(node)
             await self._records.forget_node(node)
-            self._counters.add("io_nodes_lost")
+        self._counters.add("io_nodes_lost")
 
     async def _is_lost(self, node: str) -> bool:
         lost = node in await self._registry.lost_io_nodes()
