@@ -28,6 +28,7 @@ BLOCK_MS = 1_000
 COUNT = 32  # entries of one lane and read
 FACT_BYTES = 1_000  # what a fact in work weighs besides its payload: its objects, and its handler's task
 TURN_FACTS = 256  # then handlers and timers have their turn
+READ_AGAIN_S = 0.01  # while something waits to be taken: at least as long after a read, and as long as that has lasted
 
 
 class Reading(Protocol):
@@ -57,7 +58,9 @@ class Consumer:
         self._aside: set[asyncio.Task[None]] = set()
 
     async def run_read(self, keeper: LaneKeeper) -> None:
-        """Reads for ever; waits out Redis' absence. A long lane keeps no other from being read."""
+        """Reads for ever; waits out Redis' absence. A long lane keeps no other from being read; nor do these reads,
+        each a round trip, keep it from being worked off."""
+        now = asyncio.get_running_loop().time
         backoff = Backoff()
         turns = Turns()
         while True:
@@ -67,13 +70,16 @@ class Consumer:
                 continue
             await self._wait_for_room()
             asked = {number: keeper.held[number] for number in sorted(keeper.readable) if number not in turns}
+            block_ms = 0 if turns else BLOCK_MS
+            begun = now()
             try:
-                entries = await self._reader.read(asked.keys(), 0 if turns else BLOCK_MS, COUNT) if asked else []
+                entries = await self._reader.read(asked.keys(), block_ms, COUNT) if asked else []
             except (BusUnavailable, BusRefused) as error:
                 wait = next(backoff)
                 log.warning("lanes_read_retry", error=str(error), wait_ms=round(wait * 1000))
-                await self._take_turn(turns, keeper)
-                await asyncio.sleep(wait)
+                until = now() + wait
+                await self._take_turns(turns, keeper, until)
+                await asyncio.sleep(max(0.0, until - now()))
                 continue
             backoff.reset()
             for entry in entries:
@@ -81,6 +87,13 @@ class Consumer:
                 # One that was lost meanwhile and acquired again begins with what is claimed: see LaneReader.claim.
                 if keeper.held.get(entry.lane) is lane:
                     turns.put(lane, entry)
+            lasted = 0.0 if block_ms else now() - begun
+            await self._take_turns(turns, keeper, now() + max(READ_AGAIN_S, lasted))
+
+    async def _take_turns(self, turns: Turns, keeper: LaneKeeper, until: float) -> None:
+        """At least one turn, and others while something waits and `until`, by the event loop's clock, is to come."""
+        await self._take_turn(turns, keeper)
+        while turns and asyncio.get_running_loop().time() < until:
             await self._take_turn(turns, keeper)
 
     async def _take_turn(self, turns: Turns, keeper: LaneKeeper) -> None:
