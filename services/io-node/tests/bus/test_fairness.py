@@ -1,6 +1,7 @@
 """A lane that one connection floods: that one is read no further, the others are."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Iterable, Sequence
 
 from io_node.bus.fairness import Fairness, Paused, Sender
 from sio_cluster.protocol.errors import BusUnavailable
@@ -37,9 +38,10 @@ class World:
         paused[sender] = None
         self.paused.add(sender)
 
-    def release(self, paused: Paused) -> None:
-        self.paused -= paused.keys()
-        paused.clear()
+    def release(self, paused: Paused, senders: Iterable[Sender]) -> None:
+        for sender in senders:
+            del paused[sender]
+            self.paused.remove(sender)
 
 
 async def test_who_sends_most_is_paused_until_the_lane_is_short() -> None:
@@ -65,6 +67,7 @@ async def test_a_newcomer_to_a_crowded_lane_is_paused_at_once() -> None:
     flooder, late, other = FakeSender(), FakeSender(), FakeSender()
     async with running(world.fairness.run):
         world.held["lane"] = 2 * FAIR
+        world.fairness.put(queue, 1, FakeSender())
         world.fairness.put(queue, FAIR, flooder)
         await until(lambda: world.paused == {flooder})
         world.fairness.put(queue, SMALL, other)
@@ -72,11 +75,43 @@ async def test_a_newcomer_to_a_crowded_lane_is_paused_at_once() -> None:
         assert world.paused == {flooder, late}
 
 
+async def test_a_lane_that_many_fill_evenly_stops_nobody_but_who_sends_far_more() -> None:
+    world, queue = World(), Queue("lane")
+    crowd, flooder = [FakeSender() for _ in range(20)], FakeSender()
+    async with running(world.fairness.run):
+        world.held["lane"] = 100 * FAIR
+        for sender in crowd:
+            world.fairness.put(queue, 3 * SMALL, sender)
+        await until(lambda: world.looks > 1)
+        assert world.paused == set()
+        world.fairness.put(queue, 12 * SMALL + 1, flooder)
+        assert world.paused == {flooder}
+        for sender in crowd:
+            world.fairness.put(queue, SMALL, sender)
+        await until(lambda: not world.paused)  # still as long, but now that is usual
+
+
+async def test_in_a_lane_of_few_none_puts_more_than_the_bound() -> None:
+    world, queue = World(), Queue("lane")
+    senders = [FakeSender() for _ in range(3)]
+    async with running(world.fairness.run):
+        world.held["lane"] = 2 * FAIR
+        for sender in senders:
+            world.fairness.put(queue, FAIR, sender)
+        looks = world.looks
+        await until(lambda: world.looks > looks + 1)
+        assert world.paused == set()
+        world.fairness.put(queue, 1, senders[0])
+        world.fairness.put(queue, 1, senders[1])
+        assert world.paused == set(senders[:2])
+
+
 async def test_what_waits_here_counts_too() -> None:
     world, queue = World(), Queue("lane")
     flooder = FakeSender()
     async with running(world.fairness.run):
         queue.waiting_bytes = FAIR + 1
+        world.fairness.put(queue, 1, FakeSender())
         world.fairness.put(queue, FAIR, flooder)
         await until(lambda: world.paused == {flooder})
 
@@ -97,7 +132,7 @@ async def test_other_lanes_and_a_redis_that_is_away() -> None:
     flooder, other = FakeSender(), FakeSender()
     async with running(world.fairness.run):
         world.held["crowded"] = 2 * FAIR
-        world.fairness.put(crowded, FAIR, flooder)
+        world.fairness.put(crowded, FAIR + 1, flooder)
         world.fairness.put(calm, FAIR, other)
         await until(lambda: world.paused == {flooder})
         looks, world.away = world.looks, True
@@ -105,3 +140,12 @@ async def test_other_lanes_and_a_redis_that_is_away() -> None:
         assert world.paused == {flooder}
         world.away, world.held = False, {}
         await until(lambda: not world.paused)
+
+
+async def test_a_redis_that_is_away_is_asked_less_and_less() -> None:
+    world, queue = World(), Queue("lane")
+    world.away = True
+    async with running(world.fairness.run):
+        world.fairness.put(queue, FAIR, FakeSender())
+        await asyncio.sleep(0.35)  # the shortest waits are 25, 50, 100, 200 ms
+    assert 1 <= world.looks <= 4

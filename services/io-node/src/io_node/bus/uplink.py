@@ -13,7 +13,7 @@ their number is bounded by that of the clients.
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -274,7 +274,7 @@ class Uplink:
             queue.backoff.reset()
             log.info("stream_takes_entries_again", stream=queue.stream)
         if queue.paused and queue.waiting_bytes <= self._share_bytes // 2:
-            self._release(queue.paused)
+            self._release(queue.paused, list(queue.paused))
         if not queue.facts:
             self._retire(queue)
 
@@ -295,7 +295,7 @@ class Uplink:
         queue.facts.clear()
         queue.batch = None
         del self._destinations[app_node]
-        self._release(queue.paused)
+        self._release(queue.paused, list(queue.paused))
         self._retire(queue)
 
     def _retire(self, queue: _Destination) -> None:
@@ -321,13 +321,12 @@ class Uplink:
     def _resume(self) -> None:
         if self._paused and self._waiting_bytes <= self._limits.buffer_bytes // 2:
             log.info("uplink_buffer_has_room", waiting_bytes=self._waiting_bytes)
-            self._release(self._paused)
+            self._release(self._paused, list(self._paused))
 
-    def _release(self, paused: Paused) -> None:
+    def _release(self, paused: Paused, senders: Iterable[Sender]) -> None:
         """Read again from these senders, those excepted that are paused for another reason too."""
-        senders = list(paused)
-        paused.clear()
         for sender in senders:
+            del paused[sender]
             holds = self._holds[sender]
             holds.remove(paused)
             if not holds:
