@@ -12,6 +12,7 @@ from sio_cluster.protocol.codec import encode_uplink
 from sio_cluster.protocol.messages import EventReceived
 from sio_cluster.streams.append import Append, Appender
 from sio_cluster.streams.connection import Bus
+from sio_cluster.streams.dead_letters import DeadLetters
 from sio_cluster.streams.lanes import LaneReader
 from sio_cluster.streams.leases import Leases
 from sio_cluster.testing.valkey import Valkey
@@ -69,6 +70,22 @@ async def test_list_and_show(letters: Bus) -> None:
     assert broken["more_bytes"] == len(BROKEN) - 512
     assert "c1 20 6e 6f" in run("show", "3", listed[2]["id"])
     assert "has no dead letter" in run("show", "4", listed[0]["id"], status=1)
+
+
+async def test_the_newest_are_those_of_all_lanes(letters: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    await letters.run(("XADD", letters.keys.dead(4), "*", "b", b"the newest", "why", "", "id", "1-0"))
+    found = DeadLetters(letters)
+    assert [letter.entry for letter in await found.newest(range(16), 100)] == [BATCH, NEWER, BROKEN, b"the newest"]
+    sent: list[tuple[object, ...]] = []
+    run_commands = letters.run
+
+    async def run(*commands: Any) -> Any:
+        sent.extend(commands)
+        return await run_commands(*commands)
+
+    monkeypatch.setattr(letters, "run", run)
+    assert [letter.entry for letter in await found.newest(range(16), 2)] == [BROKEN, b"the newest"]
+    assert [command[-2:] for command in sent] == [("COUNT", 2)] * 16  # Redis sends no more of any lane
 
 
 async def test_requeue_and_delete(letters: Bus) -> None:

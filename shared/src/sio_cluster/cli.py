@@ -49,15 +49,15 @@ def root() -> None:
 @dead_letters.command("list")
 def show_list(
     lane: Annotated[int | None, typer.Option(help="Only of this lane", min=0)] = None,
-    limit: Annotated[int, typer.Option(help="At most so many, the newest of each lane", min=1)] = 100,
+    limit: Annotated[int, typer.Option(help="At most so many, the newest", min=1)] = 100,
     as_json: AsJson = False,
 ) -> None:
     """What was set aside, when and why."""
 
     async def found(letters: DeadLetters) -> list[DeadLetter]:
-        return await letters.read(range(await _lanes(letters)) if lane is None else [lane])
+        return await letters.newest(range(await _lanes(letters)) if lane is None else [lane], limit)
 
-    letters = sorted(_run(found), key=lambda letter: letter.set_aside_at)[-limit:]
+    letters = _run(found)
     if as_json:
         typer.echo(json.dumps([_summary(letter) for letter in letters], indent=2))
         return

@@ -35,6 +35,15 @@ class DeadLetters:
         [lanes] = await self._bus.run(("HGET", self._bus.keys.config, "lanes"))
         return int(lanes or 0)
 
+    async def newest(self, lanes: Sequence[int], limit: int) -> list[DeadLetter]:
+        """At most `limit` of those of these lanes, the last to be set aside, the oldest first."""
+        found: list[DeadLetter] = []
+        for lane in lanes:  # one after the other: no more than twice `limit` are held at a time
+            [entries] = await self._bus.run(("XREVRANGE", self._bus.keys.dead(lane), "+", "-", "COUNT", limit))
+            found += [_letter(lane, entry_id, fields) for entry_id, fields in reversed(entries)]
+            found = sorted(found, key=lambda letter: letter.set_aside_at)[-limit:]
+        return found
+
     async def read(self, lanes: Sequence[int], ids: Sequence[str] | None = None) -> list[DeadLetter]:
         """Those of these lanes, or those of them with these ids; in order within a lane."""
         keys = self._bus.keys
