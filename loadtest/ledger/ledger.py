@@ -36,7 +36,9 @@ class Ledger:
         self.io_nodes: Counter[str] = Counter()
         self.not_published: Counter[str] = Counter()
         self.emits = 0
-        self.acks_waiting = 0
+        self.waiting: Counter[str] = Counter()  # acks under way, by event
+        self.unanswered: Counter[str] = Counter()
+        self.unasked_disconnects = 0
         self.deliveries = 0  # up to the last second read
         self.seconds: list[SecondRow] = []
         self.seconds_dropped = 0
@@ -72,9 +74,11 @@ class Ledger:
         for phase, seconds in phases.items():
             self.phases.setdefault(phase, Histogram()).add_seconds(seconds)
 
-    def disconnected(self, reason: str) -> None:
+    def disconnected(self, reason: str, *, asked: bool = False) -> None:
+        """`asked`: the client or the scenario wanted it."""
         self.clients -= 1
         self.disconnects[reason] += 1
+        self.unasked_disconnects += not asked
 
     def acked(self, event: str, after_us: int) -> None:
         self.acks.setdefault(event, Histogram()).add(after_us)
@@ -104,7 +108,7 @@ class Ledger:
         return taken
 
     def final(self) -> Final:
-        """Everything, with the seconds that nobody has taken."""
+        """Everything, with the seconds that nobody has taken. What still waits for its ack is unanswered."""
         return Final(
             machine=self.machine,
             stays=[place.row() for place in self.tally.places],
@@ -122,6 +126,8 @@ class Ledger:
             not_published=dict(self.not_published),
             absent=self.absent,
             others=self.tally.others,
+            unanswered=dict(self.unanswered + self.waiting),
+            unasked_disconnects=self.unasked_disconnects,
             seconds=self.take_seconds(),
             offset_us=self.offset.offset_us,
             error_us=self.offset.error_us,

@@ -164,11 +164,15 @@ class Member:
         for place in self._places.values():
             place.stay.excused = True
 
+    @property
+    def is_excused(self) -> bool:
+        return self._excused
+
     def _staying(self) -> list[Place]:
         return [p for p in self._places.values() if p.stay.gone_us == NEVER and p.stay.cut_us is None]
 
-    def _open(self, room: int, now_us: int) -> Place:
-        place = Place(Stay(self.number, room, now_us, excused=self._excused))
+    def _open(self, room: int, now_us: int, unasked: bool = False) -> Place:
+        place = Place(Stay(self.number, room, now_us, excused=self._excused, unasked=unasked))
         self._places[room] = place
         self._tally.places.append(place)
         return place
@@ -176,6 +180,8 @@ class Member:
     def _stream(self, key: bytes) -> Stream:
         """The first message of this publisher in this stay. Raises ValueError where the key is not digits."""
         publisher, room = message.publisher_in(key), message.room_in(key)
-        place = self._places.get(room) or self._open(room, self._tally.clock.now_us())
+        place = self._places.get(room)
+        if place is None:  # everybody is in the broadcast room, which may be heard before the upgrade is done
+            place = self._open(room, self._tally.clock.now_us(), unasked=room != BROADCAST)
         stream = self._streams[key] = place.streams[publisher] = Stream()
         return stream

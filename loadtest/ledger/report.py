@@ -55,6 +55,7 @@ class Stay(msgspec.Struct, array_like=True):
     gone_us: int = NEVER
     cut_us: int | None = None
     excused: bool = False
+    unasked: bool = False  # begun by a message, without a request to join
     streams: list[StreamRow] = []
 
 
@@ -86,6 +87,8 @@ class Final(msgspec.Struct):
     not_published: dict[str, int]  # emits that the scenario wanted and the browser could not send: reason -> count
     absent: int  # members without a connection at the end
     others: int  # events that were not deliveries
+    unanswered: dict[str, int]  # acked events whose ack never came, though the connection held
+    unasked_disconnects: int  # of clients that had not asked for it, and that the scenario had not cut off
     seconds: list[SecondRow] = []
     offset_us: int | None = None
     error_us: int = 0

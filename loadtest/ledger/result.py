@@ -59,7 +59,9 @@ class Integrity(msgspec.Struct):
     to leave or lost its transport. `lost`: due and not received. `uncertain`: not received, and nobody can say
     whether it was due (under way while the member joined, left or reconnected, or its emit never acked). `excused`: not
     received by members that the scenario keeps from reading. `duplicated`: received again. `reordered`: received after
-    a later one of the same publisher and room. `unknown`: from a publisher that this run does not have.
+    a later one of the same publisher and room. `misdelivered`: received by who was no member of the room, or sent after
+    its leave was acked. `unknown`: from a publisher that this run does not have. An emit that any member received is as
+    good as acked.
     """
 
     due: int = 0
@@ -68,12 +70,13 @@ class Integrity(msgspec.Struct):
     reordered: int = 0
     uncertain: int = 0
     excused: int = 0
+    misdelivered: int = 0
     unknown: int = 0
     worst: list[Flaw] = []  # the ten with most flaws
 
     @property
     def is_whole(self) -> bool:
-        return not (self.lost or self.duplicated or self.reordered or self.unknown)
+        return not (self.lost or self.duplicated or self.reordered or self.misdelivered or self.unknown)
 
 
 class Connects(msgspec.Struct):
@@ -154,7 +157,10 @@ class Result(msgspec.Struct):
     integrity: Integrity = msgspec.field(default_factory=Integrity)
     losses_allowed: bool = False  # the scenario's word
     connects: Connects = msgspec.field(default_factory=Connects)
+    unanswered: dict[str, int] = {}  # acked event -> acks that never came, though the connection held
     disconnects: dict[str, int] = {}  # reason -> count
+    disconnects_unasked: int = 0  # of those: neither the client nor the scenario had asked for it
+    absent: int = 0  # clients without a connection at the end
     clients_by_io_node: dict[str, int] = {}  # connections that each io-node took, by the name in the sid
     generator: Generator = msgspec.field(default_factory=Generator)
     knee: Knee | None = None

@@ -4,6 +4,7 @@ from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 from loadtest.ledger.report import NEVER, Emits, Stay, StreamRow
 from loadtest.ledger.result import Flaw, Integrity
@@ -32,12 +33,27 @@ class Book:
     def __init__(self, emits: Emits) -> None:
         self.sent_us = emits.sent_us
         self.count = len(emits.sent_us)
-        self.unacked = [seq for seq, at in enumerate(emits.acked_us) if not at]
-        self._acked_by: list[int] = []  # by when this one and all acked ones before it were acked
-        latest = 0
-        for at in emits.acked_us:
-            latest = max(latest, at)
-            self._acked_by.append(latest)
+        self.unacked = [seq for seq, at in enumerate(emits.acked_us) if not at]  # and received by nobody, once seen
+        self._acked_us = emits.acked_us
+        self._acked_by: list[int] = []  # by when this one and all before it were acked, or surely emitted
+
+    def see(self, rows: Iterable[StreamRow]) -> None:
+        """Call once. What anybody received was emitted, acked or not: by the ack of a later one, or the run's end."""
+        unacked = self.unacked
+        for row in rows:
+            if not self.unacked:
+                break
+            for begin, end in _received(row, 0, min(row.next, self.count)):
+                self.unacked = (
+                    self.unacked[: bisect_left(self.unacked, begin)] + self.unacked[bisect_left(self.unacked, end) :]
+                )
+        emitted_by, later = list(self._acked_us), NEVER - 1
+        seen = set(unacked).difference(self.unacked)
+        for seq in range(self.count - 1, -1, -1):
+            later = self._acked_us[seq] or later
+            if seq in seen:
+                emitted_by[seq] = later
+        self._acked_by = list(accumulate(emitted_by, max))
 
     def sent(self, since_us: int, until_us: int) -> Range:
         """Emits in [since, until)."""
@@ -61,10 +77,18 @@ def settle(
     books: dict[int, dict[int, Book]] = defaultdict(dict)
     for each in emits:
         books[each.room][each.publisher] = Book(each)
+    stays = sorted(stays, key=lambda stay: (stay.member, stay.asked_us))
+    heard: dict[tuple[int, int], list[StreamRow]] = defaultdict(list)
+    for stay in stays:
+        for row in stay.streams:
+            heard[stay.room, row.publisher].append(row)
+    for number, room in books.items():
+        for publisher, book in room.items():
+            book.see(heard[number, publisher])
     total = Integrity()
     flaws: dict[tuple[int, int], Sums] = defaultdict(Sums)
     former: dict[tuple[int, int], Stay] = {}
-    for stay in sorted(stays, key=lambda stay: (stay.member, stay.asked_us)):
+    for stay in stays:
         rows = {row.publisher: row for row in stay.streams}
         room = books.get(stay.room, {})
         for publisher, book in room.items():
@@ -77,6 +101,7 @@ def settle(
             sums.duplicated += row.duplicated + again
             sums.reordered += row.reordered
             known = room[publisher].count if publisher in room else 0
+            total.misdelivered += _misdelivered(room[publisher], stay, row, clock_error_us) if known else 0
             if all_emits_known:
                 total.unknown += _length(_received(row, known, row.next))
         former[stay.member, stay.room] = stay
@@ -84,6 +109,8 @@ def settle(
 
 
 def _settle_one(book: Book, stay: Stay, row: StreamRow, error_us: int, total: Integrity, sums: Sums) -> None:
+    if stay.unasked:
+        return
     around = book.sent(stay.asked_us, stay.gone_us)
     missing_around = _missing(row, *around)
     if stay.excused:
@@ -100,6 +127,12 @@ def _settle_one(book: Book, stay: Stay, row: StreamRow, error_us: int, total: In
     if lost:
         seq = next(seq for begin, end in missing for seq in range(begin, end) if not book.unacked_in([(seq, seq + 1)]))
         sums.first_lost = seq if sums.first_lost is None else min(seq, sums.first_lost)
+
+
+def _misdelivered(book: Book, stay: Stay, row: StreamRow, error_us: int) -> int:
+    """What it received without being a member: in a stay that it never asked for, or sent after its leave was acked."""
+    first = 0 if stay.unasked else book.sent(0, min(stay.gone_us + error_us + 1, NEVER))[1]
+    return _length(_received(row, first, min(row.next, book.count)))
 
 
 def _due(book: Book, stay: Stay, row: StreamRow, error_us: int) -> Range:

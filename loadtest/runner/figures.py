@@ -7,13 +7,18 @@ from loadtest.runner.sampler import ServerUse
 def figures(result: Result, server: ServerUse | None) -> dict[str, float | None]:
     """One for each limit that there is."""
     integrity, totals, workers = result.integrity, result.totals, result.generator.workers
+    not_excused = integrity.due + integrity.uncertain
     acks = [quantiles for quantiles in result.acks.values() if quantiles.count]
     return {
+        "unanswered": None if result.losses_allowed else sum(result.unanswered.values()),
+        "disconnects": None if result.losses_allowed else result.disconnects_unasked,
+        "absent": result.absent,
         "lost": None if result.losses_allowed else integrity.lost,
         "duplicated": integrity.duplicated,
         "reordered": integrity.reordered,
+        "misdelivered": integrity.misdelivered,
         "unknown": integrity.unknown,
-        "uncertain_percent": 100 * integrity.uncertain / integrity.due if integrity.due else None,
+        "uncertain_percent": 100 * integrity.uncertain / not_excused if not_excused else None,
         "latency_p50_ms": _measured(result.latency, result.latency.p50_ms),
         "latency_p99_ms": _measured(result.latency, result.latency.p99_ms),
         "ack_p99_ms": max((quantiles.p99_ms for quantiles in acks), default=None),

@@ -24,7 +24,11 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     max_lost: Bound = None
     max_duplicated: Bound = None
     max_reordered: Bound = None
+    max_misdelivered: Bound = None
     max_unknown: Bound = None
+    max_unanswered: Bound = None
+    max_disconnects: Bound = None
+    max_absent: Bound = None
     max_uncertain_percent: Bound = None
     max_latency_p50_ms: Bound = None
     max_latency_p99_ms: Bound = None

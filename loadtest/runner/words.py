@@ -60,9 +60,13 @@ def rows_of_integrity(result: Result) -> list[Row]:
         ("lost", f"{integrity.lost:,}", "due and never received"),
         ("duplicated", f"{integrity.duplicated:,}", "received again"),
         ("reordered", f"{integrity.reordered:,}", "received after a later one of the same publisher"),
+        ("misdelivered", f"{integrity.misdelivered:,}", "received by who was no member of the room"),
         ("unknown", f"{integrity.unknown:,}", "from a publisher that this run does not have"),
         ("uncertain", f"{integrity.uncertain:,}", "not received, under way while a member joined, left or was away"),
         ("excused", f"{integrity.excused:,}", "not received by clients that the scenario keeps from reading"),
+        ("unanswered", f"{sum(result.unanswered.values()):,}", "acks that never came, though the connection held"),
+        ("cut off", f"{result.disconnects_unasked:,}", "disconnects that neither client nor scenario had asked for"),
+        ("absent", f"{result.absent:,}", "clients without a connection at the end"),
     ]
 
 

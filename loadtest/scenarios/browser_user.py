@@ -20,6 +20,7 @@ ACK_S = 10.0
 AGAIN_S = 2.0
 IDLE_S = 3600.0
 KINDS_OF_FAILURE = 50
+OWN_REASONS = ("io client disconnect", "vanished")  # a client that leaves of its own accord
 
 
 class Answer(msgspec.Struct):
@@ -54,7 +55,9 @@ class BrowserUser(User):
         self._lost_at: float | None = None
         self._due_at = 0.0
         self._is_expected = False
-        self._acks_waiting = 0
+        self._failed: ConnectFailed | None = None  # the failure that was counted last
+        self._breaks = False  # it cuts itself off at this moment
+        self._waiting: dict[int, tuple[str, float]] = {}  # by the number of the ack: event, when it was asked for
 
     @property
     def seat(self) -> Seat:
@@ -90,7 +93,9 @@ class BrowserUser(User):
             try:
                 self.browser.connect(CONNECT_S)
                 return
-            except ConnectFailed:  # counted where each attempt fails
+            except ConnectFailed as failed:
+                if failed is not self._failed:  # not counted yet: its CONNECT was never answered
+                    self._connect_failed(self.browser, failed)
                 gevent.sleep(AGAIN_S * (0.5 + self.session.rng.random()))
 
     def disconnect(self) -> None:
@@ -98,6 +103,12 @@ class BrowserUser(User):
         self._expect(False)
         self.member.parts()
         self.browser.close()
+
+    def drop(self) -> None:
+        """Cuts itself off, as a network that fails. It comes back by itself."""
+        self._breaks = True
+        self.browser.drop()
+        self._breaks = False
 
     def join(self, *rooms: int) -> None:
         """Blocks until the application has acked it. After a reconnection the browser joins its rooms again."""
@@ -135,14 +146,18 @@ class BrowserUser(User):
 
     def call(self, event: str, *arguments: Any, timeout_s: float = ACK_S) -> list[Any] | None:
         """Blocks until the ack is here. None where there was none: a failed locust request."""
-        began = time.perf_counter()
+        began, ledger = time.perf_counter(), self.session.ledger
+        ledger.waiting[event] += 1
         try:
             answer = self.browser.call(event, *arguments, timeout_s=timeout_s)
         except (AckTimeout, NotConnected) as error:
+            ledger.unanswered[event] += isinstance(error, AckTimeout)
             self._request("ack", event, time.perf_counter() - began, error=error)
             if isinstance(error, NotConnected):
                 gevent.sleep(0.1)  # it comes back by itself
             return None
+        finally:
+            ledger.waiting[event] -= 1
         self._acked(event, time.perf_counter() - began, 0)
         return answer
 
@@ -195,13 +210,17 @@ class BrowserUser(User):
             self._join(tuple(self.rooms))
 
     def _disconnected(self, _: Browser, reason: str) -> None:
-        self.session.ledger.disconnected(reason)
-        self.session.ledger.acks_waiting -= self._acks_waiting  # they do not come any more
-        self._acks_waiting = 0
+        ledger = self.session.ledger
+        ledger.disconnected(reason, asked=self._breaks or self.member.is_excused or reason in OWN_REASONS)
+        for event, began in self._waiting.values():  # they do not come any more; the late ones had their time
+            ledger.waiting[event] -= 1
+            ledger.unanswered[event] += time.perf_counter() - began > ACK_S
+        self._waiting.clear()
         self.member.cut()
         self._lost_at = time.perf_counter() if self._is_expected else None
 
     def _connect_failed(self, _: Browser, failed: ConnectFailed) -> None:
+        self._failed = failed
         counts = self.session.ledger.failed
         reason = f"{failed.phase}: {failed.why}"[:100]
         counts[reason if reason in counts or len(counts) < KINDS_OF_FAILURE else "other reasons"] += 1
@@ -245,18 +264,18 @@ class BrowserUser(User):
         began, sent_us = time.perf_counter(), wall_us()
 
         def answered(_: Browser, content: bytes) -> None:
-            self._acks_waiting -= 1
-            self.session.ledger.acks_waiting -= 1
+            del self._waiting[number]
+            self.session.ledger.waiting[event] -= 1
             done()
             self._learn(sent_us, content)
             self._acked(event, time.perf_counter() - began, len(content))
 
         try:
-            self.browser.emit_with_ack(event, *arguments, callback=answered)
+            number = self.browser.emit_with_ack(event, *arguments, callback=answered)
         except NotConnected:
             return False
-        self._acks_waiting += 1
-        self.session.ledger.acks_waiting += 1
+        self._waiting[number] = event, began
+        self.session.ledger.waiting[event] += 1
         return True
 
     def _learn(self, sent_us: int, content: bytes) -> None:

@@ -92,7 +92,7 @@ class Session:
         """Ends publishing; returns when what was asked is acked and everybody is back, or that took too long."""
         self.hushed = True
         ledger = self.ledger
-        self._until(lambda: not ledger.acks_waiting and ledger.clients >= self.expected, ACKS_S)
+        self._until(lambda: not ledger.waiting.total() and ledger.clients >= self.expected, ACKS_S)
 
     def drain(self) -> None:
         """Returns when nothing was delivered for a while, or that took too long."""

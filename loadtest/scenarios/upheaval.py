@@ -68,7 +68,7 @@ class ReconnectStormUser(BrowserUser):
 
     def _storm(self) -> None:
         for user in list(self.session.users):
-            user.browser.drop()
+            user.drop()
 
 
 class SlowConsumersUser(BrowserUser):

@@ -33,7 +33,7 @@ def stay(seqs: list[int], asked: float = 0.0, joined: float | None = 0.1, member
 
 
 def figures(result: Integrity) -> dict[str, int]:
-    names = ("due", "lost", "duplicated", "reordered", "uncertain", "excused", "unknown")
+    names = ("due", "lost", "duplicated", "reordered", "uncertain", "excused", "misdelivered", "unknown")
     return {name: value for name in names if (value := getattr(result, name))}
 
 
@@ -81,7 +81,29 @@ def test_an_emit_that_was_not_acked_before_the_leave_is_uncertain() -> None:
 
 def test_an_emit_that_was_never_acked_is_uncertain() -> None:
     assert figures(settle([emits(4, unacked=(2,))], [stay([0, 1, 3])])) == {"due": 3, "uncertain": 1}
-    assert figures(settle([emits(4, unacked=(2,))], [stay([0, 1, 2, 3])])) == {"due": 3}
+
+
+def test_an_emit_that_anybody_received_is_due_to_all() -> None:
+    """Its ack was lost, or the application ended in between: some got it, so the others had to."""
+    assert figures(settle([emits(4, unacked=(2,))], [stay([0, 1, 2, 3])])) == {"due": 4}
+    both = [stay([0, 1, 2, 3]), stay([0, 1, 3], member=8)]
+    assert figures(settle([emits(4, unacked=(2,))], both)) == {"due": 8, "lost": 1}
+    assert figures(settle([emits(4, unacked=(3,))], [stay([0, 1, 2, 3]), stay([0, 1, 2], member=8)]))["lost"] == 1
+    left = stay([0, 1], member=8, leaving_us=round(3.5 * SECOND), gone_us=4 * SECOND)
+    found = figures(settle([emits(4, unacked=(2,))], [stay([0, 1, 2, 3]), left]))
+    assert found == {"due": 6, "uncertain": 1}, "perhaps it was emitted only then"
+
+
+def test_what_came_after_an_acked_leave_is_misdelivered() -> None:
+    left = stay([0, 1, 2, 3, 4], leaving_us=round(3.1 * SECOND), gone_us=round(3.2 * SECOND))
+    result = settle([emits(6)], [left])
+    assert figures(result) == {"due": 3, "misdelivered": 2}
+    assert not result.is_whole
+    assert figures(settle([emits(6)], [left], clock_error_us=SECOND)) == {"due": 1, "misdelivered": 1}
+
+
+def test_what_came_without_a_request_to_join_is_misdelivered() -> None:
+    assert figures(settle([emits(4)], [stay([2, 3], asked=2.9, joined=None, unasked=True)])) == {"misdelivered": 2}
 
 
 def test_what_falls_into_a_reconnection_is_uncertain() -> None:
@@ -172,14 +194,19 @@ def cases(draw: st.DrawFn) -> Case:
 def test_it_agrees_with_a_reckoning_one_by_one(case: Case) -> None:
     due = lost = uncertain = 0
     latest, acked_by = 0, []
-    for at in case.book.acked_us:
+    heard = set[int]().union(*case.got)
+    emitted = [
+        at or (next(filter(None, case.book.acked_us[seq:]), NEVER - 1) if seq in heard else 0)
+        for seq, at in enumerate(case.book.acked_us)
+    ]
+    for at in emitted:
         latest = max(latest, at)
         acked_by.append(latest)
     for each, got in zip(case.stays, case.got, strict=True):
         before = each.leaving_us if each.cut_us is None else each.cut_us - UNDER_WAY_US
         for seq, sent in enumerate(case.book.sent_us):
             in_order = each.cut_us is not None and bool(got) and seq <= max(got)
-            surely = sent > each.joined_us and bool(case.book.acked_us[seq]) and (acked_by[seq] < before or in_order)
+            surely = sent > each.joined_us and bool(emitted[seq]) and (acked_by[seq] < before or in_order)
             due += surely
             lost += surely and seq not in got
             uncertain += not surely and each.asked_us <= sent < each.gone_us and seq not in got

@@ -1,11 +1,13 @@
-"""A Socket.IO server that loses, doubles and swaps deliveries, and keeps count: `GET /faults` tells.
+"""A Socket.IO server that does one thing wrong now and then, and keeps count: `GET /faults` tells.
 
     python -m loadtest.tests.scenarios.faulty_server PORT FAULT EVERY
 
-FAULT is none, lose, double or swap: what becomes of one delivery out of EVERY. It is faithful until a second after the
-latest join, so that everything that it does wrong was due.
+FAULT is none, or what becomes of one out of EVERY. Of deliveries: lose, double, swap, stray (goes to a stranger too),
+kick (the member is disconnected). Of emits: unheard (the event is lost), unacked (its ack is). Of connects: swallow.
+Deliveries and emits are faithful until a second after the latest join, so that all that it does wrong was due.
 """
 
+import asyncio
 import importlib.util
 import sys
 import time
@@ -20,6 +22,10 @@ LOAD_TEST = Path(__file__).parents[3] / "examples/chat/load_test.py"
 FAITHFUL_S = 1.0
 
 
+class NoAck(Exception):
+    """Ends a handler so that its event is not acked."""
+
+
 class Faults:
     """Stands in for the server towards the handlers: an emit to a room becomes one to each member, or not."""
 
@@ -28,12 +34,36 @@ class Faults:
         self._fault = fault
         self._every = every
         self._joined_at = 0.0
-        self._deliveries = 0
+        self._deliveries = self._emits = self._connects = 0
         self._held: dict[str, Any] = {}  # by sid: what waits for the next one to go first
-        self.done = {"lost": 0, "duplicated": 0, "reordered": 0}
+        self.done = {
+            "lost": 0,
+            "duplicated": 0,
+            "reordered": 0,
+            "strayed": 0,
+            "kicked": 0,
+            "unanswered": 0,
+            "swallowed": 0,
+        }
 
     def on(self, event: str, handler: Any, namespace: str) -> None:
-        self._sio.on(event, handler, namespace=namespace)
+        async def publish(*arguments: Any) -> Any:
+            self._emits += not self._is_faithful
+            wrong = self._fault in ("unheard", "unacked") and not self._is_faithful and self._emits % self._every == 0
+            answer = None if wrong and self._fault == "unheard" else await handler(*arguments)
+            if wrong:
+                self.done["unanswered"] += 1
+                raise NoAck
+            return answer
+
+        async def connect(*_: Any) -> None:
+            self._connects += 1
+            if self._fault == "swallow" and self._connects % self._every == 0:
+                self.done["swallowed"] += 1
+                await asyncio.Event().wait()
+
+        wrapped = {"publish": publish, "connect": connect}.get(event, handler)
+        self._sio.on(event, wrapped, namespace=namespace)
 
     async def enter_room(self, sid: str, room: str, namespace: str) -> None:
         self._joined_at = time.monotonic()
@@ -43,10 +73,22 @@ class Faults:
         await self._sio.leave_room(sid, room, namespace=namespace)
 
     async def emit(self, event: str, data: Any, namespace: str, room: str | None = None) -> None:
-        faithful = time.monotonic() - self._joined_at < FAITHFUL_S
-        for sid, _ in list(self._sio.manager.get_participants(namespace, room)):
-            for message in self._turned(sid, data, faithful):
+        members = [sid for sid, _ in self._sio.manager.get_participants(namespace, room)]
+        for sid in members:
+            before = self.done.copy()
+            messages = self._turned(sid, data, self._is_faithful)
+            strays, kicks = (self.done[name] > before[name] for name in ("strayed", "kicked"))
+            for message in messages:
                 await self._sio.emit(event, message, to=sid, namespace=namespace)
+            if strays:
+                stranger = next(s for s, _ in self._sio.manager.get_participants(namespace, None) if s not in members)
+                await self._sio.emit(event, data, to=stranger, namespace=namespace)
+            if kicks:
+                await self._sio.disconnect(sid, namespace=namespace)
+
+    @property
+    def _is_faithful(self) -> bool:
+        return time.monotonic() - self._joined_at < FAITHFUL_S
 
     def told(self) -> dict[str, int]:
         """What it did; what is still held back is lost."""
@@ -68,6 +110,12 @@ class Faults:
             case "double":
                 self.done["duplicated"] += 1
                 return [message, message]
+            case "stray":
+                self.done["strayed"] += 1
+                return [message]
+            case "kick":
+                self.done["kicked"] += 1
+                return [message]
             case "swap":
                 self._held[sid] = message
                 return []
