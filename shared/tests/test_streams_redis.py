@@ -427,8 +427,10 @@ class TestBounds:
         monkeypatch.setattr("sio_cluster.streams.lanes.DEAD_ENTRIES", 3)
         reader, token = await hold(bus)
         await Writer(Appender(bus), bus.keys.uplink(0)).write(*[b"%d" % number for number in range(5)])
-        for entry in await reader.read([0], 0, 10):
-            await reader.set_aside(0, token, entry, "not msgpack")
+        entries = await reader.read([0], 0, 10)
+        lost = [await reader.set_aside(0, token, entry, "not msgpack") for entry in entries]
+        assert lost == [0, 0, 0, 1, 1]
+        assert await reader.set_aside(0, token, entries[-1], "not msgpack") == 0
         dead = (await bus.run(("XRANGE", bus.keys.dead(0), "-", "+")))[0]
         assert [fields[1] for _, fields in dead] == [b"2", b"3", b"4"]
         assert dead[0][1][2:4] == [b"why", b"not msgpack"]

@@ -419,6 +419,21 @@ async def test_malformed_entries_are_set_aside(stage: Any) -> None:
     await io.wait(1, Ack)
     await io.settle()
     assert sio.node.counters["dead_letters"] == stage.config.lanes
+    assert sio.node.counters["dead_letters_lost"] == 0
+
+
+async def test_dead_letters_that_are_one_too_many_are_counted(
+    memory_stage: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sio_cluster.testing.memory.lanes._DEAD_ENTRIES", 3)
+    sio = echo_app(memory_stage)
+    io = await memory_stage.io_node()
+    await sio.start()
+    for _ in range(5):
+        await io.send_raw(0, b"\xc1 no batch")
+    await io.settle()
+    assert sio.node.counters["dead_letters"] == 5
+    assert sio.node.counters["dead_letters_lost"] == 2
 
 
 async def test_the_reaper_is_not_taken_for_an_io_node(stage: Any) -> None:

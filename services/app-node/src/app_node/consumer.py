@@ -36,7 +36,7 @@ class Reading(Protocol):
 
     async def commit(self, lane: int, token: int, ids: Sequence[bytes]) -> None: ...
 
-    async def set_aside(self, lane: int, token: int, entry: LaneEntry, why: str) -> None: ...
+    async def set_aside(self, lane: int, token: int, entry: LaneEntry, why: str) -> int: ...
 
 
 class Consumer:
@@ -229,13 +229,16 @@ class Consumer:
         backoff = Backoff()
         while lane.held():
             try:
-                await self._reader.set_aside(lane.number, lane.token, entry, why)
+                gone = await self._reader.set_aside(lane.number, lane.token, entry, why)
             except LeaseLost:
                 lane.lost = True
             except (BusUnavailable, BusRefused):
                 await asyncio.sleep(next(backoff))
             else:
                 self._counters.add("dead_letters")
+                if gone:
+                    self._counters.add("dead_letters_lost", gone)
+                    log.error("dead_letters_lost", lane=lane.number, number=gone)
                 self._release(lane, entry.id)
                 lane.committed([entry.id])
                 return

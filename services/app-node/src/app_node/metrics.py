@@ -33,6 +33,7 @@ def _facts(node: AppNode) -> Iterator[Family]:
     yield _gauge("sio_app_bytes_in_work", "What they weigh, see MAX_INFLIGHT_BYTES", node.consumer.inflight_bytes)
     yield _count(counters, "handlers_failed", "Handlers that raised")
     yield _count(counters, "dead_letters", "Lane entries that could not be decoded, set aside")
+    yield _count(counters, "dead_letters_lost", "The oldest of them, gone for good since their lane has too many")
 
 
 def _commands(node: AppNode) -> Iterator[Family]:

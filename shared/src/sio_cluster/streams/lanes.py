@@ -129,14 +129,16 @@ class LaneReader:
         for entry_id in ids:
             sizes.pop(entry_id, None)
 
-    async def set_aside(self, lane: int, token: int, entry: LaneEntry, why: str) -> None:
-        """Moves an entry that cannot be decoded to the lane's dead stream and commits it. Raises LeaseLost."""
+    async def set_aside(self, lane: int, token: int, entry: LaneEntry, why: str) -> int:
+        """Moves an entry that cannot be decoded to the lane's dead stream and commits it. How many older ones that
+        stream let go for it: they are lost. Raises LeaseLost."""
         lane_keys = (*self._commit_keys[lane], self._bus.keys.dead(lane))
         arguments = (self._consumer, token, entry.id, entry.entry, why, DEAD_ENTRIES)
         [moved] = await self._bus.run(call(SET_ASIDE, lane_keys, *arguments))
         if moved == -1:
             raise LeaseLost(f"lane {lane} is no longer held with token {token}")
         self._sizes.get(lane, {}).pop(entry.id, None)
+        return max(0, int(moved) - 1)
 
     async def close(self) -> None:
         """Closes the reader's own connection. Idempotent."""

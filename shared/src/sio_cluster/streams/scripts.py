@@ -168,7 +168,8 @@ return gone
 """
 )
 
-# KEYS uplink, state, lease, dead; ARGV holder, token, id, entry, why, most entries. 1 moved, 0 before, -1 lease lost.
+# KEYS uplink, state, lease, dead; ARGV holder, token, id, entry, why, most entries. -1 lease lost, 0 moved before, else
+# moved: 1, and 1 more for each older one that went for good.
 SET_ASIDE = _script(
     _GIVE_BACK
     + _HOLDS
@@ -176,8 +177,9 @@ SET_ASIDE = _script(
 if not holds(KEYS[3], ARGV[1], ARGV[2]) then return -1 end
 if redis.call('XDEL', KEYS[1], ARGV[3]) == 0 then return 0 end
 give_back(KEYS[1], KEYS[2], #ARGV[4])
+local before = redis.call('XLEN', KEYS[4])
 redis.call('XADD', KEYS[4], 'MAXLEN', ARGV[6], '*', 'b', ARGV[4], 'why', ARGV[5], 'id', ARGV[3])
-return 1
+return 2 + before - redis.call('XLEN', KEYS[4])
 """
 )
 

@@ -128,13 +128,15 @@ class MemoryLaneReader:
             self._check_token(lane, token)
             self._broker.streams[self._keys.uplink(lane)].remove([number_of(entry_id) for entry_id in ids])
 
-    async def set_aside(self, lane: int, token: int, entry: LaneEntry, why: str) -> None:
+    async def set_aside(self, lane: int, token: int, entry: LaneEntry, why: str) -> int:
         async with self._broker.operation():
             self._check_token(lane, token)
             dead = self._broker.dead[lane]
             dead.append((entry.entry, why))
-            del dead[:-_DEAD_ENTRIES]
+            gone = max(0, len(dead) - _DEAD_ENTRIES)
+            del dead[:gone]
             self._broker.streams[self._keys.uplink(lane)].remove([number_of(entry.id)])
+        return gone
 
     async def close(self) -> None:
         pass
