@@ -90,6 +90,9 @@ class IoNode:
         self.admission = Admission(
             config.connect_rate,
             has_room=lambda: self._uplink.has_room,
+            buffer_bytes=config.uplink_buffer_bytes,
+            pause=self._uplink.pause,
+            release=self._uplink.release,
             start_timer=lambda delay_s, callback: self.engine.wheel.schedule(time.monotonic() + delay_s, callback),
             clock=time.monotonic,
         )

@@ -1,8 +1,9 @@
 """Stand-ins for what surrounds a session: a connection that remembers, and a place for facts."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from io_node.bus.fairness import Paused, Sender
 from io_node.clients.admission import Admission
 from io_node.clients.counters import ClientCounters
 from io_node.clients.hub import Hub
@@ -16,6 +17,7 @@ HANDSHAKE = Handshake("GET", "/socket.io/", "EIO=4", [("host", "localhost")], "1
 LIMITS = SessionLimits(max_namespaces=3, max_attachments=10, max_payload_bytes=1_000, send_buffer_bytes=1_000)
 NODE = "io1-aaaaaa"
 LANES = 4
+BUFFER_BYTES = 5_000_000
 
 
 class FakeConnection:
@@ -82,6 +84,15 @@ class FakeUplink:
     def forget(self, sender: Connection) -> None:
         self.forgotten.append(sender)
 
+    def pause(self, paused: Paused, sender: Sender) -> None:
+        paused[sender] = None
+        sender.pause_reading()
+
+    def release(self, paused: Paused, senders: Iterable[Sender]) -> None:
+        for sender in senders:
+            del paused[sender]
+            sender.resume_reading()
+
     def take(self) -> list[Fact]:
         """The facts since the last time."""
         facts, self.facts = [fact for _, fact in self.facts], []
@@ -102,7 +113,13 @@ class Node:
         self.rounds: list[FakeTimer] = []
         self.has_room = True
         self.admission = Admission(
-            rate, has_room=lambda: self.has_room, start_timer=self._start_round, clock=lambda: self.now
+            rate,
+            has_room=lambda: self.has_room,
+            buffer_bytes=BUFFER_BYTES,
+            pause=self.uplink.pause,
+            release=self.uplink.release,
+            start_timer=self._start_round,
+            clock=lambda: self.now,
         )
         self.hub = Hub(
             NODE, LANES, random_bytes=self._random_bytes, counters=self.counters, on_canary=self.canaries.append

@@ -7,7 +7,7 @@ import pytest
 from sio_cluster.protocol import reasons
 from sio_cluster.protocol.messages import ClientConnected, ClientDisconnected, EventReceived, Fact
 
-from .fakes import LIMITS, FakeConnection, Node
+from .fakes import BUFFER_BYTES, LIMITS, FakeConnection, Node
 
 
 def admitted(facts: list[Fact]) -> list[str]:
@@ -125,4 +125,20 @@ def test_namespaces_that_wait_are_bounded() -> None:
     node.receive(connection, *(f"0/{number}," for number in range(10)))
     assert len(node.admission) == LIMITS.max_namespaces
     connection.close(reasons.TRANSPORT_CLOSE)
+    assert len(node.admission) == 0
+
+
+def test_those_who_wait_with_much_are_read_no_further_until_there_is_room() -> None:
+    node = Node(rate=10)
+    storm(node, 10)
+    connections = [node.connect() for _ in range(8)]
+    for connection in connections:
+        node.receive(connection, f'0{{"n":"{"x" * (BUFFER_BYTES // 6)}"}}')
+    assert [connection.paused for connection in connections] == [False] * 5 + [True] * 3
+    connections[7].close(reasons.TRANSPORT_CLOSE)
+    pass_time(node, 0.4)
+    assert [connection.paused for connection in connections[:7]] == [False] * 5 + [True] * 2
+    pass_time(node, 0.2)
+    assert not any(connection.paused for connection in connections)
+    pass_time(node, 0.2)
     assert len(node.admission) == 0

@@ -112,7 +112,7 @@ class Uplink:
         self._paused: Paused = {}  # because the whole buffer is full
         self._holds: dict[Sender, list[Paused]] = {}  # every reason for which a sender is not read
         self._stalled = False
-        self._fairness = Fairness(appender, limits.lane_fair_bytes, pause=self._pause, release=self._release)
+        self._fairness = Fairness(appender, limits.lane_fair_bytes, pause=self.pause, release=self.release)
         self.run_fairness = self._fairness.run
 
     @property
@@ -150,9 +150,9 @@ class Uplink:
         if sender is None:
             return
         if self._waiting_bytes > self._limits.buffer_bytes:
-            self._pause(self._paused, sender)
+            self.pause(self._paused, sender)
         elif queue.full and queue.waiting_bytes > self._share_bytes:
-            self._pause(queue.paused, sender)
+            self.pause(queue.paused, sender)
         elif queue.app_node is None:
             self._fairness.put(queue, size, sender)
 
@@ -274,7 +274,7 @@ class Uplink:
             queue.backoff.reset()
             log.info("stream_takes_entries_again", stream=queue.stream)
         if queue.paused and queue.waiting_bytes <= self._share_bytes // 2:
-            self._release(queue.paused, list(queue.paused))
+            self.release(queue.paused, list(queue.paused))
         if not queue.facts:
             self._retire(queue)
 
@@ -295,7 +295,7 @@ class Uplink:
         queue.facts.clear()
         queue.batch = None
         del self._destinations[app_node]
-        self._release(queue.paused, list(queue.paused))
+        self.release(queue.paused, list(queue.paused))
         self._retire(queue)
 
     def _retire(self, queue: _Destination) -> None:
@@ -306,7 +306,8 @@ class Uplink:
 
     # --- backpressure
 
-    def _pause(self, paused: Paused, sender: Sender) -> None:
+    def pause(self, paused: Paused, sender: Sender) -> None:
+        """Read no further from this sender, for the reason that `paused` stands for, until `release` or `forget`."""
         if sender in paused:
             return
         if paused is self._paused and not paused:
@@ -318,12 +319,7 @@ class Uplink:
             self.counters.pauses += 1
             sender.pause_reading()
 
-    def _resume(self) -> None:
-        if self._paused and self._waiting_bytes <= self._limits.buffer_bytes // 2:
-            log.info("uplink_buffer_has_room", waiting_bytes=self._waiting_bytes)
-            self._release(self._paused, list(self._paused))
-
-    def _release(self, paused: Paused, senders: Iterable[Sender]) -> None:
+    def release(self, paused: Paused, senders: Iterable[Sender]) -> None:
         """Read again from these senders, those excepted that are paused for another reason too."""
         for sender in senders:
             del paused[sender]
@@ -332,3 +328,8 @@ class Uplink:
             if not holds:
                 del self._holds[sender]
                 sender.resume_reading()
+
+    def _resume(self) -> None:
+        if self._paused and self._waiting_bytes <= self._limits.buffer_bytes // 2:
+            log.info("uplink_buffer_has_room", waiting_bytes=self._waiting_bytes)
+            self.release(self._paused, list(self._paused))
