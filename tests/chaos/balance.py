@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import defaultdict
+from typing import Literal
 
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
@@ -9,7 +10,11 @@ from tests.chaos.records import Records
 
 from sio_stack import Stack
 
-QUIET_S = 5.0
+QUIET_S = 10.0
+
+Scope = Literal["each", "across", "all"]
+"""`each`: in each node that is there. `across`: also what one kind wrote and the other read, where no node has gone.
+`all`: also what clients and handlers wrote down, where all clients do."""
 
 
 class Sample:
@@ -31,18 +36,21 @@ class Sample:
         return self._values.get(name, {}).get(label, 0.0)
 
 
-EQUATIONS = (
+IO_EQUATIONS = (
     ("sio_io_facts_accepted_total",
      ("sio_io_facts_written_total", "sio_io_facts_dropped_total", "sio_io_facts_waiting")),
     ("sio_io_deliveries_total",
      ("sio_io_deliveries_written_total", "sio_io_deliveries_dropped_total", "sio_io_deliveries_waiting")),
+)  # fmt: skip
+"""left = sum of right."""
+
+APP_EQUATIONS = (
     ("sio_app_facts_read_total",
      ("sio_app_facts_handled_total", "sio_app_facts_refused_total", "sio_app_facts_abandoned_total",
       "sio_app_facts_in_work")),
     ("sio_app_commands_emitted_total",
      ("sio_app_commands_written_total", "sio_app_commands_dropped_total", "sio_app_commands_waiting")),
 )  # fmt: skip
-"""left = sum of right, on each node that has it."""
 
 
 async def scrape(url: str) -> Sample:
@@ -52,38 +60,45 @@ async def scrape(url: str) -> Sample:
     return Sample(answer.text)
 
 
-async def check(stack: Stack, records: Records) -> None:
-    """AssertionError naming what does not balance. The cluster has to be quiet: what is on its way gets QUIET_S."""
+async def check(stack: Stack, records: Records, scope: Scope, *, beside: int = 0) -> None:
+    """AssertionError naming what does not balance. The cluster has to be quiet: what is on its way gets QUIET_S.
+    `beside`: events that are in no record."""
     deadline = asyncio.get_running_loop().time() + QUIET_S
-    while problems := await _problems(stack, records):
+    while problems := await _problems(stack, records, scope, beside):
         if asyncio.get_running_loop().time() > deadline:
             raise AssertionError("the counters do not balance:\n" + "\n".join(problems))
         await asyncio.sleep(0.2)
 
 
-async def _problems(stack: Stack, records: Records) -> list[str]:
+async def _problems(stack: Stack, records: Records, scope: Scope, beside: int) -> list[str]:
     ios = {node.name: await scrape(node.url) for node in stack.io_nodes}
     apps = {node.name: await scrape(node.url) for node in stack.app_nodes}
     problems = []
-    for node, sample in {**ios, **apps}.items():
-        for left, right in EQUATIONS:
-            if left in sample and sample.total(left) != sum(sample.total(name) for name in right):
-                terms = " + ".join(f"{name} {sample.total(name):g}" for name in right)
-                problems.append(f"{node}: {left} {sample.total(left):g} = {terms}")
-    problems += _against_records(list(ios.values()), list(apps.values()), records)
+    for nodes, equations in ((ios, IO_EQUATIONS), (apps, APP_EQUATIONS)):
+        for node, sample in nodes.items():
+            problems += [f"{node}: {problem}" for problem in unequal(sample, equations)]
+    if scope != "each":
+        problems += _across(list(ios.values()), list(apps.values()))
+    if scope == "all":
+        problems += _against_records(list(ios.values()), list(apps.values()), records, beside)
     return problems
 
 
-def _against_records(ios: list[Sample], apps: list[Sample], records: Records) -> list[str]:
-    """What nodes counted against what was seen. All clients are in the records, and no node was replaced."""
-    sent = len(records.sent) - len(records.refused)
-    pairs = (
-        ("events sent, sio_io_facts_accepted_total{kind=event}",
-         sent, sum(io.of("sio_io_facts_accepted_total", "event") for io in ios)),
-        ("connects let in, sio_io_facts_accepted_total{kind=connected}",
-         len(records.joined), sum(io.of("sio_io_facts_accepted_total", "connected") for io in ios)),
-        ("handlers run, sio_app_facts_handled_total{kind=event}",
-         len(records.runs), sum(app.of("sio_app_facts_handled_total", "event") for app in apps)),
+def unequal(sample: Sample, equations: tuple[tuple[str, tuple[str, ...]], ...]) -> list[str]:
+    """The equations that do not hold. One whose left side the node does not tell does not hold either."""
+    problems = []
+    for left, right in equations:
+        if left not in sample:
+            problems.append(f"there is no {left}")
+        elif sample.total(left) != sum(sample.total(name) for name in right):
+            terms = " + ".join(f"{name} {sample.total(name):g}" for name in right)
+            problems.append(f"{left} {sample.total(left):g} = {terms}")
+    return problems
+
+
+def _across(ios: list[Sample], apps: list[Sample]) -> list[str]:
+    """What nodes wrote against what the other kind read."""
+    return _differing(
         ("facts written by io-nodes, facts read by app-nodes",
          sum(io.total("sio_io_facts_written_total") - io.total("sio_io_acks_written_total") for io in ios)
          + sum(app.total("sio_app_reaper_facts_written_total") for app in apps),
@@ -91,6 +106,19 @@ def _against_records(ios: list[Sample], apps: list[Sample], records: Records) ->
         ("commands written by app-nodes, commands read by io-nodes",
          sum(app.total("sio_app_commands_written_total") for app in apps),
          sum(io.total("sio_io_commands_read_total") for io in ios)),
+    )  # fmt: skip
+
+
+def _against_records(ios: list[Sample], apps: list[Sample], records: Records, beside: int) -> list[str]:
+    """What nodes counted against what was seen."""
+    sent = len(records.sent) - len(records.refused) + beside
+    pairs = (
+        ("events sent, sio_io_facts_accepted_total{kind=event}",
+         sent, sum(io.of("sio_io_facts_accepted_total", "event") for io in ios)),
+        ("connects let in, sio_io_facts_accepted_total{kind=connected}",
+         len(records.joined), sum(io.of("sio_io_facts_accepted_total", "connected") for io in ios)),
+        ("handlers run, sio_app_facts_handled_total{kind=event}",
+         len(records.runs) + beside, sum(app.of("sio_app_facts_handled_total", "event") for app in apps)),
         ("emits, acks and CONNECTs seen by clients, sio_io_deliveries_written_total",
          len(records.seen) + len(records.heard) + len(records.acked) + len(records.joined),
          sum(io.total("sio_io_deliveries_written_total") for io in ios)),
@@ -98,4 +126,8 @@ def _against_records(ios: list[Sample], apps: list[Sample], records: Records) ->
     if any(run.redelivered or not run.end for run in records.runs):
         # a run that was cut short counts as abandoned, and an official client does not say that it got an ack twice
         pairs = tuple(pair for pair in pairs if not pair[0].startswith(("handlers run", "emits, acks")))
+    return _differing(*pairs)
+
+
+def _differing(*pairs: tuple[str, float, float]) -> list[str]:
     return [f"{what}: {left:g}, {right:g}" for what, left, right in pairs if left != right]

@@ -98,6 +98,12 @@ def drop_ack(self: Outbox, node: str, command: Command, size: int, scope: Any) -
     return _nothing() if _is_ack(command) else _put(self, node, command, size, scope)
 
 
+def double_ack(self: Outbox, node: str, command: Command, size: int, scope: Any) -> Batch:
+    if _is_ack(command):
+        _put(self, node, command, size, scope)
+    return _put(self, node, command, size, scope)
+
+
 async def drop_disconnect(self: Application, namespace: str, sid: str, reason: str) -> None:
     if next(_turn) % 20:
         await _disconnect(self, namespace, sid, reason)
@@ -126,6 +132,8 @@ match os.environ.get("CHAOS_BROKEN"):
         Outbox.put = swap_emits
     case "drop-ack":
         Outbox.put = drop_ack
+    case "double-ack":
+        Outbox.put = double_ack
     case "drop-disconnect":
         Application.disconnect = drop_disconnect
     case "double-disconnect":

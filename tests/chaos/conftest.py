@@ -47,6 +47,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         "restarts",
         "gap p50 ms",
         "gap max ms",
+        "away max ms",
         "verdict",
     ):
         table.add_column(heading, justify="left" if heading in ("scenario", "verdict") else "right")
@@ -55,7 +56,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         table.add_row(
             row["scenario"], str(row["events"]), str(row["emits"]), str(row["connections_broken"]),
             str(row["redelivered"]), str(row["restarts"]), f"{row['gap_p50_ms']:.0f}", f"{row['gap_max_ms']:.0f}",
-            _faults(row) or "kept",
+            f"{row['away_max_ms']:.0f}", _faults(row) or "kept",
         )  # fmt: skip
     (RESULTS / "table.md").write_text(_quotable(rows))
     console = Console(width=140)
@@ -76,7 +77,8 @@ def _figures(row: dict[str, Any]) -> str:
     rate = f"{row['events'] / max(row['seconds'], 1):.0f} events/s" if row["seconds"] else ""
     return (
         f"{row['clients']} clients, {row['events']} events ({rate}), {row['emits']} emits, gap p50 "
-        f"{row['gap_p50_ms']:.0f} ms max {row['gap_max_ms']:.0f} ms, {row['redelivered']} redelivered, "
+        f"{row['gap_p50_ms']:.0f} ms max {row['gap_max_ms']:.0f} ms, away max {row['away_max_ms']:.0f} ms, "
+        f"{row['redelivered']} redelivered, "
         f"{row['restarts']} restarts, {row['connections_broken']} broken: {_faults(row) or 'kept'}"
     )
 
@@ -84,8 +86,8 @@ def _figures(row: dict[str, Any]) -> str:
 def _quotable(rows: list[dict[str, Any]]) -> str:
     """The table of docs/reliability.md."""
     lines = [
-        "| scenario | lost | doubled | reordered | again | gap p50 ms | gap max ms |",
-        "|---|---|---|---|---|---|---|",
+        "| scenario | lost | doubled | reordered | again | gap p50 ms | gap max ms | away max ms |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
         if row["scenario"].startswith("broken build"):
@@ -94,7 +96,8 @@ def _quotable(rows: list[dict[str, Any]]) -> str:
             sum(row[column] for column in COLUMNS if column.endswith(kind))
             for kind in (("_lost", "_missing"), "_doubled", "_reordered")
         )
-        figures = (*sums, row["redelivered"], f"{row['gap_p50_ms']:.0f}", f"{row['gap_max_ms']:.0f}")
+        times = (f"{row[column]:.0f}" for column in ("gap_p50_ms", "gap_max_ms", "away_max_ms"))
+        figures = (*sums, row["redelivered"], *times)
         lines.append(f"| {row['scenario']} | {' | '.join(map(str, figures))} |")
     return "\n".join(lines) + "\n"
 

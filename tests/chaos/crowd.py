@@ -29,11 +29,12 @@ class Link(Protocol):
 
 
 class Member:
-    """One client. `sent` and `acked` count events."""
+    """One client. `sent` and `acked` count events, `beside` those without a number."""
 
     def __init__(self, number: int, pen: Pen, moved: asyncio.Event) -> None:
         self.number = number
         self.sent = 0
+        self.beside = 0
         self.acked = 0
         self.sid = ""
         self.link: Link | None = None
@@ -58,6 +59,7 @@ class Member:
     def send(self, event: str) -> None:
         """An event beside the numbered ones: a JSON array."""
         if self.link is not None:
+            self.beside += 1
             self.link.send(f"42{event}")
 
     def took(self, packet: str) -> None:
@@ -162,6 +164,11 @@ class Crowd:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    @property
+    def beside(self) -> int:
+        """Events that are in no record."""
+        return sum(member.beside for member in self.members)
 
     async def progress(self, events: int, within_s: float) -> None:
         """Waits until each client got this many more acks than it had."""

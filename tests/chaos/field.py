@@ -52,6 +52,8 @@ HUSH = "hush"
 """While there is a file of this name among the records, no news are told."""
 OFFICIAL = 6  # of each kind; their rate is OFFICIAL_RATE
 OFFICIAL_RATE = 5.0
+LEAST_RATE = 1900
+"""Events a second, and emits a second, that a scenario has to see before its first fault; 2,060 events are sent."""
 JS_FIRST, PYTHON_FIRST = 10_000, 20_000
 
 
@@ -121,7 +123,9 @@ class Field:
         self.stack = stack
         self.crowd = crowd
         self.restarts = 0
-        self.crashed: set[int] = set()
+        self.began = records.now_us()
+        self.first_fault = 0
+        self.crashed: dict[int, tuple[int, int]] = {}  # process -> from when to when it was in trouble
         self.proxies: dict[str, Proxy] = {}
         self.lines: list[tuple[str, str]] = []
         self._officials = officials
@@ -129,19 +133,30 @@ class Field:
     async def wait_a_moment(self) -> None:
         """Until the clients have been served 5 to 15 times more: the moment of a fault."""
         await self.crowd.progress(self.rng.randint(5, 15), 30)
+        self.first_fault = self.first_fault or records.now_us()
 
     def kill(self, node: Node) -> None:
         """kill -9; the stack starts it again."""
-        self.crashed.add(node.pid)
+        self.in_trouble(node)
         self.restarts += 1
         os.kill(node.pid, signal.SIGKILL)
 
     def pause(self, node: Node) -> None:
-        self.crashed.add(node.pid)  # it may lose its leases, and with them what it had not written
+        self.in_trouble(node)
         os.kill(node.pid, signal.SIGSTOP)
 
     def resume(self, node: Node) -> None:
         os.kill(node.pid, signal.SIGCONT)
+
+    def in_trouble(self, *nodes: Node) -> None:
+        """From now on they may lose their leases, and with them what they had not written: it is handled again."""
+        self.crashed |= {node.pid: (records.now_us(), 1 << 62) for node in nodes}
+
+    async def calm(self, events: int) -> None:
+        """Waits until each client was served that often; from then on nothing may be handled again."""
+        await self.crowd.progress(events, 60)
+        now = records.now_us()
+        self.crashed = {process: (since, min(to, now)) for process, (since, to) in self.crashed.items()}
 
     def logged(self, event: str, node: str = "") -> list[dict[str, Any]]:
         """The log lines of that event (of that node) so far."""
@@ -209,16 +224,20 @@ class Field:
         finally:
             await redis.aclose()
 
-    async def end(self, *, answered_within_s: float = 20, balanced: bool = False, **allowed: Any) -> Verdict:
+    async def end(
+        self, *, answered_within_s: float = 20, balanced: balance.Scope | None = None, **allowed: Any
+    ) -> Verdict:
         """Sending ends, answers are awaited, all leave; then the checker. AssertionError where a promise is broken."""
         verdict = await self.judge(answered_within_s=answered_within_s, balanced=balanced, **allowed)
-        permitted = Allowed(crashed=frozenset(self.crashed), **allowed)
-        problems = broken_promises(verdict, permitted)
+        permitted = Allowed(crashed=self.crashed, **allowed)
+        problems = [*broken_promises(verdict, permitted), *self._too_little(records.read(self.directory))]
         self._write(verdict, problems)
         assert not problems, f"{self.name}, CHAOS_SEED={self.seed}:\n" + "\n".join(problems)
         return verdict
 
-    async def judge(self, *, answered_within_s: float = 20, balanced: bool = False, **allowed: Any) -> Verdict:
+    async def judge(
+        self, *, answered_within_s: float = 20, balanced: balance.Scope | None = None, **allowed: Any
+    ) -> Verdict:
         """As `end`, without the judgement."""
         for official in self._officials:
             await official.stop_sending()
@@ -226,13 +245,27 @@ class Field:
         (self.directory / HUSH).touch()
         await self._echoes()
         if balanced:
-            await balance.check(self.stack, records.read(self.directory))
+            await balance.check(self.stack, records.read(self.directory), balanced, beside=self.crowd.beside)
         self.crowd.leave()
         for official in self._officials:
             await official.leave()
         await self._disconnects()
         await self.stack.stop()
-        return judge(records.read(self.directory), Allowed(crashed=frozenset(self.crashed), **allowed))
+        return judge(records.read(self.directory), Allowed(crashed=self.crashed, **allowed))
+
+    def _too_little(self, found: records.Records) -> list[str]:
+        """What the load was short of, before the first fault."""
+        if not self.first_fault:
+            return []
+        seconds = (self.first_fault - self.began) / 1e6
+        ways = {"sent": found.sent, "received": [*found.seen, *found.heard]}
+        rates = {
+            way: sum(self.began <= one.at < self.first_fault for one in lines) / seconds for way, lines in ways.items()
+        }
+        print(f"{self.name}: before the fault " + ", ".join(f"{rate:.0f}/s {way}" for way, rate in rates.items()))
+        return [
+            f"load: {rate:.0f} a second {way} in {seconds:.1f} s" for way, rate in rates.items() if rate < LEAST_RATE
+        ]
 
     async def _echoes(self) -> None:
         """The last news and what follows the last acks: `down` leaves before its event's ack, so little is left."""

@@ -3,35 +3,43 @@
 What may be missing without a promise being broken:
 - the end of what a killed or fenced process emitted under one token: its events are handled again, and each event must
   have been answered by a `down` of somebody
-- what was under way on a connection when that connection broke, where the scenario breaks connections (`breaks`)
-A second run of an event's handler, and a second disconnect, must say that it is a redelivery.
+- what was under way on a connection when that connection broke, where the scenario breaks connections (`breaks`): what
+  fell into the last WRITTEN_US before the break, or before the fault that made it carry nothing (`silent_from`)
+A second run of an event's handler, and a second disconnect, must say that it is a redelivery; and the first run was
+that of a process in trouble.
 """
 
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Set
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tests.chaos.records import Records, Run
 
 WRITTEN_US = 1_000_000
-"""What was emitted this long before a connection ended in good order has reached its client."""
+"""What was sent or emitted this long before a connection broke has reached its destination."""
 
 SETTLED_US = 1_500_000
 """A client hears the news surely that reach Redis this long after it was let in, and before it leaves."""
 
 
+REPEATED_US = 2_000_000
+"""What a process did this long before it was in trouble is in Redis for good: a lease, and its file's one second."""
+
+
 @dataclass(frozen=True)
 class Allowed:
-    """What a scenario's fault explains. `crashed`: processes that were killed with -9, or lost their leases."""
+    """What a scenario's fault explains. `crashed`: processes that were killed with -9, or may have lost their leases,
+    and from when to when they were in trouble."""
 
-    crashed: Set[int] = frozenset()
+    crashed: Mapping[int, tuple[int, int]] = field(default_factory=dict)
     redelivered: bool = False
     breaks: bool = False
+    silent_from: int = 0  # since then connections that broke later may have carried nothing
     strict_below: int = 0  # clients of lower numbers lose nothing that was sent while their connection was there
     lossy: tuple[int, int] = (0, 0)  # from, to: what fell into this time may be lost (a Redis without its data)
     gap_s: float = 60.0
-    unanswered: bool = False
+    away_s: float = 3.0
 
 
 @dataclass
@@ -51,6 +59,7 @@ class Verdict:
     emits_doubled: int = 0
     emits_reordered: int = 0
     emits_stale: int = 0
+    connects_missing: int = 0
     disconnects_missing: int = 0
     disconnects_doubled: int = 0
     overlaps: int = 0
@@ -59,6 +68,7 @@ class Verdict:
     connections_broken: int = 0  # a figure
     gap_p50_ms: float = 0.0
     gap_max_ms: float = 0.0
+    away_max_ms: float = 0.0
     reasons: dict[str, int] = field(default_factory=dict)
     examples: dict[str, list[str]] = field(default_factory=dict)
 
@@ -72,7 +82,7 @@ class Verdict:
 
 COLUMNS = (
     "events_lost", "events_doubled", "events_reordered", "acks_missing", "emits_lost", "emits_doubled",
-    "emits_reordered", "emits_stale", "disconnects_missing", "disconnects_doubled", "overlaps",
+    "emits_reordered", "emits_stale", "connects_missing", "disconnects_missing", "disconnects_doubled", "overlaps",
 )  # fmt: skip
 
 
@@ -87,15 +97,22 @@ def judge(records: Records, allowed: Allowed) -> Verdict:
     )
     if records.sent:
         verdict.seconds = (records.sent[-1].at - records.sent[0].at) / 1e6
-    broken = {parted.sid: parted.at for parted in records.parted}
-    _events(verdict, records, allowed, broken)
+    until = {parted.sid: _heard_until(parted.at, allowed) for parted in records.parted}
+    _events(verdict, records, allowed, until)
     _order(verdict, records)
     _overlaps(verdict, records, allowed)
-    _downs(verdict, records, allowed, broken)
-    _news(verdict, records, allowed, broken)
+    _downs(verdict, records, allowed, until)
+    _news(verdict, records, allowed, until)
     _connections(verdict, records)
     _gaps(verdict, records)
+    _aways(verdict, records)
     return verdict
+
+
+def _heard_until(broke_at: int, allowed: Allowed) -> int:
+    """What a connection carried before this moment has arrived."""
+    silent = allowed.silent_from if 0 < allowed.silent_from < broke_at else broke_at
+    return silent - WRITTEN_US
 
 
 def broken_promises(verdict: Verdict, allowed: Allowed) -> list[str]:
@@ -108,13 +125,15 @@ def broken_promises(verdict: Verdict, allowed: Allowed) -> list[str]:
         found.append(f"connections_broken: {verdict.connections_broken}")
     if verdict.gap_max_ms > allowed.gap_s * 1000:
         found.append(f"gap: a client waited {verdict.gap_max_ms:.0f} ms, the limit is {allowed.gap_s * 1000:.0f}")
+    if verdict.away_max_ms > allowed.away_s * 1000:
+        found.append(f"away: a client was away for {verdict.away_max_ms:.0f} ms, limit {allowed.away_s * 1000:.0f}")
     if not verdict.events or not verdict.emits:
         found.append("nothing was sent")
     return found
 
 
-def _events(verdict: Verdict, records: Records, allowed: Allowed, broken: dict[str, int]) -> None:
-    """Each event that was sent has run, once, or again with the flag; and it is acked."""
+def _events(verdict: Verdict, records: Records, allowed: Allowed, until: Mapping[str, int]) -> None:
+    """Each event that was sent has run, once, or again with the flag; and it is acked, no more often than it ran."""
     runs: dict[tuple[int, int], list[Run]] = defaultdict(list)
     for run in records.runs:
         runs[run.client, run.seq].append(run)
@@ -122,18 +141,34 @@ def _events(verdict: Verdict, records: Records, allowed: Allowed, broken: dict[s
         key = (sent.client, sent.seq)
         if key in records.refused:
             continue
-        excused = _in(sent.at, allowed.lossy) or (allowed.breaks and sent.sid in broken)
-        first, *again = runs.get(key, [None])
-        is_strict = sent.client < allowed.strict_below and not _in(sent.at, allowed.lossy)
-        if first is None and (is_strict or not excused):
+        lost_with_redis = _in(sent.at, allowed.lossy)
+        excused = lost_with_redis or _under_way(sent.sid, sent.at, allowed, until)
+        of_this = runs.get(key, [])
+        is_strict = sent.client < allowed.strict_below and not lost_with_redis
+        if not of_this and (is_strict or not excused):
             verdict.count("events_lost", key)
-        for run in again:
-            if run is not None and run.redelivered:
+        for number, run in enumerate(of_this[1:], 1):
+            in_trouble = any(_in_trouble(former.process, former.start, allowed) for former in of_this[:number])
+            if run.redelivered and (in_trouble or lost_with_redis or not allowed.redelivered):
                 verdict.redelivered += 1
-            elif not _in(sent.at, allowed.lossy):  # the retry of an append to a Redis that has forgotten the first
-                verdict.count("events_doubled", key)
-        if key not in records.acked and not excused and not allowed.unanswered:
+            elif not lost_with_redis:  # the retry of an append to a Redis that has forgotten the first
+                verdict.count("events_doubled", (key, "redelivered" if run.redelivered else "not flagged"))
+        acks = records.acks[key]
+        if not acks and not excused:
             verdict.count("acks_missing", key)
+        if acks > max(1, len(of_this)) and not lost_with_redis:
+            verdict.count("emits_doubled", ("ack", key))
+
+
+def _under_way(sid: str, at: int, allowed: Allowed, until: Mapping[str, int]) -> bool:
+    """Whether that fell into the end of a connection that broke, where connections break by intent."""
+    return allowed.breaks and sid in until and at >= until[sid]
+
+
+def _in_trouble(process: int, at: int, allowed: Allowed) -> bool:
+    """Whether a fault may have come before Redis had what the process did at that moment."""
+    since, to = allowed.crashed.get(process, (1 << 62, 0))
+    return since - REPEATED_US <= at <= to
 
 
 def _order(verdict: Verdict, records: Records) -> None:
@@ -171,7 +206,7 @@ def _overlaps(verdict: Verdict, records: Records, allowed: Allowed) -> None:
             busy[run.sid] = (run.end, run.process)
 
 
-def _downs(verdict: Verdict, records: Records, allowed: Allowed, broken: dict[str, int]) -> None:
+def _downs(verdict: Verdict, records: Records, allowed: Allowed, until: Mapping[str, int]) -> None:
     """Per (sid, process, token) the numbers arrive in order, each once, up to the last."""
     arrived: dict[tuple[str, int, int], set[int]] = defaultdict(set)
     newest: dict[tuple[str, int, int], int] = {}
@@ -199,19 +234,18 @@ def _downs(verdict: Verdict, records: Records, allowed: Allowed, broken: dict[st
             continue
         if _in(made.at, allowed.lossy):
             continue
-        may_lack_its_end = made.process in allowed.crashed or (allowed.breaks and made.sid in broken)
-        in_time = made.client < allowed.strict_below and made.at < broken.get(made.sid, 0) - WRITTEN_US
-        if made.n < newest.get(key, 0) or in_time or not may_lack_its_end:
+        may_lack_its_end = _in_trouble(made.process, made.at, allowed) or _under_way(made.sid, made.at, allowed, until)
+        if made.n < newest.get(key, 0) or not may_lack_its_end:
             missing.add((made.client, made.seq))
     for run in records.runs:
-        excused = (allowed.breaks and run.sid in broken) or _in(run.start, allowed.lossy)
-        if (run.client, run.seq) not in echoed and not excused and not allowed.unanswered:
+        excused = _under_way(run.sid, run.start, allowed, until) or _in(run.start, allowed.lossy)
+        if (run.client, run.seq) not in echoed and not excused:
             missing.add((run.client, run.seq))
     for event in sorted(missing):
         verdict.count("emits_lost", event)
 
 
-def _news(verdict: Verdict, records: Records, allowed: Allowed, broken: dict[str, int]) -> None:
+def _news(verdict: Verdict, records: Records, allowed: Allowed, until: Mapping[str, int]) -> None:
     """Per (sid, process) in order, each once; and who was there all the time has heard each that reached Redis."""
     arrived: dict[tuple[str, int], set[int]] = defaultdict(set)
     newest: dict[tuple[str, int], int] = {}
@@ -225,9 +259,8 @@ def _news(verdict: Verdict, records: Records, allowed: Allowed, broken: dict[str
             verdict.count("emits_reordered", ("news", key, heard.n))
         newest[key] = max(heard.n, newest.get(key, 0))
     for joined in records.joined:
-        if joined.sid in broken:
-            continue
-        first, last = joined.at + SETTLED_US, records.left.get(joined.sid, 1 << 62) - SETTLED_US
+        gone_at = min(records.left.get(joined.sid, 1 << 62), until.get(joined.sid, 1 << 62))
+        first, last = joined.at + SETTLED_US, gone_at - SETTLED_US
         for news in records.news:
             if (
                 first < news.at < last
@@ -238,10 +271,13 @@ def _news(verdict: Verdict, records: Records, allowed: Allowed, broken: dict[str
 
 
 def _connections(verdict: Verdict, records: Records) -> None:
-    """Who was let in has exactly one disconnect, and one connect that is neither again nor redelivered."""
+    """Who was let in has a connect, one that is neither again nor redelivered, and exactly one disconnect."""
     gone = Counter(lost.sid for lost in records.disconnects if not lost.redelivered)
     flagged = Counter(lost.sid for lost in records.disconnects if lost.redelivered)
+    connected = {connect.sid for connect in records.connects}
     for joined in records.joined:
+        if joined.sid not in connected:
+            verdict.count("connects_missing", joined.sid)
         if not gone[joined.sid] and not flagged[joined.sid]:
             verdict.count("disconnects_missing", joined.sid)
         if gone[joined.sid] > 1:
@@ -262,6 +298,28 @@ def _gaps(verdict: Verdict, records: Records) -> None:
     if longest:
         verdict.gap_p50_ms = statistics.median(longest.values()) / 1000
         verdict.gap_max_ms = max(longest.values()) / 1000
+
+
+def _aways(verdict: Verdict, records: Records) -> None:
+    """The longest from a break, or from the first event without an answer before it, to the next connection's first
+    answer. Who never came back was away to the end."""
+    times = [sent.at for sent in records.sent] + [joined.at for joined in records.joined]
+    unanswered: dict[str, int] = {}
+    answered: dict[str, int] = {}
+    for sent in records.sent:
+        key = (sent.client, sent.seq)
+        if key in records.acked:
+            answered[sent.sid] = min(records.acked[key], answered.get(sent.sid, 1 << 62))
+        elif key not in records.refused:
+            unanswered[sent.sid] = min(sent.at, unanswered.get(sent.sid, 1 << 62))
+    stays: dict[int, list[tuple[int, str]]] = defaultdict(list)
+    for joined in records.joined:
+        stays[joined.client].append((joined.at, joined.sid))
+    for parted in records.parted:
+        back = min((stay for stay in stays[parted.client] if stay[0] > parted.at), default=(max(times), ""))
+        to = max(back[0], answered.get(back[1], 0))
+        away = to - min(parted.at, unanswered.get(parted.sid, 1 << 62))
+        verdict.away_max_ms = max(verdict.away_max_ms, away / 1000)
 
 
 def waits(records: Records) -> list[tuple[int, int, int]]:

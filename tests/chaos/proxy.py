@@ -11,8 +11,7 @@ class Proxy:
     """`async with Proxy(port) as proxy`: passes on to 127.0.0.1:`port` what comes to `proxy.port`.
 
     `delay_s` and `jitter_s` hold each piece back, in order. `blackhole`: what comes is read and thrown away in both
-    directions, connections stay open, new ones too. `hold`: nothing is read, nothing is lost, it waits. `reset` ends
-    each connection by a RST.
+    directions, connections stay open, new ones too. `reset` ends each connection by a RST.
     """
 
     def __init__(self, port: int, *, seed: int = 0) -> None:
@@ -22,8 +21,6 @@ class Proxy:
         self._writers: set[asyncio.StreamWriter] = set()
         self._pairs: set[tuple[asyncio.StreamWriter, asyncio.StreamWriter]] = set()
         self.abandoned: list[asyncio.StreamWriter] = []  # ends towards the server
-        self._free = asyncio.Event()
-        self._free.set()
         self.delay_s = 0.0
         self.jitter_s = 0.0
         self.blackhole = False
@@ -52,11 +49,10 @@ class Proxy:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def hold(self) -> None:
-        self._free.clear()
-
-    def release(self) -> None:
-        self._free.set()
+    @property
+    def connections(self) -> int:
+        """Those that are passed on now."""
+        return len(self._pairs)
 
     def reset(self) -> None:
         """Connections that were open end at once; new ones are passed on."""
@@ -112,7 +108,6 @@ class Proxy:
         try:
             with suppress(OSError):
                 while data := await reader.read(CHUNK):
-                    await self._free.wait()
                     if not self.blackhole:
                         due = loop.time() + self.delay_s + self._random.uniform(0, self.jitter_s)
                         await queue.put((due, data))

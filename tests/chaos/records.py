@@ -26,6 +26,7 @@ to a file opened with O_APPEND, so that what a process saw outlives its kill -9.
 import os
 import re
 import time
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -149,6 +150,7 @@ class Records:
     sent: list[Sent] = field(default_factory=list)
     refused: set[tuple[int, int]] = field(default_factory=set)
     acked: dict[tuple[int, int], int] = field(default_factory=dict)  # (client, seq) -> when first
+    acks: Counter[tuple[int, int]] = field(default_factory=Counter)  # how often
     seen: list[Seen] = field(default_factory=list)
     heard: list[Heard] = field(default_factory=list)
 
@@ -226,6 +228,7 @@ def _read_clients(records: Records, lines: Iterable[list[str]]) -> None:
                 records.sent.append(Sent(when, who, int(rest[0]), rest[1]))
             case "a":
                 records.acked.setdefault((who, int(rest[0])), when)
+                records.acks[who, int(rest[0])] += 1
             case "v":
                 sid, seq, origin, token, n = rest
                 records.seen.append(Seen(when, who, sid, int(seq), int(origin), int(token), int(n)))

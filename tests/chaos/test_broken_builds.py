@@ -19,6 +19,7 @@ CAUGHT = {
     "double-emit": {"emits_doubled"},
     "swap-emits": {"emits_reordered"},
     "drop-ack": {"acks_missing"},
+    "double-ack": {"emits_doubled"},
     "drop-disconnect": {"disconnects_missing"},
     "double-disconnect": {"disconnects_doubled"},
 }

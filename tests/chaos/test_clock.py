@@ -25,4 +25,4 @@ async def test_clock_steps_by_an_hour(seed: int, tmp_path_factory: pytest.TempPa
             assert await it.ready(app_node)
             assert await it.ready(io_node)
         assert any(name == io_node.name for name, line in it.lines if "wall clock is off" in line)
-        await it.end(gap_s=1.0, balanced=True)
+        await it.end(gap_s=1.0, balanced="all")

@@ -29,7 +29,7 @@ async def test_drain(seed: int, how: str) -> None:
             await it.stack.remove_io_node(index)
         await it.crowd.all_in(20)
         await it.crowd.progress(20, 30)
-        verdict = await it.end(breaks=True, strict_below=JS_FIRST, gap_s=1.0)
+        verdict = await it.end(breaks=True, strict_below=JS_FIRST, gap_s=1.0, away_s=2.0)
         assert verdict.connections_broken >= moving
         assert verdict.reasons["node drained"] >= moving
         assert "node lost" not in verdict.reasons
@@ -64,7 +64,7 @@ async def test_pause_until_it_counts_as_lost(seed: int) -> None:
         await until(lambda: _all_moved(it, sids), 20, "clients of the lost node were not closed")
         await it.crowd.all_in(20)
         await it.crowd.progress(20, 30)
-        await it.end(breaks=True, gap_s=NODE_TIMEOUT_S + 3)
+        await it.end(breaks=True, silent_from=paused_at, gap_s=NODE_TIMEOUT_S + 3, away_s=NODE_TIMEOUT_S + 3)
 
 
 async def test_short_pause(seed: int) -> None:
@@ -77,7 +77,7 @@ async def test_short_pause(seed: int) -> None:
         it.resume(victim)
         it.crashed.clear()  # it loses nothing
         await it.crowd.progress(20, 30)
-        await it.end(gap_s=2.5)
+        await it.end(gap_s=2.5, balanced="all")
 
 
 async def _buried(it: Field, sids: set[str], since: int, *, keys_go: bool = True) -> None:

@@ -69,16 +69,6 @@ async def test_blackhole(proxy: Proxy) -> None:
         writer.close()
 
 
-async def test_hold_loses_nothing(proxy: Proxy) -> None:
-    pair = await connect(proxy)
-    proxy.hold()
-    with pytest.raises(TimeoutError):
-        await ask(pair, b"one", 0.05)
-    proxy.release()
-    assert await pair[0].readexactly(3) == b"one"
-    pair[1].close()
-
-
 async def test_reset(proxy: Proxy) -> None:
     pair = await connect(proxy)
     assert await ask(pair, b"one") == b"one"
