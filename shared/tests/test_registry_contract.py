@@ -11,6 +11,7 @@ from sio_cluster.protocol.messages import ClientConnected, Handshake
 from sio_cluster.streams.append import AppendResult
 from sio_cluster.streams.records import Accepted, Joined, Left, Under, Upgraded
 from sio_cluster.testing.contract import Cluster, Writer
+from sio_cluster.testing.memory import MemoryBus
 
 APP1, IO1, IO2 = "app-aaaaaa", "io1-aaaaaa", "io2-aaaaaa"
 HANDSHAKE = Handshake("GET", "/socket.io/", "EIO=4", [("host", "example.org")], "192.0.2.1", 4711)
@@ -25,6 +26,14 @@ async def until(condition: Any) -> None:
     async with asyncio.timeout(10):
         while not await condition():  # noqa: ASYNC110  # Redis tells nobody
             await asyncio.sleep(0.005)
+
+
+async def lose_data(cluster: Cluster) -> None:
+    bus = cluster.new_bus()
+    if isinstance(bus, MemoryBus):
+        bus.broker.lose_data()
+    else:
+        await bus.run(("DEL", bus.keys.config))
 
 
 class TestRegistry:
@@ -87,6 +96,17 @@ class TestRegistry:
         assert await uplink.write_as(1, b"a") is AppendResult.DUPLICATE
         await registry.unregister_io_node(IO1)
         assert await uplink.write_as(1, b"a") is AppendResult.APPENDED
+
+    async def test_a_life_begins_with_the_cluster_and_after_each_loss(self, cluster: Cluster) -> None:
+        registry = cluster.registry()
+        assert await registry.life() is None
+        await cluster.new_bus().start()
+        life = await registry.life()
+        assert life
+        assert await registry.found() == life == await registry.life()
+        await lose_data(cluster)
+        assert await registry.life() is None
+        assert await registry.found() not in (life, None)
 
     async def test_epochs_differ(self, cluster: Cluster) -> None:
         epochs = await asyncio.gather(*[cluster.registry().next_epoch() for _ in range(10)])

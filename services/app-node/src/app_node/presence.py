@@ -28,6 +28,8 @@ class Registering(Protocol):
 
     async def unregister_app_node(self, node_id: str) -> None: ...
 
+    async def found(self) -> str: ...
+
     async def app_nodes(self) -> dict[str, dict[str, str]]: ...
 
 
@@ -77,7 +79,10 @@ class Presence:
             self.proved.set()
 
     async def run(self, *, takes_lanes: bool) -> None:
-        """Heartbeats for ever; registers anew where Redis lost the registration. Waits out Redis' absence."""
+        """Heartbeats for ever; registers anew where Redis lost the registration. Waits out Redis' absence.
+
+        Raises ClusterMismatch where another has founded a cluster since, which this node does not fit.
+        """
         backoff = Backoff()
         while True:
             try:
@@ -107,6 +112,7 @@ class Presence:
 
     async def _register_if_missing(self) -> None:
         if self._node_id not in await self._registry.app_nodes():
+            await self._registry.found()
             await self._registry.register_app_node(self._node_id, self._info)
             log.info("app_node_registered", **self._info)
 

@@ -29,7 +29,7 @@ from io_node.metrics import Counts, Levels, families
 from sio_cluster.config import Config
 from sio_cluster.metrics import Family
 from sio_cluster.protocol import reasons
-from sio_cluster.protocol.errors import BusError
+from sio_cluster.protocol.errors import BusError, ClusterMismatch
 from sio_cluster.protocol.ids import lane_of, new_node_id
 from sio_cluster.protocol.messages import ClientDisconnected
 from sio_cluster.streams.backoff import Backoff
@@ -130,6 +130,11 @@ class IoNode:
                     tasks.create_task(job())
                 await self._heartbeat.settled.wait()
                 log.info("io_node_ready", node=self.node_id)
+        except ExceptionGroup as failures:
+            mismatch, _ = failures.split(ClusterMismatch)
+            if mismatch is None:
+                raise
+            raise mismatch.exceptions[0] from None
         finally:
             await self._bus.link.stop()
 

@@ -1,12 +1,17 @@
 """Registration, readiness, and what happens when the cluster lost sight of this node."""
 
 import asyncio
+from collections.abc import Sequence
+
+import pytest
 
 from io_node.bus.counters import BusCounters
 from io_node.bus.heartbeat import Heartbeat, Pace
 from sio_cluster.config import Config
 from sio_cluster.protocol.codec import decode_downlink
+from sio_cluster.protocol.errors import BusUnavailable, ClusterMismatch
 from sio_cluster.protocol.messages import Canary
+from sio_cluster.streams.append import Append, AppendResult
 from sio_cluster.testing.memory import MemoryAppender, MemoryBroker, MemoryBus, MemoryInboxReader, MemoryRegistry
 
 from .fakes import KEYS, NODE, running, until
@@ -20,8 +25,9 @@ class World:
         self.clients = 3
         self.broker = MemoryBroker(clock=lambda: self.now)
         self.calls: list[str] = []
+        self.restores_to_fail = 0
         self.counters = BusCounters()
-        bus = MemoryBus(Config(), self.broker)
+        self.bus = bus = MemoryBus(Config(), self.broker)
         self.registry = MemoryRegistry(bus)
         self.inbox = MemoryInboxReader(bus, NODE)
         self.heartbeat = Heartbeat(
@@ -39,6 +45,9 @@ class World:
 
     async def _data_lost(self) -> None:
         self.calls.append("data lost")
+        if self.restores_to_fail:
+            self.restores_to_fail -= 1
+            raise BusUnavailable("in the midst of it")
 
     async def _declared_lost(self) -> None:
         self.calls.append("declared lost")
@@ -86,6 +95,21 @@ async def test_not_ready_when_the_canary_does_not_come_back() -> None:
         assert world.heartbeat.ready
 
 
+async def test_a_full_redis_takes_canaries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else all io-nodes turned unready at once, and a balancer had none left."""
+    urgent: list[bool] = []
+
+    async def append(_: object, appends: Sequence[Append]) -> list[AppendResult]:
+        urgent.extend(append.urgent for append in appends)
+        return [AppendResult.APPENDED] * len(appends)
+
+    monkeypatch.setattr(MemoryAppender, "append", append)
+    world = World()
+    async with running(world.heartbeat.run):
+        await world.beats()
+    assert set(urgent) == {True}
+
+
 async def test_not_ready_while_redis_is_away() -> None:
     world = World(settle_ms=1)
     async with running(world.heartbeat.run):
@@ -131,31 +155,99 @@ async def test_an_app_node_that_is_not_in_the_registry_is_gone() -> None:
         assert not world.heartbeat.is_gone("app2-cccccc"), "the view is stale"
 
 
-async def test_redis_lost_its_data() -> None:
-    world = World()
-    async with running(world.heartbeat.run):
-        await world.beats()
-        world.broker.io_nodes.clear()
-        await until(lambda: world.calls != [])
-        await world.beats()
-    assert world.calls == ["data lost"]
-    assert NODE in world.broker.io_nodes
-
-
-async def test_the_node_was_declared_lost() -> None:
+@pytest.mark.parametrize("away_s", [0, 60])
+async def test_redis_lost_its_data(away_s: int) -> None:
+    """However long it was away: nobody has buried the node."""
     world = World()
     async with running(world.heartbeat.run):
         await world.beats()
         world.broker.go_down()
         await until(lambda: world.counters.heartbeats_failed >= 1)
-        world.now += 3
+        world.now += away_s
+        world.broker.lose_data()
         world.broker.come_back()
-        await world.registry.unregister_io_node(NODE)
+        await until(lambda: world.calls != [])
+        await world.beats()
+    assert world.calls == ["data lost"]
+    assert NODE in world.broker.io_nodes
+    assert (world.counters.data_lost, world.counters.declared_lost) == (1, 0)
+
+
+async def test_redis_lost_its_data_and_another_node_was_there_first() -> None:
+    world = World()
+    async with running(world.heartbeat.run):
+        await world.beats()
+        world.broker.lose_data()
+        await world.bus.found()
+        await until(lambda: world.calls != [])
+        await world.beats()
+    assert world.calls == ["data lost"]
+
+
+async def test_the_cluster_is_founded_anew_after_a_loss() -> None:
+    """Else a node with other lanes could join."""
+    world = World()
+    async with running(world.heartbeat.run):
+        await world.beats()
+        world.broker.lose_data()
+        await until(lambda: world.calls != [])
+    with pytest.raises(ClusterMismatch):
+        await MemoryBus(Config(LANES=3), world.broker).start()
+
+
+async def test_another_cluster_was_founded_after_a_loss() -> None:
+    world = World()
+    beating = asyncio.create_task(world.heartbeat.run())
+    await world.beats()
+    world.broker.lose_data()
+    await MemoryBus(Config(LANES=3), world.broker).start()
+    async with asyncio.timeout(5):
+        with pytest.raises(ClusterMismatch):
+            await beating
+
+
+async def test_clients_are_stored_until_that_has_worked() -> None:
+    world = World()
+    world.restores_to_fail = 2
+    async with running(world.heartbeat.run):
+        await world.beats()
+        world.broker.lose_data()
+        await until(lambda: len(world.calls) == 3)
+        await world.beats()
+    assert world.calls == ["data lost"] * 3
+    assert world.counters.data_lost == 1
+
+
+async def test_the_node_was_declared_lost() -> None:
+    """However short it believes to have been silent: its clock may stand still while the machine sleeps."""
+    world = World()
+    async with running(world.heartbeat.run):
+        await world.beats()
+        await world.registry.retire_io_node(NODE)
         await until(lambda: world.calls != [])
         await world.beats()
     assert world.calls == ["declared lost"]
     assert NODE in world.broker.io_nodes
     assert world.counters.registrations_lost == 1
+
+
+async def test_a_beat_that_ran_out_before_the_view_was_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Redis stalled in between, or the process: nobody has buried the node."""
+
+    async def too_early(node_id: str, ttl_ms: int) -> None:
+        pass
+
+    world = World()
+    async with running(world.heartbeat.run):
+        await world.beats()
+        with monkeypatch.context() as patch:
+            patch.setattr(world.registry, "heartbeat", too_early)
+            world.now += 3
+            await until(lambda: NODE not in world.heartbeat.view.io_nodes)
+            await world.beats()
+        await world.beats()
+    assert NODE in world.heartbeat.view.io_nodes
+    assert world.calls == []
 
 
 async def test_stop_takes_the_node_out_for_good() -> None:

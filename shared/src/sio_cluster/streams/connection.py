@@ -1,5 +1,6 @@
 """The process' way to Redis."""
 
+import secrets
 from collections.abc import Sequence
 
 import structlog
@@ -40,16 +41,25 @@ class Bus:
         return self._keys
 
     async def start(self) -> None:
-        """Connects, and checks that this node fits the cluster; the first node decides what the cluster is.
+        """Connects, and finds the cluster as `found` does."""
+        await self.found()
+        log.debug("bus_started", prefix=self.config.redis_prefix, lanes=self.config.lanes)
 
+    async def found(self) -> str:
+        """Checks that this node fits the cluster; the first node decides what the cluster is.
+
+        Answers the cluster's *life*, a random word which is another one after Redis lost its data.
         Raises ClusterMismatch, BusUnavailable (try again) or BusRefused.
         """
         key, lanes = self._keys.config, self.config.lanes
-        look: Command = ("HMGET", key, "lanes", "version")
+        look: Command = ("HMGET", key, "lanes", "version", "life")
         [found] = await self.run(look)
         if None in found:  # a Redis that is out of memory lets nobody found a cluster, but join one
             *_, found = await self.run(
-                ("HSETNX", key, "lanes", lanes), ("HSETNX", key, "version", PROTOCOL_VERSION), look
+                ("HSETNX", key, "lanes", lanes),
+                ("HSETNX", key, "version", PROTOCOL_VERSION),
+                ("HSETNX", key, "life", secrets.token_hex(8)),
+                look,
             )
         cluster_lanes, cluster_version = int(found[0]), int(found[1])
         if cluster_lanes != lanes:
@@ -58,7 +68,8 @@ class Bus:
             raise ClusterMismatch(
                 f"this node speaks protocol version {PROTOCOL_VERSION}, the cluster {cluster_version}"
             )
-        log.debug("bus_started", prefix=self.config.redis_prefix, lanes=lanes)
+        life: bytes = found[2]
+        return life.decode()
 
     async def stop(self) -> None:
         """Closes all connections. Idempotent; `start` opens the bus again."""

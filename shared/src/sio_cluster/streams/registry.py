@@ -21,6 +21,15 @@ class Registry:
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
 
+    async def life(self) -> str | None:
+        """The life of the cluster, see `Bus.found`; None where Redis lost its data and nobody has founded it anew."""
+        [life] = await self._bus.run(("HGET", self._bus.keys.config, "life"))
+        return None if life is None else life.decode()
+
+    async def found(self) -> str:
+        """Founds the cluster anew where Redis lost its data: see `Bus.found`. Raises ClusterMismatch."""
+        return await self._bus.found()
+
     async def register_io_node(self, node_id: str, info: dict[str, str]) -> None:
         """Enters the node, or changes its info. It counts once it has sent a heartbeat."""
         await self._bus.run(call(REGISTER, (self._bus.keys.io_nodes,), node_id, _encode_info(info)))

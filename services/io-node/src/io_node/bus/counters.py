@@ -37,4 +37,4 @@ class BusCounters:
     data_lost: int = 0
     """How often Redis had lost its data."""
     declared_lost: int = 0
-    """How often the node had been silent for longer than NODE_TIMEOUT_MS, and let its clients go."""
+    """How often the node had been silent for so long that it was buried, and let its clients go."""

@@ -35,6 +35,10 @@ _MISSED_BEATS = 3
 class Nodes(Protocol):
     """What a heartbeat needs of `Registry`."""
 
+    async def life(self) -> str | None: ...
+
+    async def found(self) -> str: ...
+
     async def register_io_node(self, node_id: str, info: dict[str, str]) -> None: ...
 
     async def unregister_io_node(self, node_id: str) -> None: ...
@@ -42,6 +46,8 @@ class Nodes(Protocol):
     async def heartbeat(self, node_id: str, ttl_ms: int) -> None: ...
 
     async def io_nodes(self) -> dict[str, dict[str, str]]: ...
+
+    async def registered_io_nodes(self) -> list[str]: ...
 
     async def app_nodes(self) -> dict[str, dict[str, str]]: ...
 
@@ -77,9 +83,9 @@ class Pace:
 class Heartbeat:
     """`run` is a task for as long as the node lives.
 
-    `on_data_lost` is awaited when the registration vanished although this node was never silent: Redis lost its data,
-    and what this node knows must be stored anew. `on_declared_lost` is awaited when the node had been silent for
-    longer than a beat counts: the application was told that its clients are gone, so they must go.
+    `on_data_lost` is awaited when the cluster's life has changed: Redis lost its data, and what this node knows must be
+    stored anew; again with each beat until it raises no BusError. `on_declared_lost` is awaited when the registration
+    vanished in the same life: the application was told that this node's clients are gone, so they must go.
     """
 
     def __init__(
@@ -113,7 +119,8 @@ class Heartbeat:
         self._nonce = 0
         self._info: dict[str, str] | None = None
         self._registered_at: float | None = None
-        self._beaten_at = now()
+        self._life: str | None = None
+        self._restore_due = False
         self._viewed_at: float | None = None
         self._canary_at: float | None = None
 
@@ -135,7 +142,10 @@ class Heartbeat:
             self._canary_at = self._now()
 
     async def run(self) -> None:
-        """Beat until stopped; after a failure with backoff, at most a beat's time."""
+        """Beat until stopped; after a failure with backoff, at most a beat's time.
+
+        Raises ClusterMismatch where Redis lost its data, and another founded a cluster which this node does not fit.
+        """
         backoff = Backoff(cap_ms=self._pace.beat_ms)
         failing = False
         while True:
@@ -169,30 +179,43 @@ class Heartbeat:
         return max(_MISSED_BEATS * self._pace.beat_ms, 500) / 1000
 
     async def _beat(self) -> None:
-        silent_s = self._now() - self._beaten_at
         await self._nodes.heartbeat(self._node_id, self._pace.timeout_ms)
-        self._beaten_at = self._now()
         self.view = ClusterView(await self._nodes.io_nodes(), await self._nodes.app_nodes())
         self._viewed_at = self._now()
-        if self._registered_at is not None and self._node_id not in self.view.io_nodes:
-            await self._recover(silent_s)
+        life = await self._nodes.life()  # last: where it is the same, what was read before was of this life
+        if life is None or life != self._life:
+            await self._begin_life()
+        elif self._info is not None and self._node_id not in self.view.io_nodes and await self._is_buried():
+            await self._let_go()
         await self._register()
+        if self._restore_due:
+            await self._on_data_lost()
+            self._restore_due = False
         await self._send_canary()
         self.counters.heartbeats += 1
 
-    async def _recover(self, silent_s: float) -> None:
-        self.counters.registrations_lost += 1
+    async def _begin_life(self) -> None:
+        """The first life that this node sees, or another one than before: Redis lost its data."""
+        was_known, self._life = self._life is not None, await self._nodes.found()
         self._info = None
-        if silent_s * 1000 < self._pace.timeout_ms:
+        if was_known:
+            self._restore_due = True
+            self.counters.registrations_lost += 1
             self.counters.data_lost += 1
             log.error("registration_lost", why="Redis lost its data", clients=self._count_clients(), lost=_MAY_BE_LOST)
-            await self._register()
-            await self._on_data_lost()
-        else:
-            self.counters.declared_lost += 1
-            log.error("registration_lost", why="silent for too long", silent_s=round(silent_s, 1))
-            await self._register()
-            await self._on_declared_lost()
+
+    async def _is_buried(self) -> bool:
+        """A beat may also have run out before the view was read."""
+        registered = await self._nodes.registered_io_nodes()
+        return self._node_id not in registered and await self._nodes.life() == self._life
+
+    async def _let_go(self) -> None:
+        """Registered in this life, and taken out by whoever buries the dead."""
+        self.counters.registrations_lost += 1
+        self.counters.declared_lost += 1
+        log.error("registration_lost", why="silent for too long", clients=self._count_clients())
+        await self._on_declared_lost()
+        self._info = None
 
     async def _register(self) -> None:
         info = {"clients": str(self._count_clients())}
@@ -208,7 +231,7 @@ class Heartbeat:
     async def _send_canary(self) -> None:
         self._nonce += 1
         entry = encode_downlink(self._node_id, self._nonce, [Canary(self._nonce)])
-        append = Append(self._inbox, self._node_id, self._nonce, entry, self._pace.inbox_max_bytes)
+        append = Append(self._inbox, self._node_id, self._nonce, entry, self._pace.inbox_max_bytes, urgent=True)
         (result,) = await self._appender.append([append])
         if result is AppendResult.FULL:
             log.warning("own_inbox_full", stream=self._inbox)

@@ -1,6 +1,7 @@
 """What stands in for Redis: its data, its clock, and the ways in which it can fail."""
 
 import asyncio
+import itertools
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
@@ -57,6 +58,8 @@ class MemoryBroker:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock = clock
         self.settings: tuple[int, int] | None = None
+        self.life: str | None = None
+        self._lives = itertools.count(1)
         self.streams: dict[str, MemoryStream] = defaultdict(MemoryStream)
         self.leases: dict[int, MemoryLease] = {}
         self.tokens: dict[int, int] = defaultdict(int)
@@ -80,6 +83,21 @@ class MemoryBroker:
 
     def come_back(self) -> None:
         self._down = False
+
+    def lose_data(self) -> None:
+        """What says who is there and who they are; streams and leases stay."""
+        self.settings = self.life = None
+        self.io_nodes.clear()
+        self.lost_io_nodes.clear()
+        self.app_nodes.clear()
+        self.alive_until.clear()
+        self.clients.clear()
+        self.clients_of.clear()
+
+    def begin_life(self) -> str:
+        if self.life is None:
+            self.life = str(next(self._lives))
+        return self.life
 
     def lose_replies(self, count: int = 1) -> None:
         """The next `count` operations take effect, and raise BusUnavailable all the same."""
@@ -129,15 +147,20 @@ class MemoryBus:
         return self._keys
 
     async def start(self) -> None:
+        await self.found()
+
+    async def found(self) -> str:
         async with self.broker.operation():
             mine = (self.config.lanes, PROTOCOL_VERSION)
             if self.broker.settings is None:
                 self.broker.settings = mine
             lanes, version = self.broker.settings
+            life = self.broker.begin_life()
         if lanes != self.config.lanes:
             raise ClusterMismatch(f"LANES is {self.config.lanes} here, but the cluster runs with {lanes}")
         if version != PROTOCOL_VERSION:
             raise ClusterMismatch(f"this node speaks protocol version {PROTOCOL_VERSION}, the cluster {version}")
+        return life
 
     async def stop(self) -> None:
         pass

@@ -9,8 +9,16 @@ class MemoryRegistry:
     """`Registry` in memory."""
 
     def __init__(self, bus: MemoryBus) -> None:
+        self._bus = bus
         self._broker = bus.broker
         self._keys = bus.keys
+
+    async def life(self) -> str | None:
+        async with self._broker.operation():
+            return self._broker.life
+
+    async def found(self) -> str:
+        return await self._bus.found()
 
     async def register_io_node(self, node_id: str, info: dict[str, str]) -> None:
         async with self._broker.operation():
