@@ -4,10 +4,11 @@ import asyncio
 import time
 
 import pytest
+from structlog.testing import capture_logs
 
 from sio_cluster.config import Config
 from sio_cluster.protocol.errors import BusUnavailable
-from sio_cluster.streams.append import Appender
+from sio_cluster.streams.append import Appender, AppendResult
 from sio_cluster.streams.connection import Bus
 from sio_cluster.streams.inbox import InboxReader
 from sio_cluster.streams.lanes import LaneReader
@@ -74,6 +75,27 @@ async def test_a_connection_that_was_given_up_is_closed_at_redis_too(valkey: Val
         assert await other.run(("CLIENT", "LIST", "ID", former)) == [b""]
         await bus.stop()
         await other.stop()
+
+
+async def test_a_user_who_may_not_kill_connections_gets_new_ones_all_the_same() -> None:
+    with start_valkey() as server:
+        async with proxy_to("127.0.0.1", server.port) as proxy:
+            owner = Bus(Config(REDIS_URL=server.url))
+            await owner.run((
+                "ACL", "SETUSER", "node", "on", ">secret", "~sio:*",
+                "+@read", "+@write", "+@scripting", "+client|id", "+client|info", "+ping",
+            ))  # fmt: skip
+            bus = Bus(Config(REDIS_URL=f"redis://node:secret@127.0.0.1:{proxy.port}"), timeout_s=0.3)
+            await bus.start()
+            proxy.vanish()
+            with pytest.raises(BusUnavailable):
+                await bus.run(("PING",))
+            with capture_logs() as lines:
+                assert await bus.run(("PING",)) == [b"PONG"]
+                assert await Writer(Appender(bus), bus.keys.inbox(IO1), APP1).write(b"a") == [AppendResult.APPENDED]
+            assert [line["event"] for line in lines if "kill" in line["event"]] == ["redis_client_kill_refused"]
+            await bus.stop()
+            await owner.stop()
 
 
 async def test_after_a_restart_of_redis_nobody_else_is_closed() -> None:

@@ -52,6 +52,7 @@ class Link:
         self._wire: Wire | None = None
         self._opening: asyncio.Task[Wire] | None = None
         self._was_lost = False
+        self._may_kill = True
         self._opened_count = 0
         self.greeted: list[Reply] = []
         """The answers to the greeting on the connection that stands now, [] while there is none."""
@@ -159,21 +160,28 @@ class Link:
         """The answers to the greeting proper, without those to the log-in.
 
         First a connection that we gave up is closed at Redis, too: a read under way on it would be answered to nobody,
-        after we have looked for what was.
+        after we have looked for what was. Where Redis does not allow that, we go on without it: better than never.
         """
         welcome = False
         try:
-            before = [*_log_in(self._options), *self._kill_former]
-            greeting = [*before, *self._greeting, ("PING",)]
+            log_in, kill = _log_in(self._options), self._kill_former
+            greeting = [*log_in, *kill, *self._greeting, ("PING",)]
             greeted = await wire.ask(pack(greeting), len(greeting), self._timeout_s)
-            error = first_error(greeted)
-            if error is not None:
-                raise error
+            begin = len(log_in)
+            killed, greeted[begin : begin + len(kill)] = greeted[begin : begin + len(kill)], []
+            raise_first_error(greeted)
+            self._note_killed(killed)
             welcome = True
-            return greeted[len(before) : -1]
+            return greeted[begin:-1]
         finally:
             if not welcome:
                 wire.drop("Redis did not let us in")
+
+    def _note_killed(self, replies: list[Reply]) -> None:
+        refused = first_error(replies)
+        if refused is not None and self._may_kill:
+            self._may_kill = False  # one line, not one for each connection that was given up
+            log.warning("redis_client_kill_refused", error=str(refused))
 
 
 def pack(commands: Sequence[Command]) -> bytes:
