@@ -86,7 +86,7 @@ class Ledger:
     def close_second(self, at: int, cpu_percent: float) -> SecondRow:
         """What happened since this was last called counts as the second `at`."""
         row = SecondRow(at, self.emits - self._emits_read, clients=self.clients, gaps=self.tally.gaps)
-        row.cpu_percent = cpu_percent
+        row.cpu_percent, row.disconnects = cpu_percent, self.unasked_disconnects
         self._emits_read = self.emits
         for transport, meter in self.tally.meters.items():
             counts, meter.counts = meter.counts, Histogram().counts

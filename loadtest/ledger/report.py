@@ -17,6 +17,7 @@ class SecondRow(msgspec.Struct):
     bytes: int = 0
     clients: int = 0
     gaps: int = 0  # missing so far between received ones; some may still come
+    disconnects: int = 0  # so far, that neither client nor scenario had asked for
     cpu_percent: float = 0.0
     latencies: dict[str, dict[int, int]] = {}  # transport -> histogram
 

@@ -99,6 +99,7 @@ class Worker(msgspec.Struct):
     machine: str
     clients_max: int = 0
     cpu_percent: float = 0.0  # of one core, mean over the seconds with clients
+    cpu_percent_p95: float = 0.0  # of those seconds
     cpu_percent_max: float = 0.0
     lag_p99_ms: float = 0.0  # how late its loop woke up
     lag_max_ms: float = 0.0
@@ -120,7 +121,7 @@ class Generator(msgspec.Struct):
 
 
 class Step(msgspec.Struct):
-    """One step of the ramp. `held`: p99 under the limit, nothing lost, and the emits kept to the rate."""
+    """One step of the ramp. `held`: p99 under the limit, nothing lost, nobody away, and emits at that rate."""
 
     rate: float  # emits per second that all publishers together are asked for
     emits_per_s: float
@@ -129,6 +130,8 @@ class Step(msgspec.Struct):
     lost: int
     held: bool
     why: str = ""  # why it did not hold
+    clients: int = 0  # at most
+    disconnects: int = 0  # that nobody had asked for
 
 
 class Knee(msgspec.Struct):

@@ -31,6 +31,7 @@ class _Seen:
     clients_max: int = 0
     cpu: list[float] = field(default_factory=list)  # of the seconds with clients
     gaps: int = 0
+    disconnects: int = 0
     offset_us: int | None = None
     error_us: int = 0
     last: int = 0
@@ -44,6 +45,7 @@ class Stretch:
     seconds: int
     emits: int
     deliveries: int
+    clients: int  # at most
     latency: Quantiles
 
 
@@ -89,6 +91,11 @@ class Run:
         """What seems lost so far: missing between received ones. The end of the run tells exactly."""
         return sum(seen.gaps for seen in self._workers.values())
 
+    @property
+    def disconnects(self) -> int:
+        """Those so far that neither a client nor the scenario had asked for."""
+        return sum(seen.disconnects for seen in self._workers.values())
+
     def last_second(self) -> int | None:
         """The latest second that every worker has told of."""
         lasts = [seen.last for seen in self._workers.values() if seen.last and seen.final is None]
@@ -112,7 +119,8 @@ class Run:
         """The seconds from `begin` until before `end`."""
         sums = [self._sums[at] for at in range(begin, end) if at in self._sums]
         latency = quantiles(merged(part for each in sums for part in each.latencies))
-        return Stretch(max(1, end - begin), sum(each.emits for each in sums), latency.count, latency)
+        emits, clients = sum(each.emits for each in sums), max((each.clients for each in sums), default=0)
+        return Stretch(max(1, end - begin), emits, latency.count, clients, latency)
 
     def result(
         self,
@@ -163,7 +171,7 @@ class Run:
             self._by_transport[transport] = merged([self._by_transport.get(transport, {}), part])
         if row.clients:
             seen.cpu.append(row.cpu_percent)
-        seen.gaps = row.gaps
+        seen.gaps, seen.disconnects = row.gaps, row.disconnects
         seen.clients_max = max(seen.clients_max, row.clients)
         seen.last = max(seen.last, row.at)
 
@@ -190,6 +198,7 @@ class Run:
             machine=seen.machine,
             clients_max=max(seen.clients_max, final.clients_max if final else 0),
             cpu_percent=round(sum(seen.cpu) / len(seen.cpu), 1) if seen.cpu else 0.0,
+            cpu_percent_p95=sorted(seen.cpu)[math.ceil(0.95 * len(seen.cpu)) - 1] if seen.cpu else 0.0,
             cpu_percent_max=max(seen.cpu, default=0.0),
             lag_p99_ms=lag.p99_ms,
             lag_max_ms=lag.max_ms,

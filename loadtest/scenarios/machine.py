@@ -33,8 +33,18 @@ class Load:
 
 
 def watch_lag(lag: Histogram) -> None:
-    """Runs for ever as a greenlet: sleeps, and notes how much longer than asked it slept."""
+    """Runs for ever as a greenlet: sleeps, and notes how much longer than asked it slept.
+
+    During a stall no further wake-up is tried; those left out count as if they had been, each later one waiting less.
+    """
     while True:
         began = time.perf_counter()
         gevent.sleep(PAUSE_S)
-        lag.add_seconds(max(0.0, time.perf_counter() - began - PAUSE_S))
+        note(lag, time.perf_counter() - began - PAUSE_S)
+
+
+def note(lag: Histogram, late_s: float) -> None:
+    """A wake-up that was so late, and those that it kept from being."""
+    lag.add_seconds(max(0.0, late_s))
+    while (late_s := late_s - PAUSE_S) > 0:
+        lag.add_seconds(late_s)

@@ -2,6 +2,7 @@
 
 import argparse
 from bisect import bisect_right
+from collections import Counter
 from itertools import accumulate
 from typing import Any
 
@@ -134,6 +135,13 @@ def seat(settings: Settings, slot: int) -> Seat:
 def base_rate(settings: Settings, users: int) -> float:
     """Emits per second of that many users together, by their seats."""
     return sum(seat(settings, slot).rate for slot in range(users)) or 1.0
+
+
+def base_fan_out(settings: Settings, users: int) -> float:
+    """Deliveries of each emit of that many users together, by their seats."""
+    seats = [seat(settings, slot) for slot in range(users)]
+    members = Counter(each.room for each in seats)
+    return sum(each.rate * members[each.room] for each in seats) / base_rate(settings, users)
 
 
 def _whole(text: str) -> int:

@@ -8,11 +8,12 @@ import gevent
 from locust import LoadTestShape
 
 from loadtest.ledger.result import Knee, Step
-from loadtest.ledger.run import Run
-from loadtest.scenarios.options import Settings
+from loadtest.ledger.run import Run, Stretch
+from loadtest.scenarios.options import Settings, base_fan_out, base_rate
 
 WARM_UP = 0.2
 LEAST_SHARE = 0.9
+LEAST_DELIVERED = 0.99
 LATE_S = 3
 WAIT_S = 0.2
 FULL_S = 300.0
@@ -28,18 +29,20 @@ class Ramp:
         self._set_rate = set_rate
         self._steps: list[Step] = []
 
-    def climb(self, is_full: Callable[[], bool], publishers_rate: Callable[[], float]) -> None:
-        """Begins when all users are there; returns after the first step that does not hold, or the last."""
+    def climb(self, is_full: Callable[[], bool], users: Callable[[], int]) -> None:
+        """Begins when all users are there; returns after the first step that does not hold, or the last.
+
+        Where they do not come within FULL_S, the first step says so, and does not hold.
+        """
         settings = self._settings
         waited = 0.0
         while not is_full() and waited < FULL_S:
             gevent.sleep(WAIT_S)
             waited += WAIT_S
-        base = publishers_rate()
+        base = base_rate(settings, users())
         for number in range(settings.ramp_steps):
             rate = settings.ramp_start * settings.ramp_factor**number
-            self._set_rate(rate / base)
-            if not self._step(rate):
+            if not self._step(rate, base, users()):
                 break
         self._set_rate(settings.ramp_start / base)  # so that what waits can drain
         self.done = True
@@ -55,12 +58,13 @@ class Ramp:
             reached=bool(self._steps) and not self._steps[-1].held,
         )
 
-    def _step(self, rate: float) -> bool:
-        """One step, judged by whole seconds that every worker has told of."""
+    def _step(self, rate: float, base: float, users: int) -> bool:
+        """One step, judged by whole seconds that every worker has told of; losses by its warm-up as well."""
         settings, run = self._settings, self._run
         warm_up_s = max(1, round(settings.ramp_step_s * WARM_UP))
+        lost, disconnects = run.gaps, run.disconnects
+        self._set_rate(rate / base)
         gevent.sleep(warm_up_s + 1)
-        lost = run.gaps
         begin = (run.last_second() or 0) + 1
         end = begin + settings.ramp_step_s - warm_up_s
         gevent.sleep(settings.ramp_step_s - warm_up_s)
@@ -76,14 +80,22 @@ class Ramp:
             p99_ms=stretch.latency.p99_ms,
             lost=run.gaps - lost,
             held=False,
+            clients=stretch.clients,
+            disconnects=run.disconnects - disconnects,
         )
-        step.why = self._why_not(step)
+        step.why = self._why_not(step, users, stretch)
         step.held = not step.why
         self._steps.append(step)
         return step.held
 
-    def _why_not(self, step: Step) -> str:
-        if step.lost:
+    def _why_not(self, step: Step, users: int, stretch: Stretch) -> str:
+        under_way = max(2.0, step.rate * self._settings.ramp_p99_ms / 1e3)  # emits that may come in the next stretch
+        due = LEAST_DELIVERED * base_fan_out(self._settings, users) * (stretch.emits - under_way)
+        if step.disconnects:
+            return f"{step.disconnects} connections were lost"
+        if step.clients < users:
+            return f"only {step.clients} of {users} clients were there"
+        if step.lost > 0:
             return f"{step.lost} deliveries were lost"
         if not step.deliveries_per_s:
             return "nothing was delivered"
@@ -91,6 +103,8 @@ class Ramp:
             return f"p99 was {step.p99_ms:.1f} ms, the limit is {self._settings.ramp_p99_ms:g} ms"
         if step.emits_per_s < LEAST_SHARE * step.rate:
             return f"only {step.emits_per_s:.0f} emits per second were sent: the load generator is too slow"
+        if stretch.deliveries < due:
+            return f"only {stretch.deliveries} of at least {due:.0f} deliveries came"
         return ""
 
 

@@ -28,7 +28,7 @@ from loadtest.ledger.run import Run
 from loadtest.runner import tab
 from loadtest.scenarios import current, statistics
 from loadtest.scenarios.machine import machine_id
-from loadtest.scenarios.options import Settings, add_arguments, base_rate, settings, told
+from loadtest.scenarios.options import Settings, add_arguments, settings, told
 from loadtest.scenarios.ramp import Ramp, RampShape
 from loadtest.scenarios.session import ACKS_S, Session
 
@@ -215,7 +215,7 @@ class _Leader:
             users = self._runner.target_user_count
             return bool(users and live.snapshot().clients >= users)
 
-        ramp.climb(is_full, lambda: base_rate(self._settings, self._runner.user_count))
+        ramp.climb(is_full, lambda: self._runner.target_user_count)
         if self._environment.shape_class is None:
             gevent.spawn(self._runner.stop)
 

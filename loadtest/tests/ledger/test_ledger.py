@@ -62,11 +62,21 @@ def test_a_worker_without_a_final_report_is_named() -> None:
 def test_a_busy_generator_says_that_its_latencies_are_its_own() -> None:
     from loadtest.ledger.limits import Limits, judge
 
-    assert judge([Worker("w", "m", cpu_percent=80, lag_p99_ms=19)], Limits()).healthy
-    for busy in (Worker("w", "m", cpu_percent=86), Worker("w", "m", lag_p99_ms=21)):
+    assert judge([Worker("w", "m", cpu_percent_p95=80, lag_p99_ms=19)], Limits()).healthy
+    for busy in (Worker("w", "m", cpu_percent_p95=86), Worker("w", "m", lag_p99_ms=21)):
         judged = judge([busy], Limits())
         assert not judged.healthy
         assert "not the server's" in judged.verdict
+
+
+def test_a_short_time_without_cpu_is_not_lost_in_a_long_run() -> None:
+    ledger, run = Ledger("machine", "/loadtest"), Run()
+    ledger.clients = 1
+    for second in range(100):
+        ledger.close_second(second, 100.0 if second < 6 else 10.0)
+    run.final("a", ledger.final())
+    (worker,) = run.result("fanout", {}, 0, 100.0).generator.workers
+    assert (worker.cpu_percent, worker.overloaded) == (15.4, True)
 
 
 def test_the_shortest_round_trip_tells_the_offset_best() -> None:
