@@ -19,7 +19,7 @@ from sio_stack import Stack
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
 
 APP = str(ROOT / "tests/e2e/app.py") + ":sio"
-ENV = {"LEASE_MS": "1000", "HEARTBEAT_MS": "300", "NODE_TIMEOUT_MS": "2000", "DRAIN_MS": "200", "LOG_FORMAT": "json"}
+ENV = {"LEASE_MS": "1000", "HEARTBEAT_MS": "300", "NODE_TIMEOUT_MS": "3000", "DRAIN_MS": "200", "LOG_FORMAT": "json"}
 CLIENTS = 200
 EVENTS_PER_S = 20
 

@@ -113,7 +113,9 @@ class _Settings(BaseSettings):
     inbox_max_bytes: Bytes = Field(64_000_000, description="What one inbox may hold in Redis")
     lease_ms: Millis = Field(5_000, ge=300, description="How long an app-node holds a lane without renewing")
     heartbeat_ms: Millis = Field(1_000, description="How often a node says that it lives")
-    node_timeout_ms: Millis = Field(10_000, description="Silence after which a node counts as dead")
+    node_timeout_ms: Millis = Field(
+        10_000, description="Silence after which a node counts as dead; at least ten times HEARTBEAT_MS"
+    )
 
     # an app-node
     max_inflight_bytes: Bytes = Field(32_000_000, description="Uplink that an app-node works on at a time")
@@ -135,8 +137,8 @@ class _Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
-        if self.heartbeat_ms * 2 > self.node_timeout_ms:
-            raise ValueError("NODE_TIMEOUT_MS must be at least twice HEARTBEAT_MS")
+        if self.heartbeat_ms * 10 > self.node_timeout_ms:  # see heartbeat_ttl_ms
+            raise ValueError("NODE_TIMEOUT_MS must be at least ten times HEARTBEAT_MS")
         return self
 
 
@@ -156,8 +158,8 @@ class Config(_Settings):
     @property
     def heartbeat_ttl_ms(self) -> int:
         """How long one heartbeat of an io-node counts. Who buries the dead looks once a heartbeat, and sees a
-        node missing four times: where a time-out has ten heartbeats, who fell silent is buried within it."""
-        return max(self.node_timeout_ms - 5 * self.heartbeat_ms, self.node_timeout_ms // 2)
+        node missing four times: who fell silent is buried within the time-out, and none that is a few beats late."""
+        return self.node_timeout_ms - 5 * self.heartbeat_ms
 
     @property
     def redis_address(self) -> str:
