@@ -150,7 +150,7 @@ class Fairness:
         if many and lane.looks % _HALF_LIFE_LOOKS == 0:
             lane.shares = {sender: share // 2 for sender, share in lane.shares.items() if share > 1}
         shares = sorted(lane.shares.values())
-        usual = _TIMES * shares[(len(shares) - 1) // 2] if len(shares) > 1 else self._fair_bytes
+        usual = _TIMES * shares[(len(shares) - 1) // 2] if len(shares) > 1 else 0
         lane.bound = max(self._small_bytes, usual)
         if not many:
             lane.bound = min(lane.bound, self._fair_bytes)
