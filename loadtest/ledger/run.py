@@ -57,6 +57,7 @@ class Run:
         self._sums: dict[int, _Sum] = {}
         self._workers: dict[str, _Seen] = {}
         self._by_transport: dict[str, dict[int, int]] = {}
+        self._late: set[str] = set()
 
     def expect(self, worker: str, machine: str) -> None:
         """A worker that is missing until its final report is here."""
@@ -71,6 +72,10 @@ class Run:
     def final(self, worker: str, final: Final) -> None:
         self.beat(worker, Beat(final.seconds, final.machine, final.offset_us, final.error_us))
         self._workers[worker].final = final
+
+    def came_late(self, worker: str) -> None:
+        """It came while the run was on, and takes no part."""
+        self._late.add(worker)
 
     def has_final(self, worker: str) -> bool:
         return worker in self._workers and self._workers[worker].final is not None
@@ -216,6 +221,8 @@ class Run:
         early = sum(final.early for final in finals)
         others = sum(final.others for final in finals)
         notes += [f"{count} emits were not sent: {why}." for why, count in withheld.items()]
+        if self._late:
+            notes.append(f"{len(self._late)} workers came while the run was on, and took no part: fewer clients.")
         if absent:
             notes.append(f"{absent} clients were without a connection at the end.")
         if early:

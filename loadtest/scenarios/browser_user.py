@@ -8,6 +8,7 @@ import gevent
 import msgspec
 from gevent.event import Event
 from locust import User
+from locust.exception import StopUser
 
 from loadtest.browser import AckTimeout, Browser, BrowserOptions, ConnectFailed, ConnectTimes, NotConnected
 from loadtest.ledger.clock import wall_us
@@ -87,7 +88,13 @@ class BrowserUser(User):
         return browser
 
     def connect(self) -> None:
-        """Blocks until it is in the namespace, for as long as that takes. Failed attempts are counted."""
+        """Blocks until it is in the namespace, for as long as that takes. Failed attempts are counted.
+
+        In a process that takes no part in the run it stays out, and StopUser ends it with the session.
+        """
+        if not self.session.takes_part:
+            self.session.ended.wait()
+            raise StopUser
         self._expect(True)
         while True:
             try:

@@ -22,6 +22,7 @@ class Session:
     """`index` of `workers`: this process among those that generate load. `on_second(row)` is called each second.
 
     `run_id` begins the names of rooms, so that runs against one server at the same time do not hear each other.
+    `takes_part`: False where this process was not there when the run began: its users do nothing.
     """
 
     def __init__(
@@ -32,10 +33,12 @@ class Session:
         workers: int = 1,
         several_machines: bool = False,
         run_id: str = "",
+        takes_part: bool = True,
         on_second: Callable[[Any], None] | None = None,
     ) -> None:
         self.settings = settings
         self.run_id = run_id
+        self.takes_part = takes_part
         self.ledger = Ledger(machine_id(), settings.namespace)
         self.rng = random.Random()
         self.rate_factor = 1.0  # the ramp turns this

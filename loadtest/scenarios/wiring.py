@@ -76,7 +76,7 @@ class _Worker:
     def __init__(self, environment: Any, runner: Any) -> None:
         self._environment = environment
         self._runner = runner
-        self._plan: dict[str, Any] = {}
+        self._plan: dict[str, Any] | None = None  # of the run that is about to start
         environment.events.test_start.add_listener(self._start)
         environment.events.report_to_master.add_listener(self._report)
         runner.register_message(_PLAN, lambda msg, **_: self._planned(msg.data))
@@ -89,12 +89,12 @@ class _Worker:
         self._plan = plan
 
     def _start(self, **_: Any) -> None:
+        plan, self._plan = self._plan, None
+        if plan is None:
+            log.warning("loadtest_without_a_plan", why="this worker came while the run was on: it takes no part")
         session = Session(
             settings(self._environment.parsed_options),
-            index=max(0, self._runner.worker_index),
-            workers=self._plan.get("workers", 1),
-            several_machines=self._plan.get("several_machines", False),
-            run_id=self._plan.get("run_id", ""),
+            **(plan or {"takes_part": False}),
             on_second=lambda row: statistics.tell(self._environment, row),
         )
         current.begin(session)
@@ -141,6 +141,7 @@ class _Leader:
         self._began = 0
         self._is_on = False
         self._hushed: set[str] = set()
+        self._workers: list[str] = []  # those that have this run's plan
         self._told = Event()
         self._machines: dict[str, str] = {}
         self._ramp: Ramp | None = None
@@ -163,11 +164,13 @@ class _Leader:
         run_id = secrets.token_hex(4)
         live.follow(self._run, self._began)
         if self._is_master:
-            several = len(set(self._machines.values())) > 1
-            for worker in self._runner.clients:
+            clients = self._runner.clients
+            self._workers = [worker.id for worker in (*clients.ready, *clients.running, *clients.spawning)]
+            several = len({self._machines.get(worker, "") for worker in self._workers}) > 1
+            plan = {"workers": len(self._workers), "several_machines": several, "run_id": run_id}
+            for index, worker in enumerate(self._workers):
                 self._run.expect(worker, self._machines.get(worker, ""))
-            plan = {"workers": len(self._runner.clients), "several_machines": several, "run_id": run_id}
-            self._runner.send_message(_PLAN, plan)
+                self._runner.send_message(_PLAN, plan | {"index": index}, worker)
             self._greenlets = [gevent.spawn(self._clock)] if several else []
             self._greenlets.append(gevent.spawn(self._show))
         else:
@@ -193,7 +196,10 @@ class _Leader:
             return
         beat = report.decode_beat(data[_KEY])
         self._machines[client_id] = beat.machine
-        self._run.beat(client_id, beat)
+        if client_id in self._workers:
+            self._run.beat(client_id, beat)
+        elif self._is_on:
+            self._run.came_late(client_id)
 
     def _clock(self) -> None:
         """Sets the clocks of all machines, once, as soon as each has found out how far it is off."""
@@ -246,10 +252,12 @@ class _Leader:
         self._write(ended_at)
 
     def _finish_workers(self) -> None:
-        workers = list(self._runner.clients)
-        self._runner.send_message(_HUSH)
+        workers = [worker for worker in self._workers if worker in self._runner.clients]
+        for worker in workers:
+            self._runner.send_message(_HUSH, None, worker)
         self._await(lambda: self._hushed >= set(workers), ACKS_S + 5.0)
-        self._runner.send_message(_CLOSE)
+        for worker in workers:
+            self._runner.send_message(_CLOSE, None, worker)
         self._await(lambda: all(map(self._run.has_final, workers)), self._settings.drain_s + FINAL_S)
 
     def _await(self, is_so: Any, limit_s: float) -> None:

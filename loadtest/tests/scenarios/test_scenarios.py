@@ -1,13 +1,16 @@
 """Each scenario against the embedded cluster, with few clients: it does what its name says, and nothing is missing."""
 
+import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from loadtest.ledger.result import Result
-from loadtest.tests.scenarios.locust_run import LocustRun
+from loadtest.tests.scenarios.locust_run import ROOT, LocustRun
 from tests.conftest import BackgroundStack
 
 from sio_stack.settings import free_ports
@@ -155,6 +158,29 @@ def test_broadcast_with_two_workers(loaded_cluster: BackgroundStack, runs: Any, 
     assert [worker.clients_max for worker in result.generator.workers] == [USERS // 2] * 2
     assert max(line["clients"] for line in live) == USERS
     assert not any(worker.missing for worker in result.generator.workers)
+
+
+def test_a_worker_that_comes_late_takes_no_part(loaded_cluster: BackgroundStack, tmp_path: Path) -> None:
+    """It has no plan: it does not know the rooms, and its users would have the numbers of others."""
+    (port,) = free_ports(1)
+    master = ("--master", "--expect-workers", "1", "--master-bind-port", str(port))
+    run = LocustRun.start(tmp_path, loaded_cluster.stack.url, 8, "--scenario", "fanout", *COMMON, *master)
+    words = [sys.executable, "-m", "locust", "-f", str(ROOT / "loadtest/locustfile.py"), "--worker"]
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    workers = []
+    try:
+        for clients in (USERS, 0):
+            workers.append(subprocess.Popen([*words, "--master-port", str(port)], env=env, cwd=tmp_path))
+            assert run.process.stdout is not None
+            next(line for line in run.process.stdout if f'"clients":{clients},' in line or not clients)
+        result, _ = run.end()
+    finally:
+        for worker in workers:
+            worker.kill()
+            worker.wait()
+    assert result.integrity.is_whole, result.integrity
+    assert [worker.missing for worker in result.generator.workers] == [False]
+    assert "1 workers came while the run was on, and took no part: fewer clients." in result.notes
 
 
 OWN = """
