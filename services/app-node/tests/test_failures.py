@@ -7,8 +7,9 @@ import pytest
 
 from app_node.streams import redis_streams
 from sio_cluster.config import Config
-from sio_cluster.protocol.errors import LeaseLost
+from sio_cluster.protocol.errors import ClusterMismatch, LeaseLost
 from sio_cluster.protocol.messages import Ack, Disconnect, Emit
+from sio_cluster.testing.memory import MemoryBus
 from sio_cluster.testing.valkey import start_valkey
 
 pytestmark = pytest.mark.slow
@@ -66,6 +67,18 @@ async def lose_one_append(node: Any) -> None:
         raise BusUnavailable("the reply was lost")
 
     appender.append = append
+
+
+async def test_the_cluster_is_founded_anew_after_redis_lost_its_data(memory_stage: Any) -> None:
+    """Else an io-node with other lanes could join."""
+    sio = echo_app(memory_stage, [])
+    await sio.start()
+    memory_stage.broker.lose_data()
+    async with asyncio.timeout(5):
+        while not memory_stage.broker.app_nodes:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    with pytest.raises(ClusterMismatch):
+        await MemoryBus(Config(LANES=3), memory_stage.broker).start()
 
 
 @pytest.mark.parametrize("away_s", [0.2, 1.2])

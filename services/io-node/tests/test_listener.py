@@ -25,7 +25,7 @@ from sio_cluster.protocol import reasons
 from sio_cluster.protocol.errors import ClusterMismatch, ConfigError
 from sio_cluster.protocol.messages import ClientDisconnected
 from sio_cluster.streams.connection import Bus
-from sio_cluster.testing.memory import MemoryBroker
+from sio_cluster.testing.memory import MemoryBroker, MemoryBus
 from sio_cluster.testing.valkey import start_valkey
 
 from .test_serving import FAST, kinds, open_raw
@@ -253,6 +253,20 @@ async def test_a_cluster_that_it_does_not_fit() -> None:
         with pytest.raises(ClusterMismatch, match="LANES"):
             async with asyncio.timeout(5):
                 await Listener(None, config, IoNode(config, parts=memory_parts(broker))).serve()
+
+
+async def test_a_cluster_that_it_does_not_fit_any_more() -> None:
+    """Redis lost its data, and a node of other settings was there first."""
+    broker = MemoryBroker()
+    config = Config(FAST)
+    listener = Listener(None, config, IoNode(config, parts=memory_parts(broker), settle_ms=20))
+    async with asyncio.timeout(5):
+        serving_it = asyncio.create_task(listener.serve())
+        await listener.node.ready.wait()
+        broker.lose_data()
+        await MemoryBus(Config(FAST, LANES=5), broker).start()
+        with pytest.raises(ClusterMismatch, match="LANES"):
+            await serving_it
 
 
 async def test_an_application_that_does_not_start() -> None:
