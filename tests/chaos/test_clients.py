@@ -91,7 +91,7 @@ async def test_vanishing(seed: int) -> None:
         await lost.progress(5, 20)
         await lost.finish(10)
         lost.leave()
-        verdict = await it.end(breaks=True, silent_from=vanished_at, gap_s=3, away_s=8, balanced="across")
+        verdict = await it.end(breaks=True, silent_from=vanished_at, gap_s=3, away_s=5, balanced="across")
         gone = [line for line in records.read(it.directory).disconnects if line.sid in sids]
         assert max(line.at for line in gone) - vanished_at < 4e6
         assert verdict.reasons["ping timeout"] >= 40
