@@ -129,6 +129,7 @@ class Ledger:
             unanswered=dict(self.unanswered + self.waiting),
             unasked_disconnects=self.unasked_disconnects,
             seconds=self.take_seconds(),
+            seconds_dropped=self.seconds_dropped,
             offset_us=self.offset.offset_us,
             error_us=self.offset.error_us,
         )

@@ -34,9 +34,5 @@ class Publisher:
         """The application has emitted it to the room."""
         self._acked[room][seq] = self._clock.now_us()
 
-    def waiting(self) -> int:
-        """Emits without an ack."""
-        return sum(acked.count(0) for acked in self._acked.values())
-
     def rows(self) -> list[Emits]:
         return [Emits(self.number, room, list(sent), list(self._acked[room])) for room, sent in self._sent.items()]

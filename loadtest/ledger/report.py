@@ -91,6 +91,7 @@ class Final(msgspec.Struct):
     unanswered: dict[str, int]  # acked events whose ack never came, though the connection held
     unasked_disconnects: int  # of clients that had not asked for it, and that the scenario had not cut off
     seconds: list[SecondRow] = []
+    seconds_dropped: int = 0  # while the master was away for too long
     offset_us: int | None = None
     error_us: int = 0
 

@@ -225,6 +225,8 @@ class Run:
             notes.append(f"{len(self._late)} workers came while the run was on, and took no part: fewer clients.")
         if absent:
             notes.append(f"{absent} clients were without a connection at the end.")
+        if dropped := sum(final.seconds_dropped for final in finals):
+            notes.append(f"{dropped} seconds of workers are missing in throughput and latency: the master was away.")
         if early:
             notes.append(f"{early} deliveries came before they were sent, as the clocks have it; they count as 0 ms.")
         if others:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from loadtest.ledger import message
 from loadtest.ledger.clock import Offset
-from loadtest.ledger.ledger import Ledger
+from loadtest.ledger.ledger import SECONDS_KEPT, Ledger
 from loadtest.ledger.member import Member
 from loadtest.ledger.report import Beat, decode_final, encode
 from loadtest.ledger.result import Worker, decode
@@ -57,6 +57,14 @@ def test_a_worker_without_a_final_report_is_named() -> None:
     result = run.result("fanout", {}, 1000, 1.0)
     assert [worker.missing for worker in result.generator.workers] == [True]
     assert not result.generator.healthy
+
+
+def test_seconds_that_were_dropped_are_told() -> None:
+    ledger, run = Ledger("machine", "/loadtest"), Run()
+    for second in range(SECONDS_KEPT + 3):
+        ledger.close_second(second, 0.0)
+    run.final("a", ledger.final())
+    assert run.result("fanout", {}, 0, 1.0).notes[0].startswith("3 seconds of workers are missing")
 
 
 def test_a_busy_generator_says_that_its_latencies_are_its_own() -> None:
