@@ -55,8 +55,11 @@ class Ledger:
 
     def shift(self, shift_us: int) -> None:
         """From now on the clock is this machine's, shifted so far. What was noted already moves along."""
+        by_us = shift_us - self.clock.shift_us
         for place in self.tally.places:
-            place.move(shift_us - self.clock.shift_us)
+            place.move(by_us)
+        for publisher in self._publishers:
+            publisher.move(by_us)
         self.clock.shift_us = shift_us
 
     def heard(self) -> int:

@@ -34,5 +34,11 @@ class Publisher:
         """The application has emitted it to the room."""
         self._acked[room][seq] = self._clock.now_us()
 
+    def move(self, by_us: int) -> None:
+        """Its times are of a clock that is set forward. What the messages themselves say stays."""
+        for room, sent in self._sent.items():
+            self._sent[room] = array("q", (at + by_us for at in sent))
+            self._acked[room] = array("q", (at and at + by_us for at in self._acked[room]))
+
     def rows(self) -> list[Emits]:
         return [Emits(self.number, room, list(sent), list(self._acked[room])) for room, sent in self._sent.items()]

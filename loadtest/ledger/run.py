@@ -188,6 +188,11 @@ class Run:
             all_emits_known=len(finals) == len(self._workers),
         )
 
+    @property
+    def _clocks_agree(self) -> bool:
+        """They are set as soon as each machine knows how far its own is off."""
+        return set(self.offsets()) == self.machines()
+
     def _clock_error_us(self) -> int:
         """How far two clocks can be apart once they are corrected; one machine is as exact as it is."""
         if len(self.machines()) < 2:
@@ -209,7 +214,7 @@ class Run:
             lag_max_ms=lag.max_ms,
             clock_offset_ms=offset_us / 1e3,
             clock_error_ms=error_us / 1e3,
-            clock_corrected=len(self.machines()) > 1,
+            clock_corrected=self._clocks_agree and len(self.machines()) > 1,
             missing=final is None,
         )
 
@@ -231,9 +236,12 @@ class Run:
             notes.append(f"{early} deliveries came before they were sent, as the clocks have it; they count as 0 ms.")
         if others:
             notes.append(f"{others} events were no deliveries of the load test.")
-        if len(self.machines()) > 1:
+        machines = len(self.machines())
+        if machines > 1 and self._clocks_agree:
             error_ms = math.ceil(self._clock_error_us() / 100) / 10
-            notes.append(f"{len(self.machines())} load machines: latencies are exact to {error_ms:g} ms.")
+            notes.append(f"{machines} load machines: latencies are exact to {error_ms:g} ms.")
+        elif machines > 1:
+            notes.append(f"{machines} load machines never agreed on the time: latencies between them say nothing.")
         return notes
 
 

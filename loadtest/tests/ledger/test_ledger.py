@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 from loadtest.ledger import message
 from loadtest.ledger.clock import Offset
 from loadtest.ledger.ledger import SECONDS_KEPT, Ledger
@@ -109,6 +110,29 @@ def test_what_was_noted_moves_with_the_clock() -> None:
     run = Run()
     run.final("a", ledger.final())
     assert run.result("fanout", {}, 0, 1.0).integrity.lost == 0
+
+
+def test_emits_move_with_the_clock_too() -> None:
+    ledger = Ledger("machine", "/loadtest")
+    publisher = ledger.publisher(2)
+    for _ in range(2):
+        publisher.stamp(5, 40)
+    publisher.acked(5, 0)
+    (before,) = publisher.rows()
+    ledger.shift(5_000_000)
+    (row,) = publisher.rows()
+    assert row.sent_us == [at + 5_000_000 for at in before.sent_us]
+    assert row.acked_us == [before.acked_us[0] + 5_000_000, 0]
+
+
+@pytest.mark.parametrize("known", [0, 1, 2])
+def test_machines_that_do_not_agree_are_not_called_exact(known: int) -> None:
+    run = Run()
+    for number in range(2):
+        run.beat(str(number), Beat([], f"machine{number}", 7 if number < known else None, 400))
+    result = run.result("fanout", {}, 0, 1.0)
+    assert [worker.clock_corrected for worker in result.generator.workers] == [known == 2] * 2
+    assert ("exact to 0.8 ms" in result.notes[0]) == (known == 2)
 
 
 def test_the_message_is_cut_at_fixed_places() -> None:
