@@ -88,6 +88,7 @@ class Sender:
         self.go = asyncio.Event()
         self.everybody = asyncio.Event()
         self.ready = asyncio.Event()
+        self._sent = 0  # messages to each client: their numbers go on from phase to phase
         self._wanted = wanted
         self._rounds = asyncio.Semaphore(0)
 
@@ -112,7 +113,8 @@ class Sender:
         """Sends rounds of `burst` messages to each client for so long, and waits until all arrived. How many."""
         end, number, under_way = time.perf_counter() + seconds, 0, 0
         while time.perf_counter() < end:
-            frame = _frame(number) * burst
+            frame = b"".join(_frame(self._sent + turn) for turn in range(burst))
+            self._sent += burst
             for write in self.clients.values():
                 write(frame)
             number += 1
