@@ -248,7 +248,7 @@ class Redis:
         self.uplink = Uplink(
             NODE,
             self.bus.keys,
-            UplinkLimits(50_000, 20_000, 20_000),
+            UplinkLimits(50_000, 20_000, 20_000, lane_fair_bytes=1_000_000_000),  # only the bounds are tried here
             appender=Appender(self.bus),
             records=ClientRecords(self.bus, config.lanes),
             counters=self.counters,
