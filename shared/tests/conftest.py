@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 import uvloop
 
-from sio_cluster.config import Config
+from sio_cluster.node.config import Config
+from sio_cluster.streams.memory import MemoryBroker
 from sio_cluster.testing.contract import Cluster
-from sio_cluster.testing.memory import MemoryBroker
 
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:

@@ -7,14 +7,14 @@ import pytest
 from typer.testing import CliRunner
 
 from sio_cluster.cli import cli
-from sio_cluster.config import Config
+from sio_cluster.node.config import Config
 from sio_cluster.protocol.codec import encode_uplink
 from sio_cluster.protocol.messages import EventReceived
-from sio_cluster.streams.append import Append, Appender
-from sio_cluster.streams.connection import Bus
-from sio_cluster.streams.dead_letters import DeadLetters
-from sio_cluster.streams.lanes import LaneReader
-from sio_cluster.streams.leases import Leases
+from sio_cluster.streams.redis.appender import Append, Appender
+from sio_cluster.streams.redis.bus import Bus
+from sio_cluster.streams.redis.dead_letters import DeadLetters
+from sio_cluster.streams.redis.lanes import LaneReader
+from sio_cluster.streams.redis.leases import Leases
 from sio_cluster.testing.valkey import Valkey
 
 APP1, IO1 = "app-aaaaaa", "io1-aaaaaa"

@@ -6,13 +6,13 @@ import time
 import pytest
 from structlog.testing import capture_logs
 
-from sio_cluster.config import Config
+from sio_cluster.node.config import Config
 from sio_cluster.protocol.errors import BusUnavailable
-from sio_cluster.streams.append import Appender, AppendResult
-from sio_cluster.streams.connection import Bus
-from sio_cluster.streams.inbox import InboxReader
-from sio_cluster.streams.lanes import LaneReader
-from sio_cluster.streams.leases import Leases
+from sio_cluster.streams.redis.appender import Appender, AppendResult
+from sio_cluster.streams.redis.bus import Bus
+from sio_cluster.streams.redis.inbox import InboxReader
+from sio_cluster.streams.redis.lanes import LaneReader
+from sio_cluster.streams.redis.leases import Leases
 from sio_cluster.testing.contract import Writer
 from sio_cluster.testing.proxy import proxy_to
 from sio_cluster.testing.valkey import Valkey, start_valkey

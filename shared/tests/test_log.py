@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import structlog
 
-from sio_cluster.config import Config
-from sio_cluster.log import configure_logging, configure_logging_of_guest
+from sio_cluster.node.config import Config
+from sio_cluster.node.log import configure_logging, configure_logging_of_guest
 
 Written = pytest.CaptureFixture[str]
 

@@ -4,10 +4,9 @@ import asyncio
 
 import pytest
 
-from sio_cluster.config import Config
+from sio_cluster.node.config import Config
 from sio_cluster.protocol.errors import BusUnavailable
-from sio_cluster.streams.append import Append, AppendResult
-from sio_cluster.testing.memory import (
+from sio_cluster.streams.memory import (
     MemoryAppender,
     MemoryBroker,
     MemoryBus,
@@ -15,6 +14,7 @@ from sio_cluster.testing.memory import (
     MemoryLaneReader,
     MemoryLeases,
 )
+from sio_cluster.streams.redis.appender import Append, AppendResult
 from sio_cluster.testing.valkey import start_valkey
 
 APP1, IO1 = "app-aaaaaa", "io1-aaaaaa"

@@ -8,10 +8,10 @@ import pytest
 from sio_cluster.protocol.errors import LeaseLost
 from sio_cluster.protocol.ids import lane_of, node_of
 from sio_cluster.protocol.messages import ClientConnected, Handshake
-from sio_cluster.streams.append import AppendResult
-from sio_cluster.streams.records import Accepted, Joined, Left, Under, Upgraded
+from sio_cluster.streams.memory import MemoryBus
+from sio_cluster.streams.redis.appender import AppendResult
+from sio_cluster.streams.redis.records import Accepted, Joined, Left, Under, Upgraded
 from sio_cluster.testing.contract import Cluster, Writer
-from sio_cluster.testing.memory import MemoryBus
 
 APP1, IO1, IO2 = "app-aaaaaa", "io1-aaaaaa", "io2-aaaaaa"
 HANDSHAKE = Handshake("GET", "/socket.io/", "EIO=4", [("host", "example.org")], "192.0.2.1", 4711)

@@ -8,15 +8,15 @@ from typing import TypeVar
 
 import pytest
 
-from sio_cluster.config import Config
+from sio_cluster.node.config import Config
+from sio_cluster.node.retry import Backoff
 from sio_cluster.protocol.errors import BusUnavailable, LeaseLost
 from sio_cluster.protocol.keys import Keys
-from sio_cluster.streams.append import Append, Appender, AppendResult
-from sio_cluster.streams.backoff import Backoff
-from sio_cluster.streams.connection import Bus
-from sio_cluster.streams.inbox import InboxReader
-from sio_cluster.streams.lanes import LaneReader
-from sio_cluster.streams.leases import Leases
+from sio_cluster.streams.redis.appender import Append, Appender, AppendResult
+from sio_cluster.streams.redis.bus import Bus
+from sio_cluster.streams.redis.inbox import InboxReader
+from sio_cluster.streams.redis.lanes import LaneReader
+from sio_cluster.streams.redis.leases import Leases
 from sio_cluster.testing.valkey import Valkey, start_valkey
 
 pytestmark = [pytest.mark.timeout(60), pytest.mark.slow]

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from sio_cluster.node.retry import Backoff
 from sio_cluster.protocol.errors import ClusterMismatch, LeaseLost
-from sio_cluster.streams.append import Append, AppendResult
-from sio_cluster.streams.backoff import Backoff
+from sio_cluster.streams.redis.appender import Append, AppendResult
 from sio_cluster.testing.contract import Cluster, Writer
 
 APP1, APP2, IO1 = "app-aaaaaa", "app-bbbbbb", "io1-aaaaaa"

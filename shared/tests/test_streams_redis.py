@@ -7,20 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from sio_cluster.config import Config
+from sio_cluster.node.config import Config
+from sio_cluster.node.retry import Backoff
 from sio_cluster.protocol.errors import BusRefused, BusUnavailable, ConfigError
 from sio_cluster.protocol.ids import lane_of
 from sio_cluster.protocol.keys import Keys
 from sio_cluster.protocol.messages import ClientConnected, Handshake
-from sio_cluster.streams.append import Append, Appender, AppendResult
-from sio_cluster.streams.backoff import Backoff
-from sio_cluster.streams.connection import Bus
-from sio_cluster.streams.inbox import InboxReader
-from sio_cluster.streams.lanes import LaneReader
-from sio_cluster.streams.leases import Leases
-from sio_cluster.streams.link import Link
-from sio_cluster.streams.records import Accepted, ClientRecords, Joined, Left, Upgraded
-from sio_cluster.streams.registry import Registry
+from sio_cluster.streams.redis.appender import Append, Appender, AppendResult
+from sio_cluster.streams.redis.bus import Bus
+from sio_cluster.streams.redis.connection import Link
+from sio_cluster.streams.redis.inbox import InboxReader
+from sio_cluster.streams.redis.lanes import LaneReader
+from sio_cluster.streams.redis.leases import Leases
+from sio_cluster.streams.redis.records import Accepted, ClientRecords, Joined, Left, Upgraded
+from sio_cluster.streams.redis.registry import Registry
 from sio_cluster.testing.contract import Writer
 from sio_cluster.testing.valkey import Valkey, start_valkey
 
@@ -424,7 +424,7 @@ class TestBounds:
     async def test_what_was_set_aside_stays_bounded_and_says_why(
         self, bus: Bus, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("sio_cluster.streams.lanes.DEAD_ENTRIES", 3)
+        monkeypatch.setattr("sio_cluster.streams.redis.lanes.DEAD_ENTRIES", 3)
         reader, token = await hold(bus)
         await Writer(Appender(bus), bus.keys.uplink(0)).write(*[b"%d" % number for number in range(5)])
         entries = await reader.read([0], 0, 10)

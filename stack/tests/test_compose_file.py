@@ -2,7 +2,7 @@
 
 import re
 
-from sio_cluster.config import Config
+from sio_cluster.node.config import Config
 from sio_stack.front_door import TEMPLATE
 from sio_stack.settings import REPOSITORY
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sio_cluster.config import Config
+from sio_cluster.node.config import Config
 from sio_stack.front_door import TEMPLATE, fill_in, render
 from sio_stack.settings import (
     DEFAULT_APP,

@@ -17,7 +17,7 @@ from typing import Any
 from records import Pen
 
 import app_node
-from app_node.scope import current_scope
+from app_node.lanes.progress import current_scope
 
 sio = app_node.get_client()
 origin = os.getpid()

@@ -13,9 +13,9 @@ from typing import Any
 
 from app import sio as sio
 
-from app_node.application import Application
-from app_node.dispatch import Dispatcher
-from app_node.outbox import Batch, Outbox
+from app_node.downlink.outbox import Batch, Outbox
+from app_node.handlers.application import Application
+from app_node.uplink.dispatcher import Dispatcher
 from sio_cluster.protocol.messages import Ack, Command, Emit, EventReceived, Fact
 
 RATE = int(os.environ.get("CHAOS_BROKEN_RATE", "1000"))

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import uvicorn
 
-from io_node.engine.api import Connection, Outbound
-from io_node.engine.server import EngineServer
-from sio_cluster.config import Config
+from io_node.engineio.api import Connection, Outbound
+from io_node.engineio.server import EngineServer
+from sio_cluster.node.config import Config
 
 
 @dataclass(slots=True)

@@ -7,10 +7,10 @@ from unittest.mock import patch
 
 from tests.model.ledger import Ledger, Run
 
-from app_node.server import ClusterServer
+from app_node.interface.server import ClusterServer
 from app_node.streams import Streams
-from sio_cluster.config import Config
-from sio_cluster.testing.memory import (
+from sio_cluster.node.config import Config
+from sio_cluster.streams.memory import (
     MemoryAppender,
     MemoryBroker,
     MemoryBus,

@@ -10,13 +10,13 @@ from tests.model.app_nodes import Links, SimulatedAppNode
 from tests.model.io_nodes import SimulatedIoNode
 from tests.model.ledger import Ledger
 
-from sio_cluster.config import Config
+from sio_cluster.node.config import Config
 from sio_cluster.protocol.codec import decode_downlink
 from sio_cluster.protocol.ids import lane_of
 from sio_cluster.protocol.keys import Keys
 from sio_cluster.protocol.messages import Ack, Emit
-from sio_cluster.streams.append import Append, AppendResult
-from sio_cluster.testing.memory import MemoryBroker
+from sio_cluster.streams.memory import MemoryBroker
+from sio_cluster.streams.redis.appender import Append, AppendResult
 from sio_cluster.testing.simulation import Network, Outage, SteppedLoop, VirtualClock
 from sio_cluster.testing.simulation.network import Request
 

@@ -10,7 +10,8 @@ from typing import Any
 from tests.model.app_nodes import Links
 from tests.model.ledger import ClientRecord, Ledger
 
-from sio_cluster.config import Config
+from sio_cluster.node.config import Config
+from sio_cluster.node.retry import Backoff
 from sio_cluster.protocol.codec import decode_downlink, encode_uplink
 from sio_cluster.protocol.errors import BusUnavailable
 from sio_cluster.protocol.ids import lane_of
@@ -24,8 +25,7 @@ from sio_cluster.protocol.messages import (
     Fact,
     Handshake,
 )
-from sio_cluster.streams.append import Append, AppendResult
-from sio_cluster.streams.backoff import Backoff
+from sio_cluster.streams.redis.appender import Append, AppendResult
 from sio_cluster.testing.simulation import SteppedLoop
 
 _HANDSHAKE = Handshake("GET", "/socket.io/", "EIO=4&transport=polling", [("host", "example.org")], "10.1.2.3", 99)

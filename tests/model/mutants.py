@@ -5,12 +5,12 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 from unittest.mock import patch
 
-from app_node.consumer import Consumer
-from app_node.lane import Lane
-from app_node.lanes import LaneKeeper
-from sio_cluster.streams.lanes import LaneEntry
-from sio_cluster.testing.memory import MemoryLaneReader, MemoryLeases
-from sio_cluster.testing.memory.broker import MemoryStream
+from app_node.lanes.keeper import LaneKeeper
+from app_node.lanes.lane import Lane
+from app_node.uplink.consumer import Consumer
+from sio_cluster.streams.memory import MemoryLaneReader, MemoryLeases
+from sio_cluster.streams.memory.broker import MemoryStream
+from sio_cluster.streams.redis.lanes import LaneEntry
 
 Mutant = Callable[[], AbstractContextManager[Any]]
 

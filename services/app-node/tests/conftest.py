@@ -11,9 +11,9 @@ import pytest
 import structlog
 import uvloop
 
-from app_node.server import ClusterServer
+from app_node.interface.server import ClusterServer
 from app_node.streams import Streams, redis_streams
-from sio_cluster.config import Config
+from sio_cluster.node.config import Config
 from sio_cluster.protocol.codec import decode_downlink, encode_app_inbox, encode_uplink
 from sio_cluster.protocol.ids import lane_of, new_node_id, new_sid
 from sio_cluster.protocol.messages import (
@@ -26,8 +26,7 @@ from sio_cluster.protocol.messages import (
     Fact,
     Handshake,
 )
-from sio_cluster.streams.append import Append, AppendResult
-from sio_cluster.testing.memory import (
+from sio_cluster.streams.memory import (
     MemoryAppender,
     MemoryBroker,
     MemoryBus,
@@ -37,6 +36,7 @@ from sio_cluster.testing.memory import (
     MemoryLeases,
     MemoryRegistry,
 )
+from sio_cluster.streams.redis.appender import Append, AppendResult
 
 _T = TypeVar("_T")
 

@@ -323,7 +323,9 @@ async def test_an_io_node_that_comes_back_while_its_clients_are_disconnected(
     stage: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It finds itself not registered, and closes its connections: none stays open that the application has seen off."""
-    monkeypatch.setattr("app_node.reaper.PAUSE_S", 0.5)  # it comes back between the two chunks, also on a busy machine
+    monkeypatch.setattr(
+        "app_node.membership.reaper.PAUSE_S", 0.5
+    )  # it comes back between the two chunks, also on a busy machine
     seen: list[str] = []
     sio = stage.server()
     begun = asyncio.Event()
@@ -428,7 +430,7 @@ async def test_malformed_entries_are_set_aside(stage: Any) -> None:
 async def test_dead_letters_that_are_one_too_many_are_counted(
     memory_stage: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sio_cluster.testing.memory.lanes._DEAD_ENTRIES", 3)
+    monkeypatch.setattr("sio_cluster.streams.memory.lanes._DEAD_ENTRIES", 3)
     sio = echo_app(memory_stage)
     io = await memory_stage.io_node()
     await sio.start()

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from app_node.consumer import TURN_FACTS, Consumer
 from app_node.counters import HANDLED_EVENT, Counters
-from app_node.lane import Lane
+from app_node.lanes.lane import Lane
+from app_node.uplink.consumer import TURN_FACTS, Consumer
 from sio_cluster.protocol.codec import encode_uplink
 from sio_cluster.protocol.errors import BusUnavailable
 from sio_cluster.protocol.messages import EventReceived
-from sio_cluster.streams.lanes import LaneEntry
-from sio_cluster.streams.records import Under
+from sio_cluster.streams.redis.lanes import LaneEntry
+from sio_cluster.streams.redis.records import Under
 
 ENTRIES = 32
 ROUND_TRIP_S = 0.03

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from app_node.streams import redis_streams
-from sio_cluster.config import Config
+from sio_cluster.node.config import Config
 from sio_cluster.protocol.errors import ClusterMismatch, LeaseLost
 from sio_cluster.protocol.messages import Ack, Disconnect, Emit
-from sio_cluster.testing.memory import MemoryBus
+from sio_cluster.streams.memory import MemoryBus
 from sio_cluster.testing.valkey import start_valkey
 
 pytestmark = pytest.mark.slow

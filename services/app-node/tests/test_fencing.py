@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app_node.sessions import decode_session
+from app_node.clients.session_codec import decode_session
 from sio_cluster.protocol.errors import LeaseLost
 from sio_cluster.protocol.messages import Ack, Emit, Join
 

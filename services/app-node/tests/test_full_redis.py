@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from app_node.streams import redis_streams
-from sio_cluster.config import Config
+from sio_cluster.node.config import Config
 from sio_cluster.protocol.errors import BusRefused
 from sio_cluster.protocol.messages import Accept, Ack, Emit
 from sio_cluster.testing.valkey import start_valkey

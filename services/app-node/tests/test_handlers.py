@@ -6,8 +6,8 @@ from unittest import mock
 
 import pytest
 
-from app_node.environ import environ_of
-from app_node.handlers import connect_arguments, disconnect_arguments, read_signature
+from app_node.clients.environ import environ_of
+from app_node.handlers.signatures import connect_arguments, disconnect_arguments, read_signature
 from sio_cluster.protocol.messages import Handshake
 
 

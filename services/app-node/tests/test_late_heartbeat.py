@@ -3,7 +3,7 @@
 import asyncio
 
 from app_node.counters import Counters
-from app_node.routes import MAX_AGE_S, Routes
+from app_node.downlink.routes import MAX_AGE_S, Routes
 
 
 class Registry:

@@ -4,13 +4,13 @@ import asyncio
 from typing import Any
 
 from app_node.counters import Counters
-from app_node.lane import Lane
-from app_node.lanes import LaneKeeper
-from app_node.turns import Turns
-from sio_cluster.config import Config
+from app_node.lanes.keeper import LaneKeeper
+from app_node.lanes.lane import Lane
+from app_node.uplink.turns import Turns
+from sio_cluster.node.config import Config
 from sio_cluster.protocol.errors import BusUnavailable
-from sio_cluster.streams.lanes import LaneEntry
-from sio_cluster.streams.records import Under
+from sio_cluster.streams.redis.lanes import LaneEntry
+from sio_cluster.streams.redis.records import Under
 
 
 class Leases:

@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 
 from app_node.counters import Counters
-from app_node.lane import Lane
-from app_node.outbox import Outbox
-from app_node.scope import Scope
+from app_node.downlink.outbox import Outbox
+from app_node.lanes.lane import Lane
+from app_node.lanes.progress import Scope
 from sio_cluster.protocol.codec import decode_downlink
 from sio_cluster.protocol.errors import BusRefused, BusUnavailable
 from sio_cluster.protocol.messages import Accept
-from sio_cluster.streams.append import Append, AppendResult
-from sio_cluster.streams.records import Under
+from sio_cluster.streams.redis.appender import Append, AppendResult
+from sio_cluster.streams.redis.records import Under
 
 
 class Appender:

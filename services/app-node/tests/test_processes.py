@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from app_node.streams import redis_streams
-from sio_cluster.config import Config
+from sio_cluster.node.config import Config
 from sio_cluster.protocol.messages import Ack, Emit
 
 pytestmark = pytest.mark.slow

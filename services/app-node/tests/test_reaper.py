@@ -3,9 +3,9 @@
 from collections.abc import Callable, Sequence
 
 from app_node.counters import Counters
-from app_node.reaper import CHUNK, GRACE_BEATS, Reaper
+from app_node.membership.reaper import CHUNK, GRACE_BEATS, Reaper
 from sio_cluster.protocol.codec import decode_uplink
-from sio_cluster.streams.append import Append, AppendResult
+from sio_cluster.streams.redis.appender import Append, AppendResult
 
 FIRST, SECOND = "io1-aaaaaa", "io2-bbbbbb"
 

@@ -9,11 +9,11 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from sio_cluster.config import Config
-from sio_cluster.metrics import exposition
+from sio_cluster.node.config import Config
+from sio_cluster.node.metrics import exposition
 from sio_cluster.protocol import reasons
 from sio_cluster.protocol.messages import Accept, ClientConnected, ClientDisconnected, Emit
-from sio_cluster.testing.memory import MemoryBroker
+from sio_cluster.streams.memory import MemoryBroker
 
 from .test_serving import FAST, kinds, open_raw
 from .tiny_app import World, serving

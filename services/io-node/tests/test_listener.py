@@ -20,12 +20,12 @@ from fastapi import FastAPI, Request, WebSocket
 
 from io_node.app import IoNode
 from io_node.listener import Listener
-from sio_cluster.config import Config
+from sio_cluster.node.config import Config
 from sio_cluster.protocol import reasons
 from sio_cluster.protocol.errors import ClusterMismatch, ConfigError
 from sio_cluster.protocol.messages import ClientDisconnected
-from sio_cluster.streams.connection import Bus
-from sio_cluster.testing.memory import MemoryBroker, MemoryBus
+from sio_cluster.streams.memory import MemoryBroker, MemoryBus
+from sio_cluster.streams.redis.bus import Bus
 from sio_cluster.testing.valkey import start_valkey
 
 from .test_serving import FAST, kinds, open_raw

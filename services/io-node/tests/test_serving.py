@@ -11,10 +11,10 @@ import socketio
 import websockets
 from websockets.asyncio.client import ClientConnection
 
-from sio_cluster.config import Config
+from sio_cluster.node.config import Config
 from sio_cluster.protocol import reasons
 from sio_cluster.protocol.messages import AckReceived, ClientConnected, ClientDisconnected, ClientUpgraded, Fact
-from sio_cluster.testing.memory import MemoryBroker
+from sio_cluster.streams.memory import MemoryBroker
 from sio_cluster.testing.valkey import start_valkey
 
 from .tiny_app import World, serving

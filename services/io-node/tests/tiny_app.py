@@ -11,7 +11,7 @@ from io_node.app import IoNode
 from io_node.bus.parts import BusParts, redis_parts
 from io_node.front import AsgiApp
 from io_node.listener import Listener
-from sio_cluster.config import Config
+from sio_cluster.node.config import Config
 from sio_cluster.protocol.codec import decode_app_inbox, decode_uplink, encode_downlink
 from sio_cluster.protocol.errors import BusError
 from sio_cluster.protocol.ids import node_of
@@ -29,13 +29,7 @@ from sio_cluster.protocol.messages import (
     Join,
     Refuse,
 )
-from sio_cluster.streams.append import Append, Appender
-from sio_cluster.streams.connection import Bus
-from sio_cluster.streams.inbox import InboxReader
-from sio_cluster.streams.lanes import LaneReader
-from sio_cluster.streams.leases import Leases
-from sio_cluster.streams.registry import Registry
-from sio_cluster.testing.memory import (
+from sio_cluster.streams.memory import (
     MemoryAppender,
     MemoryBroker,
     MemoryBus,
@@ -45,6 +39,12 @@ from sio_cluster.testing.memory import (
     MemoryLeases,
     MemoryRegistry,
 )
+from sio_cluster.streams.redis.appender import Append, Appender
+from sio_cluster.streams.redis.bus import Bus
+from sio_cluster.streams.redis.inbox import InboxReader
+from sio_cluster.streams.redis.lanes import LaneReader
+from sio_cluster.streams.redis.leases import Leases
+from sio_cluster.streams.redis.registry import Registry
 
 NODE = "app1-bbbbbb"
 

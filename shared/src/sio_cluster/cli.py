@@ -19,11 +19,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from sio_cluster.config import Config
+from sio_cluster.node.config import Config
 from sio_cluster.protocol.codec import decode_uplink
 from sio_cluster.protocol.errors import BusError, ConfigError, MalformedBatch
-from sio_cluster.streams.connection import Bus
-from sio_cluster.streams.dead_letters import DeadLetter, DeadLetters
+from sio_cluster.streams.redis.bus import Bus
+from sio_cluster.streams.redis.dead_letters import DeadLetter, DeadLetters
 
 EXIT_NOT_FOUND = 1
 EXIT_REFUSED = 2

@@ -6,8 +6,8 @@ not.
 
 import sys
 
+from app_node.interface.server import ClusterServer
 from app_node.loading import load
-from app_node.server import ClusterServer
 from io_node.load import load_app
 from sio_cluster.protocol.errors import ConfigError
 

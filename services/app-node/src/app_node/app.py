@@ -12,30 +12,30 @@ from typing import Any, TypeVar
 
 import structlog
 
-from app_node.acks import AckBook
-from app_node.admission import Admission
-from app_node.application import Application
-from app_node.clients import Clients
-from app_node.consumer import Consumer
+from app_node.clients.callbacks import AckBook
+from app_node.clients.client import Clients
+from app_node.clients.incidents import Incidents
+from app_node.clients.lifecycle import Admission
 from app_node.counters import Counters
-from app_node.dispatch import Dispatcher
-from app_node.emitter import Emitter
-from app_node.inbox import Inbox
-from app_node.incidents import Incidents
-from app_node.lane import Clock, Lane, steady
-from app_node.lanes import LaneKeeper
-from app_node.outbox import Outbox
-from app_node.presence import Presence
-from app_node.reaper import Reaper
-from app_node.record_writer import RecordWriter
-from app_node.routes import Routes
-from app_node.scope import open_scope
+from app_node.downlink.emitter import Emitter
+from app_node.downlink.outbox import Outbox
+from app_node.downlink.record_writer import RecordWriter
+from app_node.downlink.routes import Routes
+from app_node.handlers.application import Application
+from app_node.lanes.keeper import LaneKeeper
+from app_node.lanes.lane import Clock, Lane, steady
+from app_node.lanes.progress import open_scope
+from app_node.membership.presence import Presence
+from app_node.membership.reaper import Reaper
 from app_node.streams import Streams, redis_streams
-from sio_cluster.config import Config
+from app_node.uplink.answers import Inbox
+from app_node.uplink.consumer import Consumer
+from app_node.uplink.dispatcher import Dispatcher
+from sio_cluster.node.config import Config
+from sio_cluster.node.retry import Backoff
 from sio_cluster.protocol.errors import BusRefused, BusUnavailable
 from sio_cluster.protocol.ids import new_node_id
-from sio_cluster.streams.backoff import Backoff
-from sio_cluster.streams.records import ClientRecord
+from sio_cluster.streams.redis.records import ClientRecord
 
 log = structlog.get_logger()
 

@@ -9,10 +9,10 @@ from typing import Annotated, Any
 
 import typer
 
+from app_node.interface.server import ClusterServer
 from app_node.loading import AppBroken, load
-from app_node.server import ClusterServer
-from sio_cluster.collector import tune_collector
-from sio_cluster.log import configure_logging
+from sio_cluster.node.garbage import tune_collector
+from sio_cluster.node.log import configure_logging
 from sio_cluster.protocol.errors import BusError, ConfigError
 
 EXIT_REFUSED = 2

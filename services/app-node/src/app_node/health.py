@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import uvicorn
 from fastapi import FastAPI, Response
 
-from sio_cluster.metrics import CONTENT_TYPE
+from sio_cluster.node.metrics import CONTENT_TYPE
 from sio_cluster.protocol.errors import ConfigError
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from app_node.app import AppNode
 from app_node.counters import Counters
-from sio_cluster.metrics import Family, exposition, labelled
+from sio_cluster.node.metrics import Family, exposition, labelled
 
 
 def metrics_of(node: AppNode) -> bytes:

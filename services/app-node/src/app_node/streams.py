@@ -3,17 +3,20 @@
 from dataclasses import dataclass
 from typing import Protocol
 
-from app_node import consumer, inbox, outbox, presence, reaper, record_writer, routes
-from app_node.lanes import Claiming, Leasing
-from sio_cluster.config import Config
+from app_node.downlink import outbox, record_writer, routes
+from app_node.lanes.keeper import Claiming, Leasing
+from app_node.membership import presence, reaper
+from app_node.uplink import answers as inbox
+from app_node.uplink import consumer
+from sio_cluster.node.config import Config
 from sio_cluster.protocol.keys import Keys
-from sio_cluster.streams.append import Appender
-from sio_cluster.streams.connection import Bus
-from sio_cluster.streams.inbox import InboxReader
-from sio_cluster.streams.lanes import LaneReader
-from sio_cluster.streams.leases import Leases
-from sio_cluster.streams.records import ClientRecord, ClientRecords, Under
-from sio_cluster.streams.registry import Registry
+from sio_cluster.streams.redis.appender import Appender
+from sio_cluster.streams.redis.bus import Bus
+from sio_cluster.streams.redis.inbox import InboxReader
+from sio_cluster.streams.redis.lanes import LaneReader
+from sio_cluster.streams.redis.leases import Leases
+from sio_cluster.streams.redis.records import ClientRecord, ClientRecords, Under
+from sio_cluster.streams.redis.registry import Registry
 
 
 class BusLike(Protocol):

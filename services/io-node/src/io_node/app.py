@@ -12,27 +12,27 @@ import structlog
 
 from io_node.bus.counters import BusCounters
 from io_node.bus.downlink import Downlink
-from io_node.bus.heartbeat import SETTLE_MS, ClusterView, Heartbeat, Pace
 from io_node.bus.parts import BusParts, redis_parts
+from io_node.bus.presence import SETTLE_MS, ClusterView, Heartbeat, Pace
 from io_node.bus.restore import restore
 from io_node.bus.uplink import Uplink, UplinkLimits
 from io_node.client_files import ClientFiles, find_client
-from io_node.clients.admission import Admission
-from io_node.clients.counters import ClientCounters
-from io_node.clients.gate import Gate
-from io_node.clients.hub import Hub
-from io_node.clients.session import IdleTimer, SessionLimits
-from io_node.engine.server import EngineServer
+from io_node.engineio.server import EngineServer
 from io_node.front import AsgiApp, Front
-from io_node.health import make_routes
 from io_node.metrics import Counts, Levels, families
-from sio_cluster.config import Config
-from sio_cluster.metrics import Family
+from io_node.routes import make_routes
+from io_node.socketio.counters import ClientCounters
+from io_node.socketio.gate import Gate
+from io_node.socketio.hub import Hub
+from io_node.socketio.session import IdleTimer, SessionLimits
+from io_node.socketio.throttle import Admission
+from sio_cluster.node.config import Config
+from sio_cluster.node.metrics import Family
+from sio_cluster.node.retry import Backoff
 from sio_cluster.protocol import reasons
 from sio_cluster.protocol.errors import BusError, ClusterMismatch
 from sio_cluster.protocol.ids import lane_of, new_node_id
 from sio_cluster.protocol.messages import ClientDisconnected
-from sio_cluster.streams.backoff import Backoff
 
 log = structlog.get_logger()
 

@@ -19,9 +19,9 @@ import uvicorn
 
 from io_node.app import IoNode
 from io_node.front import AsgiApp
-from sio_cluster.collector import tune_collector
-from sio_cluster.config import Config
-from sio_cluster.log import configure_logging, configure_logging_of_guest
+from sio_cluster.node.config import Config
+from sio_cluster.node.garbage import tune_collector
+from sio_cluster.node.log import configure_logging, configure_logging_of_guest
 from sio_cluster.protocol.errors import ConfigError
 
 log = structlog.get_logger()

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from io_node.bus.counters import BusCounters
-from io_node.clients.counters import ClientCounters
-from io_node.engine.limits import EngineCounters
-from sio_cluster.metrics import Family, labelled
+from io_node.engineio.limits import EngineCounters
+from io_node.socketio.counters import ClientCounters
+from sio_cluster.node.metrics import Family, labelled
 
 
 @dataclass(frozen=True, slots=True)

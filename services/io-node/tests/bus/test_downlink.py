@@ -7,13 +7,13 @@ import pytest
 
 from io_node.bus.counters import BusCounters
 from io_node.bus.downlink import Downlink
-from sio_cluster.config import Config
+from sio_cluster.node.config import Config
 from sio_cluster.protocol.codec import encode_downlink
 from sio_cluster.protocol.messages import Canary, Command
-from sio_cluster.streams.append import Append, Appender
-from sio_cluster.streams.connection import Bus
-from sio_cluster.streams.inbox import InboxReader
-from sio_cluster.testing.memory import MemoryAppender, MemoryBroker, MemoryBus, MemoryInboxReader
+from sio_cluster.streams.memory import MemoryAppender, MemoryBroker, MemoryBus, MemoryInboxReader
+from sio_cluster.streams.redis.appender import Append, Appender
+from sio_cluster.streams.redis.bus import Bus
+from sio_cluster.streams.redis.inbox import InboxReader
 
 from .fakes import KEYS, NODE, running, until
 

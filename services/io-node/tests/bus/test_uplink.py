@@ -10,16 +10,16 @@ import pytest
 from io_node.bus.batch import MAX_BATCH_BYTES, MAX_BATCH_FACTS, next_batch, size_of
 from io_node.bus.counters import BusCounters
 from io_node.bus.uplink import Uplink, UplinkLimits
-from sio_cluster.config import Config
+from sio_cluster.node.config import Config
 from sio_cluster.protocol.codec import decode_app_inbox, decode_uplink
 from sio_cluster.protocol.errors import BusError, RedisFull
 from sio_cluster.protocol.messages import AckReceived, Fact
-from sio_cluster.streams.append import Append, Appender, AppendResult
-from sio_cluster.streams.connection import Bus
-from sio_cluster.streams.lanes import LaneReader
-from sio_cluster.streams.leases import Leases
-from sio_cluster.streams.records import ClientRecords
-from sio_cluster.testing.memory import MemoryAppender, MemoryBroker, MemoryBus, MemoryClientRecords
+from sio_cluster.streams.memory import MemoryAppender, MemoryBroker, MemoryBus, MemoryClientRecords
+from sio_cluster.streams.redis.appender import Append, Appender, AppendResult
+from sio_cluster.streams.redis.bus import Bus
+from sio_cluster.streams.redis.lanes import LaneReader
+from sio_cluster.streams.redis.leases import Leases
+from sio_cluster.streams.redis.records import ClientRecords
 from sio_cluster.testing.valkey import start_valkey
 
 from .fakes import KEYS, NODE, FakeSender, connected, event, number_of, running, until

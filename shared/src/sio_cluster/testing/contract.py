@@ -2,15 +2,8 @@
 
 from typing import Any
 
-from sio_cluster.config import Config
-from sio_cluster.streams.append import Append, Appender, AppendResult
-from sio_cluster.streams.connection import Bus
-from sio_cluster.streams.inbox import InboxReader
-from sio_cluster.streams.lanes import LaneReader
-from sio_cluster.streams.leases import Leases
-from sio_cluster.streams.records import ClientRecords
-from sio_cluster.streams.registry import Registry
-from sio_cluster.testing.memory import (
+from sio_cluster.node.config import Config
+from sio_cluster.streams.memory import (
     MemoryAppender,
     MemoryBroker,
     MemoryBus,
@@ -20,6 +13,13 @@ from sio_cluster.testing.memory import (
     MemoryLeases,
     MemoryRegistry,
 )
+from sio_cluster.streams.redis.appender import Append, Appender, AppendResult
+from sio_cluster.streams.redis.bus import Bus
+from sio_cluster.streams.redis.inbox import InboxReader
+from sio_cluster.streams.redis.lanes import LaneReader
+from sio_cluster.streams.redis.leases import Leases
+from sio_cluster.streams.redis.records import ClientRecords
+from sio_cluster.streams.redis.registry import Registry
 
 _REAL = (Bus, Appender, InboxReader, LaneReader, Leases, Registry, ClientRecords)
 _MEMORY = (

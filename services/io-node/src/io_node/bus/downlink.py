@@ -8,10 +8,10 @@ from typing import Protocol, TypeAlias
 import structlog
 
 from io_node.bus.counters import BusCounters
+from sio_cluster.node.retry import Backoff
 from sio_cluster.protocol.codec import decode_downlink
 from sio_cluster.protocol.errors import BusError, MalformedBatch
 from sio_cluster.protocol.messages import Command
-from sio_cluster.streams.backoff import Backoff
 
 log = structlog.get_logger()
 

@@ -15,8 +15,8 @@ from typing import Protocol, TypeAlias
 
 import structlog
 
+from sio_cluster.node.retry import Backoff
 from sio_cluster.protocol.errors import BusError
-from sio_cluster.streams.backoff import Backoff
 
 log = structlog.get_logger()
 

@@ -4,16 +4,16 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from io_node.bus.downlink import Inbox
-from io_node.bus.heartbeat import Nodes
+from io_node.bus.presence import Nodes
 from io_node.bus.restore import Records
 from io_node.bus.uplink import Appends
-from sio_cluster.config import Config
+from sio_cluster.node.config import Config
 from sio_cluster.protocol.keys import Keys
-from sio_cluster.streams.append import Appender
-from sio_cluster.streams.connection import Bus
-from sio_cluster.streams.inbox import InboxReader
-from sio_cluster.streams.records import ClientRecords
-from sio_cluster.streams.registry import Registry
+from sio_cluster.streams.redis.appender import Appender
+from sio_cluster.streams.redis.bus import Bus
+from sio_cluster.streams.redis.inbox import InboxReader
+from sio_cluster.streams.redis.records import ClientRecords
+from sio_cluster.streams.redis.registry import Registry
 
 
 class Link(Protocol):

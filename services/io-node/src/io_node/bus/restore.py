@@ -6,9 +6,9 @@ from typing import Protocol
 import msgspec
 import structlog
 
-from io_node.clients.session import Client
+from io_node.socketio.session import Client
 from sio_cluster.protocol.messages import ClientConnected
-from sio_cluster.streams.records import Accepted, Joined, RecordChange
+from sio_cluster.streams.redis.records import Accepted, Joined, RecordChange
 
 log = structlog.get_logger()
 

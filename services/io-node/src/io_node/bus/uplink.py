@@ -22,11 +22,11 @@ import structlog
 from io_node.bus.batch import Batch, next_batch, size_of
 from io_node.bus.counters import BusCounters
 from io_node.bus.fairness import Fairness, Paused, Sender
+from sio_cluster.node.retry import Backoff
 from sio_cluster.protocol.errors import BusError, RedisFull
 from sio_cluster.protocol.keys import Keys
 from sio_cluster.protocol.messages import ClientConnected, Fact
-from sio_cluster.streams.append import Append, AppendResult
-from sio_cluster.streams.backoff import Backoff
+from sio_cluster.streams.redis.appender import Append, AppendResult
 
 log = structlog.get_logger()
 

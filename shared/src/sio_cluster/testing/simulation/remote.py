@@ -3,9 +3,9 @@
 from collections.abc import Collection, Coroutine
 from typing import Any
 
-from sio_cluster.streams.lanes import LaneEntry
-from sio_cluster.testing.memory import MemoryInboxReader, MemoryLaneReader
-from sio_cluster.testing.memory.lanes import number_of
+from sio_cluster.streams.memory import MemoryInboxReader, MemoryLaneReader
+from sio_cluster.streams.memory.lanes import number_of
+from sio_cluster.streams.redis.lanes import LaneEntry
 from sio_cluster.testing.simulation.network import Link
 
 _STEPS = 100

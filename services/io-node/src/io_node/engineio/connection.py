@@ -1,0 +1,339 @@
+"""One Engine.IO connection: a session, the sockets that carry it, and the Socket.IO side that it serves."""
+
+import asyncio
+import zlib
+from collections.abc import Callable, Iterable
+from typing import Protocol, assert_never
+
+import structlog
+
+from io_node.engineio.api import ConnectionHandler, Outbound
+from io_node.engineio.effects import (
+    AnswerPoll,
+    Closed,
+    CloseProbe,
+    CloseSocket,
+    Effect,
+    PartSocket,
+    Upgraded,
+    WriteProbe,
+    WriteSocket,
+)
+from io_node.engineio.packets import Message
+from io_node.engineio.session import EngineSession, State
+from io_node.engineio.tick import Flusher
+from io_node.engineio.wheel import Timer, TimerWheel
+from sio_cluster.protocol import reasons
+from sio_cluster.protocol.errors import MalformedPacket
+from sio_cluster.protocol.messages import Handshake
+
+log = structlog.get_logger()
+
+_OPEN = State.OPEN
+_POST_SLICE = 200
+"""Packets of one POST that are handled before other clients have their turn."""
+
+
+class Socket(Protocol):
+    """A WebSocket, as the connection uses it."""
+
+    def write(self, frames: bytes) -> None: ...
+    def close(self, code: int) -> None: ...
+    def part(self, code: int) -> None: ...
+    def abort(self) -> None: ...
+    def trim(self) -> None: ...
+    def pause_reading(self) -> None: ...
+    def resume_reading(self) -> None: ...
+
+
+class EngineConnection:
+    """Implements `api.Connection`. Feeds the session, carries out its effects, and keeps its deadline on the wheel."""
+
+    __slots__ = (
+        "_clock",
+        "_flusher",
+        "_forget",
+        "_handler",
+        "_poll",
+        "_posting",
+        "_probe",
+        "_readable",
+        "_session",
+        "_socket",
+        "_timer",
+        "_timer_at",
+        "closed_reason",
+        "handshake",
+        "id",
+    )
+
+    def __init__(
+        self,
+        sid: str,
+        handshake: Handshake,
+        session: EngineSession,
+        clock: Callable[[], float],
+        wheel: TimerWheel,
+        flusher: Flusher,
+        forget: Callable[["EngineConnection", str], None],
+    ) -> None:
+        """`forget(connection, reason)` is called once, when the session is over."""
+        self.id = sid
+        self.handshake = handshake
+        self.closed_reason: str | None = None
+        self._session = session
+        self._clock = clock
+        self._flusher = flusher
+        self._forget = forget
+        self._handler: ConnectionHandler | None = None
+        self._poll: asyncio.Future[bytes] | None = None
+        self._posting = False
+        self._readable: asyncio.Future[None] | None = None
+        self._socket: Socket | None = None
+        self._probe: Socket | None = None
+        self._timer = Timer(wheel, self._on_timer)
+        self._timer_at = float("inf")
+
+    # --- api.Connection ---------------------------------------------------------------------------------------------
+
+    @property
+    def transport(self) -> str:
+        return self._session.transport
+
+    def send(self, message: Outbound) -> None:
+        if self._session.send(message):
+            self._flusher.add(self)
+
+    def close(self, reason: str) -> None:
+        self._apply(self._session.close(reason, self._clock()))
+        self._arm()
+        self._flusher.add(self)
+
+    def pause_reading(self) -> None:
+        if self._readable is not None or self._session.state is State.CLOSED:
+            return
+        self._readable = asyncio.get_running_loop().create_future()
+        self._session.paused(True, self._clock())
+        if self._socket is not None:
+            self._socket.pause_reading()
+
+    def resume_reading(self) -> None:
+        if self._readable is None:
+            return
+        if not self._readable.done():
+            self._readable.set_result(None)
+        self._readable = None
+        self._session.paused(False, self._clock())
+        if self._socket is not None:
+            self._socket.resume_reading()
+
+    # --- from the server --------------------------------------------------------------------------------------------
+
+    @property
+    def name(self) -> str:
+        """What logs call this connection: its sid is a secret."""
+        return f"{zlib.crc32(self.id.encode()):08x}"
+
+    @property
+    def waiting(self) -> int:
+        """Messages to the client that wait in the session itself."""
+        return self._session.waiting
+
+    def attach(self, handler: ConnectionHandler) -> None:
+        self._handler = handler
+
+    def start(self, socket: Socket | None) -> None:
+        """Begin. `socket` is the WebSocket that the session opened on, None for polling."""
+        self._socket = socket
+        self._arm()
+        self.flush()
+
+    def catch_up(self) -> None:
+        """Do what is due but what the wheel has not come round to. A request must not meet a session that is over."""
+        now = self._clock()
+        if now >= self._session.deadline:
+            self._apply(self._session.tick(now))
+            self._arm()
+
+    def flush(self) -> None:
+        """Write what gathered in this tick."""
+        self._apply(self._session.flush())
+        if self._session.state is not _OPEN:  # a node that drains sets a nearer deadline
+            self._arm()
+
+    # --- from the polling endpoint ----------------------------------------------------------------------------------
+
+    def poll(self) -> asyncio.Future[bytes] | None:
+        """The payload to come. None: two polls at once, which closes the session; the first one gets CLOSE."""
+        session = self._session
+        if session.poll_waiting:
+            self.fail(reasons.TRANSPORT_ERROR)
+            return None
+        waiting: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._poll = waiting
+        self._apply(session.poll(self._clock()))
+        self._arm()
+        return waiting
+
+    def begin_post(self) -> bool:
+        """False: two POSTs at once, which closes the session."""
+        if self._posting:
+            self.fail(reasons.TRANSPORT_ERROR)
+            return False
+        self._posting = True
+        return True
+
+    def end_post(self) -> None:
+        self._posting = False
+
+    async def post(self, body: bytes) -> bool:
+        """Handle a payload, giving others their turn. False if it was malformed."""
+        complete = False
+        try:
+            for count, effects in enumerate(self._session.post(body, self._clock()), 1):
+                self._apply(effects)
+                if count % _POST_SLICE == 0:
+                    await asyncio.sleep(0)
+            complete = True
+        finally:
+            if not complete:  # a bug, or the server stops: what is left of the payload is lost, which must show
+                self.fail(reasons.TRANSPORT_ERROR)
+        self._arm()
+        return self.closed_reason != reasons.PARSE_ERROR
+
+    async def readable(self) -> None:
+        """Wait while reading is paused."""
+        while self._readable is not None:
+            await self._readable
+
+    def fail(self, reason: str) -> None:
+        """The transport failed: close at once."""
+        self._apply(self._session.fail(reason))
+
+    # --- from WebSockets --------------------------------------------------------------------------------------------
+
+    def open_probe(self, socket: Socket) -> bool:
+        """A WebSocket came to take over. False: not for this session, now."""
+        if not self._session.open_probe(self._clock()):
+            return False
+        self._probe = socket
+        self._arm()
+        return True
+
+    def on_text(self, socket: Socket, data: str) -> None:
+        if socket is self._socket:
+            self._apply(self._session.text(data, self._clock()))
+            if data[:1] == "3":  # a PONG brings the next PING nearer than the end that was due without it
+                self._arm()
+        elif socket is self._probe:
+            self._apply(self._session.probe_text(data))
+            self._arm()
+
+    def on_binary(self, socket: Socket, data: bytes) -> None:
+        if socket is self._socket:
+            self._apply(self._session.binary(data))
+        elif socket is self._probe:
+            self._apply(self._session.probe_closed())
+
+    def on_lost(self, socket: Socket, reason: str) -> None:
+        """The socket is gone, or going: nothing comes from it any more."""
+        if socket is self._socket:
+            self._socket = None
+            self._apply(self._session.fail(reason))
+        elif socket is self._probe:
+            self._probe = None
+            self._apply(self._session.probe_closed())
+
+    def on_congested(self, socket: Socket, backlog: int) -> None:
+        if socket is self._socket:
+            self._session.congested(backlog)
+
+    def on_drained(self, socket: Socket) -> None:
+        if socket is self._socket:
+            self._apply(self._session.drained())
+
+    # --- inside -----------------------------------------------------------------------------------------------------
+
+    def _on_timer(self) -> None:
+        self._timer_at = float("inf")
+        if self._socket is not None:
+            self._socket.trim()
+        self._apply(self._session.tick(self._clock()))
+        self._arm()
+
+    def _arm(self) -> None:
+        """A deadline that moves away is looked at when the old one comes; only a nearer one moves the timer."""
+        deadline = self._session.deadline
+        if deadline < self._timer_at:
+            self._timer_at = deadline
+            self._timer.set(deadline)
+
+    def _apply(self, effects: Iterable[Effect]) -> None:
+        for effect in effects:
+            match effect:
+                case Message(data):
+                    if not self._deliver(data):
+                        return
+                case WriteSocket(frames):
+                    if self._socket is not None:
+                        self._socket.write(frames)
+                case AnswerPoll(payload):
+                    waiting, self._poll = self._poll, None
+                    if waiting is not None and not waiting.done():
+                        waiting.set_result(payload)
+                case WriteProbe(frames):
+                    if self._probe is not None:
+                        self._probe.write(frames)
+                case CloseProbe():
+                    self._close_socket(self._probe, 1008)
+                    self._probe = None
+                case Upgraded():
+                    self._on_upgraded()
+                case CloseSocket(code):
+                    self._close_socket(self._socket, code)
+                    self._socket = None
+                case PartSocket(code):
+                    if self._socket is not None:
+                        self._socket.part(code)
+                case Closed(reason):
+                    self._on_closed(reason)
+                case _:
+                    assert_never(effect)
+
+    def _deliver(self, data: str | bytes) -> bool:
+        """False: the rest of this input is void."""
+        if self._handler is None:
+            return False
+        try:
+            self._handler.on_message(data)
+        except MalformedPacket as error:
+            log.debug("malformed_packet", connection=self.name, error=str(error))
+            self._apply(self._session.malformed())
+            return False
+        return True
+
+    def _on_upgraded(self) -> None:
+        self._socket, self._probe = self._probe, None
+        if self._readable is not None and self._socket is not None:
+            self._socket.pause_reading()
+        if self._handler is not None:
+            self._handler.on_upgrade(self._session.transport)
+
+    def _on_closed(self, reason: str) -> None:
+        self.closed_reason = reason
+        self._timer.cancel()
+        if self._readable is not None:
+            self.resume_reading()
+        handler, self._handler = self._handler, None
+        self._forget(self, reason)
+        if handler is not None:
+            handler.on_close(reason)
+
+    @staticmethod
+    def _close_socket(socket: Socket | None, code: int | None) -> None:
+        if socket is None:
+            return
+        if code is None:
+            socket.abort()
+        else:
+            socket.close(code)

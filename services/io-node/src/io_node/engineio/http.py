@@ -1,0 +1,231 @@
+"""uvicorn's HTTP protocol with the engine's way in for WebSockets, and limits on a request's time and size."""
+
+import asyncio
+import base64
+import binascii
+import functools
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+import httptools
+import structlog
+from uvicorn.config import Config as UvicornConfig
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from io_node.engineio.request import BAD_REQUEST, TIMED_OUT, UPGRADE_REQUIRED, Refusal, Request
+from io_node.engineio.wheel import Timer
+
+if TYPE_CHECKING:
+    from io_node.engineio.server import EngineServer
+
+log = structlog.get_logger()
+
+_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 section 1.3
+_MAX_HEAD_BYTES = 65536
+_HEAD_TOO_LARGE = Refusal(431, 3, "Request header too large")
+
+
+class EngineHttpProtocol(HttpToolsProtocol):
+    """uvicorn's HttpToolsProtocol, except that
+
+    - a WebSocket under SOCKETIO_PATH goes to the engine; others go where uvicorn sends them;
+    - the head of any request, and the body of one to SOCKETIO_PATH, must arrive within REQUEST_TIMEOUT_MS: else 408;
+    - a head that goes on beyond 64 KB is refused by 431;
+    - a client that reads nothing of a response from SOCKETIO_PATH for REQUEST_TIMEOUT_MS is dropped.
+    """
+
+    def __init__(
+        self,
+        engine: "EngineServer",
+        config: UvicornConfig,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._engine = engine
+        self._timer = Timer(engine.wheel, self._on_timeout)
+        self._head_bytes = 0
+        self._in_head = True
+        self._in_message = False
+        self._upgraded = False
+
+    # --- asyncio.Protocol -------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn does
+        super().connection_made(transport)
+        self._arm()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._timer.cancel()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if not self._in_message and not self._timer.armed:
+            self._arm()
+        if self._in_head:
+            self._head_bytes += len(data)
+        super().data_received(data)
+        if self._upgraded or self.transport.is_closing():
+            self._timer.cancel()
+        elif self._in_head and self._head_bytes > _MAX_HEAD_BYTES:
+            self._refuse(_HEAD_TOO_LARGE)
+        elif not self._in_message and self._head_bytes == 0:
+            self._timer.cancel()  # nothing of a next request has come
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self._is_engines():
+            self._arm()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if not self._in_message:
+            self._timer.cancel()
+
+    # --- httptools --------------------------------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        self._in_message = True
+        if not self._timer.armed:
+            self._arm()
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        self._head_bytes = 0
+        super().on_headers_complete()
+        if not self._is_engines():
+            self._timer.cancel()
+
+    def on_message_complete(self) -> None:
+        self._in_message = False
+        self._in_head = True
+        self._timer.cancel()
+        super().on_message_complete()
+
+    def _should_upgrade_to_ws(self) -> bool:
+        return self._is_engines() or super()._should_upgrade_to_ws()
+
+    def handle_websocket_upgrade(self) -> None:
+        self._upgraded = True
+        self._timer.cancel()
+        if not self._is_engines():
+            super().handle_websocket_upgrade()
+            return
+        url = httptools.parse_url(self.url)
+        _apply_proxy_headers(self.config, self.scope)
+        request = Request.of(self.scope, self._path(), url.query or b"")
+        accept = _accept_key(request)
+        refusal = self._engine.check(request, upgrade=True)
+        if refusal is None and isinstance(accept, Refusal):
+            refusal = self._engine.refused(accept)
+        if refusal is None and self.cycle is not None and not self.cycle.response_complete:
+            refusal = self._engine.refused(BAD_REQUEST)
+        if refusal is None and isinstance(accept, bytes):
+            refusal = self._hand_over(request, accept)
+        if refusal is not None:
+            self._refuse(refusal)
+
+    # --- inside -----------------------------------------------------------------------------------------------------
+
+    def _hand_over(self, request: Request, accept: bytes) -> Refusal | None:
+        """The socket becomes a WebSocket of the engine, and this object is done."""
+        sid = request.fields.get("sid")
+        connection = self._engine.connections[sid] if sid else self._engine.open(request, "websocket")
+        if isinstance(connection, Refusal):
+            return connection
+        self.connections.discard(self)
+        self.flow.resume_reading()
+        self.transport.write(
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n"
+        )
+        socket = self._engine.new_socket(self.transport)
+        socket.start(connection)
+        if not sid:
+            connection.start(socket)
+        elif not connection.open_probe(socket):
+            socket.close(1008)
+        return None
+
+    def _refuse(self, refusal: Refusal) -> None:
+        """Answer outside of ASGI, and close."""
+        body = refusal.body
+        lines = [
+            STATUS_LINE[refusal.status],
+            b"content-type: application/json\r\nconnection: close\r\n",
+            b"content-length: %d\r\n" % len(body),
+        ]
+        if refusal is UPGRADE_REQUIRED:
+            lines.append(b"sec-websocket-version: 13\r\n")
+        self.transport.write(b"".join((*lines, b"\r\n", body)))
+        self.transport.close()
+
+    def _arm(self) -> None:
+        self._timer.set(self._engine.clock() + self._engine.config.request_timeout_ms / 1000)
+
+    def _on_timeout(self) -> None:
+        if self.flow.write_paused:
+            self.transport.abort()
+            return
+        if self.transport.is_closing():
+            return
+        if self.flow.read_paused:  # it is we who do not read
+            self._arm()
+            return
+        log.debug("request_timed_out", client=self.client)
+        self._engine.refused(TIMED_OUT)
+        if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
+            self._refuse(TIMED_OUT)
+        else:
+            self.transport.close()
+
+    def _is_engines(self) -> bool:
+        return self._engine.handles(self._path())
+
+    def _path(self) -> str:
+        path: bytes = httptools.parse_url(self.url).path or b""
+        return self.root_path + path.decode("latin-1")
+
+
+def _accept_key(request: Request) -> bytes | Refusal:
+    """The server's answer to the client's key (RFC 6455 section 4.2)."""
+    if request.headers.get("sec-websocket-version") != "13":
+        return UPGRADE_REQUIRED
+    key = request.headers.get("sec-websocket-key", "").encode("latin-1")
+    try:
+        valid = len(base64.b64decode(key, validate=True)) == 16
+    except binascii.Error:
+        valid = False
+    if not valid or request.method != "GET" or request.http_version != "1.1":
+        return BAD_REQUEST
+    return base64.b64encode(hashlib.sha1(key + _GUID, usedforsecurity=False).digest())
+
+
+def _apply_proxy_headers(config: UvicornConfig, scope: Any) -> None:
+    """Take client and scheme from a trusted proxy, by uvicorn's own rules, which ASGI requests go through."""
+    if not config.proxy_headers:
+        return
+    trusted = config.forwarded_allow_ips
+    step = _proxy_headers(trusted if isinstance(trusted, str) else tuple(trusted))(scope, _no_io, _no_io)
+    try:
+        step.send(None)
+    except StopIteration:
+        return
+    raise RuntimeError("uvicorn's ProxyHeadersMiddleware waits for something")
+
+
+@functools.cache
+def _proxy_headers(trusted: str | tuple[str, ...]) -> Any:
+    return ProxyHeadersMiddleware(_no_app, trusted if isinstance(trusted, str) else list(trusted))
+
+
+async def _no_app(scope: Any, receive: Any, send: Any) -> None:
+    pass
+
+
+async def _no_io(*args: Any) -> Any:
+    raise RuntimeError("headers only")

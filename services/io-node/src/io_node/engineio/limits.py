@@ -1,0 +1,46 @@
+"""What one session may do, and what all of them did."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from sio_cluster.node.config import Config
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The bounds of every session of a node, in seconds and bytes."""
+
+    ping_interval_s: float
+    ping_timeout_s: float
+    upgrade_timeout_s: float
+    send_buffer_bytes: int
+    allow_upgrades: bool
+
+    @staticmethod
+    def of(config: Config) -> "Limits":
+        return Limits(
+            ping_interval_s=config.ping_interval_ms / 1000,
+            ping_timeout_s=config.ping_timeout_ms / 1000,
+            upgrade_timeout_s=config.upgrade_timeout_ms / 1000,
+            send_buffer_bytes=config.send_buffer_bytes,
+            allow_upgrades=config.allow_upgrades and "websocket" in config.transports,
+        )
+
+
+@dataclass(slots=True)
+class EngineCounters:
+    """Totals since the node started. `opened` equals the sum of `closed` plus the connections that live."""
+
+    opened: int = 0
+    upgraded: int = 0
+    written: int = 0
+    """Messages handed to a socket or to the answer of a poll."""
+    dropped: Counter[str] = field(default_factory=Counter)
+    """Messages that were not: `volatile`, `slow_consumer` or `connection_closed`. With `written` and what waits in the
+    sessions this makes up all that was sent."""
+    slow_consumers: int = 0
+    malformed: int = 0
+    closed: Counter[str] = field(default_factory=Counter)
+    """By reason, one of `protocol.reasons`."""
+    refused: Counter[str] = field(default_factory=Counter)
+    """Requests and upgrades that were turned away, by reason."""

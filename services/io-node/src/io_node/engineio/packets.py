@@ -1,0 +1,137 @@
+"""Engine.IO v4 packets and polling payloads, as text (docs/engine.io-protocol/v4-current.md of Socket.IO). Pure.
+
+    frame or packet   TYPE DATA            `4hello`, `2`, `3probe`; a binary message is a binary frame, or `bBASE64`
+    payload           PACKET 0x1e PACKET   the body of a polling request or response
+
+Strict where guessing would hide an error: an empty packet, an unknown type, base64 that is none and bytes that are not
+UTF-8 raise MalformedPacket.
+"""
+
+import base64
+import json
+from collections.abc import Iterator, Sequence
+from typing import TypeAlias
+
+import msgspec
+
+from io_node.engineio.api import ws_frame
+from sio_cluster.protocol.errors import MalformedPacket
+
+_SEPARATOR = "\x1e"
+
+
+class Message(msgspec.Struct, frozen=True, gc=False):
+    """Text, or the bytes of a binary message."""
+
+    data: str | bytes
+
+
+class Open(msgspec.Struct, frozen=True):
+    """Only a server sends it."""
+
+
+class Close(msgspec.Struct, frozen=True):
+    """The client closes the session."""
+
+
+class Ping(msgspec.Struct, frozen=True):
+    """From a client only as `2probe`, on a socket that probes."""
+
+    data: str
+
+
+class Pong(msgspec.Struct, frozen=True):
+    """The answer to the server's PING."""
+
+    data: str
+
+
+class Upgrade(msgspec.Struct, frozen=True):
+    """The probing socket takes over."""
+
+
+class Noop(msgspec.Struct, frozen=True):
+    """Nothing; ends a poll."""
+
+
+Packet: TypeAlias = Message | Open | Close | Ping | Pong | Upgrade | Noop
+
+
+class Control:
+    """A packet that the engine itself sends, in both encodings. Shaped as api.Outbound, so that both share a queue."""
+
+    __slots__ = ("polling_packets", "size", "ws_frames")
+
+    def __init__(self, packet: bytes) -> None:
+        self.polling_packets = [packet]
+        self.ws_frames = ws_frame(packet)
+        self.size = len(packet)
+
+
+PING = Control(b"2")
+PROBE_PONG = Control(b"3probe")
+CLOSE = Control(b"1")
+NOOP = Control(b"6")
+
+
+def open_packet(
+    sid: str, upgrades: Sequence[str], ping_interval_ms: int, ping_timeout_ms: int, max_payload_bytes: int
+) -> Control:
+    """The first packet of a session."""
+    fields = {
+        "sid": sid,
+        "upgrades": list(upgrades),
+        "pingInterval": ping_interval_ms,
+        "pingTimeout": ping_timeout_ms,
+        "maxPayload": max_payload_bytes,
+    }
+    return Control(b"0" + json.dumps(fields, separators=(",", ":")).encode())
+
+
+def decode_packet(text: str) -> Packet:
+    """One text frame, or one packet of a payload. Raises MalformedPacket."""
+    match text[:1]:
+        case "4":
+            return Message(text[1:])
+        case "b":
+            return Message(_decode_base64(text[1:]))
+        case "3":
+            return Pong(text[1:])
+        case "2":
+            return Ping(text[1:])
+        case "1":
+            return Close()
+        case "5":
+            return Upgrade()
+        case "6":
+            return Noop()
+        case "0":
+            return Open()
+        case "":
+            raise MalformedPacket("empty packet")
+        case _:
+            raise MalformedPacket("unknown packet type")
+
+
+def decode_payload(body: bytes) -> Iterator[Packet]:
+    """The packets of a POST body, in order, decoded one at a time as they are asked for.
+
+    Raises MalformedPacket when it comes to a bad packet; before the first one if the body is not UTF-8.
+    """
+    try:
+        text = body.decode()
+    except UnicodeDecodeError as error:
+        raise MalformedPacket("payload is not UTF-8") from error
+    return map(decode_packet, text.split(_SEPARATOR))
+
+
+def encode_payload(packets: list[bytes]) -> bytes:
+    """The body of a poll's response."""
+    return b"\x1e".join(packets)
+
+
+def _decode_base64(text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except ValueError as error:  # binascii.Error, or characters beyond ASCII
+        raise MalformedPacket("bad base64") from error

@@ -1,0 +1,177 @@
+"""HTTP long-polling as an ASGI app: GET opens a session or polls, POST brings a payload, OPTIONS asks for CORS."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from io_node.engineio.connection import EngineConnection
+from io_node.engineio.cors import Headers
+from io_node.engineio.request import BAD_REQUEST, FORBIDDEN, TOO_LARGE, UNKNOWN_SID, Refusal, Request
+from sio_cluster.protocol import reasons
+from sio_cluster.protocol.errors import PayloadTooLarge
+
+if TYPE_CHECKING:
+    from io_node.engineio.server import EngineServer
+
+Scope: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+_PAYLOAD = b"text/plain; charset=UTF-8"
+_DONE = b"text/html"  # as Socket.IO's server: some browsers offer text/plain as a download
+_JSON = b"application/json"
+
+
+class PollingEndpoint:
+    """The ASGI app for SOCKETIO_PATH.
+
+    Two polls or two POSTs at once, a poll or a POST that breaks off: the session closes, as in Socket.IO's server.
+    """
+
+    def __init__(self, engine: "EngineServer") -> None:
+        self._engine = engine
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request.of(scope, scope["path"], scope["query_string"])
+        if request.method == "OPTIONS":
+            await self._preflight(request, send)
+            return
+        refusal = self._engine.check(request, upgrade=False)
+        if refusal is not None:
+            await self._refuse(refusal, request, send)
+            return
+        sid = request.fields.get("sid")
+        if not sid:
+            await self._open(request, send)
+            return
+        connection = self._engine.connections.get(sid)
+        if connection is None:
+            await self._refuse(self._engine.refused(UNKNOWN_SID), request, send)
+        elif request.method == "GET":
+            await self._poll(connection, request, receive, send)
+        elif request.method == "POST":
+            await self._post(connection, request, receive, send)
+        else:
+            await self._refuse(self._engine.refused(BAD_REQUEST), request, send)
+
+    async def _open(self, request: Request, send: Send) -> None:
+        connection = self._engine.open(request, "polling")
+        if isinstance(connection, Refusal):
+            await self._refuse(connection, request, send)
+            return
+        connection.start(None)
+        waiting = connection.poll()
+        payload = waiting.result() if waiting is not None else b""  # the open packet is there
+        await self._respond(200, _PAYLOAD, payload, request, send)
+
+    async def _poll(self, connection: EngineConnection, request: Request, receive: Receive, send: Send) -> None:
+        waiting = connection.poll()
+        if waiting is None:
+            await self._refuse(self._engine.refused(BAD_REQUEST), request, send)
+            return
+        if not waiting.done() and not await _answered(waiting, receive, connection):
+            return
+        payload = waiting.result()
+        if payload:
+            await self._respond(200, _PAYLOAD, payload, request, send)
+        else:  # the node drains
+            await self._refuse(self._engine.refused(UNKNOWN_SID), request, send)
+
+    async def _post(self, connection: EngineConnection, request: Request, receive: Receive, send: Send) -> None:
+        if request.headers.get("content-type") == "application/octet-stream":  # binary payloads ended with v3
+            connection.fail(reasons.TRANSPORT_ERROR)
+            await self._refuse(self._engine.refused(BAD_REQUEST), request, send)
+            return
+        if not connection.begin_post():
+            await self._refuse(self._engine.refused(BAD_REQUEST), request, send)
+            return
+        try:
+            refusal = await self._take(connection, request, receive)
+        finally:
+            connection.end_post()
+        if refusal is not None:
+            await self._refuse(self._engine.refused(refusal), request, send)
+        else:
+            await self._respond(200, _DONE, b"ok", request, send)
+
+    async def _take(self, connection: EngineConnection, request: Request, receive: Receive) -> Refusal | None:
+        bound = self._engine.config.max_payload_bytes
+        try:
+            body = await _read(request, receive, connection, bound)
+        except PayloadTooLarge:
+            return TOO_LARGE
+        if body is None:
+            connection.fail(reasons.TRANSPORT_ERROR)
+            return BAD_REQUEST
+        connection.catch_up()
+        if connection.closed_reason is not None:
+            return UNKNOWN_SID
+        if connection.transport != "polling":
+            return BAD_REQUEST
+        return None if await connection.post(body) else BAD_REQUEST
+
+    async def _preflight(self, request: Request, send: Send) -> None:
+        if not self._engine.origins.allows(request.headers, request.scheme):
+            await self._refuse(self._engine.refused(FORBIDDEN), request, send)
+            return
+        headers = self._engine.origins.preflight(request.headers)
+        await send({"type": "http.response.start", "status": 204, "headers": headers})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def _refuse(self, refusal: Refusal, request: Request, send: Send) -> None:
+        await self._respond(refusal.status, _JSON, refusal.body, request, send, cors=refusal is not FORBIDDEN)
+
+    async def _respond(
+        self, status: int, content_type: bytes, body: bytes, request: Request, send: Send, cors: bool = True
+    ) -> None:
+        headers: Headers = [
+            (b"content-type", content_type),
+            (b"content-length", b"%d" % len(body)),
+            (b"cache-control", b"no-store"),
+        ]
+        if cors and self._engine.origins.allows(request.headers, request.scheme):
+            headers += self._engine.origins.headers(request.headers)
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+
+async def _answered(waiting: "asyncio.Future[bytes]", receive: Receive, connection: EngineConnection) -> bool:
+    """Wait for the payload. False: the client has gone, which closes the session."""
+    gone = asyncio.ensure_future(_disconnected(receive))
+    try:
+        await asyncio.wait((waiting, gone), return_when=asyncio.FIRST_COMPLETED)
+        if gone.done():
+            connection.fail(reasons.TRANSPORT_ERROR)
+            return False
+        return True
+    except asyncio.CancelledError:
+        connection.fail(reasons.TRANSPORT_ERROR)
+        raise
+    finally:
+        gone.cancel()
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _read(request: Request, receive: Receive, connection: EngineConnection, bound: int) -> bytes | None:
+    """The whole body, read only while the connection is readable. None: it broke off. Raises PayloadTooLarge."""
+    length = request.headers.get("content-length", "")
+    if length.isdecimal() and int(length) > bound:
+        raise PayloadTooLarge(f"content-length {length} exceeds {bound}")
+    chunks: list[bytes] = []
+    size = 0
+    while True:
+        await connection.readable()
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        chunk: bytes = message.get("body", b"")
+        size += len(chunk)
+        if size > bound:
+            raise PayloadTooLarge(f"body exceeds {bound}")
+        chunks.append(chunk)
+        if not message.get("more_body", False):
+            return b"".join(chunks)

@@ -1,0 +1,316 @@
+"""WebSocket (RFC 6455) on a socket that uvicorn hands over: picows parses frames, whole frames are written as they are.
+
+A parser whose read buffer has grown is replaced while it is empty, since picows never gives one back.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final, Protocol
+
+import structlog
+from picows.picows import WSFrame, WSListener, WSMsgType, WSTransport
+
+from io_node.engineio.api import ws_frame
+from io_node.engineio.parser import Parser, install_parser
+from io_node.engineio.wheel import Timer, TimerWheel
+from sio_cluster.protocol import reasons
+
+log = structlog.get_logger()
+
+_CLOSE: Final = 0x88  # FIN and opcode 8 (RFC 6455 section 5.2)
+_PONG: Final = 0x8A
+_PROTOCOL_ERROR: Final = 1002  # RFC 6455 section 7.4.1
+_INVALID_TEXT: Final = 1007
+_TOO_BIG: Final = 1009
+
+_LARGE_BYTES: Final = 16384
+_MOST_IGNORED_BYTES: Final = 4_000_000
+_FRAME_BYTES: Final = 100  # what a frame costs besides its payload
+
+
+class Owner(Protocol):
+    """Who holds the socket."""
+
+    def on_text(self, socket: "WebSocket", data: str) -> None: ...
+    def on_binary(self, socket: "WebSocket", data: bytes) -> None: ...
+    def on_lost(self, socket: "WebSocket", reason: str) -> None: ...
+    def on_congested(self, socket: "WebSocket", backlog: int) -> None: ...
+    def on_drained(self, socket: "WebSocket") -> None: ...
+
+
+class WebSocket(WSListener):
+    """One WebSocket. Its owner hears of messages, never of frames; `on_lost` comes at most once, and last.
+
+    A message above `max_payload_bytes` closes with 1009, text that is not UTF-8 with 1007, what breaks the protocol
+    with 1002. After `close` the peer has `close_timeout_s` to answer; then the TCP connection is dropped.
+    """
+
+    __slots__ = (
+        "_bound",
+        "_clock",
+        "_close_timeout_s",
+        "_closing",
+        "_collected",
+        "_congested",
+        "_fragments",
+        "_ignored",
+        "_owner",
+        "_parser",
+        "_parting",
+        "_pong",
+        "_registry",
+        "_text",
+        "_timer",
+        "_transport",
+        "_wheel",
+        "mid_frame",
+    )
+
+    def __init__(
+        self,
+        transport: asyncio.Transport,
+        max_payload_bytes: int,
+        close_timeout_s: float,
+        clock: Callable[[], float],
+        wheel: TimerWheel,
+        registry: "set[WebSocket]",
+    ) -> None:
+        """`registry` holds the sockets that live."""
+        self._transport = transport
+        self._bound = max_payload_bytes
+        self._close_timeout_s = close_timeout_s
+        self._clock = clock
+        self._wheel = wheel
+        self._registry = registry
+        self._owner: Owner | None = None
+        self._parser: Parser | None = None
+        self._timer: Timer | None = None
+        self._closing = False  # our close frame is written
+        self._parting = False  # and what still comes counts
+        self._fragments: bytearray | None = None
+        self._collected = 0
+        self._ignored = 0
+        self._congested = False
+        self._pong: bytes | None = None
+        self._text = False
+        self.mid_frame = False
+        """Whether picows holds the beginning of a frame."""
+
+    def start(self, owner: Owner) -> None:
+        """Take the socket over. The HTTP response is already written."""
+        self._owner = owner
+        self._registry.add(self)
+        self._replace_parser()
+
+    def write(self, frames: bytes) -> None:
+        """Whole frames. Never blocks: `on_congested` comes from within where the socket takes no more."""
+        if not self._closing:
+            self._transport.write(frames)
+
+    def part(self, code: int) -> None:
+        """Say that nothing follows what was written. The owner still hears what the client sent before it knew, and
+        then that the socket is gone."""
+        if not self._closing:
+            self._parting = True
+            self._say_goodbye(code)
+
+    def close(self, code: int) -> None:
+        """Close behind what was written. The owner hears nothing any more."""
+        self._owner = None
+        self._stop_parting()
+        self._say_goodbye(code)
+
+    def abort(self) -> None:
+        """Drop the connection and what was written but did not leave."""
+        self._owner = None
+        self._closing = True
+        self._transport.abort()
+
+    def pause_reading(self) -> None:
+        if not self._transport.is_closing():
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def trim(self) -> None:
+        """Give a large, empty read buffer back."""
+        if self._parser is None or self._closing or self.mid_frame:
+            return
+        if self._parser.idle_bytes > _LARGE_BYTES:
+            self._replace_parser()
+
+    # --- from picows ------------------------------------------------------------------------------------------------
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        self.mid_frame = frame.tail_size > 0
+        kind = frame.msg_type
+        if self._closing:
+            if kind == WSMsgType.CLOSE:
+                self._transport.close()
+                self._lost(reasons.TRANSPORT_CLOSE)
+                return
+            if not self._parting or kind == WSMsgType.PING:
+                self._ignore(frame)
+                return
+        if frame.rsv1 or frame.rsv2 or frame.rsv3:  # no extension was agreed on
+            self._fail(_PROTOCOL_ERROR)
+        elif kind == WSMsgType.TEXT and frame.fin and self._fragments is None:
+            try:
+                data = frame.get_payload_as_utf8_text()
+            except UnicodeDecodeError:
+                self._fail(_INVALID_TEXT)
+                return
+            if frame.payload_size > _LARGE_BYTES:
+                asyncio.get_running_loop().call_soon(self.trim)
+            if self._owner is not None:
+                self._owner.on_text(self, data)
+        else:
+            self._on_other_frame(kind, frame)
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
+        self._closing = True
+        self._registry.discard(self)
+        if self._timer is not None:
+            self._timer.cancel()
+        self._lost(reasons.TRANSPORT_CLOSE)
+        self._parser = None
+
+    def on_parser_error(self) -> None:
+        """picows met bytes that break the protocol, or we raised, and it has sent the close frame.
+
+        What still comes is read and dropped until the peer ends the connection, so that it sees our close frame.
+        """
+        if self._closing:
+            return
+        self._closing = True
+        self._fragments = None
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        self._drop_later()
+        self._lost(reasons.TRANSPORT_ERROR)
+
+    def pause_writing(self) -> None:
+        self._congested = True
+        if self._owner is not None:
+            self._owner.on_congested(self, self._transport.get_write_buffer_size())
+
+    def resume_writing(self) -> None:
+        self._congested = False
+        pong, self._pong = self._pong, None
+        if pong is not None:
+            self.write(pong)
+        if self._owner is not None:
+            self._owner.on_drained(self)
+
+    # --- inside -----------------------------------------------------------------------------------------------------
+
+    def _ignore(self, frame: WSFrame) -> None:
+        """After our close frame a well-behaved client sends little more. One that floods is not read for long."""
+        self._ignored += frame.payload_size + _FRAME_BYTES
+        if self._ignored > _MOST_IGNORED_BYTES:
+            self._transport.abort()
+
+    def _on_other_frame(self, kind: WSMsgType, frame: WSFrame) -> None:
+        match kind:
+            case WSMsgType.TEXT | WSMsgType.BINARY:
+                if self._fragments is not None:
+                    self._fail(_PROTOCOL_ERROR)
+                    return
+                self._fragments = bytearray()
+                self._collected = 0
+                self._text = kind == WSMsgType.TEXT
+                self._collect(frame)
+            case WSMsgType.CONTINUATION:
+                if self._fragments is None:
+                    self._fail(_PROTOCOL_ERROR)
+                else:
+                    self._collect(frame)
+            case WSMsgType.PING:
+                self._answer_ping(ws_frame(frame.get_payload_as_bytes(), _PONG))
+            case WSMsgType.CLOSE:
+                self._on_close_frame(frame)
+            case _:  # PONG: nothing was asked
+                pass
+
+    def _answer_ping(self, pong: bytes) -> None:
+        """To a client that does not read only the latest PING is answered (RFC 6455 section 5.5.3): a flood of them
+        must not fill our memory."""
+        if self._congested:
+            self._pong = pong
+        else:
+            self._transport.write(pong)
+
+    def _collect(self, frame: WSFrame) -> None:
+        fragments = self._fragments
+        if fragments is None:
+            return
+        # An empty fragment costs time, so that a flood of them ends at the bound too.
+        self._collected += max(frame.payload_size, 1)
+        if self._collected > self._bound:
+            self._fail(_TOO_BIG)
+            return
+        fragments += frame.get_payload_as_memoryview()
+        if not frame.fin:
+            return
+        self._fragments = None
+        data = bytes(fragments)
+        if len(data) > _LARGE_BYTES:
+            asyncio.get_running_loop().call_soon(self.trim)
+        if not self._text:
+            if self._owner is not None:
+                self._owner.on_binary(self, data)
+            return
+        try:
+            text = data.decode()
+        except UnicodeDecodeError:
+            self._fail(_INVALID_TEXT)
+            return
+        if self._owner is not None:
+            self._owner.on_text(self, text)
+
+    def _on_close_frame(self, frame: WSFrame) -> None:
+        """Answer with the same code, then drop the connection (RFC 6455 section 5.5.1)."""
+        code = frame.get_payload_as_bytes()[:2]
+        self._closing = True
+        self._transport.write(ws_frame(code, _CLOSE))
+        self._drop_later()
+        self._transport.close()
+        self._lost(reasons.TRANSPORT_CLOSE)
+
+    def _fail(self, code: int) -> None:
+        log.debug("websocket_error", code=code)
+        self._stop_parting()
+        self._say_goodbye(code)
+        self._lost(reasons.TRANSPORT_ERROR)
+
+    def _stop_parting(self) -> None:
+        """What still comes counts no more, and is bounded as that of others whom we closed."""
+        if self._parting:
+            self._parting = False
+            self._fragments = None
+            self.resume_reading()
+
+    def _say_goodbye(self, code: int) -> None:
+        if self._closing:
+            return
+        self._closing = True
+        if not self._parting:
+            self._fragments = None
+        self._transport.write(ws_frame(code.to_bytes(2, "big"), _CLOSE))
+        # The peer's close frame is waited for: closing TCP on unread input would make the kernel take back our output.
+        self._drop_later()
+
+    def _drop_later(self) -> None:
+        self._timer = self._wheel.schedule(self._clock() + self._close_timeout_s, self._transport.abort)
+        if not self._parting:  # else what comes is still taken, and backpressure with it
+            self.resume_reading()
+
+    def _lost(self, reason: str) -> None:
+        owner, self._owner = self._owner, None
+        if owner is not None:
+            owner.on_lost(self, reason)
+
+    def _replace_parser(self) -> None:
+        self._parser = install_parser(self._transport, self, self._bound)

@@ -1,0 +1,253 @@
+"""Who is here, who is in which room, and the carrying out of commands.
+
+A message for many is one `Outbound`, handed to every member in one tight loop. Each sid is a room of its own, which
+its client never leaves. A pending client is a member like others: its messages are held until it is accepted.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import TypeAlias, assert_never
+
+import structlog
+
+from io_node.engineio.api import Outbound
+from io_node.socketio.counters import ClientCounters
+from io_node.socketio.packets import Connect
+from io_node.socketio.session import Client, ClientSession
+from sio_cluster.protocol.ids import RandomBytes, lane_of, new_sid
+from sio_cluster.protocol.messages import (
+    Accept,
+    Ack,
+    Canary,
+    ClientConnected,
+    CloseRoom,
+    Command,
+    Disconnect,
+    Emit,
+    Join,
+    Leave,
+    Refuse,
+    Room,
+)
+
+log = structlog.get_logger()
+
+Send: TypeAlias = Callable[[Outbound], None]
+
+
+class _Namespace:
+    __slots__ = ("everyone", "rooms")
+
+    def __init__(self) -> None:
+        self.everyone: dict[str, Send] = {}
+        self.rooms: dict[Room, dict[str, Send]] = {}
+
+
+_NOBODY: dict[str, Send] = {}
+
+
+class Hub:
+    """The clients of this io-node. `on_canary` gets the nonce of each Canary that comes through the inbox.
+
+    `on_phantom` gets the sid of each client that the application accepts though it is not here: it left, and where an
+    app-node died between its connect and its disconnect, the application may not hear of that again by itself.
+    """
+
+    def __init__(
+        self,
+        node_id: str,
+        lanes: int,
+        *,
+        random_bytes: RandomBytes,
+        counters: ClientCounters,
+        on_canary: Callable[[int], None] = lambda nonce: None,
+        on_phantom: Callable[[str], None] = lambda sid: None,
+    ) -> None:
+        self.counters = counters
+        self.on_canary = on_canary
+        self.on_phantom = on_phantom
+        self._node_id = node_id
+        self._lanes = lanes
+        self._random_bytes = random_bytes
+        self._clients: dict[str, Client] = {}
+        self._namespaces: dict[str, _Namespace] = {}
+
+    def __len__(self) -> int:
+        return len(self._clients)
+
+    def __contains__(self, sid: str) -> bool:
+        return sid in self._clients
+
+    @property
+    def held(self) -> int:
+        """Messages held back for pending clients."""
+        return sum(client.held for client in self._clients.values())
+
+    def clients(self) -> list[Client]:
+        """All clients, pending and joined, at this moment."""
+        return list(self._clients.values())
+
+    # --- for sessions
+
+    def new_client(self, session: ClientSession, connect: Connect) -> Client:
+        """A client with a fresh sid, which is to be added once the application is told of it."""
+        connection = session.connection
+        sid = new_sid(self._node_id, self._random_bytes)
+        connected = ClientConnected(
+            sid, session.name, connect.namespace, connect.auth, connection.handshake, connection.transport
+        )
+        return Client(session, connected, lane_of(sid, self._lanes))
+
+    def add(self, client: Client) -> None:
+        """From now on this pending client is a member of its namespace."""
+        sid = client.sid
+        self._clients[sid] = client
+        namespace = self._namespaces.get(client.namespace)
+        if namespace is None:
+            namespace = self._namespaces[client.namespace] = _Namespace()
+        namespace.everyone[sid] = client.send
+        log.debug("client_connecting", sid=sid, namespace=client.namespace, lane=client.lane)
+
+    def remove(self, client: Client) -> None:
+        """Forget the client and its rooms."""
+        sid = client.sid
+        del self._clients[sid]
+        namespace = self._namespaces[client.namespace]
+        del namespace.everyone[sid]
+        for room in client.rooms:
+            self._remove_member(namespace, room, sid)
+        if not namespace.everyone:
+            del self._namespaces[client.namespace]
+        log.debug("client_removed", sid=sid, namespace=client.namespace, lane=client.lane)
+
+    # --- for the downlink
+
+    def execute(self, commands: Iterable[Command], is_over: Callable[[], bool] = lambda: False) -> bool:
+        """Carry out commands in order. A sid that is not here is counted, not an error: clients leave at any time.
+
+        False if `is_over` said between two commands that this turn is: then `commands`, an iterator, has more.
+        """
+        for command in commands:
+            match command:
+                case Emit():
+                    self._emit(command)
+                case Ack(sid, packet, attachments):
+                    if (client := self._find(sid)) is not None:
+                        self.counters.answers += 1
+                        client.send(Outbound(packet, attachments))
+                case Accept(sid):
+                    if (client := self._find(sid)) is not None:
+                        self._accept(client)
+                    else:
+                        self.counters.phantoms += 1
+                        self.on_phantom(sid)
+                case Refuse(sid, data):
+                    if (client := self._find(sid)) is not None:
+                        self._refuse(client, data)
+                case Join(sid, room):
+                    if (client := self._find(sid)) is not None:
+                        self._join(client, room)
+                case Leave(sid, room):
+                    if (client := self._find(sid)) is not None and room in client.rooms:
+                        client.rooms.remove(room)
+                        self._remove_member(self._namespaces[client.namespace], room, sid)
+                case CloseRoom(namespace, room):
+                    self._close_room(namespace, room)
+                case Disconnect(sid, close):
+                    if (client := self._find(sid)) is not None:
+                        if close:
+                            client.session.disconnect_all()
+                        else:
+                            client.session.disconnect(client)
+                case Canary(nonce):
+                    self.counters.canaries += 1
+                    self.on_canary(nonce)
+                case _:
+                    assert_never(command)
+            if is_over():
+                return False
+        return True
+
+    def _find(self, sid: str) -> Client | None:
+        client = self._clients.get(sid)
+        if client is None:
+            self.counters.unknown_sid += 1
+        return client
+
+    def _emit(self, emit: Emit) -> None:
+        self.counters.emits += 1
+        namespace = self._namespaces.get(emit.namespace)
+        if namespace is None:
+            return
+        members = self._members(namespace, emit.to)
+        if emit.skip:
+            skip = set(emit.skip)
+            members = {sid: send for sid, send in members.items() if sid not in skip}
+        if not members:
+            return
+        if emit.ack is not None:
+            for sid in members:
+                if not self._clients[sid].expect_ack(emit.ack):
+                    self.counters.forgotten_acks += 1
+        message = Outbound(emit.packet, emit.attachments, emit.volatile)
+        self.counters.deliveries += len(members)
+        for send in list(members.values()):  # a copy: a send may close its connection, which removes its clients
+            send(message)
+
+    def _members(self, namespace: _Namespace, to: list[Room] | None) -> dict[str, Send]:
+        """The members of several rooms, each once. Not for changing: it may be a room itself."""
+        if to is None:
+            return namespace.everyone
+        if len(to) == 1:
+            return self._room(namespace, to[0])
+        union: dict[str, Send] = {}
+        for room in to:
+            union.update(self._room(namespace, room))
+        return union
+
+    def _room(self, namespace: _Namespace, room: Room) -> dict[str, Send]:
+        members = namespace.rooms.get(room, _NOBODY)
+        own = namespace.everyone.get(room) if isinstance(room, str) else None
+        if own is None:
+            return members
+        return {**members, str(room): own}
+
+    def _accept(self, client: Client) -> None:
+        if client.joined:
+            return  # repeated after a redelivery
+        self.counters.accepted += 1
+        client.accept()
+        if client.sid not in self._clients:
+            return  # what was held overflowed the connection
+        namespace = self._namespaces[client.namespace]
+        namespace.everyone[client.sid] = client.send
+        for room in client.rooms:
+            namespace.rooms[room][client.sid] = client.send
+
+    def _refuse(self, client: Client, data: bytes) -> None:
+        if client.joined:
+            log.warning("refused_too_late", sid=client.sid, lane=client.lane)
+            client.session.disconnect(client)
+        else:
+            client.session.refuse(client, data)
+
+    def _join(self, client: Client, room: Room) -> None:
+        if room in client.rooms or room == client.sid:
+            return
+        client.rooms.add(room)
+        rooms = self._namespaces[client.namespace].rooms
+        members = rooms.get(room)
+        if members is None:
+            members = rooms[room] = {}
+        members[client.sid] = client.send
+
+    def _close_room(self, name: str, room: Room) -> None:
+        namespace = self._namespaces.get(name)
+        for sid in namespace.rooms.pop(room, _NOBODY) if namespace is not None else ():
+            self._clients[sid].rooms.remove(room)
+
+    @staticmethod
+    def _remove_member(namespace: _Namespace, room: Room, sid: str) -> None:
+        members = namespace.rooms[room]
+        del members[sid]
+        if not members:
+            del namespace.rooms[room]

@@ -1,0 +1,85 @@
+"""A node that drains: its clients hear nothing after which they would stay away, and what they sent before is taken."""
+
+from io_node.engineio.api import Outbound
+from io_node.engineio.effects import AnswerPoll, Closed, CloseSocket, PartSocket, WriteSocket
+from io_node.engineio.limits import EngineCounters, Limits
+from io_node.engineio.packets import Message, open_packet
+from io_node.engineio.session import EngineSession
+from sio_cluster.protocol import reasons
+
+LIMITS = Limits(
+    ping_interval_s=25.0, ping_timeout_s=20.0, upgrade_timeout_s=10.0, send_buffer_bytes=1000, allow_upgrades=True
+)
+
+
+def draining(*messages: bytes, poll: bool = True) -> EngineSession:
+    session = EngineSession(open_packet("sid", [], 25_000, 20_000, 1_000_000), "polling", LIMITS, EngineCounters(), 0.0)
+    session.poll(0.0)
+    if poll:
+        session.poll(1.0)
+    for message in messages:
+        session.send(Outbound(message))
+    session.close(reasons.NODE_DRAINED, 1.0)
+    return session
+
+
+def by_websocket() -> EngineSession:
+    opening = open_packet("sid", [], 25_000, 20_000, 1_000_000)
+    session = EngineSession(opening, "websocket", LIMITS, EngineCounters(), 0.0)
+    session.flush()
+    session.send(Outbound(b"a"))
+    session.close(reasons.NODE_DRAINED, 1.0)
+    return session
+
+
+def test_a_waiting_poll_is_answered_as_for_an_unknown_session() -> None:
+    session = draining()
+    assert session.flush() == [AnswerPoll(b"")]
+    assert session.tick(session.deadline) == [Closed(reasons.NODE_DRAINED)]
+
+
+def test_what_waits_is_sent_without_a_close_packet() -> None:
+    assert draining(b"a", b"b").flush() == [AnswerPoll(b"4a\x1e4b")]
+
+
+def test_the_end_of_the_drain_answers_too() -> None:
+    assert draining(b"a").fail(reasons.NODE_DRAINED) == [AnswerPoll(b""), Closed(reasons.NODE_DRAINED)]
+
+
+def test_posts_under_way_are_taken_for_a_while() -> None:
+    session = draining()
+    session.flush()
+    assert list(session.post(b"4x\x1e4y", 1.5)) == [[Message("x")], [Message("y")]]
+    assert session.tick(1.9) == []
+    assert session.tick(2.0) == [Closed(reasons.NODE_DRAINED)]
+    assert list(session.post(b"4z", 2.1)) == []
+
+
+def test_a_poll_after_the_last_one_is_answered_at_once() -> None:
+    session = draining()
+    session.flush()
+    assert session.poll(1.2) == [AnswerPoll(b"")]
+
+
+def test_between_two_polls_messages_still_gather() -> None:
+    session = draining(poll=False)
+    assert session.flush() == []
+    session.send(Outbound(b"late"))
+    assert list(session.post(b"4x", 2.0)) == [[Message("x")]]
+    assert session.poll(3.0) == [AnswerPoll(b"4late")]
+    assert session.tick(session.deadline) == [Closed(reasons.NODE_DRAINED)]
+
+
+def test_frames_count_until_the_client_closes_too() -> None:
+    session = by_websocket()
+    assert session.flush() == [WriteSocket(b"\x81\x024a"), PartSocket(1001)]
+    session.send(Outbound(b"too late"))
+    assert session.text("4x", 1.1) == [Message("x")]
+    assert session.binary(b"y") == [Message(b"y")]
+    assert session.fail(reasons.TRANSPORT_CLOSE) == [CloseSocket(1001), Closed(reasons.NODE_DRAINED)]
+
+
+def test_a_client_that_does_not_close_is_not_waited_for_for_ever() -> None:
+    session = by_websocket()
+    session.flush()
+    assert session.tick(21.0) == [CloseSocket(1001), Closed(reasons.NODE_DRAINED)]

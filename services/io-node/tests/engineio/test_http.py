@@ -1,0 +1,201 @@
+"""The HTTP protocol: handshakes, timeouts, CORS, and what belongs to the user's application."""
+
+import asyncio
+import json
+
+import httpx
+import pytest
+from websockets.asyncio.client import connect
+
+from io_node.engineio.api import Outbound
+
+from .serving import Raw, open_polling, serve, soon, until, upgrade_request
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    ("request_", "status", "code"),
+    [
+        (upgrade_request(query="EIO=4"), 400, 0),
+        (upgrade_request(query="EIO=4&transport=abc"), 400, 0),
+        (upgrade_request(query="EIO=4&transport=polling"), 400, 0),
+        (upgrade_request(query="transport=websocket"), 400, 5),
+        (upgrade_request(query="EIO=3&transport=websocket"), 400, 5),
+        (upgrade_request().replace(b"GET", b"POST"), 400, 2),
+        (upgrade_request().replace(b"Version: 13", b"Version: 8"), 426, 3),
+        (upgrade_request().replace(b"dGhlIHNhbXBsZSBub25jZQ==", b"c2hvcnQ="), 400, 3),
+        (upgrade_request().replace(b"dGhlIHNhbXBsZSBub25jZQ==", b"!!!"), 400, 3),
+        (upgrade_request(headers="Origin: http://evil.example\r\n"), 403, 4),
+    ],
+)
+async def test_bad_upgrades_are_refused_before_101(request_: bytes, status: int, code: int) -> None:
+    async with serve() as node:
+        raw = await Raw.connect(node)
+        await raw.send(request_)
+        head = await raw.head()
+        assert head.startswith(f"HTTP/1.1 {status} "), head
+        assert json.loads(await raw.rest())["code"] == code
+        assert not node.engine.connections
+        raw.close()
+
+
+async def test_a_full_node_refuses_websockets_by_503() -> None:
+    async with serve() as node:
+        node.accepts = False
+        raw = await Raw.connect(node)
+        await raw.send(upgrade_request())
+        assert (await raw.head()).startswith("HTTP/1.1 503 ")
+        raw.close()
+
+
+async def test_the_applications_own_paths_and_websockets() -> None:
+    async with serve() as node, httpx.AsyncClient() as client:
+        assert (await client.post(f"http://127.0.0.1:{node.port}/upload", content=b"x" * 300_000)).text == (
+            "app:" + "x" * 300_000
+        )
+        async with connect(f"ws://127.0.0.1:{node.port}/own") as socket:
+            assert await soon(socket.recv()) == "the application's own"
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        b"",
+        b"\r\n",
+        b"GET /socket.io/?EIO=4",
+        b"GET /elsewhere HTTP/1.1\r\nHost: x\r\nSlow: ",
+        upgrade_request()[:-10],
+        b"GET /elsewhere HTTP/1.1\r\nHost: x\r\n\r\nGET /slow HTTP/1.1\r\nHos",
+    ],
+)
+async def test_a_slow_loris_is_cut_off(start: bytes) -> None:
+    async with serve(request_timeout_ms=200) as node:
+        raw = await Raw.connect(node)
+        await raw.send(start)
+        began = asyncio.get_running_loop().time()
+        assert b"408" in await raw.rest()
+        assert asyncio.get_running_loop().time() - began < 1.0
+        assert node.engine.counters.refused["Request took too long"] == 1
+        raw.close()
+
+
+async def test_dripping_does_not_help_a_slow_loris() -> None:
+    async with serve(request_timeout_ms=200) as node:
+        raw = await Raw.connect(node)
+        await raw.send(upgrade_request()[:60])
+        reading = asyncio.create_task(raw.rest())
+        async with asyncio.timeout(2):
+            while not reading.done():
+                raw.writer.write(b"X")
+                await asyncio.sleep(0.02)
+        assert b"408" in reading.result()
+        raw.close()
+
+
+async def test_a_body_that_does_not_come_is_408_and_closes_the_session() -> None:
+    async with serve(request_timeout_ms=200) as node, httpx.AsyncClient() as client:
+        sid = await open_polling(node, client)
+        recorder = await node.recorder()
+        raw = await Raw.connect(node)
+        await raw.send(f"POST {node.url(sid)} HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n4hal".encode())
+        assert (await raw.head()).startswith("HTTP/1.1 408 ")
+        assert await soon(recorder.closed.get()) == "transport error"
+        raw.close()
+
+
+async def test_a_long_poll_outlives_the_request_timeout() -> None:
+    async with serve(request_timeout_ms=100, ping_interval_ms=400) as node, httpx.AsyncClient() as client:
+        sid = await open_polling(node, client)
+        assert (await soon(client.get(node.url(sid)))).text == "2"
+
+
+async def test_a_client_that_does_not_read_its_poll_is_dropped() -> None:
+    async with serve(request_timeout_ms=300) as node, httpx.AsyncClient() as client:
+        sid = await open_polling(node, client)
+        recorder = await node.recorder()
+        raw = await Raw.connect(node)
+        raw.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        recorder.connection.send(Outbound(b"x" * 8_000_000))
+        await raw.send(f"GET {node.url(sid)} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        await until(lambda: len(node.http_connections) == 2)
+        await until(lambda: len(node.http_connections) == 1)
+        raw.writer.transport.resume_reading()  # type: ignore[attr-defined]
+        assert len(await raw.rest()) < 8_000_000
+        raw.close()
+
+
+async def test_the_applications_upload_may_take_longer() -> None:
+    async with serve(request_timeout_ms=100) as node:
+        raw = await Raw.connect(node)
+        await raw.send(b"POST /upload HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\na")
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(raw.reader.read(1), 0.4)
+        await raw.send(b"b")
+        assert (await raw.head()).startswith("HTTP/1.1 200 ")
+        raw.close()
+
+
+async def test_an_endless_head_is_431() -> None:
+    async with serve() as node:
+        raw = await Raw.connect(node)
+        raw.writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n" + b"A: b\r\n" * 11_000)
+        assert b"HTTP/1.1 431 " in await raw.rest()
+        raw.close()
+
+
+async def test_a_proxy_that_is_trusted_names_the_client() -> None:
+    headers = {"x-forwarded-for": "203.0.113.9", "x-forwarded-proto": "https"}
+    async with serve() as node, connect(node.ws_url(), additional_headers=headers):
+        handshake = (await node.recorder()).connection.handshake
+        assert (handshake.remote_addr, handshake.scheme) == ("203.0.113.9", "https")
+        assert ("x-forwarded-for", "203.0.113.9") in handshake.headers
+
+
+@pytest.mark.parametrize(
+    ("settings", "origin", "headers", "allowed"),
+    [
+        ({}, "http://front:8080", {"host": "front:8080"}, True),
+        ({}, "http://evil.example", {"host": "front:8080"}, False),
+        ({}, "https://front:8080", {"host": "front:8080"}, False),
+        ({}, "https://front", {"host": "inner", "x-forwarded-proto": "https", "x-forwarded-host": "front"}, True),
+        ({}, "null", {"host": "front"}, False),
+        ({"cors_allowed_origins": "http://a.example,http://b.example"}, "http://b.example", {}, True),
+        ({"cors_allowed_origins": "http://a.example"}, "http://b.example", {}, False),
+        ({"cors_allowed_origins": "*"}, "http://anybody.example", {}, True),
+    ],
+)
+async def test_origins(settings: dict[str, str], origin: str, headers: dict[str, str], allowed: bool) -> None:
+    async with serve(**settings) as node, httpx.AsyncClient() as client:
+        response = await client.get(node.url(), headers={"origin": origin, **headers})
+        assert response.status_code == (200 if allowed else 403)
+        echoed = response.headers.get("access-control-allow-origin")
+        if allowed and settings:
+            assert echoed == origin
+            assert response.headers["access-control-allow-credentials"] == "true"
+            assert response.headers["vary"] == "Origin"
+        else:
+            assert echoed is None
+        if not allowed:
+            assert response.json() == {"code": 4, "message": "Forbidden"}
+        preflight = await client.options(
+            node.url(), headers={"origin": origin, "access-control-request-headers": "x-custom", **headers}
+        )
+        assert preflight.status_code == (204 if allowed else 403)
+        if allowed:
+            assert preflight.headers["access-control-allow-methods"] == "GET, POST, OPTIONS"
+            assert preflight.headers["access-control-allow-headers"] == "x-custom"
+
+
+async def test_errors_are_readable_across_origins() -> None:
+    async with serve(cors_allowed_origins="http://a.example") as node, httpx.AsyncClient() as client:
+        response = await client.get(node.url("unknown"), headers={"origin": "http://a.example"})
+        assert response.status_code == 400
+        assert response.headers["access-control-allow-origin"] == "http://a.example"
+
+
+async def test_any_origin_without_credentials_is_a_star() -> None:
+    async with serve(cors_allowed_origins="*", cors_credentials=False) as node, httpx.AsyncClient() as client:
+        response = await client.get(node.url(), headers={"origin": "http://a.example"})
+        assert response.headers["access-control-allow-origin"] == "*"
+        assert "access-control-allow-credentials" not in response.headers

@@ -1,0 +1,172 @@
+"""Stand-ins for what surrounds a session: a connection that remembers, and a place for facts."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from io_node.bus.fairness import Paused, Sender
+from io_node.engineio.api import Connection, Outbound
+from io_node.socketio.counters import ClientCounters
+from io_node.socketio.hub import Hub
+from io_node.socketio.session import ClientSession, SessionLimits
+from io_node.socketio.throttle import Admission
+from sio_cluster.protocol.errors import MalformedPacket
+from sio_cluster.protocol.messages import ClientConnected, Fact, Handshake
+from sio_cluster.protocol.reasons import PARSE_ERROR
+
+HANDSHAKE = Handshake("GET", "/socket.io/", "EIO=4", [("host", "localhost")], "127.0.0.1")
+LIMITS = SessionLimits(max_namespaces=3, max_attachments=10, max_payload_bytes=1_000, send_buffer_bytes=1_000)
+NODE = "io1-aaaaaa"
+LANES = 4
+BUFFER_BYTES = 5_000_000
+
+
+class FakeConnection:
+    """Closes at once, within `close`, which is the hardest case for those above it."""
+
+    def __init__(self) -> None:
+        self.id = "secret"
+        self.handshake = HANDSHAKE
+        self.transport = "websocket"
+        self.sent: list[bytes] = []
+        self.closed: str | None = None
+        self.paused = False
+        self.close_on_send = False
+        self.session: ClientSession | None = None
+
+    def send(self, message: Outbound) -> None:
+        if self.closed is None:
+            self.sent.append(message.packet)
+            self.sent.extend(message.attachments)
+            if self.close_on_send:
+                self.close("slow consumer")
+
+    def close(self, reason: str) -> None:
+        if self.closed is None:
+            self.closed = reason
+            assert self.session is not None
+            self.session.on_close(reason)
+
+    def pause_reading(self) -> None:
+        self.paused = True
+
+    def resume_reading(self) -> None:
+        self.paused = False
+
+    def take(self) -> list[bytes]:
+        """What was sent since the last time."""
+        sent, self.sent = self.sent, []
+        return sent
+
+
+class FakeTimer:
+    """One of the timers that run."""
+
+    def __init__(self, callback: Callable[[], None], running: list["FakeTimer"]) -> None:
+        self._callback = callback
+        self._running = running
+
+    def fire(self) -> None:
+        self._running.remove(self)
+        self._callback()
+
+    def cancel(self) -> None:
+        self._running.remove(self)
+
+
+@dataclass
+class FakeUplink:
+    facts: list[tuple[int | str, Fact]] = field(default_factory=list)
+    forgotten: list[Connection] = field(default_factory=list)
+
+    def put(self, destination: int | str, fact: Fact, sender: Connection) -> None:
+        self.facts.append((destination, fact))
+
+    def forget(self, sender: Connection) -> None:
+        self.forgotten.append(sender)
+
+    def pause(self, paused: Paused, sender: Sender) -> None:
+        paused[sender] = None
+        sender.pause_reading()
+
+    def release(self, paused: Paused, senders: Iterable[Sender]) -> None:
+        for sender in senders:
+            del paused[sender]
+            sender.resume_reading()
+
+    def take(self) -> list[Fact]:
+        """The facts since the last time."""
+        facts, self.facts = [fact for _, fact in self.facts], []
+        return facts
+
+
+class Node:
+    """A hub with its surroundings. Sids are numbered, so that tests can name them."""
+
+    def __init__(self, limits: SessionLimits = LIMITS, rate: int = 0) -> None:
+        self.counters = ClientCounters()
+        self.uplink = FakeUplink()
+        self.canaries: list[int] = []
+        self.idle: list[FakeTimer] = []
+        self._drawn = 0
+        self._limits = limits
+        self.now = 0.0
+        self.rounds: list[FakeTimer] = []
+        self.has_room = True
+        self.admission = Admission(
+            rate,
+            has_room=lambda: self.has_room,
+            buffer_bytes=BUFFER_BYTES,
+            pause=self.uplink.pause,
+            release=self.uplink.release,
+            start_timer=self._start_round,
+            clock=lambda: self.now,
+        )
+        self.hub = Hub(
+            NODE, LANES, random_bytes=self._random_bytes, counters=self.counters, on_canary=self.canaries.append
+        )
+
+    def connect(self) -> FakeConnection:
+        connection = FakeConnection()
+        connection.session = ClientSession(
+            connection,
+            "conn",
+            limits=self._limits,
+            hub=self.hub,
+            facts=self.uplink,
+            waiting=self.admission,
+            counters=self.counters,
+            start_idle_timer=self._start_idle_timer,
+        )
+        return connection
+
+    def receive(self, connection: FakeConnection, *messages: str | bytes) -> None:
+        """As the engine does it: a malformed packet closes the connection."""
+        assert connection.session is not None
+        for message in messages:
+            if connection.closed is not None:
+                return
+            try:
+                connection.session.on_message(message)
+            except MalformedPacket:
+                connection.close(PARSE_ERROR)
+
+    def pending(self, connection: FakeConnection, namespace: str = "/") -> str:
+        """Ask to join; the sid of the pending client."""
+        self.receive(connection, "0" if namespace == "/" else f"0{namespace},")
+        (fact,) = self.uplink.take()
+        assert isinstance(fact, ClientConnected)
+        return fact.sid
+
+    def _start_round(self, delay_s: float, callback: Callable[[], None]) -> "FakeTimer":
+        timer = FakeTimer(callback, self.rounds)
+        self.rounds.append(timer)
+        return timer
+
+    def _start_idle_timer(self, callback: Callable[[], None]) -> "FakeTimer":
+        timer = FakeTimer(callback, self.idle)
+        self.idle.append(timer)
+        return timer
+
+    def _random_bytes(self, count: int) -> bytes:
+        self._drawn += 1
+        return self._drawn.to_bytes(count, "big")

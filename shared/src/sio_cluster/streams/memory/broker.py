@@ -1,0 +1,166 @@
+"""What stands in for Redis: its data, its clock, and the ways in which it can fail."""
+
+import asyncio
+import itertools
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from sio_cluster.node.config import Config
+from sio_cluster.protocol.errors import BusUnavailable, ClusterMismatch
+from sio_cluster.protocol.keys import Keys
+from sio_cluster.protocol.messages import PROTOCOL_VERSION, Room
+
+
+@dataclass
+class MemoryStream:
+    """One stream. Ids count from 1; `delivered` is the last id that a lane's holder was given."""
+
+    entries: dict[int, bytes] = field(default_factory=dict)
+    last_id: int = 0
+    held_bytes: int = 0
+    last_seq: dict[str, int] = field(default_factory=dict)
+    bars: dict[str, int] = field(default_factory=dict)
+    reader: str | None = None
+    delivered: int = 0
+
+    def remove(self, ids: list[int]) -> None:
+        for entry_id in ids:
+            entry = self.entries.pop(entry_id, None)
+            if entry is not None:
+                self.held_bytes -= len(entry)
+
+
+@dataclass
+class MemoryLease:
+    holder: str
+    token: int
+    deadline: float
+    claim_until: int
+
+
+@dataclass
+class MemoryClient:
+    """One client's record, as bytes and plain values."""
+
+    connected: bytes
+    transport: str
+    session: bytes | None = None
+    accepted: bool = False
+    rooms: set[Room] = field(default_factory=set)
+
+
+class MemoryBroker:
+    """All that the processes of one test share. `clock` gives seconds; leases and heartbeats run by it."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.clock = clock
+        self.settings: tuple[int, int] | None = None
+        self.life: str | None = None
+        self._lives = itertools.count(1)
+        self.streams: dict[str, MemoryStream] = defaultdict(MemoryStream)
+        self.leases: dict[int, MemoryLease] = {}
+        self.tokens: dict[int, int] = defaultdict(int)
+        self.holders: dict[int, set[str]] = defaultdict(set)
+        self.dead: dict[int, list[tuple[bytes, str]]] = defaultdict(list)
+        self.io_nodes: dict[str, dict[str, str]] = {}
+        self.lost_io_nodes: set[str] = set()
+        self.app_nodes: dict[str, dict[str, str]] = {}
+        self.alive_until: dict[str, float] = {}
+        self.epoch = 0
+        self.clients: dict[str, MemoryClient] = {}
+        self.clients_of: dict[str, set[str]] = defaultdict(set)
+        self.waiters: set[asyncio.Event] = set()
+        self._down = False
+        self._replies_to_lose = 0
+
+    def go_down(self) -> None:
+        """From now on every operation raises BusUnavailable; so do the reads that are blocked."""
+        self._down = True
+        self.notify()
+
+    def come_back(self) -> None:
+        self._down = False
+
+    def lose_data(self) -> None:
+        """What says who is there and who they are; streams and leases stay."""
+        self.settings = self.life = None
+        self.io_nodes.clear()
+        self.lost_io_nodes.clear()
+        self.app_nodes.clear()
+        self.alive_until.clear()
+        self.clients.clear()
+        self.clients_of.clear()
+
+    def begin_life(self) -> str:
+        if self.life is None:
+            self.life = str(next(self._lives))
+        return self.life
+
+    def lose_replies(self, count: int = 1) -> None:
+        """The next `count` operations take effect, and raise BusUnavailable all the same."""
+        self._replies_to_lose = count
+
+    def notify(self) -> None:
+        """Wakes every blocked read, to look again."""
+        for waiter in self.waiters:
+            waiter.set()
+
+    def check(self) -> None:
+        if self._down:
+            raise BusUnavailable("the memory broker is down")
+
+    @asynccontextmanager
+    async def operation(self) -> AsyncIterator[None]:
+        """One round trip: others get to run before it, and its reply may be lost."""
+        await asyncio.sleep(0)
+        self.check()
+        yield
+        if self._replies_to_lose:
+            self._replies_to_lose -= 1
+            raise BusUnavailable("the reply was lost")
+
+    async def wait(self, waiter: asyncio.Event, timeout_s: float) -> None:
+        """Until something changes, or until `timeout_s` has passed."""
+        self.waiters.add(waiter)
+        try:
+            async with asyncio.timeout(timeout_s):
+                await waiter.wait()
+        except TimeoutError:
+            pass  # the caller looks at its own deadline
+        finally:
+            self.waiters.discard(waiter)
+
+
+class MemoryBus:
+    """`Bus` over a broker that several buses share."""
+
+    def __init__(self, config: Config, broker: MemoryBroker) -> None:
+        self.config = config
+        self.broker = broker
+        self._keys = Keys(config.redis_prefix)
+
+    @property
+    def keys(self) -> Keys:
+        return self._keys
+
+    async def start(self) -> None:
+        await self.found()
+
+    async def found(self) -> str:
+        async with self.broker.operation():
+            mine = (self.config.lanes, PROTOCOL_VERSION)
+            if self.broker.settings is None:
+                self.broker.settings = mine
+            lanes, version = self.broker.settings
+            life = self.broker.begin_life()
+        if lanes != self.config.lanes:
+            raise ClusterMismatch(f"LANES is {self.config.lanes} here, but the cluster runs with {lanes}")
+        if version != PROTOCOL_VERSION:
+            raise ClusterMismatch(f"this node speaks protocol version {PROTOCOL_VERSION}, the cluster {version}")
+        return life
+
+    async def stop(self) -> None:
+        pass

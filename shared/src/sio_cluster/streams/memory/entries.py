@@ -1,0 +1,80 @@
+"""Appending to streams, and reading an inbox."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+
+from sio_cluster.streams.memory.broker import MemoryBus, MemoryStream
+from sio_cluster.streams.redis.appender import Append, AppendResult, require_distinct
+
+_READ_COUNT = 1000
+
+
+class MemoryAppender:
+    """`Appender` in memory."""
+
+    def __init__(self, bus: MemoryBus) -> None:
+        self._broker = bus.broker
+
+    async def append(self, appends: Sequence[Append]) -> list[AppendResult]:
+        require_distinct(appends)
+        async with self._broker.operation():
+            results = [_append(self._broker.streams[append.stream], append) for append in appends]
+            self._broker.notify()
+        return results
+
+    async def held_bytes(self, streams: Sequence[str]) -> list[int]:
+        async with self._broker.operation():
+            return [self._broker.streams[stream].held_bytes for stream in streams]
+
+    async def bars(self, streams: Sequence[str], sender: str) -> list[int]:
+        async with self._broker.operation():
+            return [self._broker.streams[stream].bars.get(sender, 0) for stream in streams]
+
+
+class MemoryInboxReader:
+    """`InboxReader` in memory."""
+
+    def __init__(self, bus: MemoryBus, node_id: str, max_batch_bytes: int = 4_000_000) -> None:
+        self._broker = bus.broker
+        self._key = bus.keys.inbox(node_id)
+        self._last = 0
+
+    async def read(self, block_ms: int) -> list[bytes]:
+        deadline = time.monotonic() + block_ms / 1000
+        waiter = asyncio.Event()
+        while True:
+            waiter.clear()
+            async with self._broker.operation():
+                stream = self._broker.streams[self._key]
+                found = [(number, entry) for number, entry in stream.entries.items() if number > self._last]
+            if found:
+                self._last = found[:_READ_COUNT][-1][0]
+                return [entry for _, entry in found[:_READ_COUNT]]
+            left_s = deadline - time.monotonic()
+            if left_s <= 0:
+                return []
+            if not waiter.is_set():
+                await self._broker.wait(waiter, left_s)
+
+    async def trim(self) -> None:
+        async with self._broker.operation():
+            stream = self._broker.streams[self._key]
+            stream.remove([number for number in stream.entries if number <= self._last])
+
+    async def close(self) -> None:
+        pass
+
+
+def _append(stream: MemoryStream, append: Append) -> AppendResult:
+    if append.seq <= stream.last_seq.get(append.sender, -1):
+        return AppendResult.DUPLICATE
+    if append.bar != stream.bars.get(append.sender, 0):
+        return AppendResult.BARRED
+    if stream.held_bytes and stream.held_bytes + len(append.entry) > append.max_bytes:
+        return AppendResult.FULL
+    stream.last_id += 1
+    stream.entries[stream.last_id] = append.entry
+    stream.held_bytes += len(append.entry)
+    stream.last_seq[append.sender] = append.seq
+    return AppendResult.APPENDED

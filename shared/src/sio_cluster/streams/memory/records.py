@@ -1,0 +1,114 @@
+"""The records of clients."""
+
+from collections.abc import Sequence
+from typing import assert_never
+
+import msgspec
+
+from sio_cluster.protocol.errors import LeaseLost
+from sio_cluster.protocol.ids import lane_of
+from sio_cluster.protocol.messages import ClientConnected
+from sio_cluster.streams.memory.broker import MemoryBus, MemoryClient
+from sio_cluster.streams.redis.records import (
+    Accepted,
+    ClientRecord,
+    Joined,
+    Left,
+    RecordChange,
+    Under,
+    Upgraded,
+    owner_of,
+    paired,
+)
+
+
+class MemoryClientRecords:
+    """`ClientRecords` in memory."""
+
+    def __init__(self, bus: MemoryBus, lanes: int) -> None:
+        self._broker = bus.broker
+        self._lanes = lanes
+
+    async def store(self, connected: Sequence[ClientConnected]) -> None:
+        async with self._broker.operation():
+            for client in connected:
+                record = self._broker.clients.get(client.sid)
+                if record is None:
+                    encoded = msgspec.msgpack.encode(client)
+                    record = self._broker.clients[client.sid] = MemoryClient(encoded, client.transport)
+                record.transport = client.transport
+                self._broker.clients_of[owner_of(client.sid)].add(client.sid)
+
+    async def load(self, sid: str) -> ClientRecord | None:
+        async with self._broker.operation():
+            client = self._broker.clients.get(sid)
+            if client is None:
+                return None
+            connected = msgspec.msgpack.decode(client.connected, type=ClientConnected)
+            return ClientRecord(connected, client.session, set(client.rooms), client.accepted, client.transport)
+
+    async def forget(self, sids: Sequence[str], under: Sequence[Under | None] = ()) -> int:
+        fenced = 0
+        async with self._broker.operation():
+            for sid, lease in paired(sids, under):
+                if self._is_fenced(sid, lease):
+                    fenced += 1
+                    continue
+                self._broker.clients.pop(sid, None)
+                self._broker.clients_of[owner_of(sid)].discard(sid)
+        return fenced
+
+    async def save_session(self, sid: str, session: bytes, under: Under | None = None) -> bool:
+        async with self._broker.operation():
+            if self._is_fenced(sid, under):
+                raise LeaseLost(f"the lane of {sid} is no longer held")
+            client = self._broker.clients.get(sid)
+            if client is not None:
+                client.session = session
+            return client is not None
+
+    async def load_session(self, sid: str) -> bytes | None:
+        async with self._broker.operation():
+            client = self._broker.clients.get(sid)
+            return client.session if client is not None else None
+
+    async def update(self, changes: Sequence[RecordChange], under: Sequence[Under | None] = ()) -> int:
+        fenced = 0
+        async with self._broker.operation():
+            for change, lease in paired(changes, under):
+                client = self._broker.clients.get(change.sid)
+                if self._is_fenced(change.sid, lease):
+                    fenced += 1
+                elif client is not None:
+                    _apply(client, change)
+        return fenced
+
+    async def clients_of(self, node_id: str) -> list[str]:
+        async with self._broker.operation():
+            return sorted(self._broker.clients_of[node_id])
+
+    async def forget_node(self, node_id: str) -> None:
+        async with self._broker.operation():
+            self._broker.clients_of.pop(node_id, None)
+
+    def _is_fenced(self, sid: str, under: Under | None) -> bool:
+        if under is None or under.lane != lane_of(sid, self._lanes):
+            return False
+        lease = self._broker.leases.get(under.lane)
+        if lease is None or lease.deadline <= self._broker.clock():
+            return True
+        return (lease.holder, lease.token) != (under.holder, under.token)
+
+
+def _apply(client: MemoryClient, change: RecordChange) -> None:
+    match change:
+        case Accepted():
+            client.accepted = True
+        case Joined(room=room):
+            client.rooms.add(room)
+        case Left(room=room):
+            client.rooms.discard(room)
+        case Upgraded(transport=transport):
+            client.transport = transport
+        case _:
+            assert_never(change)

@@ -1,0 +1,84 @@
+"""Lane entries that could not be decoded: looking at them, putting them back, removing them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sio_cluster.streams.redis.bus import Bus, call
+from sio_cluster.streams.redis.connection import Command
+from sio_cluster.streams.redis.scripts import REQUEUE
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """One of them. `id` is its own, which begins with milliseconds of Redis' clock; `entry_id` the one it had."""
+
+    lane: int
+    id: str
+    entry_id: str
+    why: str
+    entry: bytes
+
+    @property
+    def set_aside_at(self) -> float:
+        """Seconds since 1970."""
+        return int(self.id.partition("-")[0]) / 1000
+
+
+class DeadLetters:
+    """The dead streams of all lanes. Each keeps its newest `lanes.DEAD_ENTRIES`."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+
+    async def lanes(self) -> int:
+        """How many lanes the cluster has, 0 where there is none of this prefix."""
+        [lanes] = await self._bus.run(("HGET", self._bus.keys.config, "lanes"))
+        return int(lanes or 0)
+
+    async def newest(self, lanes: Sequence[int], limit: int) -> list[DeadLetter]:
+        """At most `limit` of those of these lanes, the last to be set aside, the oldest first."""
+        found: list[DeadLetter] = []
+        for lane in lanes:  # one after the other: no more than twice `limit` are held at a time
+            [entries] = await self._bus.run(("XREVRANGE", self._bus.keys.dead(lane), "+", "-", "COUNT", limit))
+            found += [_letter(lane, entry_id, fields) for entry_id, fields in reversed(entries)]
+            found = sorted(found, key=lambda letter: letter.set_aside_at)[-limit:]
+        return found
+
+    async def read(self, lanes: Sequence[int], ids: Sequence[str] | None = None) -> list[DeadLetter]:
+        """Those of these lanes, or those of them with these ids; in order within a lane."""
+        keys = self._bus.keys
+        commands: list[Command] = []
+        of_lane = []
+        for lane in lanes:
+            for first, last in [("-", "+")] if ids is None else [(entry_id, entry_id) for entry_id in ids]:
+                commands.append(("XRANGE", keys.dead(lane), first, last))
+                of_lane.append(lane)
+        replies = await self._bus.run(*commands)
+        return [
+            _letter(lane, entry_id, fields)
+            for lane, entries in zip(of_lane, replies, strict=True)
+            for entry_id, fields in entries
+        ]
+
+    async def requeue(self, letter: DeadLetter) -> bool:
+        """Moves it to the end of its lane, where the lane's holder reads it. False where it is gone already."""
+        keys = self._bus.keys
+        uplink = keys.uplink(letter.lane)
+        [moved] = await self._bus.run(call(REQUEUE, (keys.dead(letter.lane), uplink, keys.state(uplink)), letter.id))
+        return bool(moved)
+
+    async def delete(self, letter: DeadLetter) -> bool:
+        """Removes it for good. False where it is gone already."""
+        [gone] = await self._bus.run(("XDEL", self._bus.keys.dead(letter.lane), letter.id))
+        return bool(gone)
+
+
+def _letter(lane: int, entry_id: bytes, flat: list[bytes]) -> DeadLetter:
+    fields = dict(zip(flat[::2], flat[1::2], strict=True))
+    return DeadLetter(
+        lane,
+        entry_id.decode(),
+        fields.get(b"id", b"").decode(errors="replace"),
+        fields.get(b"why", b"").decode(errors="replace"),
+        fields.get(b"b", b""),
+    )
