@@ -1,6 +1,6 @@
 """`python -m loadtest`: what `make loadtest` and `make loadtest-ui` start.
 
-Exit status: 0 within the limits of loadtest/thresholds.toml, 1 a limit is broken, 2 the run could not take place.
+Exit status: 0: all limits of loadtest/thresholds.toml are kept. 1: one is broken. 2: the run could not take place.
 """
 
 import asyncio
@@ -11,18 +11,20 @@ from typing import Annotated
 
 import typer
 
+from loadtest.errors import CannotRun
+from loadtest.reporting import thresholds as limits
 from loadtest.runner import run, web
 from loadtest.runner.options import (
     DEFAULT_URL,
     FOLDER,
     RUN_TIME_S,
     RUN_TIMES_S,
-    CannotRun,
     Options,
     checked_url,
     parse_run_time,
 )
 from loadtest.runner.screen import Screen
+from sio_stack.stop import Stop
 
 cli = typer.Typer(add_completion=False)
 
@@ -31,23 +33,23 @@ cli = typer.Typer(add_completion=False)
 def main(
     more: Annotated[list[str] | None, typer.Argument(help="Further options go to locust")] = None,
     url: Annotated[
-        str, typer.Option(envvar="URL", help="The cluster; where none answers on this machine, one is started")
+        str, typer.Option(envvar="URL", help="The cluster. If none answers on this machine, one is started")
     ] = DEFAULT_URL,
     scenario: Annotated[str, typer.Option(envvar="SCENARIO", help="loadtest/README.md lists them")] = "fanout",
     users: Annotated[int, typer.Option(envvar="USERS", min=1, help="Simulated browsers")] = 500,
-    spawn_rate: Annotated[float, typer.Option(envvar="SPAWN_RATE", min=0.01, help="New ones a second")] = 50,
+    spawn_rate: Annotated[float, typer.Option(envvar="SPAWN_RATE", min=0.01, help="New ones each second")] = 50,
     run_time: Annotated[
-        str, typer.Option(envvar="RUN_TIME", help="60, 90s, 5m, 1h30m; default: 60 s, ramp until it is done")
+        str, typer.Option(envvar="RUN_TIME", help="60, 90s, 5m, 1h30m. Default: 60 s; ramp: until it is done")
     ] = "",
     processes: Annotated[
         int, typer.Option(envvar="PROCESSES", min=0, max=256, help="Workers of locust; 0: half the cores")
     ] = 0,
-    io_nodes: Annotated[int, typer.Option(envvar="IO_NODES", min=1, max=64, help="Of a cluster started here")] = 4,
-    thresholds: Annotated[Path, typer.Option(help="The limits by which a run is judged")] = FOLDER / "thresholds.toml",
-    report_dir: Annotated[Path, typer.Option(help="Each run makes a folder in it")] = FOLDER / "report",
+    io_nodes: Annotated[int, typer.Option(envvar="IO_NODES", min=1, max=64, help="Of a cluster that is started")] = 4,
+    thresholds: Annotated[Path, typer.Option(help="The limits that judge the run")] = limits.FILE,
+    report_dir: Annotated[Path, typer.Option(help="Where each run makes a folder")] = FOLDER / "report",
     ui: Annotated[bool, typer.Option("--ui", help="Locust's web interface instead of one run")] = False,
-    ui_port: Annotated[int, typer.Option(envvar="UI_PORT", min=1, max=65535, help="Where that listens")] = 8089,
-    show: Annotated[Path | None, typer.Option(help="Shows a former run's result.json again; runs nothing")] = None,
+    ui_port: Annotated[int, typer.Option(envvar="UI_PORT", min=1, max=65535, help="Its port")] = 8089,
+    show: Annotated[Path | None, typer.Option(help="Shows the result.json of an earlier run, and runs nothing")] = None,
 ) -> None:
     """Simulated browsers against a cluster: fan-out, latency, and whether anything was lost."""
     screen = Screen()
@@ -73,12 +75,13 @@ def main(
 
 
 async def _begin(options: Options, ui_port: int | None, screen: Screen) -> int:
-    stop = run.Stop()
+    stop = Stop()
     stop.listen()
     work = run.headless(options, screen, stop) if ui_port is None else web.serve(options, ui_port, screen, stop)
-    stop.starting = asyncio.create_task(work)
+    running = asyncio.create_task(work)
+    stop.on_asked = running.cancel
     try:
-        return await stop.starting
+        return await running
     except asyncio.CancelledError:
         raise CannotRun("interrupted before the run began; what was started has been stopped") from None
 

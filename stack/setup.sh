@@ -1,8 +1,8 @@
 #!/bin/sh
-# Sets up .venv and node_modules, and does nothing when they are up to date. `make` calls it; so can you.
+# Sets up .venv and node_modules. Does nothing when they are up to date. `make` calls it, and so can you.
 #
-# What was installed is remembered by the checksum of what asked for it, not by file times: a fresh checkout of the
-# same commit over an old .venv needs no network.
+# A stamp holds the checksum of the files that say what to install. So a fresh checkout of the same commit over an old
+# .venv needs no network, whatever the times of its files are.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -14,8 +14,8 @@ die() { say "set-up: $*"; exit 2; }
 
 wanted_python() { "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' 2>/dev/null; }
 
-# The first interpreter that can make a virtual environment. A name on the PATH proves nothing: version managers
-# leave stubs there that only print an error.
+# Prints the first interpreter that can make a virtual environment. Each candidate is tried, because version managers
+# leave stubs on the PATH that only print an error.
 find_python() {
   found=
   for name in ${PYTHON:-python3.14 python3.13 python3.12 python3.11 python3 python}; do
@@ -30,7 +30,7 @@ find_python() {
 checksum() { cat "$@" | cksum; }
 stamped() { [ -f "$1" ] && [ "$(cat "$1")" = "$2" ]; }
 
-# Runs a command with its output in the log; a pattern in that output advances a counter on the terminal.
+# Runs a command and writes its output to the log. Each line that matches the pattern advances a counter on the terminal.
 # Usage: counted 'what' TOTAL 'pattern' command...
 counted() {
   what=$1 total=$2 pattern=$3; shift 3
@@ -68,11 +68,11 @@ set_up_python() {
   echo "$sum" >.venv/.stamp
 }
 
-# The official Socket.IO client, by the npm that came as a Python wheel: no Node is needed on the machine.
+# The official Socket.IO client. npm comes as a Python wheel, so the machine needs no Node.
 set_up_client() {
   sum=$(checksum package.json package-lock.json)
   if stamped node_modules/.stamp "$sum"; then touch node_modules/.stamp; return; fi
-  # npm is to trust what the machine trusts, as pip does
+  # so that npm trusts the certificates that the machine trusts, as pip does
   counted "the JavaScript client" 1 '^added' env NODE_USE_SYSTEM_CA=1 .venv/bin/npm ci --ignore-scripts --no-audit --no-fund
   say "  JavaScript client: ready"
   echo "$sum" >node_modules/.stamp

@@ -1,11 +1,14 @@
-"""The chat: an ordinary python-socketio application, but for the line that makes `sio`.
+"""The chat: an ordinary python-socketio application, except for the line that makes `sio`.
 
     app-node examples/chat/app.py:sio
 
-It may be stopped, killed, replaced or run several times over while people go on chatting, because it keeps nothing in
-memory. Who a client is stands in its session, which outlasts app-nodes. Who is in a room, the people in it know: a
-newcomer says so, each client there answers, and each disconnect is announced. An event may be handled twice after a
-crash (never not at all), so each message carries an id, and the page shows an id once.
+You can stop it, kill it, replace it, or run it several times at once, and people go on chatting. That works because it
+keeps nothing in memory:
+
+- A client's name and rooms are in its session, which is kept in Redis.
+- The list of people in a room is kept by the page of each person there. A newcomer says hello, everybody in the room
+  answers, and the application tells the room who has left.
+- After a crash an event may be handled twice. So each message carries an id, and a page shows each id once.
 """
 
 import os
@@ -21,10 +24,10 @@ from socketio.exceptions import ConnectionRefusedError
 
 import app_node
 
-# One event of a client at a time: what somebody writes first, everybody reads first.
+# Handles one event of a client at a time, so that everybody reads a person's messages in the order of writing.
 sio = app_node.get_client(async_handlers=False)
 
-APP_NODE = f"{os.environ.get('NODE_NAME') or gethostname()}-{secrets.token_hex(3)}"  # differs each time it starts
+APP_NODE = f"{os.environ.get('NODE_NAME') or gethostname()}-{secrets.token_hex(3)}"  # another one each time it starts
 MAX_IMAGE_BYTES = 700_000
 MAX_ROOMS = 20
 IMAGE_TYPES = {b"\x89PNG": "image/png", b"\xff\xd8\xff": "image/jpeg", b"GIF8": "image/gif", b"RIFF": "image/webp"}
@@ -47,8 +50,8 @@ class Room(Struct):
 class Presence(Struct):
     room: RoomName
     state: Literal["here", "away", "typing"] = "here"
-    new: bool = False  # the sender has just joined: whoever hears it answers with its own presence
-    to: Sid | None = None  # such an answer goes to one client
+    new: bool = False  # the sender has just joined, and everybody in the room answers with a presence of their own
+    to: Sid | None = None  # set in such an answer: only this client gets it
 
 
 class Message(Struct):
@@ -69,11 +72,11 @@ Kind = TypeVar("Kind", bound=Struct)
 
 
 class Rejected(Exception):
-    """What the client asks for cannot be. It gets the text as its answer."""
+    """The client asked for something that it may not do. It gets the text as the answer to its event."""
 
 
 def takes(kind: type[Kind]) -> Callable[[Callable[[str, Kind], Awaitable[Answer | None]]], Any]:
-    """The handler gets its argument as a `kind`; a client that sends anything else is answered with an error."""
+    """Turns the event's argument into a `kind` for the handler. If that fails, the client is answered with an error."""
 
     def decorate(handler: Callable[[str, Kind], Awaitable[Answer | None]]) -> Any:
         @wraps(handler)
@@ -90,7 +93,7 @@ def takes(kind: type[Kind]) -> Callable[[Callable[[str, Kind], Awaitable[Answer 
 
 @sio.event
 async def connect(sid: str, environ: dict[str, Any], auth: Any, is_reconnect: bool = False) -> None:
-    if is_reconnect:  # no new client, but one whose session another app-node began
+    if is_reconnect:  # this client was connected already, and another app-node served it until now
         await sio.emit("restarted", {"app_node": APP_NODE}, to=sid)
         return
     try:
@@ -113,7 +116,7 @@ async def join(sid: str, data: Room) -> Answer:
     async with sio.session(sid) as session:
         rooms = {*session["rooms"], data.room}
         if len(rooms) > MAX_ROOMS:
-            raise Rejected(f"{MAX_ROOMS} rooms at a time are the most")
+            raise Rejected(f"You can be in {MAX_ROOMS} rooms at most")
         session["rooms"] = sorted(rooms)
     await sio.enter_room(sid, audience(data.room))
     return {"app_node": APP_NODE}
@@ -130,14 +133,14 @@ async def presence(sid: str, data: Presence) -> None:
 @sio.event
 @takes(Message)
 async def message(sid: str, data: Message) -> Answer:
-    """What this returns is the sender's first tick: the message is on its way to everybody in the room."""
+    """Sends a message to the room. The answer is the sender's first tick: the message is on its way to everybody."""
     name = await name_in_room(sid, data.room)
     at = int(time.time() * 1000)
     news = {"id": data.id, "room": data.room, "sid": sid, "name": name, "text": data.text, "at": at}
     if data.image is not None:
         news |= {"image": data.image, "mime": mime_of(data.image), "width": data.width, "height": data.height}
     elif not data.text.strip():
-        raise Rejected("An empty message")
+        raise Rejected("The message is empty")
     await sio.emit("message", news, room=audience(data.room), skip_sid=sid)
     return {"at": at, "app_node": APP_NODE}
 
@@ -145,18 +148,18 @@ async def message(sid: str, data: Message) -> Answer:
 @sio.event
 @takes(Receipt)
 async def received(sid: str, data: Receipt) -> None:
-    """A client got a message and tells its author: the second tick."""
+    """A client has got a message, and its author is told: that is the second tick."""
     await sio.emit("delivered", {"id": data.id, "by": sid}, to=data.to)
 
 
 @sio.event
 async def pulse(sid: str, *_: Any) -> Answer:
-    """The page asks this every two seconds, to measure the round trip and to see who answers."""
+    """The page sends this every two seconds. It measures the round trip and learns which app-node answers."""
     return {"app_node": APP_NODE}
 
 
 def audience(room: str) -> str:
-    """The Socket.IO room of a chat room. Each sid is a room as well: the prefix keeps the two apart."""
+    """The Socket.IO room of a chat room. Each sid is a room too, so a prefix keeps chat rooms apart from those."""
     return f"room:{room}"
 
 
@@ -168,16 +171,16 @@ async def name_in_room(sid: str, room: str) -> str:
 
 
 def mime_of(image: bytes) -> str:
-    """Its type by its first bytes, whatever its sender says that it is."""
+    """The type of an image by its first bytes; what the sender says about it does not count."""
     if len(image) > MAX_IMAGE_BYTES:
-        raise Rejected("An image has at most 700 KB")
+        raise Rejected("An image can have 700 KB at most")
     mime = next((mime for beginning, mime in IMAGE_TYPES.items() if image.startswith(beginning)), None)
     if mime is None:
-        raise Rejected("Not a PNG, JPEG, GIF or WebP image")
+        raise Rejected("Only PNG, JPEG, GIF and WebP images can be sent")
     return mime
 
 
 if os.environ.get("LOADTEST") == "1":
-    import load_test
+    import load_test  # type: ignore[import-not-found]  # app-node puts this folder on the path
 
     load_test.register(sio)

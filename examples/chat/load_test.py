@@ -1,6 +1,7 @@
-"""What `make loadtest` talks to: a namespace of its own beside the chat. Only with LOADTEST=1, since it obeys anybody.
+"""The handlers that `make loadtest` talks to, in the namespace /loadtest beside the chat.
 
-It is plain python-socketio, so the same handlers serve any other `AsyncServer` that shall be measured.
+They do what any client asks, also an emit to everybody. So they are there only with LOADTEST=1. They are plain
+python-socketio: you can add them to any other `AsyncServer` that you want to measure.
 """
 
 import time
@@ -13,7 +14,7 @@ Answer = dict[str, float]
 
 
 def register(sio: Any) -> None:
-    """Adds the handlers. Each answers after its work is done, with this process's clock."""
+    """Adds the handlers to `sio`. Each does its work first, then answers with this process's clock."""
 
     async def connect(sid: str, environ: dict[str, Any], auth: Any = None) -> None:
         pass
@@ -48,5 +49,5 @@ def register(sio: Any) -> None:
 
 
 def now() -> Answer:
-    """This machine's wall clock in seconds: a load machine finds out how far its own is off."""
+    """This machine's wall clock in seconds. A machine that makes load compares its own clock with it."""
     return {"now": time.time()}

@@ -1,8 +1,9 @@
-"""The web server of the chat: an ordinary FastAPI application, to which an io-node is attached.
+"""The web server of the chat: an ordinary FastAPI application with an io-node attached to it.
 
     python examples/chat/web.py            or        io-node -p 8081 --app examples/chat/web.py:app
 
-The io-node answers everything below /socket.io, the JavaScript client included. The rest is up to this file.
+The io-node answers all requests below /socket.io, also the one for the JavaScript client, and those for /healthz,
+/readyz and /metrics. This application answers the others.
 """
 
 from collections.abc import Awaitable, Callable

@@ -1,7 +1,7 @@
 """`make bench`: this cluster beside python-socketio, in one run.
 
-Each round starts every target anew, one after the other, and gives it the same load; the medians of all rounds are
-compared as ratios, since the speed of a machine drifts. Load generator and target share the machine.
+Each round starts every target anew, one after the other, and gives it the same load. The medians of all rounds are
+compared as ratios, because the speed of a machine drifts. Load generator and target share the machine.
 """
 
 import os

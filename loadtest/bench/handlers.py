@@ -8,22 +8,22 @@ PADDING = "x" * 64
 
 
 def register(sio: Any) -> None:
-    """Put the benchmark's handlers on an AsyncServer, ours or python-socketio's."""
+    """Puts the benchmark's handlers on an AsyncServer, ours or python-socketio's."""
 
-    @sio.event
     async def join(sid: str) -> bool:
         await sio.enter_room(sid, "bench")
         return True
 
-    @sio.event
     async def echo(sid: str, value: int) -> int:
         return value
 
-    @sio.event
     async def blast(sid: str, order: dict[str, Any]) -> bool:
-        """Emit `bursts` times `burst` messages to the room, a pause of `pause_s` after each burst."""
+        """Emits `bursts` times `burst` messages to the room, with a pause of `pause_s` after each burst."""
         sio.start_background_task(_blast, sio, order)
         return True
+
+    for handler in (join, echo, blast):
+        sio.event(handler)
 
 
 async def _blast(sio: Any, order: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""The measurements, each on a running target with connected clients."""
+"""The measurements. Each runs on a target with connected clients."""
 
 import asyncio
 import contextlib
@@ -15,7 +15,7 @@ FAN_OUT_TIMEOUT_S = 120.0
 
 
 class FanOut(msgspec.Struct):
-    """One room, everybody in it: what a delivery costs and how long it takes."""
+    """One room with everybody in it: what a delivery costs and how long it takes."""
 
     deliveries: int
     lost: int

@@ -1,4 +1,4 @@
-"""A Socket.IO v5 client in one namespace that behaves like the official one: the class that scenarios use."""
+"""`Browser`: a Socket.IO v5 client in one namespace that behaves like the official one. Scenarios use this class."""
 
 import random
 from collections.abc import Callable
@@ -14,18 +14,18 @@ from loadtest.browser.site import Site
 
 
 class Browser:
-    """One simulated browser. It connects again whenever the official client would, until `close` or `vanish`.
+    """One simulated browser. It reconnects whenever the official client would, until `close` or `vanish`.
 
-    Callbacks run in gevent's hub and must not block. An error of theirs is shown by the hub and loses the connection,
-    rather than going unseen:
+    Callbacks run in gevent's hub and must not block. If one raises, the hub prints the error and the connection is
+    lost (`callback failed`), so that it does not go unseen.
 
     `on_event(browser, packet)`      each EVENT as received, without the Engine.IO type byte: `b'2/loadtest,["d",1]'`
-    `on_connect(browser, times)`     it is in the namespace, and an upgrade is done or given up
-    `on_disconnect(browser, reason)` once after each `on_connect`; the official client's
-                                     words, `vanished`, `callback failed`
-    `on_connect_error(browser, failed)`  an attempt failed; unless `failed.refused`, another one follows
+    `on_connect(browser, times)`     in the namespace, and an upgrade is done or given up
+    `on_disconnect(browser, reason)` once after each `on_connect`. `reason` is one of the official client's words, or
+                                     `vanished` or `callback failed`
+    `on_connect_error(browser, failed)`  an attempt failed. Another one follows, unless `failed.refused`
 
-    Events with attachments are not handed on, but counted in `binary_events`.
+    Events with attachments are not passed on; `binary_events` counts them.
     """
 
     def __init__(self, url: str, options: BrowserOptions | None = None, *, rng: random.Random | None = None) -> None:
@@ -45,10 +45,10 @@ class Browser:
         self._presence = Presence(site, options, rng or random.Random(), told)
 
     def connect(self, timeout_s: float = 20.0) -> ConnectTimes:
-        """Blocks this greenlet until it is in the namespace. The times are those of the attempt that succeeded.
+        """Blocks this greenlet until the browser is in the namespace. Returns the times of the successful attempt.
 
-        Failed attempts are made again, like the official client's. Raises ConnectFailed when the time is up, when the
-        application refused, or when reconnection is off and an attempt failed; the browser is at rest then.
+        After a failed attempt it tries again, like the official client. Raises ConnectFailed when the time is up, when
+        the application refused, or when an attempt failed and reconnection is off. The browser does nothing then.
         """
         presence = self._presence
         if not presence.is_active:
@@ -67,9 +67,10 @@ class Browser:
         self._presence.send(packets.encode_event(self._event_prefix, name, args))
 
     def emit_with_ack(self, name: str, *args: Any, callback: Callable[["Browser", bytes], None]) -> int:
-        """`callback(browser, arguments)` gets the ack's arguments as JSON, in the hub, unless the browser leaves first.
+        """Sends an event and returns the id of its ack. Raises NotConnected.
 
-        The ack's id. Raises NotConnected.
+        `callback(browser, arguments)` gets the ack's arguments as JSON, in the hub. It is not called if the browser
+        leaves the namespace first.
         """
 
         def answered(content: bytes | None) -> None:
@@ -79,7 +80,7 @@ class Browser:
         return self._ask(name, args, answered)
 
     def call(self, name: str, *args: Any, timeout_s: float = 10.0) -> list[Any]:
-        """Blocks this greenlet until the ack's arguments are here. Raises AckTimeout, NotConnected."""
+        """Sends an event and blocks this greenlet until its ack is here. Raises AckTimeout, NotConnected."""
         done = Event()
         answers: list[bytes | None] = []
 
@@ -98,52 +99,52 @@ class Browser:
         return msgspec.json.decode(answers[0], type=list[Any])
 
     def pause_reading(self) -> None:
-        """A slow consumer: what the server sends stays in the sockets. Until `resume_reading`, no end is noticed."""
+        """Reads nothing until `resume_reading`: what the server sends stays in the sockets, and no end is noticed."""
         self._presence.read(False)
 
     def resume_reading(self) -> None:
         self._presence.read(True)
 
     def close(self) -> None:
-        """Leaves politely, in the background: DISCONNECT, then the transport's own goodbye. It may connect again."""
+        """Leaves politely, in the background: DISCONNECT, then an orderly end. `connect` may follow."""
         if self.connected:
             self._presence.send(packets.encode(packets.DISCONNECT, self.options.namespace))
         self._presence.leave("io client disconnect")
 
     def drop(self) -> None:
-        """Cuts its connection off, as a network that fails; it comes back like after any lost connection."""
+        """Cuts the connection off, as a failing network does. The browser reconnects."""
         self._presence.drop("transport close", "cut off by this side")
 
     def vanish(self) -> None:
-        """Drops its sockets without a word: they stay open, unread, until the server must have noticed (no FIN)."""
+        """Disappears without a FIN: the sockets stay open, unread, until the server must have noticed."""
         if self._presence.engine is not None:
             self._presence.engine.abandon()
         self._presence.leave("vanished")
 
     @property
     def connected(self) -> bool:
-        """In the namespace; an upgrade may still be under way."""
+        """True while in the namespace. An upgrade may still be under way."""
         return self._presence.connected
 
     @property
     def is_active(self) -> bool:
-        """Connected, connecting, or waiting to connect again."""
+        """True while connected, connecting, or waiting to reconnect."""
         return self._presence.is_active
 
     @property
     def sid(self) -> str:
-        """In the namespace, else empty."""
+        """The Socket.IO session id; empty while not in the namespace."""
         return self._presence.sid
 
     @property
     def engine_sid(self) -> str:
-        """Of the present session, else empty. Begins with the io-node's name."""
+        """The id of the present Engine.IO session, or empty. It begins with the io-node's name."""
         engine = self._presence.engine
         return engine.sid if engine is not None else ""
 
     @property
     def transport(self) -> str:
-        """`polling` or `websocket`: what it is on, or begins with."""
+        """`polling` or `websocket`: the present transport, or the one that the next attempt begins with."""
         engine = self._presence.engine
         if engine is not None:
             return engine.transport
@@ -159,17 +160,17 @@ class Browser:
 
     @property
     def frames_received(self) -> int:
-        """WebSocket frames, and packets received by polling."""
+        """WebSocket frames plus packets received by polling."""
         return self._presence.frames
 
     @property
     def binary_events(self) -> int:
-        """Events with attachments, which are not handed on."""
+        """Events with attachments. They are not passed to `on_event`."""
         return self._presence.binary_events
 
     @property
     def acks_given_up(self) -> int:
-        """Asked for and never received, because of a time-out or since it left the namespace."""
+        """Acks that were asked for and never came: a time-out, or the browser left the namespace."""
         return self._presence.acks.given_up
 
     def _ask(self, name: str, args: tuple[Any, ...], answered: Callable[[bytes | None], None]) -> int:
@@ -181,4 +182,4 @@ class Browser:
 
 
 def _ignore(*_: object) -> None:
-    """A callback that was not set."""
+    """The default of each callback."""

@@ -8,21 +8,21 @@ from typing import Protocol
 import gevent
 import msgspec
 
-from loadtest.browser.alarm import Alarm
-from loadtest.browser.link import Traffic
+from loadtest.browser.connection import Traffic
+from loadtest.browser.hub import Alarm
 from loadtest.browser.options import Transport
 from loadtest.browser.polling import Polling
 from loadtest.browser.site import Site
 from loadtest.browser.websocket import WebSocket
 
 MAX_BUFFERED_BYTES = 16_000_000
-"""What waits for a POST to be answered or an upgrade to be done. Beyond it the session is lost: `send buffer full`."""
+"""Bytes that may wait for a POST or an upgrade to end. With more, the session is lost: `send buffer full`."""
 CLOSE_TIMEOUT_S = 5.0
 ABANDONED_GRACE_S = 5.0
 
 
 class Handshake(msgspec.Struct, rename="camel"):
-    """The open packet's content. Intervals in milliseconds."""
+    """The content of the open packet. Intervals are milliseconds."""
 
     sid: str
     ping_interval: float
@@ -32,17 +32,17 @@ class Handshake(msgspec.Struct, rename="camel"):
 
 
 class Listener(Protocol):
-    """Who uses the session. All are called from the hub."""
+    """What the user of a session provides. All methods are called from the hub."""
 
     def engine_opened(self) -> None: ...
 
     def engine_message(self, message: bytes) -> None: ...
 
     def engine_upgraded(self, upgraded: bool) -> None:
-        """Once per session that tries to: it is on WebSocket now, or stays with polling."""
+        """Called once where an upgrade was tried. True: the session is on WebSocket. False: it stays with polling."""
 
     def engine_lost(self, reason: str, why: str) -> None:
-        """Once, unless it was closed by `close` or `abandon`. `reason` is one of the official client's words."""
+        """Called once, unless `close` or `abandon` ended the session. `reason` is the official client's word."""
 
 
 class State(Enum):
@@ -53,7 +53,7 @@ class State(Enum):
 
 
 class Engine:
-    """Opened once. Messages arrive in the order in which they were sent, also around an upgrade."""
+    """A session that is opened once. Messages arrive in the order in which they were sent, also around an upgrade."""
 
     def __init__(
         self, site: Site, traffic: Traffic, kind: Transport, rng: random.Random, listener: Listener, *, reads: bool
@@ -102,12 +102,12 @@ class Engine:
                 self._transport.open()
 
     def send(self, message: bytes) -> None:
-        """Does nothing unless open, as the official client."""
+        """Sends a message. Does nothing unless the session is open, as the official client."""
         if self.state is State.OPEN:
             self._send(b"4" + message)
 
     def pause(self) -> None:
-        """Reads no more; the ping time-out rests as well."""
+        """Reads no more. The ping time-out is off meanwhile."""
         self._reads = False
         self._alarm.clear()
         for transport in (self._transport, self._probe):
@@ -123,7 +123,7 @@ class Engine:
                 transport.resume()
 
     def close(self) -> None:
-        """Sends what is buffered, then says goodbye in the transport's way; all of it in the background, bounded."""
+        """Sends what is buffered, then ends the transport in order. In the background, CLOSE_TIMEOUT_S at most."""
         if self.state is State.OPENING:
             self.drop()
         elif self.state is State.OPEN:
@@ -140,7 +140,7 @@ class Engine:
                 transport.drop()
 
     def abandon(self) -> None:
-        """Vanishes: sockets stay open without a word until the server must have given up on them."""
+        """Vanishes: the sockets stay open, unread, until the server must have given the client up."""
         self.state = State.CLOSED
         self._alarm.clear()
         keep_s = ABANDONED_GRACE_S + (self._ping_limit_s(self._handshake) if self._handshake else 0)
@@ -161,7 +161,7 @@ class Engine:
             self._expect_ping()
         elif kind == b"0" and self.state is State.OPENING:
             self._opened(packet[1:])
-        # NOOP and attachments: only counted, with all frames
+        # NOOP and attachments only count as frames
 
     def _opened(self, content: bytes) -> None:
         try:
@@ -188,7 +188,7 @@ class Engine:
         return (handshake.ping_interval + handshake.ping_timeout) / 1000
 
     def _lose(self, reason: str, why: str) -> None:
-        """Told by the transport, which is closed by itself."""
+        """Called by the transport, which has closed itself."""
         if self.state is State.OPENING or self.state is State.OPEN:
             self._lose_now(reason, why)
         else:
@@ -214,7 +214,7 @@ class Engine:
         self._flush()
 
     def _flush(self) -> None:
-        """Called whenever something that held packets back is over."""
+        """Sends what is buffered, if nothing holds it back any more."""
         if self._buffer and not self._is_upgrading:
             match self._transport:
                 case WebSocket():
@@ -227,7 +227,7 @@ class Engine:
             self._close_when_drained()
 
     def _take(self, limit: int) -> list[bytes]:
-        """The buffered packets; with a limit as many as fit into one POST of so many bytes, one at least."""
+        """Takes the buffered packets: all of them, or as many as fit into `limit` bytes of a POST, but at least one."""
         taken, size = 0, 0
         for packet in self._buffer:
             size += len(packet) + (1 if taken else 0)
@@ -278,9 +278,9 @@ class Engine:
 
     def _probe_lost(self, reason: str, why: str) -> None:
         if self._probe is None:
-            self._lose(reason, why)  # it was the probe once
+            self._lose(reason, why)  # the probe has become the transport
         elif self._is_upgrading:
-            self._lose(reason, f"while upgrading: {why}")  # polling is at rest by now: there is nothing to stay with
+            self._lose(reason, f"while upgrading: {why}")  # polling has stopped already, so there is no way back
         else:
             self._stay_with_polling()
 
@@ -290,7 +290,7 @@ class Engine:
             self._listener.engine_upgraded(False)
 
     def _switch(self) -> None:
-        """Polling is silent: all that was sent over it has been answered, and nothing is on its way."""
+        """Polling is silent now: every request was answered, and nothing is under way. WebSocket takes over."""
         assert self._probe is not None
         assert isinstance(self._transport, Polling)
         self._frames_before_upgrade = self._transport.frames
@@ -305,4 +305,4 @@ class Engine:
             self._listener.engine_upgraded(True)
 
     def _no_event(self) -> None:
-        """WebSocket is up: the open packet follows by itself."""
+        """Nothing to do when the WebSocket is open: the open packet comes by itself."""

@@ -1,7 +1,7 @@
-"""WebSocket frames (RFC 6455 section 5) and their deflate (RFC 7692), out of bytes and into bytes.
+"""WebSocket frames (RFC 6455 section 5) and compressed messages (RFC 7692): bytes in, messages out, and back.
 
-The reader is the measured path of a load generator: it cuts each text message out of what one `recv` brought and hands
-it on, without an object per frame.
+The reader is the hot path of the load generator. It cuts each text message out of what one `recv` brought, without an
+object per frame. A WebSocket library of asyncio cannot serve here, because the browsers run on gevent's hub.
 """
 
 import struct
@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 TEXT, BINARY, CONTINUATION, CLOSE, PING, PONG = 0x1, 0x2, 0x0, 0x8, 0x9, 0xA
 MAX_MESSAGE_BYTES = 16_000_000
-"""A message beyond it ends the connection: a load generator must not be filled up by its server."""
+"""A longer message ends the connection, so that a server cannot fill the load generator's memory."""
 
 _WHOLE_TEXT = 0x80 | TEXT
 _TAIL = b"\x00\x00\xff\xff"
@@ -23,8 +23,8 @@ class FrameError(Exception):
 class FrameReader:
     """Turns received bytes into messages, in order. `frames` counts the frames so far.
 
-    `text(message)` gets text (it may be replaced), `other(opcode, payload)` gets BINARY, CLOSE, PING and PONG. Once
-    `stop` was called, also by one of them, nothing more is handed on.
+    It calls `text(message)` for each text message, and `other(opcode, payload)` for BINARY, CLOSE, PING and PONG.
+    `text` may be replaced at any time. After `stop`, which these callbacks may call too, it calls nothing.
     """
 
     __slots__ = ("_inflate", "_opcode", "_other", "_parts", "_rest", "_stopped", "frames", "text")
@@ -47,7 +47,7 @@ class FrameReader:
         self._stopped = True
 
     def feed(self, data: bytes) -> None:
-        """Raises FrameError; the connection is of no use then."""
+        """Takes received bytes. Raises FrameError; the connection is of no use then."""
         if self._rest:
             data = self._rest + data
         position, end = 0, len(data)
@@ -106,7 +106,7 @@ class FrameReader:
 
 
 class Inflate:
-    """Decompresses a server's messages (RFC 7692 section 7.2.2)."""
+    """Decompresses a server's messages (RFC 7692 section 7.2.2). `takeover`: each message continues the last one's."""
 
     __slots__ = ("_context", "_takeover")
 

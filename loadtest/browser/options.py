@@ -1,8 +1,8 @@
-"""What a browser is told, what it tells, and its errors.
+"""The options of a browser, the times that it reports, and its errors.
 
 BrowserError
-├── ConnectFailed   it is not in the namespace: in which phase, and why
-├── NotConnected    something was to be sent while it is in no namespace
+├── ConnectFailed   an attempt to reach the namespace failed: in which phase, and why
+├── NotConnected    something was to be sent while the browser is not in its namespace
 └── AckTimeout      the server did not ack in time
 """
 
@@ -17,11 +17,11 @@ Phase = Literal["handshake", "connect"]
 
 @dataclass(frozen=True, slots=True)
 class BrowserOptions:
-    """How a browser connects. The defaults are the official client's; `upgrade` is polling first, then WebSocket.
+    """How a browser connects. The defaults are the official client's. `upgrade` means polling first, then WebSocket.
 
-    `headers` replace the browser's own (by name, in any case) or add to them. `timeout_s` bounds one attempt until the
-    Engine.IO handshake, and how long a connect waits for an upgrade. `tls` is for https, where the default context
-    (which checks certificates) does not fit.
+    `headers` replace the browser's headers of the same name, or are added. `timeout_s` bounds one attempt until the
+    Engine.IO handshake, and then how long a connect waits for an upgrade. `tls` replaces the default context of https,
+    which checks certificates.
     """
 
     transport: Transport = "upgrade"
@@ -50,7 +50,7 @@ class ConnectTimes:
     handshake_s   TCP, TLS and the Engine.IO handshake, until its open packet
     upgrade_s     from there until the upgrade packet is sent; None where there was no upgrade, or it failed
     connect_s     from the CONNECT packet until its answer
-    total_s       all of it, from the start of this attempt (a reconnection's pauses are not in it)
+    total_s       from the start of this attempt until both are done; the pause before a reconnection is not included
     """
 
     handshake_s: float
@@ -61,11 +61,11 @@ class ConnectTimes:
 
 
 class BrowserError(Exception):
-    """What goes wrong with a simulated browser."""
+    """The family of all errors here."""
 
 
 class ConnectFailed(BrowserError):
-    """An attempt to reach the namespace failed in this phase. `refused`: by the application, so no further attempt."""
+    """An attempt to reach the namespace failed. `refused`: the application said no, so there is no further attempt."""
 
     def __init__(self, phase: Phase, why: str, *, refused: bool = False) -> None:
         super().__init__(f"{phase}: {why}")
@@ -75,8 +75,8 @@ class ConnectFailed(BrowserError):
 
 
 class NotConnected(BrowserError):
-    """It is not in its namespace, or left it while an ack was awaited."""
+    """The browser is not in its namespace, or left it while it waited for an ack."""
 
 
 class AckTimeout(BrowserError):
-    """No ack came in time. One that comes later is dropped."""
+    """No ack came in time. An ack that comes later is dropped."""

@@ -1,11 +1,11 @@
-"""The HTTP long-polling transport of one Engine.IO session: one GET always under way, POSTs beside it."""
+"""The long-polling transport of one Engine.IO session: a GET is always under way, POSTs go beside it."""
 
 import random
 from collections.abc import Callable, Sequence
 
-from loadtest.browser.alarm import Alarm
+from loadtest.browser.connection import Traffic
 from loadtest.browser.http import HttpConnection, Lost, Response
-from loadtest.browser.link import Traffic
+from loadtest.browser.hub import Alarm
 from loadtest.browser.site import Site
 
 SEPARATOR = b"\x1e"
@@ -14,9 +14,9 @@ _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
 class Polling:
-    """`packet(packet)` for each packet, `drained()` when a POST is done, `lost(reason, why)` once when it ends unasked.
+    """Calls `packet(packet)` for each packet, `drained()` after a POST, and `lost(reason, why)` once if it fails.
 
-    After `close`, `drop` or `abandon` nothing is called.
+    After `close`, `drop` or `abandon` it calls nothing.
     """
 
     name = "polling"
@@ -48,24 +48,24 @@ class Polling:
         self._poll()
 
     def send(self, packets: Sequence[bytes]) -> None:
-        """One POST with them all. The next one only after `drained`."""
+        """Sends all these packets in one POST. The next `send` has to wait for `drained`."""
         self.is_writing = True
         self._posts.send(self._post(SEPARATOR.join(packets)), self._posted)
 
     def fall_silent(self, then: Callable[[], None]) -> None:
-        """Polls no more, and calls `then` once the poll and the POST under way are answered (for an upgrade)."""
+        """For an upgrade: polls no more, and calls `then` when the poll and the POST under way are answered."""
         self._when_silent = then
         self._check_silence()
 
     def pause(self) -> None:
-        """Leaves the answer of the poll unread, and so makes no further poll."""
+        """Leaves the answer of the present poll unread, so that no further poll is made."""
         self._gets.pause()
 
     def resume(self) -> None:
         self._gets.resume()
 
     def close(self) -> None:
-        """Tells the server, by a packet of its own, and waits for its answer for CLOSE_TIMEOUT_S at most."""
+        """Tells the server with a close packet, and waits for the answer, CLOSE_TIMEOUT_S at most."""
         if self._closed or self.is_writing:
             self.drop()
             return
@@ -80,7 +80,7 @@ class Polling:
         self._posts.send(self._post(b"1"), answered)
 
     def drop(self) -> None:
-        """Closes its connections at once."""
+        """Closes the connections at once."""
         self._closed = True
         self._gets.close()
         self._posts.close()
@@ -104,7 +104,7 @@ class Polling:
         return self._site.request("POST", self._query(), more) + body
 
     def _query(self) -> str:
-        """`t` is different each time, against caches. The parameters' order is the official client's."""
+        """`t` differs each time, to get past caches. The order of parameters is the official client's."""
         stamp = "".join(self._rng.choices(_DIGITS, k=8))
         return f"EIO=4&transport=polling&t={stamp}" + (f"&sid={self.sid}" if self.sid else "")
 

@@ -1,4 +1,4 @@
-"""Getting into a Socket.IO namespace and staying there: attempts, reconnection, packets. All of it in the hub."""
+"""Socket.IO: connects to a namespace, stays there, reconnects, reads packets. Everything runs in gevent's hub."""
 
 import random
 from collections.abc import Callable
@@ -10,18 +10,17 @@ import msgspec
 from gevent.event import Event
 
 from loadtest.browser import packets
-from loadtest.browser.acks import Acks
-from loadtest.browser.alarm import Alarm
-from loadtest.browser.backoff import Backoff
+from loadtest.browser.attempt import AttemptClock, Backoff
+from loadtest.browser.connection import Traffic
 from loadtest.browser.engine import Engine, State
-from loadtest.browser.link import Traffic
+from loadtest.browser.hub import Alarm
 from loadtest.browser.options import BrowserOptions, ConnectFailed, ConnectTimes, NotConnected
 from loadtest.browser.site import Site
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """Whom the presence tells. `left` comes once after each `joined`."""
+    """The callbacks of a presence. `left` comes once after each `joined`."""
 
     event: Callable[[bytes], None]
     joined: Callable[[ConnectTimes], None]
@@ -30,9 +29,10 @@ class Told:
 
 
 class Presence:
-    """One client of one namespace. `settled` is set while `answer` says how the present or last attempt went.
+    """One client of one namespace.
 
-    It is at rest until `start`, and again after `rest`, `leave`, a refusal, or a failure without reconnection.
+    While `settled` is set, `answer` says how the present or the last attempt ended. The presence is at rest (does
+    nothing) until `start`, and again after `rest`, `leave`, a refusal, or a failure without reconnection.
     """
 
     def __init__(self, site: Site, options: BrowserOptions, rng: random.Random, told: Told) -> None:
@@ -40,7 +40,7 @@ class Presence:
         self.sid = ""
         self.engine: Engine | None = None
         self.traffic = Traffic()
-        self.acks = Acks()
+        self.acks = packets.Acks()
         self.binary_events = 0
         self.settled = Event()
         self.answer: ConnectTimes | ConnectFailed | None = None
@@ -55,7 +55,7 @@ class Presence:
         self._former_frames = 0
         self._reads = True
         self._alarm = Alarm()  # bounds the attempt under way, or waits for the next one
-        self._clock = _Clock()
+        self._clock = AttemptClock()
         self._was_in = False
         self._awaits_upgrade = False
         self._pid: str | None = None  # for connection state recovery, where the server offers it
@@ -70,14 +70,14 @@ class Presence:
         return self._former_frames + (self.engine.frames if self.engine is not None else 0)
 
     def start(self) -> None:
-        """Makes the first attempt. Only at rest."""
+        """Makes the first attempt. To be called only at rest."""
         self.settled.clear()
         self.answer = self.last_failure = None
         self._was_in = False
         self._attempt()
 
     def settle(self) -> None:
-        """In the namespace, and an upgrade is done or not waited for any longer."""
+        """The connect is complete: in the namespace, and an upgrade is done or no longer waited for."""
         times = self._clock.times(reconnect=self._was_in)
         self._was_in = True
         self._alarm.clear()
@@ -99,7 +99,7 @@ class Presence:
                 self.engine.pause()
 
     def leave(self, reason: str) -> None:
-        """For good, politely."""
+        """Leaves for good, politely: the server is told."""
         if self.connected and self.answer is None:
             self.settle()
         failed = self.failure(reason)
@@ -109,22 +109,22 @@ class Presence:
         self._tell_left(reason)
 
     def drop(self, reason: str, why: str) -> None:
-        """Cuts the connection off. What follows is what follows any lost connection."""
+        """Cuts the connection off. Then the same happens as after any lost connection."""
         if self.engine is not None:
             self.engine.drop()
             self.engine_lost(reason, why)
 
     def rest(self) -> None:
-        """Ends the session politely, and what would start another one."""
+        """Ends the session politely, and makes no further attempt."""
         if self.engine is not None:
             self.engine.close()
         self._forget_engine()
 
     def failure(self, why: str) -> ConnectFailed:
-        """Of the present attempt."""
+        """A failure of the present attempt."""
         return ConnectFailed("connect" if self._clock.opened else "handshake", why)
 
-    # what the session tells (engine.Listener)
+    # what the engine calls (engine.Listener)
 
     def engine_opened(self) -> None:
         assert self.engine is not None
@@ -146,7 +146,7 @@ class Presence:
             else:
                 self._received(message)
         except BaseException:
-            # the hub shows the error and stops reading for good: that must not look like a silent server
+            # The hub prints the error and never reads again. That must not look like a silent server.
             gevent.get_hub().loop.run_callback(self._callback_failed, self.engine)
             raise
 
@@ -173,10 +173,10 @@ class Presence:
         if failed is not None:
             self._told.failed(failed)
 
-    # attempts
+    # attempts to connect
 
     def _attempt(self) -> None:
-        self._clock = _Clock()
+        self._clock = AttemptClock()
         self._awaits_upgrade = False
         self.engine = Engine(self._site, self.traffic, self._options.transport, self._rng, self, reads=self._reads)
         self._alarm.set(self._options.timeout_s, self._attempt_is_long)
@@ -212,10 +212,10 @@ class Presence:
         self.answer = answer
         self.settled.set()
 
-    # packets
+    # packets received
 
     def _received(self, message: bytes) -> None:
-        """All but EVENT. What is for another namespace is ignored, as the official client does."""
+        """Takes any packet but EVENT. A packet for another namespace is ignored, as the official client does."""
         packet = packets.decode(message)
         if packet is None:
             self.drop("parse error", repr(message[:80]))
@@ -250,24 +250,3 @@ class Presence:
         self.rest()
         self._reply(failed)
         self._told.failed(failed)
-
-
-class _Clock:
-    """When the phases of one attempt were over; 0.0: not yet."""
-
-    __slots__ = ("joined", "opened", "started", "upgraded")
-
-    def __init__(self) -> None:
-        self.started = perf_counter()
-        self.opened = 0.0
-        self.upgraded = 0.0
-        self.joined = 0.0
-
-    def times(self, *, reconnect: bool) -> ConnectTimes:
-        return ConnectTimes(
-            handshake_s=self.opened - self.started,
-            upgrade_s=self.upgraded - self.opened if self.upgraded else None,
-            connect_s=self.joined - self.opened,
-            total_s=max(self.joined, self.upgraded) - self.started,
-            reconnect=reconnect,
-        )

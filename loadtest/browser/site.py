@@ -1,4 +1,4 @@
-"""Where a browser goes and how it presents itself there: address, headers, cookies."""
+"""The server of a browser, as the browser sees it: address, request headers, cookies."""
 
 import ssl
 from collections.abc import Iterable, Mapping
@@ -20,9 +20,9 @@ _MAX_COOKIES = 50
 
 
 class Site:
-    """One server as one browser sees it. Cookies live as long as the browser and go with every request to it.
+    """One server as one browser sees it. Cookies live as long as the browser and go with every request.
 
-    Raises ValueError for an address that is not http, https, ws or wss with a host.
+    Raises ValueError unless `url` is an http, https, ws or wss address with a host.
     """
 
     __slots__ = ("_cookies", "_headers", "host", "origin", "path", "port", "tls")
@@ -45,7 +45,7 @@ class Site:
         self._cookies: dict[str, str] = {}
 
     def request(self, method: str, query: str, more: Iterable[tuple[str, str]] = ()) -> bytes:
-        """The head of a request."""
+        """The head of a request, with the browser's headers and cookies."""
         lines = [f"{method} {self.path}?{query} HTTP/1.1"]
         lines += [f"{name}: {value}" for name, value in self._headers.items()]
         lines += [f"{name}: {value}" for name, value in more]
@@ -54,7 +54,7 @@ class Site:
         return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace")
 
     def keep_cookies(self, values: Iterable[str]) -> None:
-        """Set-Cookie headers. Domain and Path are not looked at: a browser here knows one server and one path."""
+        """Takes values of Set-Cookie. Domain and Path are ignored: a browser here knows one server and one path."""
         for value in values:
             pair, *attributes = (part.strip() for part in value.split(";"))
             name, _, content = pair.partition("=")
@@ -68,7 +68,7 @@ _context: ssl.SSLContext | None = None
 
 
 def _shared_context() -> ssl.SSLContext:
-    """One for all browsers of the process: loading the certificate authorities for each would take its time."""
+    """One TLS context for all browsers of the process, because loading the certificate authorities takes time."""
     global _context
     if _context is None:
         _context = create_default_context()

@@ -1,4 +1,4 @@
-"""TLS over bytes: no socket in it, so a link stays one non-blocking socket whether it is encrypted or not."""
+"""TLS on bytes, without a socket: so a connection is one non-blocking socket, encrypted or not."""
 
 import ssl
 
@@ -8,7 +8,7 @@ class TlsError(Exception):
 
 
 class TlsCodec:
-    """Client side of one TLS connection. Feed it what arrives, send what `outgoing` gives. Raises TlsError."""
+    """The client side of a TLS connection. Give `unseal` what arrives; send `outgoing`. Raises TlsError."""
 
     __slots__ = ("_in", "_object", "_out", "ready")
 
@@ -23,7 +23,7 @@ class TlsCodec:
         return self._out.read()
 
     def seal(self, data: bytes) -> bytes:
-        """Encrypts; only when `ready`."""
+        """Encrypts data. To be called once `ready`."""
         try:
             self._object.write(data)
         except ssl.SSLError as error:
@@ -31,7 +31,7 @@ class TlsCodec:
         return self._out.read()
 
     def unseal(self, data: bytes) -> bytes:
-        """What these bytes decrypt to, which may be nothing. Also carries the handshake on."""
+        """Decrypts received bytes, or goes on with the handshake. The result may be empty."""
         self._in.write(data)
         if not self.ready:
             self._shake()
@@ -40,7 +40,7 @@ class TlsCodec:
             try:
                 part = self._object.read(65536)
             except (ssl.SSLWantReadError, ssl.SSLZeroReturnError):
-                break  # in the second case the end of the connection follows
+                break  # SSLZeroReturnError: the end of the connection follows
             except ssl.SSLError as error:
                 raise TlsError(str(error)) from error
             if not part:

@@ -1,14 +1,14 @@
-"""The WebSocket transport of one Engine.IO session: packets in, packets out, one frame each (RFC 6455)."""
+"""The WebSocket transport of one Engine.IO session: each packet is one frame (RFC 6455)."""
 
 import base64
 import hashlib
 import random
 from collections.abc import Callable
 
-from loadtest.browser.alarm import Alarm
+from loadtest.browser.connection import Connection, Traffic
 from loadtest.browser.frames import BINARY, CLOSE, PING, PONG, TEXT, FrameError, FrameReader, Inflate, masked
 from loadtest.browser.http import HttpError, Response, ResponseReader
-from loadtest.browser.link import Link, Traffic
+from loadtest.browser.hub import Alarm
 from loadtest.browser.site import Site
 
 CLOSE_TIMEOUT_S = 5.0
@@ -16,10 +16,11 @@ _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
 class WebSocket:
-    """Opened once. `opened()`, `packet(packet)` for each text message, `lost(reason, why)` once when it ends unasked.
+    """A transport that is opened once.
 
-    `reason` is the official client's word: `transport close` after an orderly end, `transport error` else. After
-    `close`, `drop` or `abandon` nothing is called.
+    It calls `opened()`, `packet(packet)` for each text message, and `lost(reason, why)` once if it ends by itself.
+    `reason` is the official client's word: `transport close` after an orderly end, else `transport error`. After
+    `close`, `drop` or `abandon` it calls nothing.
     """
 
     name = "websocket"
@@ -39,9 +40,9 @@ class WebSocket:
         self._lost = lost
         self._request = b""
         self._key = base64.b64encode(rng.randbytes(16))
-        self._head: ResponseReader | None = ResponseReader(upgrades=True)
+        self._head: ResponseReader | None = ResponseReader()
         self._reader = FrameReader(packet, self._other)
-        self._link = Link(traffic, self._connected, self._received, self._ended)
+        self._connection = Connection(traffic, self._connected, self._received, self._ended)
         self._closing: Alarm | None = None
         self._up = False
 
@@ -63,49 +64,49 @@ class WebSocket:
                 ("Cache-Control", "no-cache"),
             ),
         )
-        self._link.open(self._site.host, self._site.port, self._site.tls)
+        self._connection.open(self._site.host, self._site.port, self._site.tls)
 
     def deliver_to(self, packet: Callable[[bytes], None]) -> None:
-        """From now on packets go there."""
+        """Packets go to this callback from now on."""
         self._reader.text = packet
 
     def send(self, packet: bytes) -> None:
-        self._link.write(masked(TEXT, packet, self._rng.randbytes(4)))
+        self._connection.write(masked(TEXT, packet, self._rng.randbytes(4)))
 
     def pause(self) -> None:
-        self._link.pause()
+        self._connection.pause()
 
     def resume(self) -> None:
-        self._link.resume()
+        self._connection.resume()
 
     def close(self) -> None:
-        """Says goodbye and leaves the end of the connection to the server, for CLOSE_TIMEOUT_S at most."""
+        """Sends a close frame and lets the server end the connection, for CLOSE_TIMEOUT_S at most."""
         self._reader.stop()
         if not self._up:
-            self._link.close()
+            self._connection.close()
         elif self._closing is None:
             self._closing = Alarm()
-            self._link.write(masked(CLOSE, b"", self._rng.randbytes(4)))
-            self._link.resume()
-            self._closing.set(CLOSE_TIMEOUT_S, self._link.close)
+            self._connection.write(masked(CLOSE, b"", self._rng.randbytes(4)))
+            self._connection.resume()
+            self._closing.set(CLOSE_TIMEOUT_S, self._connection.close)
 
     def drop(self) -> None:
-        """Closes its connection at once."""
+        """Closes the connection at once."""
         self._reader.stop()
         if self._closing is not None:
             self._closing.clear()
-        self._link.close()
+        self._connection.close()
 
     def abandon(self, keep_s: float) -> None:
         self._reader.stop()
-        self._link.abandon(keep_s)
+        self._connection.abandon(keep_s)
 
     def _connected(self) -> None:
-        self._link.write(self._request)
+        self._connection.write(self._request)
 
     def _received(self, data: bytes) -> None:
         if self._closing is not None:
-            return  # what the server says after our goodbye is of no interest: only that it ends
+            return  # after our close frame only the end of the connection matters
         if self._head is not None:
             rest = self._upgraded(self._head, data)
             if not rest:
@@ -117,7 +118,7 @@ class WebSocket:
             self._fail(str(error))
 
     def _upgraded(self, reader: ResponseReader, data: bytes) -> bytes:
-        """Carries the handshake on. What came behind it, if it is done and went well."""
+        """Goes on with the handshake. Returns the bytes behind it, once it has succeeded."""
         try:
             response = reader.feed(data)
             if response is None:
@@ -143,13 +144,13 @@ class WebSocket:
 
     def _other(self, opcode: int, payload: bytes) -> None:
         if opcode == PING:
-            self._link.write(masked(PONG, payload, self._rng.randbytes(4)))
+            self._connection.write(masked(PONG, payload, self._rng.randbytes(4)))
         elif opcode == CLOSE:
-            self._link.write(masked(CLOSE, payload[:2], self._rng.randbytes(4)))
+            self._connection.write(masked(CLOSE, payload[:2], self._rng.randbytes(4)))
             code = int.from_bytes(payload[:2], "big") if len(payload) > 1 else 1005
             self._give_up("transport close", f"WebSocket close code {code}")
         elif opcode == BINARY:
-            self._reader.text(b"b")  # an attachment: counted by whoever counts, its content is of no interest here
+            self._reader.text(b"b")  # an attachment: it only counts, nobody reads its content
 
     def _ended(self, why: str) -> None:
         if self._closing is not None:
@@ -163,5 +164,5 @@ class WebSocket:
 
     def _give_up(self, reason: str, why: str) -> None:
         self._reader.stop()
-        self._link.close()
+        self._connection.close()
         self._lost(reason, why)

@@ -1,14 +1,14 @@
-"""`make loadtest`: finds or starts a cluster, runs locust against it, and says what came out.
+"""`python -m loadtest`: finds or starts a cluster, runs locust against it, and says what came out.
 
-| module | knows |
+May import the rest of loadtest, and `sio_stack` for the embedded cluster. Nothing imports this package.
+
+| module | holds |
 |---|---|
-| `options` | what was asked for |
-| `probe`, `cluster` | whether a cluster answers; the embedded one |
-| `locust_process` | the command, the output and the end of locust |
+| `options` | what was asked for, checked |
+| `cluster` | whether a cluster answers; the embedded one |
+| `locust_process` | locust's command, output and end |
 | `sampler` | CPU time and memory of the embedded cluster's processes |
-| `thresholds` | the limits of `loadtest/thresholds.toml`, and which of them a run broke |
-| `screen`, `summary` | the terminal while it runs, and at its end |
-| `charts`, `page` | `report.html` |
-| `tab` | the tab in locust's web interface (this one runs inside locust) |
-| `run` | all of it, in order |
+| `screen` | what the terminal shows during a run |
+| `stop` | Ctrl-C |
+| `run`, `web` | one run, from its checks to its exit status; `make loadtest-ui` |
 """

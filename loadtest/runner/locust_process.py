@@ -1,10 +1,5 @@
-"""locust as a child process: its command, its output line by line, its orderly and its forced end.
+"""Locust as a child process: its command, its output line by line, its orderly and its forced end."""
 
-It has a session of its own, so that Ctrl-C reaches the runner alone, which then asks locust to end its test and to
-write what it has. Where the runner itself is killed, locust dies with it (Linux).
-"""
-
-import asyncio
 import contextlib
 import os
 import signal
@@ -15,13 +10,13 @@ from pathlib import Path
 
 import msgspec
 
+from loadtest.accounting.result import LIVE
 from loadtest.runner.options import FOLDER, Options
-from sio_stack.process import die_with_parent, lines_of
+from sio_stack.child import Child
 from sio_stack.settings import free_ports
 
-LIVE = "@live "
-STOP_TIMEOUT_S = 5  # given to users to leave politely
-GRACE_S = STOP_TIMEOUT_S + 60.0  # for what is under way to arrive, and for every worker to report; then it is killed
+STOP_TIMEOUT_S = 5  # for users to leave politely
+GRACE_S = STOP_TIMEOUT_S + 60.0  # for deliveries under way and the reports of all workers; then locust is killed
 LINES_KEPT = 200
 WORKERS_END_S = 5.0  # after their master
 
@@ -35,13 +30,13 @@ def command(options: Options, url: str, report: Path) -> list[str]:
 
 
 def web_command(options: Options, url: str, port: int) -> list[str]:
-    """locust's web interface on this machine; the run is started there, by hand."""
+    """Locust's web interface on this machine. Somebody starts the run there by hand."""
     words = [*_common(options, url), "--web-host", "127.0.0.1", "--web-port", str(port)]
     return [*words, "--run-time", f"{options.run_time_s}s", *options.more]
 
 
 def environment(report: Path) -> dict[str, str]:
-    """The environment of locust: where its result goes, and where our packages are."""
+    """Locust's environment: it says where the result goes, and where our packages are."""
     here = str(FOLDER.parent)
     paths = os.pathsep.join(filter(None, (here, os.environ.get("PYTHONPATH"))))
     return {
@@ -62,72 +57,44 @@ def _common(options: Options, url: str) -> list[str]:
 
 
 class LocustProcess:
-    """`on_live` gets the figures of each second, `on_line` every other line. `lines` keeps the last of those."""
+    """`on_live` gets the figures of each second, `on_line` every other line. `lines` keeps the last 200 of those."""
 
     def __init__(self, on_live: Callable[[Mapping[str, float]], None], on_line: Callable[[str], None]) -> None:
         self.lines: deque[str] = deque(maxlen=LINES_KEPT)
         self._on_live = on_live
         self._on_line = on_line
-        self._child: asyncio.subprocess.Process | None = None
-        self._reader: asyncio.Task[None] | None = None
+        self._child = Child(self._take)
 
     async def start(self, words: Sequence[str], env: Mapping[str, str]) -> None:
-        # Not asyncio's own pipe: with that, wait() returns only when locust's workers have closed it too.
-        output, end = os.pipe()
-        try:
-            self._child = await asyncio.create_subprocess_exec(
-                *words,
-                env=dict(env),
-                cwd=FOLDER.parent,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=end,
-                stderr=asyncio.subprocess.STDOUT,
-                start_new_session=True,
-                preexec_fn=die_with_parent(signal.SIGKILL),
-            )
-        except BaseException:
-            os.close(output)
-            raise
-        finally:
-            os.close(end)
-        self._reader = asyncio.create_task(self._read(output))
+        await self._child.start(words, env, FOLDER.parent)
 
     async def wait(self) -> int:
-        """Its exit status, when it and its workers have ended and all of its output is read.
+        """Its exit status, once it and its workers have ended and all of its output is read.
 
-        Now and then a worker misses that its master goes, and would stay for a minute: it is killed.
+        Sometimes a worker does not notice that its master is gone and would stay for a minute. Then it is killed.
         """
-        assert self._child is not None
-        assert self._reader is not None
         status = await self._child.wait()
-        _, waiting = await asyncio.wait([self._reader], timeout=WORKERS_END_S)
-        if waiting:
+        if not await self._child.read_all(WORKERS_END_S):
             self.kill()
-        await self._reader
+            await self._child.read_all(WORKERS_END_S)
         return status
 
     def ask_to_end(self) -> None:
-        """As Ctrl-C does: it ends the test and writes its files."""
-        self._signal(signal.SIGINT)
+        """As Ctrl-C does: locust ends the test and writes its files."""
+        self._child.signal(signal.SIGINT)
 
     def kill(self) -> None:
-        """Ends it and its workers now."""
-        if self._child is not None:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._child.pid, signal.SIGKILL)
+        """Ends locust and its workers now."""
+        self._child.kill()
 
-    def _signal(self, number: int) -> None:
-        if self._child is not None and self._child.returncode is None:
-            with contextlib.suppress(ProcessLookupError):  # it has just ended; asyncio does not know yet
-                os.kill(self._child.pid, number)
-
-    async def _read(self, output: int) -> None:
-        async for line in lines_of(output):
-            self._take(line)
+    @property
+    def last_words(self) -> str:
+        """The last line that is not empty."""
+        return next((line for line in reversed(self.lines) if line.strip()), "nothing")
 
     def _take(self, line: str) -> None:
         if line.startswith(LIVE):
-            with contextlib.suppress(msgspec.DecodeError):  # a line that another process broke into: the next one comes
+            with contextlib.suppress(msgspec.DecodeError):  # another process wrote into this line; the next one comes
                 self._on_live(msgspec.json.decode(line[len(LIVE) :], type=dict[str, float]))
                 return
         self.lines.append(line)

@@ -1,4 +1,4 @@
-"""What a run is asked to be. Everything wrong with it is said in one line, before anything starts."""
+"""The options of a run, checked. Whatever is wrong is said in one line, before anything starts."""
 
 import re
 from pathlib import Path
@@ -6,21 +6,20 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from loadtest.errors import CannotRun
+from loadtest.reporting import thresholds
+
 FOLDER = Path(__file__).resolve().parents[1]
 DEFAULT_URL = "http://localhost:8080"
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 MOST_RUN_TIME_S = 7 * 24 * 3600
-RUN_TIMES_S = {"ramp": 600}  # it ends by itself, when it has found the knee
+RUN_TIMES_S = {"ramp": 600}  # at most: it ends when it has found the knee
 RUN_TIME_S = 60
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
 
 
-class CannotRun(Exception):
-    """The run cannot take place, or gave no result. The text is one line that says what to change."""
-
-
 class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """`more` goes to locust as it stands."""
+    """`more` is passed on to locust."""
 
     url: str = DEFAULT_URL
     scenario: str = "fanout"
@@ -29,13 +28,13 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     run_time_s: int = RUN_TIME_S
     processes: int = 1
     io_nodes: int = 4
-    thresholds: Path = FOLDER / "thresholds.toml"
+    thresholds: Path = thresholds.FILE
     report_dir: Path = FOLDER / "report"
     more: tuple[str, ...] = ()
 
     @property
     def is_local(self) -> bool:
-        """Whether a cluster can be started there."""
+        """Whether this is an address of this machine, where a cluster can be started."""
         parts = urlsplit(self.url)
         return parts.scheme == "http" and parts.hostname in LOOPBACK
 

@@ -1,7 +1,6 @@
 """One run from its checks to its exit status."""
 
 import asyncio
-import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -9,53 +8,26 @@ from pathlib import Path
 
 import msgspec
 
-from loadtest.ledger.result import Result
-from loadtest.ledger.result import decode as decode_result
-from loadtest.runner import locust_process, outcome, page, summary, thresholds
+from loadtest.accounting.result import Result
+from loadtest.accounting.result import decode as decode_result
+from loadtest.errors import CannotRun
+from loadtest.reporting import outcome, page, terminal, thresholds
+from loadtest.runner import locust_process
 from loadtest.runner.cluster import Target, target
-from loadtest.runner.figures import busy_window
 from loadtest.runner.locust_process import LocustProcess
-from loadtest.runner.options import CannotRun, Options
-from loadtest.runner.sampler import Sampler
+from loadtest.runner.options import Options
+from loadtest.runner.sampler import Sampler, busy_window
 from loadtest.runner.screen import Progress, Screen
+from sio_stack.stop import Stop
 
-MEASURED = "measured.json"  # what locust writes, until it stands in result.json
+MEASURED = "measured.json"  # what locust writes; it becomes part of result.json
 MOST_LOG_BYTES = 10_000_000
 MOST_WARNINGS = 10
-START_S = 60  # for locust to begin, beyond its run time and its end
-LATER_S = 0.5
-
-
-class Stop:
-    """The first Ctrl-C, SIGTERM or SIGHUP asks for an orderly end, a later Ctrl-C for an immediate one.
-
-    `starting` is the task that has nothing to report yet: it is cancelled. None once there is something.
-    """
-
-    def __init__(self) -> None:
-        self.starting: asyncio.Task[int] | None = None
-        self.asked = asyncio.Event()
-        self.at_once = asyncio.Event()
-        self._first = 0.0
-
-    def listen(self) -> None:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            loop.add_signal_handler(number, self._signal, number)
-
-    def _signal(self, number: signal.Signals) -> None:
-        now = time.monotonic()
-        if not self.asked.is_set():
-            self._first = now
-            self.asked.set()
-            if self.starting is not None:
-                self.starting.cancel()
-        elif number == signal.SIGINT and now - self._first > LATER_S:  # some wrappers pass one Ctrl-C on twice
-            self.at_once.set()
+START_S = 60  # for locust to start; its run time and its end come on top
 
 
 class Log:
-    """A file for the output of a part, bounded: what is beyond its bound is counted."""
+    """A log file of at most MOST_LOG_BYTES. Lines beyond that are counted."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -77,7 +49,7 @@ class Log:
 
 
 async def headless(options: Options, screen: Screen, stop: Stop) -> int:
-    """0: within the limits. 1: a limit is broken. Raises CannotRun."""
+    """One run. Returns the exit status: 0 within the limits, 1 a limit is broken. Raises CannotRun."""
     limits = thresholds.load(options.thresholds, options.scenario)
     report = new_report(options.report_dir)
     cluster_log = Log(report / "cluster.log")
@@ -93,25 +65,26 @@ async def headless(options: Options, screen: Screen, stop: Stop) -> int:
                     await sampling
     finally:
         cluster_log.close()
-        with suppress(OSError):  # something was said: the folder stays
+        with suppress(OSError):  # the folder stays if something is in it
             report.rmdir()
     result = _measured(report / MEASURED)
     use = sampler.use(*busy_window(result), result.totals.deliveries) if there.embedded else None
     io_nodes = options.io_nodes if there.embedded else 0
-    done = outcome.judged(result, limits, there.url, embedded=there.embedded, io_nodes=io_nodes, server=use)
+    done = thresholds.judged(result, limits, there.url, embedded=there.embedded, io_nodes=io_nodes, server=use)
     done.interrupted = stop.asked.is_set()
     (report / "result.json").write_bytes(outcome.encode(done))
     (report / "report.html").write_text(page.render(done))
     (report / MEASURED).unlink()
-    summary.show(screen.console, done)
+    terminal.show(screen.console, done)
     screen.say(f"Report: {_short(report / 'report.html')}")
     return 1 if done.broken else 0
 
 
 def show_again(path: Path, limits_file: Path, screen: Screen) -> int:
-    """Prints a former run, and writes its page beside it. The exit status as of the run itself; raises CannotRun.
+    """Prints an earlier run and writes its page beside the file. Returns the run's exit status. Raises CannotRun.
 
-    Also of what locust alone has measured, in a container or on another machine: it is judged now.
+    `path` is a result.json, or a measured.json that locust wrote in a container or on another machine. The latter is
+    judged now.
     """
     try:
         done = outcome.decode(path.read_bytes())
@@ -119,19 +92,18 @@ def show_again(path: Path, limits_file: Path, screen: Screen) -> int:
         raise CannotRun(f"{path}: {error.strerror}") from None
     except (msgspec.ValidationError, msgspec.DecodeError):
         result = _measured(path)
-        done = outcome.judged(
-            result, thresholds.load(limits_file, result.scenario), str(result.options.get("host", ""))
-        )
+        limits = thresholds.load(limits_file, result.scenario)
+        done = thresholds.judged(result, limits, str(result.options.get("host", "")))
     try:
         path.with_name("report.html").write_text(page.render(done))
     except OSError as error:
         raise CannotRun(f"{path.with_name('report.html')}: {error.strerror}") from None
-    summary.show(screen.console, done)
+    terminal.show(screen.console, done)
     return 1 if done.broken else 0
 
 
 def new_report(folder: Path) -> Path:
-    """A folder of its own for each run, named after the time."""
+    """Makes a folder for one run, named after the time."""
     name = time.strftime("%Y%m%d-%H%M%S")
     for number in range(1, 100):
         path = folder / (name if number == 1 else f"{name}-{number}")
@@ -146,8 +118,8 @@ def new_report(folder: Path) -> Path:
 
 
 async def _locust(options: Options, there: Target, report: Path, screen: Screen, stop: Stop) -> None:
-    """Returns when locust has ended, by itself or because that was asked for."""
-    stop.starting = None
+    """Returns when locust has ended, by itself or because somebody asked for it."""
+    stop.on_asked = nothing  # from here on there is something to report
     log = Log(report / "locust.log")
     with Progress(screen, options.run_time_s) as progress:
         locust = LocustProcess(progress.show, _lines_to(log, screen))
@@ -161,12 +133,12 @@ async def _locust(options: Options, there: Target, report: Path, screen: Screen,
             locust.kill()
             log.close()
     if not (report / MEASURED).exists():
-        said = next((line for line in reversed(locust.lines) if line.strip()), "nothing")
-        raise CannotRun(f"locust ended without a result; it said: {said} (all of it: {_short(report / 'locust.log')})")
+        where = _short(report / "locust.log")
+        raise CannotRun(f"locust ended without a result; it said: {locust.last_words} (all of it: {where})")
 
 
 async def until_end(locust: LocustProcess, screen: Screen, stop: Stop) -> None:
-    """Until locust ends; where a stop is asked for, it has its grace to write what there is."""
+    """Returns when locust has ended. After Ctrl-C it has GRACE_S to write what there is; then it is killed."""
     running = asyncio.create_task(locust.wait())
     asked = asyncio.create_task(stop.asked.wait())
     at_once = asyncio.create_task(stop.at_once.wait())
@@ -187,8 +159,12 @@ async def until_end(locust: LocustProcess, screen: Screen, stop: Stop) -> None:
             task.cancel()
 
 
+def nothing() -> None:
+    """For `Stop.on_asked`, once there is something to report: `until_end` sees Ctrl-C, nothing is cancelled."""
+
+
 def _lines_to(log: Log, screen: Screen) -> Callable[[str], None]:
-    """All into the log; the first warnings on the screen too."""
+    """Writes each line into the log, and the first ten warnings to the screen too."""
     shown = 0
 
     def take(line: str) -> None:
@@ -209,5 +185,5 @@ def _measured(path: Path) -> Result:
 
 
 def _short(path: Path) -> str:
-    """From the working folder on, where it lies within."""
+    """The path from the working folder, where it lies within."""
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

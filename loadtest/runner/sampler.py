@@ -1,6 +1,6 @@
-"""CPU time and memory of processes, sampled once a second: what the embedded cluster costs.
+"""What the embedded cluster costs: CPU time and memory of its processes, sampled once a second.
 
-A process that was started again begins its CPU time at nought; what its former self used stays counted.
+The CPU time of a process that was restarted begins at 0 again. What it used before stays counted.
 """
 
 import asyncio
@@ -10,42 +10,27 @@ from collections.abc import Callable, Mapping
 import msgspec
 import psutil
 
+from loadtest.accounting.result import Result
+from loadtest.reporting.outcome import PartUse, ServerUse
+
 EVERY_S = 1.0
-MOST_SAMPLES = 20_000  # then every other one is forgotten, so that a run of days stays within memory
+MOST_SAMPLES = 20_000  # with more, every other one is forgotten, so that a run of days fits into memory
 
 
 class Sample(msgspec.Struct, frozen=True):
-    """`at`: wall clock in seconds. `cpu_s`: user and system time of each part since sampling began."""
+    """`at` is the wall clock in seconds. `cpu_s` is user and system time of each part since sampling began."""
 
     at: float
     cpu_s: dict[str, float]
     memory_mb: dict[str, float]
 
 
-class PartUse(msgspec.Struct, frozen=True):
-    """What one part used in a span of time."""
-
-    name: str
-    cpu_s: float
-    cpu_percent: float
-    memory_mb: float  # the most of any sample; resident
-
-
-class ServerUse(msgspec.Struct, frozen=True):
-    """All parts together. `cpu_us_per_delivery` is None where nothing was delivered."""
-
-    parts: list[PartUse]
-    cpu_s: float
-    cpu_us_per_delivery: float | None
-    memory_mb: float
-
-
-# CPU time of each process of a part, as last seen; a process is its id and its birth
 _Counts = dict[tuple[int, float], float]
+"""CPU time of each process of a part when it was last seen. The key is its id and its start time."""
 
 
 class Sampler:
-    """`pids()` names the parts and their process ids as they are now; 0 is one that does not run."""
+    """`pids()` names the parts and their present process ids. 0 means that a part does not run now."""
 
     def __init__(self, pids: Callable[[], Mapping[str, int]]) -> None:
         self.samples: list[Sample] = []
@@ -53,7 +38,7 @@ class Sampler:
         self._counts: dict[str, _Counts] = {}
 
     async def run(self) -> None:
-        """Until it is cancelled."""
+        """Samples until it is cancelled."""
         while True:
             self.take()
             await asyncio.sleep(EVERY_S - time.time() % EVERY_S)
@@ -69,7 +54,7 @@ class Sampler:
             del self.samples[1:-1:2]
 
     def use(self, begin: float, end: float, deliveries: int) -> ServerUse | None:
-        """Between two moments of the wall clock; None with fewer than two samples in between."""
+        """The use between two moments of the wall clock. None with fewer than two samples in between."""
         inside = [sample for sample in self.samples if begin <= sample.at <= end]
         if len(inside) < 2:
             return None
@@ -81,14 +66,22 @@ class Sampler:
             memory = max(sample.memory_mb.get(name, 0.0) for sample in inside)
             parts.append(PartUse(name, used, 100 * used / span_s, memory))
         total = sum(part.cpu_s for part in parts)
-        # The samples do not cover the window to the last fraction of a second: what they saw is scaled to it.
+        # The samples do not cover the whole window, but all seconds of it except a fraction. Their sum is scaled to it.
         whole = total * (end - begin) / span_s
         each = 1e6 * whole / deliveries if deliveries else None
         return ServerUse(parts, total, each, sum(part.memory_mb for part in parts))
 
 
+def busy_window(result: Result) -> tuple[float, float]:
+    """The time from the first delivery to the last, by the wall clock. Without deliveries: the whole run."""
+    busy = [second.t for second in result.seconds if second.deliveries]
+    if not busy:
+        return result.started_at, result.started_at + result.duration_s
+    return result.started_at + busy[0], result.started_at + busy[-1] + 1
+
+
 def _look(pid: int, counts: _Counts) -> int:
-    """Notes the CPU time of a process and of what it has started; returns their resident memory in bytes."""
+    """Notes the CPU time of a process and of all that it started. Returns their resident memory in bytes."""
     if not pid:
         return 0
     memory = 0

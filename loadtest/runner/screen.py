@@ -1,4 +1,4 @@
-"""What the user sees while it runs: a line that changes on a terminal, a line each ten seconds in a pipe."""
+"""What the user sees during a run: one changing line on a terminal, or a line every ten seconds in a pipe."""
 
 import os
 import sys
@@ -14,7 +14,7 @@ PLAIN_EVERY_S = 10.0
 
 
 class Terminal(Console):
-    """A reader that has gone away, as `| head` does, is no reason to stop: the report is still written."""
+    """A console whose reader may go away, as `| head` does. The run goes on and writes its report."""
 
     def on_broken_pipe(self) -> None:
         self.quiet = True
@@ -23,7 +23,7 @@ class Terminal(Console):
 
 
 class Screen:
-    """Words of the runner and of what it has started."""
+    """Where the command prints."""
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Terminal(highlight=False, soft_wrap=True)
@@ -46,7 +46,7 @@ class Progress:
     def __init__(self, screen: Screen, run_time_s: int) -> None:
         self._console = screen.console
         self._run_time_s = run_time_s
-        self._first: float | None = None  # when locust told of a second for the first time
+        self._first: float | None = None  # when locust reported its first second
         self._said = 0.0
         self._live = Live(Text("Starting locust ..."), console=screen.console, auto_refresh=False, transient=True)
 
@@ -73,7 +73,7 @@ class Progress:
 
 
 def line(elapsed_s: float, run_time_s: int, live: Mapping[str, float]) -> str:
-    """One line of what the last second brought."""
+    """The progress line: what happened in the last second."""
     lost = live.get("lost", 0)
     return (
         f"{min(elapsed_s, run_time_s):3.0f} of {run_time_s} s  {live.get('clients', 0):,.0f} clients  "

@@ -1,4 +1,4 @@
-"""A locust user that is a browser: what scenarios, and users of this load test, build upon."""
+"""`BrowserUser`: a locust user that is a browser. Scenarios subclass it, and so can locustfiles of your own."""
 
 import time
 from collections.abc import Callable
@@ -10,10 +10,10 @@ from gevent.event import Event
 from locust import User
 from locust.exception import StopUser
 
+from loadtest.accounting.clock import wall_us
+from loadtest.accounting.member import BROADCAST
 from loadtest.browser import AckTimeout, Browser, BrowserOptions, ConnectFailed, ConnectTimes, NotConnected
-from loadtest.ledger.clock import wall_us
-from loadtest.ledger.member import BROADCAST
-from loadtest.scenarios import current
+from loadtest.scenarios import session
 from loadtest.scenarios.options import Seat, seat
 
 CONNECT_S = 20.0
@@ -21,11 +21,11 @@ ACK_S = 10.0
 AGAIN_S = 2.0
 IDLE_S = 3600.0
 KINDS_OF_FAILURE = 50
-OWN_REASONS = ("io client disconnect", "vanished")  # a client that leaves of its own accord
+OWN_REASONS = ("io client disconnect", "vanished")  # the client itself wanted to leave
 
 
 class Answer(msgspec.Struct):
-    """What the application's acks tell: its clock in seconds."""
+    """What the application acks: its clock in seconds."""
 
     now: float = 0.0
 
@@ -33,36 +33,36 @@ class Answer(msgspec.Struct):
 class BrowserUser(User):
     """One simulated browser. `on_start` connects it, `on_stop` disconnects it politely.
 
-    `publish`, `broadcast`, `join` and `leave` speak with a server that has the handlers of examples/chat/load_test.py,
-    and are accounted delivery by delivery. `emit` and `call` are for any application: an ack's round trip becomes a
-    locust request and an entry of the result.
+    `publish`, `broadcast`, `join` and `leave` need a server with the handlers of examples/chat/load_test.py. Each of
+    their deliveries is accounted. `emit` and `call` work with any application. The round trip of an acked event becomes
+    a request in locust's statistics and a row of the report.
     """
 
     abstract = True
     scenario: ClassVar[str | None] = None
     losses_allowed: ClassVar[bool] = False
-    namespace: ClassVar[str | None] = None  # in place of the option
+    namespace: ClassVar[str | None] = None  # None: as the option --namespace says
     auth: ClassVar[dict[str, Any] | None] = None
     headers: ClassVar[dict[str, str]] = {}
 
     def __init__(self, environment: Any) -> None:
         super().__init__(environment)
-        self.session = current.session()
+        self.session = session.current()
         self.number = self.session.next_slot()
         self.rooms: set[int] = set()
-        self.member = self.session.ledger.member(self.number)
-        self.publisher = self.session.ledger.publisher(self.number)
+        self.member = self.session.account.member(self.number)
+        self.publisher = self.session.account.publisher(self.number)
         self.browser = self.new_browser()
         self._lost_at: float | None = None
         self._due_at = 0.0
         self._is_expected = False
         self._failed: ConnectFailed | None = None  # the failure that was counted last
-        self._breaks = False  # it cuts itself off at this moment
-        self._waiting: dict[int, tuple[str, float]] = {}  # by the number of the ack: event, when it was asked for
+        self._breaks = False  # True while it cuts itself off
+        self._waiting: dict[int, tuple[str, float]] = {}  # number of the ack -> event, and when it was sent
 
     @property
     def seat(self) -> Seat:
-        """Its room and its rate, by the options."""
+        """The room and the rate that the options give this user."""
         return seat(self.session.settings, self.number)
 
     def on_start(self) -> None:
@@ -72,7 +72,7 @@ class BrowserUser(User):
         self.disconnect()
 
     def new_browser(self) -> Browser:
-        """Not yet connected. Its transport is drawn by weight."""
+        """A browser that is not connected yet. Its transport is drawn by weight."""
         settings = self.session.settings
         options = BrowserOptions(
             transport=self.session.transport(),  # type: ignore[arg-type] # one of options.TRANSPORTS
@@ -88,9 +88,9 @@ class BrowserUser(User):
         return browser
 
     def connect(self) -> None:
-        """Blocks until it is in the namespace, for as long as that takes. Failed attempts are counted.
+        """Blocks until the browser is in the namespace, however long that takes. Failed attempts are counted.
 
-        In a process that takes no part in the run it stays out, and StopUser ends it with the session.
+        In a process that takes no part in the run, it does not connect; StopUser ends it with the session.
         """
         if not self.session.takes_part:
             self.session.ended.wait()
@@ -101,31 +101,31 @@ class BrowserUser(User):
                 self.browser.connect(CONNECT_S)
                 return
             except ConnectFailed as failed:
-                if failed is not self._failed:  # not counted yet: its CONNECT was never answered
+                if failed is not self._failed:  # CONNECT was never answered, so this failure is not counted yet
                     self._connect_failed(self.browser, failed)
                 gevent.sleep(AGAIN_S * (0.5 + self.session.rng.random()))
 
     def disconnect(self) -> None:
-        """As a tab that is closed in good order."""
+        """Disconnects in good order, as when a tab is closed."""
         self._expect(False)
         self.member.parts()
         self.browser.close()
 
     def drop(self) -> None:
-        """Cuts itself off, as a network that fails. It comes back by itself."""
+        """Cuts the connection off, as a failing network does. The browser reconnects by itself."""
         self._breaks = True
         self.browser.drop()
         self._breaks = False
 
     def join(self, *rooms: int) -> None:
-        """Blocks until the application has acked it. After a reconnection the browser joins its rooms again."""
+        """Joins rooms and blocks until that is acked. After a reconnection the browser joins them again by itself."""
         self.rooms.update(rooms)
         done = self._join(rooms)
         if done is not None and not done.wait(ACK_S):
             self._request("ack", "join", ACK_S, error=AckTimeout(f"join was not acked within {ACK_S:g} s"))
 
     def leave(self, *rooms: int) -> None:
-        """Blocks until the application has acked it."""
+        """Leaves rooms and blocks until that is acked."""
         self.rooms.difference_update(rooms)
         done = Event()
 
@@ -140,55 +140,56 @@ class BrowserUser(User):
             self._request("ack", "leave", ACK_S, error=AckTimeout(f"leave was not acked within {ACK_S:g} s"))
 
     def publish(self, room: int, size: int | None = None) -> None:
-        """To all members of the room; does not wait for the ack. A browser that is away publishes nothing: counted."""
+        """Sends a message to the room, without waiting for the ack. While the browser is away, it only counts."""
         self._publish(room, size or self.session.settings.payload_bytes, "publish")
 
     def broadcast(self, size: int | None = None) -> None:
-        """To all clients of the namespace, as `publish`."""
+        """Sends a message to all clients of the namespace, as `publish` does."""
         self._publish(BROADCAST, size or self.session.settings.payload_bytes, "broadcast")
 
     def emit(self, event: str, *arguments: Any) -> None:
-        """Without an ack. Raises NotConnected."""
+        """Sends an event without an ack. Raises NotConnected."""
         self.browser.emit(event, *arguments)
 
     def call(self, event: str, *arguments: Any, timeout_s: float = ACK_S) -> list[Any] | None:
-        """Blocks until the ack is here. None where there was none: a failed locust request."""
-        began, ledger = time.perf_counter(), self.session.ledger
-        ledger.waiting[event] += 1
+        """Sends an event and blocks until its ack is here. None where none came: locust counts a failed request."""
+        began, account = time.perf_counter(), self.session.account
+        account.waiting[event] += 1
         try:
             answer = self.browser.call(event, *arguments, timeout_s=timeout_s)
         except (AckTimeout, NotConnected) as error:
-            ledger.unanswered[event] += isinstance(error, AckTimeout)
+            account.unanswered[event] += isinstance(error, AckTimeout)
             self._request("ack", event, time.perf_counter() - began, error=error)
             if isinstance(error, NotConnected):
-                gevent.sleep(0.1)  # it comes back by itself
+                gevent.sleep(0.1)  # the browser reconnects by itself
             return None
         finally:
-            ledger.waiting[event] -= 1
+            account.waiting[event] -= 1
         self._acked(event, time.perf_counter() - began, 0)
         return answer
 
     def take_seat(self) -> None:
-        """Connects and joins its room. Who publishes there waits until the machines agree on the time."""
+        """Connects and joins the room of its seat. A publisher then waits until the machines agree on the time."""
         self.connect()
         self.join(self.seat.room)
         if self.seat.rate:
             self.session.await_clock()
 
     def talk_from_seat(self) -> None:
-        """A message to its room, from those who publish there."""
+        """Sends a message to its room, if it is a publisher."""
         if self.seat.rate:
             self.publish(self.seat.room)
 
     def pace_of_seat(self) -> float:
-        """For `wait_time`. Who only listens waits, and is woken by the end of the test."""
+        """A result for locust's `wait_time`. A user that only listens waits until the test ends."""
         rate = self.seat.rate * self.session.rate_factor
         return self.pace(rate) if rate else IDLE_S
 
     def pace(self, rate: float) -> float:
-        """Seconds until the next emit, so that there are `rate` a second whatever each takes.
+        """Seconds until the next emit, so that there are `rate` a second, however long each takes.
 
-        Half a second of delay at most is made up for. The second emit is at a random time, so that publishers spread.
+        A user that falls behind catches up, but by half a second at most. The second emit comes at a random time, so
+        that publishers do not emit all at once.
         """
         now = time.perf_counter()
         if self._due_at == 0.0:
@@ -197,7 +198,7 @@ class BrowserUser(User):
             self._due_at = max(self._due_at + 1 / rate, now - 0.5)
         return max(0.0, self._due_at - now)
 
-    # what the browser tells: runs in the hub, must not block
+    # callbacks of the browser: they run in gevent's hub and must not block
 
     def _heard(self, _: Browser, packet: bytes) -> None:
         self.member.heard(packet)
@@ -209,7 +210,7 @@ class BrowserUser(User):
         if self._lost_at is not None:
             phases["back"] = time.perf_counter() - self._lost_at
             self._lost_at = None
-        self.session.ledger.connected(browser.engine_sid, phases, again=times.reconnect)
+        self.session.account.connected(browser.engine_sid, phases, again=times.reconnect)
         self.member.connected(browser.transport)
         for phase, seconds in phases.items():
             self._request("connect", phase, seconds)
@@ -217,23 +218,21 @@ class BrowserUser(User):
             self._join(tuple(self.rooms))
 
     def _disconnected(self, _: Browser, reason: str) -> None:
-        ledger = self.session.ledger
-        ledger.disconnected(reason, asked=self._breaks or self.member.is_excused or reason in OWN_REASONS)
-        for event, began in self._waiting.values():  # they do not come any more; the late ones had their time
-            ledger.waiting[event] -= 1
-            ledger.unanswered[event] += time.perf_counter() - began > ACK_S
+        account = self.session.account
+        account.disconnected(reason, asked=self._breaks or self.member.is_excused or reason in OWN_REASONS)
+        for event, began in self._waiting.values():  # these acks will not come; those that had time enough are missing
+            account.waiting[event] -= 1
+            account.unanswered[event] += time.perf_counter() - began > ACK_S
         self._waiting.clear()
         self.member.cut()
         self._lost_at = time.perf_counter() if self._is_expected else None
 
     def _connect_failed(self, _: Browser, failed: ConnectFailed) -> None:
         self._failed = failed
-        counts = self.session.ledger.failed
+        counts = self.session.account.failed
         reason = f"{failed.phase}: {failed.why}"[:100]
         counts[reason if reason in counts or len(counts) < KINDS_OF_FAILURE else "other reasons"] += 1
         self._request("connect", "attempt", 0.0, error=failed)
-
-    # how it works
 
     def _expect(self, connected: bool) -> None:
         self.session.expected += connected - self._is_expected
@@ -255,24 +254,24 @@ class BrowserUser(User):
         return f"{self.session.run_id}.{room}"
 
     def _publish(self, room: int, size: int, event: str) -> None:
-        ledger = self.session.ledger
+        account = self.session.account
         if self.session.hushed:
             return
         if not self.browser.connected:
-            ledger.not_published["the publisher was not connected"] += 1
+            account.not_published["the publisher was not connected"] += 1
             return
         seq, message = self.publisher.stamp(room, size)
         arguments = [message] if room == BROADCAST else [self._name(room), message]
         if self._ask(event, arguments, lambda: self.publisher.acked(room, seq)):
-            ledger.emits += 1
+            account.emits += 1
 
     def _ask(self, event: str, arguments: list[Any], done: Callable[[], None]) -> bool:
-        """Sends it; `done` is called when the ack is here. False where the browser is not connected."""
+        """Sends an event; calls `done` when its ack is here. False where the browser is not connected."""
         began, sent_us = time.perf_counter(), wall_us()
 
         def answered(_: Browser, content: bytes) -> None:
             del self._waiting[number]
-            self.session.ledger.waiting[event] -= 1
+            self.session.account.waiting[event] -= 1
             done()
             self._learn(sent_us, content)
             self._acked(event, time.perf_counter() - began, len(content))
@@ -282,19 +281,19 @@ class BrowserUser(User):
         except NotConnected:
             return False
         self._waiting[number] = event, began
-        self.session.ledger.waiting[event] += 1
+        self.session.account.waiting[event] += 1
         return True
 
     def _learn(self, sent_us: int, content: bytes) -> None:
         try:
             (answer,) = msgspec.json.decode(content, type=tuple[Answer])
-        except msgspec.MsgspecError:  # another application's handlers: no clock to learn
+        except msgspec.MsgspecError:  # another application's handlers tell no time
             return
         if answer.now:
-            self.session.ledger.offset.learn(sent_us, wall_us(), round(answer.now * 1e6))
+            self.session.account.offset.learn(sent_us, wall_us(), round(answer.now * 1e6))
 
     def _acked(self, event: str, seconds: float, size: int) -> None:
-        self.session.ledger.acked(event, round(seconds * 1e6))
+        self.session.account.acked(event, round(seconds * 1e6))
         self._request("ack", event, seconds, size=size)
 
     def _request(self, kind: str, name: str, seconds: float, *, size: int = 0, error: Exception | None = None) -> None:

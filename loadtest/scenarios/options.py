@@ -1,4 +1,4 @@
-"""What a run is asked to do: locust's own options, and these. Those of the master reach every worker."""
+"""The options of a run, beside locust's own. Locust sends the master's options to every worker."""
 
 import argparse
 from bisect import bisect_right
@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from loadtest.ledger.limits import Limits
+from loadtest.accounting.generator import GeneratorLimits
 
 TRANSPORTS = ("upgrade", "websocket", "polling")
 _OURS: set[str] = set()  # names of our options, once they are added
@@ -16,7 +16,7 @@ SCENARIOS = ("fanout", "chat", "rpc", "broadcast", "churn", "reconnect-storm", "
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """Rates are per second, times in seconds unless the name says otherwise."""
+    """The options, parsed. Rates are per second. Times are in seconds unless the name says otherwise."""
 
     scenario: str = ""
     rooms: int = 0  # 0: as many as the sizes ask for
@@ -39,19 +39,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     lag_limit_ms: float = 20.0
 
     @property
-    def limits(self) -> Limits:
-        return Limits(self.cpu_limit, self.lag_limit_ms)
+    def generator_limits(self) -> GeneratorLimits:
+        return GeneratorLimits(self.cpu_limit, self.lag_limit_ms)
 
 
 class Seat(msgspec.Struct, frozen=True):
-    """Where a user sits. `rate`: emits per second, 0 for those who listen."""
+    """The room of a user, and its emits per second. A user with rate 0 only listens."""
 
     room: int
     rate: float
 
 
 def add_arguments(parser: Any) -> None:
-    """Adds ours to locust's parser. Lists are comma-separated; a wrong one is an error of the command line."""
+    """Adds our options to locust's parser. A wrong value is an error of the command line."""
     group = parser.add_argument_group("Socket.IO load test")
 
     def add(name: str, kind: Any, default: Any, text: str, **more: Any) -> None:
@@ -59,13 +59,11 @@ def add_arguments(parser: Any) -> None:
         env = "LOADTEST_" + name[2:].upper().replace("-", "_")
         group.add_argument(name, type=kind, default=default, env_var=env, help=f"{text} (default {default})", **more)
 
-    add(
-        "--scenario", str, "", "What users do; by default the one that --tags name, or fanout", choices=["", *SCENARIOS]
-    )
+    add("--scenario", str, "", "What users do; by default what --tags names, or fanout", choices=["", *SCENARIOS])
     add("--rooms", _whole, 0, "How many rooms; 0: as many as --room-size asks for")
     add("--room-size", _sizes, "50", "Members of a room, or several sizes in turn: 10,100,1000")
     add("--publishers", _whole, 1, "Publishers of each room; with the scenario broadcast: of all")
-    add("--publish-rate", _rates, "10", "Emits of each publisher per second, or one for each --room-size in turn")
+    add("--publish-rate", _rates, "10", "Emits of each publisher per second, or one rate for each --room-size in turn")
     add("--payload-bytes", _whole, 128, "Size of a message, at least 40")
     add("--transports", _weights, "upgrade=1", "Transports by weight: upgrade=8,websocket=1,polling=1")
     add("--namespace", str, "/loadtest", "Namespace to load")
@@ -73,19 +71,22 @@ def add_arguments(parser: Any) -> None:
     add("--storm-every", float, 15.0, "reconnect-storm: seconds from one to the next")
     add("--slow-share", _share, 0.1, "slow-consumers: share of users that never read")
     add("--ramp-start", float, 100.0, "ramp: emits per second of all publishers together at the first step")
-    add("--ramp-factor", float, 1.5, "ramp: each step has so many times the emits of the last")
+    add("--ramp-factor", float, 1.5, "ramp: each step multiplies the emits per second by this")
     add("--ramp-step", _whole, 10, "ramp: seconds of a step; its first fifth is not judged")
     add("--ramp-steps", _whole, 12, "ramp: steps at most")
     add("--ramp-p99", float, 100.0, "ramp: the p99 latency in ms up to which a step holds")
-    add("--drain", float, 10.0, "Seconds at most to wait for what is under way when publishing has ended")
-    add("--cpu-limit", float, 85.0, "CPU percent of a worker above which its latencies are called its own")
     add(
-        "--lag-limit", float, 20.0, "Lateness of a worker's loop (p99, ms) above which its latencies are called its own"
+        "--drain",
+        float,
+        10.0,
+        "How many seconds to wait at most, after the last emit, for deliveries that are under way",
     )
+    add("--cpu-limit", float, 85.0, "CPU percent above which a worker counts as overloaded")
+    add("--lag-limit", float, 20.0, "How late a worker's loop may wake up (p99, ms) before it counts as overloaded")
 
 
 def settings(options: Any) -> Settings:
-    """Out of locust's parsed options. Raises ValueError where a list is wrong (the web interface lets it through)."""
+    """Our settings out of locust's parsed options. Raises ValueError for a wrong list (the web interface allows it)."""
     return Settings(
         scenario=options.scenario or next((tag for tag in options.tags or () if tag in SCENARIOS), "fanout"),
         rooms=int(options.rooms),
@@ -109,15 +110,15 @@ def settings(options: Any) -> Settings:
     )
 
 
-def told(options: Any) -> dict[str, str | int | float | bool | None]:
-    """What was asked for, as far as it says something about the load: ours, and locust's own."""
+def asked_for(options: Any) -> dict[str, str | int | float | bool | None]:
+    """The options that describe the load, for the report: ours, and some of locust's."""
     names = ["num_users", "spawn_rate", "run_time", "processes", "host", *(n for n in vars(options) if n in _OURS)]
     values = {name: getattr(options, name, None) for name in names}
     return {name: value for name, value in values.items() if isinstance(value, str | int | float)}
 
 
 def seat(settings: Settings, slot: int) -> Seat:
-    """The seat of the user with this number over all workers. Rooms count from 1; those who come first publish."""
+    """The seat of the user number `slot`. Rooms count from 1. The first users of each room publish."""
     rates = settings.publish_rates
     if settings.rooms:
         at, place = slot % settings.rooms, slot // settings.rooms
@@ -133,12 +134,12 @@ def seat(settings: Settings, slot: int) -> Seat:
 
 
 def base_rate(settings: Settings, users: int) -> float:
-    """Emits per second of that many users together, by their seats."""
+    """Emits per second of that many users together."""
     return sum(seat(settings, slot).rate for slot in range(users)) or 1.0
 
 
 def base_fan_out(settings: Settings, users: int) -> float:
-    """Deliveries of each emit of that many users together, by their seats."""
+    """Deliveries per emit, for that many users together."""
     seats = [seat(settings, slot) for slot in range(users)]
     members = Counter(each.room for each in seats)
     return sum(each.rate * members[each.room] for each in seats) / base_rate(settings, users)

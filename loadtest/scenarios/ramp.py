@@ -1,4 +1,4 @@
-"""The ramp: raises the rate step by step, and finds the highest one that the server holds."""
+"""The scenario ramp: raises the rate step by step to find the highest one that the server holds."""
 
 import time
 from collections.abc import Callable
@@ -7,8 +7,8 @@ from typing import Any
 import gevent
 from locust import LoadTestShape
 
-from loadtest.ledger.result import Knee, Step
-from loadtest.ledger.run import Run, Stretch
+from loadtest.accounting.result import Knee, Step
+from loadtest.accounting.run import Run, Stretch
 from loadtest.scenarios.options import Settings, base_fan_out, base_rate
 
 WARM_UP = 0.2
@@ -20,7 +20,7 @@ FULL_S = 300.0
 
 
 class Ramp:
-    """`set_rate` takes the factor by which all publishers go faster than their option says."""
+    """One climb. `set_rate(factor)` makes all publishers so many times faster than their option says."""
 
     def __init__(self, settings: Settings, run: Run, set_rate: Callable[[float], None]) -> None:
         self.done = False
@@ -30,9 +30,9 @@ class Ramp:
         self._steps: list[Step] = []
 
     def climb(self, is_full: Callable[[], bool], users: Callable[[], int]) -> None:
-        """Begins when all users are there; returns after the first step that does not hold, or the last.
+        """Waits for all users, then climbs. Returns after the first step that does not hold, or after the last step.
 
-        Where they do not come within FULL_S, the first step says so, and does not hold.
+        If users are still missing after FULL_S, it begins all the same; its first step does not hold and says why.
         """
         settings = self._settings
         waited = 0.0
@@ -44,7 +44,7 @@ class Ramp:
             rate = settings.ramp_start * settings.ramp_factor**number
             if not self._step(rate, base, users()):
                 break
-        self._set_rate(settings.ramp_start / base)  # so that what waits can drain
+        self._set_rate(settings.ramp_start / base)  # so that queues can drain
         self.done = True
 
     def knee(self) -> Knee:
@@ -59,7 +59,8 @@ class Ramp:
         )
 
     def _step(self, rate: float, base: float, users: int) -> bool:
-        """One step, judged by whole seconds that every worker has told of; losses by its warm-up as well."""
+        """One step. It is judged by whole seconds that every worker has reported, without the warm-up. Losses and
+        disconnects of the warm-up count too."""
         settings, run = self._settings, self._run
         warm_up_s = max(1, round(settings.ramp_step_s * WARM_UP))
         lost, disconnects = run.gaps, run.disconnects
@@ -89,7 +90,7 @@ class Ramp:
         return step.held
 
     def _why_not(self, step: Step, users: int, stretch: Stretch) -> str:
-        under_way = max(2.0, step.rate * self._settings.ramp_p99_ms / 1e3)  # emits that may come in the next stretch
+        under_way = max(2.0, step.rate * self._settings.ramp_p99_ms / 1e3)  # emits that may arrive after the step
         due = LEAST_DELIVERED * base_fan_out(self._settings, users) * (stretch.emits - under_way)
         if step.disconnects:
             return f"{step.disconnects} connections were lost"
@@ -109,7 +110,7 @@ class Ramp:
 
 
 class RampShape(LoadTestShape):
-    """Keeps the users that the options ask for until the ramp is at its end, or the run time."""
+    """Keeps as many users as the options ask for, until the ramp or the run time is over."""
 
     use_common_options = True
 

@@ -1,4 +1,4 @@
-"""One process's part in one run: its ledger, its clock, and when it is to be quiet."""
+"""One process's part in one run: its account, its clock, and when it falls silent. A process has one at a time."""
 
 import random
 import time
@@ -8,7 +8,8 @@ from typing import Any
 import gevent
 from gevent.event import Event
 
-from loadtest.ledger.ledger import Ledger
+from loadtest.accounting.account import Account
+from loadtest.accounting.worker_report import Final
 from loadtest.scenarios.machine import Load, machine_id, watch_lag
 from loadtest.scenarios.options import Settings
 
@@ -19,10 +20,11 @@ LOOK_S = 0.05
 
 
 class Session:
-    """`index` of `workers`: this process among those that generate load. `on_second(row)` is called each second.
+    """What the users of one process share during one run.
 
-    `run_id` begins the names of rooms, so that runs against one server at the same time do not hear each other.
-    `takes_part`: False where this process was not there when the run began: its users do nothing.
+    `index` of `workers` is the number of this process among those that generate load. `run_id` begins the names of
+    rooms, so that two runs against one server do not hear each other. `takes_part` is False where this process came
+    after the run had begun; its users do nothing. `on_second(row)` is called at the end of each second.
     """
 
     def __init__(
@@ -39,12 +41,12 @@ class Session:
         self.settings = settings
         self.run_id = run_id
         self.takes_part = takes_part
-        self.ledger = Ledger(machine_id(), settings.namespace)
+        self.account = Account(machine_id(), settings.namespace)
         self.rng = random.Random()
         self.rate_factor = 1.0  # the ramp turns this
-        self.expected = 0  # clients that are to be connected
+        self.expected = 0  # clients that want to be connected
         self.hushed = False
-        self.ended = Event()  # the run is judged: what happens from now on does not count
+        self.ended = Event()  # the run is judged; what happens from now on does not count
         self.users: list[Any] = []  # those who take part in a storm
         self._slots = self._count(index, max(workers, 1))
         self._clock_agreed = Event()
@@ -55,32 +57,32 @@ class Session:
             self._clock_agreed.set()
 
     def start(self) -> None:
-        self._greenlets = [gevent.spawn(watch_lag, self.ledger.lag), gevent.spawn(self._seconds)]
+        self._greenlets = [gevent.spawn(watch_lag, self.account.lag), gevent.spawn(self._seconds)]
 
     def stop(self) -> None:
         self.ended.set()
         gevent.killall(self._greenlets, block=False)
 
     def next_slot(self) -> int:
-        """A number that no other user has, on any worker; together they count up from 0."""
+        """A number that no other user of any worker has. All numbers together count up from 0."""
         return next(self._slots)
 
     def transport(self) -> str:
-        """One by weight."""
+        """A transport, drawn by weight."""
         names, weights = zip(*self.settings.transports, strict=True)
         return str(self.rng.choices(names, weights)[0])
 
     def await_clock(self) -> None:
-        """Nobody publishes before the machines agree on the time, but not for longer than CLOCK_S."""
+        """Blocks until the machines agree on the time, CLOCK_S at most. Publishers call it before they begin."""
         self._clock_agreed.wait(CLOCK_S)
 
     def agree(self, shift_us: int) -> None:
-        """This machine's clock is so far behind the one that all agree on."""
-        self.ledger.shift(shift_us)
+        """This machine's clock is `shift_us` behind the clock that all agree on."""
+        self.account.shift(shift_us)
         self._clock_agreed.set()
 
     def every(self, pause_s: float, act: Callable[[], None]) -> None:
-        """Calls it again and again, until publishing ends."""
+        """Calls `act` every `pause_s` until publishing ends."""
 
         def run() -> None:
             while True:
@@ -92,28 +94,30 @@ class Session:
         self._greenlets.append(gevent.spawn(run))
 
     def hush(self) -> None:
-        """Ends publishing; returns when what was asked is acked and everybody is back, or that took too long."""
+        """Ends publishing. Returns when all acks are in and all clients are connected, after ACKS_S at most."""
         self.hushed = True
-        ledger = self.ledger
-        self._until(lambda: not ledger.waiting.total() and ledger.clients >= self.expected, ACKS_S)
+        account = self.account
+        self._until(lambda: not account.waiting.total() and account.clients >= self.expected, ACKS_S)
 
-    def drain(self) -> None:
-        """Returns when nothing was delivered for a while, or that took too long."""
+    def close(self) -> Final:
+        """Waits for what is under way, then ends the account. To be called after `hush`."""
+        self._drain()
+        self.account.close_second(self.account.clock.now_us() // 1_000_000, self._load.cpu_percent())
+        return self.account.final()
+
+    def _drain(self) -> None:
+        """Returns when nothing was delivered for QUIET_S, after the option `--drain` at most."""
         last = (-1, 0.0)
 
         def is_quiet() -> bool:
             nonlocal last
-            heard = self.ledger.heard()
+            heard = self.account.heard()
             if heard != last[0]:
                 last = (heard, time.monotonic())
             return time.monotonic() - last[1] >= QUIET_S
 
         self._until(is_quiet, self.settings.drain_s)
-        self.ledger.absent = max(0, self.expected - self.ledger.clients)
-
-    def close_second(self) -> None:
-        """The second under way counts as it is."""
-        self.ledger.close_second(self.ledger.clock.now_us() // 1_000_000, self._load.cpu_percent())
+        self.account.absent = max(0, self.expected - self.account.clients)
 
     def _until(self, is_so: Callable[[], bool], limit_s: float) -> None:
         end = time.monotonic() + limit_s
@@ -121,15 +125,44 @@ class Session:
             gevent.sleep(LOOK_S)
 
     def _seconds(self) -> None:
-        """Closes each second of the agreed clock as it ends."""
+        """Closes each second of the common clock when it ends."""
         while True:
-            now_s = self.ledger.clock.now_us() / 1e6
+            now_s = self.account.clock.now_us() / 1e6
             at = int(now_s)
             gevent.sleep(at + 1 - now_s)
-            self._on_second(self.ledger.close_second(at, self._load.cpu_percent()))
+            self._on_second(self.account.close_second(at, self._load.cpu_percent()))
 
     @staticmethod
     def _count(index: int, step: int) -> Iterator[int]:
         while True:
             yield index
             index += step
+
+
+_session: Session | None = None
+
+
+def current() -> Session:
+    """The session of this process. Raises RuntimeError outside of a run: the locustfile must call `install` first."""
+    if _session is None:
+        raise RuntimeError("no load test runs: call loadtest.scenarios.install() in the locustfile")
+    return _session
+
+
+def is_running() -> bool:
+    """Whether there is a run that is not judged yet."""
+    return _session is not None and not _session.ended.is_set()
+
+
+def begin(session: Session) -> None:
+    """Makes this the session of the process. An earlier one ends."""
+    global _session
+    end()
+    _session = session
+    session.start()
+
+
+def end() -> None:
+    """Ends the session. Users may still write into its account while they are stopped, but nobody reads it."""
+    if _session is not None:
+        _session.stop()

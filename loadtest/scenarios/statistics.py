@@ -1,8 +1,8 @@
-"""Deliveries in locust's own terms: once a second, not once each.
+"""Adds deliveries to locust's statistics, once a second, so that its tables, CSV files and charts show them.
 
-`environment.events.delivery` is fired with `transport`, `count`, `length` (bytes, of all transports together, once) and
-`latencies` (a sparse histogram, see loadtest.ledger.histogram). Our listener adds them to locust's statistics, so that
-its tables, CSV and charts show them beside the requests.
+`environment.events.delivery` is fired for each transport that delivered, with `transport`, `count`, `length` and
+`latencies`. `length` is the bytes of all transports together, in the first event of a second. `latencies` is a sparse
+histogram (loadtest.accounting.histogram).
 """
 
 import time
@@ -10,12 +10,12 @@ from typing import Any
 
 from locust.stats import StatsEntry, bucket_response_time
 
-from loadtest.ledger.histogram import value_of
-from loadtest.ledger.report import SecondRow
+from loadtest.accounting.histogram import value_of
+from loadtest.accounting.worker_report import SecondRow
 
 
 def tell(environment: Any, row: SecondRow) -> None:
-    """Fires the event, and adds to the statistics, for each transport that delivered."""
+    """Fires the event and adds to the statistics, for each transport that delivered."""
     length = row.bytes
     for transport, latencies in row.latencies.items():
         count = sum(latencies.values())

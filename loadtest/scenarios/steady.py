@@ -1,4 +1,4 @@
-"""Scenarios in which clients stay: fanout, chat, rpc, broadcast."""
+"""Scenarios in which clients stay connected: fanout, ramp, broadcast, rpc, chat."""
 
 from locust import tag, task
 
@@ -6,7 +6,7 @@ from loadtest.scenarios.browser_user import IDLE_S, BrowserUser
 
 
 class FanoutUser(BrowserUser):
-    """Sits in one room. The first members of each room publish at their rate, the others listen."""
+    """Each user sits in one room. The first members of a room publish at their rate, the others listen."""
 
     scenario = "fanout"
 
@@ -23,7 +23,7 @@ class FanoutUser(BrowserUser):
 
 
 class RampUser(BrowserUser):
-    """As fanout; how often the publishers publish is told from outside, step by step."""
+    """As fanout, but `Ramp` sets the rate of the publishers, step by step."""
 
     scenario = "ramp"
     losses_allowed = True
@@ -41,7 +41,7 @@ class RampUser(BrowserUser):
 
 
 class BroadcastUser(BrowserUser):
-    """All clients of the namespace hear those few who publish."""
+    """A few users publish to all clients of the namespace."""
 
     scenario = "broadcast"
 
@@ -64,7 +64,7 @@ class BroadcastUser(BrowserUser):
 
 
 class RpcUser(BrowserUser):
-    """Asks and waits for the answer, again and again."""
+    """Each user sends an acked event and waits for the ack before it sends the next one."""
 
     scenario = "rpc"
 
@@ -79,7 +79,7 @@ class RpcUser(BrowserUser):
 
 
 class ChatUser(BrowserUser):
-    """A person: in a room, types, talks, now and then goes to another room. Each hears itself, too."""
+    """Each user is in a room, types, talks, and now and then moves to another room. It receives its own messages."""
 
     scenario = "chat"
 
@@ -94,7 +94,7 @@ class ChatUser(BrowserUser):
     @tag("chat")
     @task(8)
     def type(self) -> None:
-        """The notice `is typing`: as small as a message can be."""
+        """Sends the notice `is typing`, which is as small as a message can be."""
         self.publish(self._room, size=1)
 
     @tag("chat")
@@ -105,7 +105,7 @@ class ChatUser(BrowserUser):
     @tag("chat")
     @task(1)
     def move(self) -> None:
-        """First into the room next door, then out of this one."""
+        """Joins the room next door, then leaves this one."""
         here = self._room
         if not self.session.hushed:
             self.join(here + 1 if here % 2 else here - 1)

@@ -1,4 +1,5 @@
-"""Scenarios in which clients come, go, fall off or do not read: churn, reconnect-storm, slow-consumers."""
+"""Scenarios in which clients come and go, lose their connection, or do not read: churn, reconnect-storm,
+slow-consumers."""
 
 import gevent
 from locust import tag, task
@@ -9,7 +10,7 @@ LOOK_S = 0.2
 
 
 class ChurnUser(BrowserUser):
-    """Publishers stay; all others connect, stay a little, leave, and come again as somebody new."""
+    """Publishers stay. All others connect, stay for some seconds, leave, and come back as new clients."""
 
     scenario = "churn"
 
@@ -34,7 +35,7 @@ class ChurnUser(BrowserUser):
         self.take_seat()
         end = self.session.settings.stay_s * (0.5 + self.session.rng.random())
         self.session.ended.wait(end)
-        if self.session.hushed:  # the run is about to be judged: whoever is here stays until it is
+        if self.session.hushed:  # the run is about to be judged: stay until it is
             self.session.ended.wait(IDLE_S)
         self.disconnect()
         self.rooms.clear()
@@ -42,7 +43,7 @@ class ChurnUser(BrowserUser):
 
 
 class ReconnectStormUser(BrowserUser):
-    """As fanout, but every so often all lose their transport at the same time, and come back as the client does."""
+    """As fanout, but now and then all users lose their transport at the same moment, and reconnect."""
 
     scenario = "reconnect-storm"
 
@@ -72,7 +73,7 @@ class ReconnectStormUser(BrowserUser):
 
 
 class SlowConsumersUser(BrowserUser):
-    """As fanout, but some never read. They may be closed; nobody else may lose anything."""
+    """As fanout, but some users never read. The server may close them. Nobody else may lose anything."""
 
     scenario = "slow-consumers"
 
@@ -92,7 +93,7 @@ class SlowConsumersUser(BrowserUser):
 
     @property
     def _is_slow(self) -> bool:
-        """Every so many of those who only listen."""
+        """One of every 10 users, for example, if `--slow-share` is 0.1. Publishers always read."""
         share = self.session.settings.slow_share
         every = max(1, round(1 / share)) if share else 0
         return every > 0 and not self.seat.rate and self.number % every == every - 1

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sio_cluster.protocol.errors import BusUnavailable
-from sio_cluster.testing.simulation import Link, Network, Outage, SteppedLoop, VirtualClock
+from sio_cluster.testing.simulation import Network, Outage, SimulatedConnection, SteppedLoop, VirtualClock
 
 
 class World:
@@ -18,15 +18,15 @@ class World:
         self.clock = VirtualClock()
         self.network = Network(self.clock, random.Random(1))
         self.loops = [SteppedLoop(self.clock, offset_s=1000.0 * number) for number in range(2)]
-        self.links = [self.network.link(loop, f"p{number}") for number, loop in enumerate(self.loops)]
+        self.connections = [self.network.connection(loop, f"p{number}") for number, loop in enumerate(self.loops)]
         self.done: list[str] = []
         self.outcomes: dict[str, Any] = {}
 
     def ask(self, process: int, what: str, patience_s: float | None = None) -> None:
-        self.loops[process].loop.create_task(self._ask(self.links[process], what, patience_s))
+        self.loops[process].loop.create_task(self._ask(self.connections[process], what, patience_s))
         self.loops[process].woken = True
 
-    async def _ask(self, link: Link, what: str, patience_s: float | None) -> None:
+    async def _ask(self, connection: SimulatedConnection, what: str, patience_s: float | None) -> None:
         def effect() -> str | None:
             if patience_s is not None and not self.done:
                 return None
@@ -34,7 +34,7 @@ class World:
             return f"{what} done"
 
         try:
-            self.outcomes[what] = await link.call(what, (), effect, patience_s)
+            self.outcomes[what] = await connection.call(what, (), effect, patience_s)
         except BusUnavailable as error:
             self.outcomes[what] = error
 
@@ -99,7 +99,7 @@ def test_a_lost_connection_fails_what_waits_and_keeps_a_prefix(world: World) -> 
     for number in range(10):
         world.ask(0, f"{number}")
     world.loops[0].turn()
-    world.links[0].reset()
+    world.connections[0].reset()
     world.ask(0, "after")
     world.run(5)
     assert all(isinstance(world.outcomes[f"{number}"], BusUnavailable) for number in range(10))
@@ -151,7 +151,7 @@ def test_a_blocking_read_runs_into_its_time_out(world: World) -> None:
 
 
 def test_a_dead_process_sends_nothing(world: World) -> None:
-    world.links[0].close()
+    world.connections[0].close()
     world.ask(0, "a")
     world.run(5)
     assert world.done == []

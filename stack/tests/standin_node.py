@@ -1,4 +1,4 @@
-"""Stands in for both kinds of node: answers health and enough of Engine.IO that the way of a request can be seen."""
+"""Stands in for both kinds of node: it answers health, and just enough of Engine.IO to see which node got a request."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""One child: ready or not, restarted, stopped with all that it started, and its output whole."""
+"""One part: ready or not, restarted, stopped with all that it started, and its output complete."""
 
 import asyncio
 import contextlib
@@ -28,7 +28,7 @@ async def _never() -> bool:
 
 
 class Heard:
-    """What a process printed and what the supervisor said of it, to be waited for."""
+    """What a process printed, and what was said about it. A test can wait for either."""
 
     def __init__(self) -> None:
         self.notices: list[str] = []
@@ -152,6 +152,7 @@ async def main():
 asyncio.run(main())
 """
     supervisor = await asyncio.create_subprocess_exec(sys.executable, "-c", script, stdout=asyncio.subprocess.PIPE)
+    assert supervisor.stdout is not None
     child = int(await supervisor.stdout.readline())
     supervisor.kill()
     await supervisor.wait()

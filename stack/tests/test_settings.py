@@ -1,4 +1,4 @@
-"""Each wrong setting is refused with one line that names it, before anything is started."""
+"""A wrong setting is refused with one line that names it, before anything is started."""
 
 import socket
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from sio_cluster.node.config import Config
+from sio_stack.cli import environ_of_nodes
 from sio_stack.front_door import TEMPLATE, fill_in, render
 from sio_stack.settings import (
     DEFAULT_APP,
@@ -33,6 +34,13 @@ def test_defaults_are_the_chat_example_on_8080():
 def test_another_app_has_no_web_by_itself():
     assert from_environ({"APP": "mine:sio"}).web is None
     assert from_environ({"APP": "mine:sio", "WEB": "mine:web"}).web == "mine:web"
+
+
+def test_make_run_takes_part_in_load_tests_unless_it_is_told_not_to(monkeypatch):
+    monkeypatch.delenv("LOADTEST", raising=False)
+    assert environ_of_nodes()["LOADTEST"] == "1"
+    monkeypatch.setenv("LOADTEST", "0")
+    assert environ_of_nodes()["LOADTEST"] == "0"
 
 
 @pytest.mark.parametrize(
@@ -81,6 +89,16 @@ def test_free_ports_differ_and_lie_below_those_of_outgoing_connections():
     ports = free_ports(20)
     assert len(set(ports)) == 20
     assert all(10_000 <= port < 30_000 for port in ports)
+
+
+def test_a_port_that_nobody_listens_on_yet_is_not_given_out_again(monkeypatch):
+    first, other = free_ports(2)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as reserved:  # as another process would
+        reserved.bind(("127.0.0.1", 0))
+        theirs = reserved.getsockname()[1]
+        monkeypatch.setattr("sio_stack.settings.random.sample", lambda *_: [first, other, theirs])
+        with pytest.raises(StackError, match="no free ports"):
+            free_ports(1)
 
 
 @pytest.mark.parametrize("url", ["http://x", "redis://", "nonsense", "redis://user:secret@127.0.0.1:1"])
@@ -159,7 +177,7 @@ def test_a_variable_of_the_template_that_nobody_gives_is_an_error():
 
 
 def test_a_node_that_leaves_gets_no_new_clients_but_keeps_its_own() -> None:
-    """A polling client names its node in each request: as long as the node lives, it has to get there."""
+    """Each request of a polling client names its node. As long as that node lives, the request must get there."""
     listen = [("127.0.0.1", 80)]
     text = render(Settings().config(), {"io1": 1001}, listen, Path("/run/here"), {"io2": 1002})
     assert "server 127.0.0.1:1001" in text

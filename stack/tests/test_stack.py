@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+from typing import Any
 
 import aiohttp
 import psutil
@@ -14,7 +15,7 @@ from sio_stack.ready import answers_ping
 pytestmark = pytest.mark.slow
 
 
-async def _get(stack: Stack, sid: str | None = None) -> tuple[int, dict]:
+async def _get(stack: Stack, sid: str | None = None) -> tuple[int, dict[str, Any]]:
     """A new connection each time, as from another browser."""
     query = "EIO=4&transport=polling" + (f"&sid={sid}" if sid else "")
     async with aiohttp.ClientSession() as session, session.get(f"{stack.url}/socket.io/?{query}") as answer:
@@ -25,7 +26,7 @@ async def _sid_on(stack: Stack, name: str) -> str:
     for _ in range(50):
         _, answer = await _get(stack)
         if answer["node"].startswith(f"{name}-"):
-            return answer["sid"]
+            return str(answer["sid"])
     raise AssertionError(f"nginx gave {name} no session")
 
 

@@ -6,7 +6,7 @@ import struct
 import zlib
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import FilePayload, Page, expect
 
 from sio_stack import Stack
 
@@ -95,7 +95,7 @@ async def test_typing_shows_while_somebody_types(open_page) -> None:
 
 async def test_an_image_arrives_and_can_be_seen(open_page) -> None:
     ada, grace = await two_pages(open_page, "images")
-    picture = {"name": "teal.png", "mimeType": "image/png", "buffer": png(320, 200)}
+    picture: FilePayload = {"name": "teal.png", "mimeType": "image/png", "buffer": png(320, 200)}
     await ada.get_by_test_id("file").set_input_files(picture)
     await expect(ada.get_by_test_id("preview")).to_be_visible()
     await say(ada, "Teal")
@@ -109,7 +109,7 @@ async def test_an_image_arrives_and_can_be_seen(open_page) -> None:
 async def test_a_large_image_is_scaled_down_before_it_is_sent(open_page) -> None:
     ada, grace = await two_pages(open_page, "large")
     noise = zlib.compress(bytes(range(256)) * 64, 0)
-    picture = {"name": "large.png", "mimeType": "image/png", "buffer": png(3000, 2000) + noise * 60}
+    picture: FilePayload = {"name": "large.png", "mimeType": "image/png", "buffer": png(3000, 2000) + noise * 60}
     await ada.get_by_test_id("file").set_input_files(picture)
     await expect(ada.get_by_test_id("preview")).to_be_visible()
     await say(ada, "Large")

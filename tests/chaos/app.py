@@ -14,10 +14,10 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from records import Pen
+from records import Pen  # type: ignore[import-not-found]  # app-node puts this folder on the path
 
 import app_node
-from app_node.lanes.progress import current_scope
+from app_node.lanes.progress import current_progress
 
 sio = app_node.get_client()
 origin = os.getpid()
@@ -67,7 +67,7 @@ async def up(sid: str, client: int, seq: int, is_redelivered: bool) -> int:
 
 @sio.event
 async def idle(sid: str, value: int) -> None:
-    """Nothing is written down."""
+    """An event that leaves no record."""
 
 
 @sio.event
@@ -82,14 +82,14 @@ async def hang(sid: str, seconds: float) -> None:
 
 @sio.event
 async def block(sid: str, seconds: float, is_redelivered: bool) -> None:
-    """What a careless handler does. Once: or it would block each app-node that it comes to."""
+    """Blocks the event loop, as a careless handler does. Only once: redelivered it would block the next one too."""
     if not is_redelivered:
         time.sleep(seconds)  # noqa: ASYNC251
 
 
 @sio.event
 async def fill(sid: str, kilobytes: int) -> None:
-    """Many bytes to everybody in the namespace /sink, 5 MB a second."""
+    """Sends 5 MB a second to everybody in the namespace /sink."""
     for number in range(kilobytes // 10):
         await sio.emit("bulk", "x" * 10_000, namespace="/sink")
         if number % 10 == 9:
@@ -98,7 +98,7 @@ async def fill(sid: str, kilobytes: int) -> None:
 
 @sio.on("connect", namespace="/sink")
 async def connect_sink(sid: str, environ: dict[str, Any]) -> None:
-    """Clients that are not written down."""
+    """A namespace whose clients leave no record."""
 
 
 @sio.on_start
@@ -120,6 +120,6 @@ async def _tell_news() -> None:
 
 def token() -> int:
     """The fencing token of the lane under which the running handler acts."""
-    scope = current_scope.get()
-    assert scope is not None
-    return scope.lane.token
+    progress = current_progress.get()
+    assert progress is not None
+    return progress.lane.token

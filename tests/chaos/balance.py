@@ -13,12 +13,17 @@ from sio_stack import Stack
 QUIET_S = 10.0
 
 Scope = Literal["each", "across", "all"]
-"""`each`: in each node that is there. `across`: also what one kind wrote and the other read, where no node has gone.
-`all`: also what clients and handlers wrote down, where all clients do."""
+"""Which counters must balance.
+
+`each`: those of each node by themselves. `across`: also what io-nodes wrote against what app-nodes read, and the
+other way round; no node may have gone. `all`: also what handlers and clients recorded; all clients must keep
+records.
+"""
 
 
 class Sample:
-    """One scrape: `total(name)` sums over labels, `of(name, value)` is the one with that label value."""
+    """One scrape of /metrics. `total(name)` is the sum over all labels, `of(name, value)` the one with that label
+    value."""
 
     def __init__(self, text: str) -> None:
         self._values: dict[str, dict[str, float]] = defaultdict(dict)
@@ -42,7 +47,7 @@ IO_EQUATIONS = (
     ("sio_io_deliveries_total",
      ("sio_io_deliveries_written_total", "sio_io_deliveries_dropped_total", "sio_io_deliveries_waiting")),
 )  # fmt: skip
-"""left = sum of right."""
+"""Pairs of (counter, counters that must add up to it)."""
 
 APP_EQUATIONS = (
     ("sio_app_facts_read_total",
@@ -61,8 +66,10 @@ async def scrape(url: str) -> Sample:
 
 
 async def check(stack: Stack, records: Records, scope: Scope, *, beside: int = 0) -> None:
-    """AssertionError naming what does not balance. The cluster has to be quiet: what is on its way gets QUIET_S.
-    `beside`: events that are in no record."""
+    """Raises AssertionError that names what does not balance, after waiting up to QUIET_S for what is on its way.
+
+    Nobody may send any more. `beside` is the number of events that are in no record.
+    """
     deadline = asyncio.get_running_loop().time() + QUIET_S
     while problems := await _problems(stack, records, scope, beside):
         if asyncio.get_running_loop().time() > deadline:
@@ -85,7 +92,7 @@ async def _problems(stack: Stack, records: Records, scope: Scope, beside: int) -
 
 
 def unequal(sample: Sample, equations: tuple[tuple[str, tuple[str, ...]], ...]) -> list[str]:
-    """The equations that do not hold. One whose left side the node does not tell does not hold either."""
+    """The equations that do not hold, among them those whose left side the node does not export."""
     problems = []
     for left, right in equations:
         if left not in sample:
@@ -97,8 +104,10 @@ def unequal(sample: Sample, equations: tuple[tuple[str, tuple[str, ...]], ...]) 
 
 
 def _across(ios: list[Sample], apps: list[Sample]) -> list[str]:
-    """What nodes wrote against what the other kind read: equal, but for what vanished on its way to an app-node (its
-    next reader counts that as redelivered), and for commands that landed though their sender heard that it was barred.
+    """What one kind of node wrote against what the other kind read.
+
+    They are equal, with two exceptions. A read whose answer was lost is repeated, and counts as read again. A
+    command may have landed although its sender was told that it was barred; then it counts as dropped and as read.
     """
     written = sum(io.total("sio_io_facts_written_total") - io.total("sio_io_acks_written_total") for io in ios)
     written += sum(app.total("sio_app_reaper_facts_written_total") for app in apps)
@@ -114,9 +123,9 @@ def _across(ios: list[Sample], apps: list[Sample]) -> list[str]:
 
 
 def _against_records(ios: list[Sample], apps: list[Sample], records: Records, beside: int) -> list[str]:
-    """What nodes counted against what was seen."""
+    """What nodes counted against what handlers and clients recorded."""
     sent = len(records.sent) - len(records.refused) + beside
-    pairs = (
+    pairs: tuple[tuple[str, float, float], ...] = (
         ("events sent, sio_io_facts_accepted_total{kind=event}",
          sent, sum(io.of("sio_io_facts_accepted_total", "event") for io in ios)),
         ("connects let in, sio_io_facts_accepted_total{kind=connected}",

@@ -11,9 +11,11 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from app import sio as sio
+from app import sio as sio  # type: ignore[import-not-found]  # app-node puts this folder on the path
 
-from app_node.downlink.outbox import Batch, Outbox
+from app_node.counters import EVENT_HANDLED
+from app_node.downlink.batch import Batch
+from app_node.downlink.outbox import Outbox
 from app_node.handlers.application import Application
 from app_node.uplink.dispatcher import Dispatcher
 from sio_cluster.protocol.messages import Ack, Command, Emit, EventReceived, Fact
@@ -30,33 +32,33 @@ def _hits() -> bool:
     return next(_turn) % RATE == 0
 
 
-def drop_event(self: Dispatcher, fact: Fact, scope: Any) -> None:
+def drop_event(self: Dispatcher, fact: Fact, progress: Any) -> None:
     if type(fact) is EventReceived and _hits():
-        scope.end_fact("handled.event")
+        progress.end_fact(EVENT_HANDLED)
     else:
-        _deliver(self, fact, scope)
+        _deliver(self, fact, progress)
 
 
-def double_event(self: Dispatcher, fact: Fact, scope: Any) -> None:
+def double_event(self: Dispatcher, fact: Fact, progress: Any) -> None:
     if type(fact) is EventReceived and _hits():
-        scope.begin()
-        _deliver(self, fact, scope)
-    _deliver(self, fact, scope)
+        progress.begin()
+        _deliver(self, fact, progress)
+    _deliver(self, fact, progress)
 
 
-def swap_events(self: Dispatcher, fact: Fact, scope: Any) -> None:
-    """One waits until the next of its client has gone before it."""
+def swap_events(self: Dispatcher, fact: Fact, progress: Any) -> None:
+    """An event is held back until the next event of its client was delivered."""
     if type(fact) is EventReceived and fact.sid not in _held and _hits():
-        _held[fact.sid] = (fact, scope)
+        _held[fact.sid] = (fact, progress)
         return
-    _deliver(self, fact, scope)
+    _deliver(self, fact, progress)
     if fact.sid in _held:
         _deliver(self, *_held.pop(fact.sid))
 
 
-def _spoiled(kind: type[Command], name: bytes) -> Callable[[Command], bool]:
+def _spoiled(kind: type[Emit] | type[Ack], name: bytes) -> Callable[[Command], bool]:
     def spoil(command: Command) -> bool:
-        return type(command) is kind and name in command.packet and _hits()
+        return isinstance(command, kind) and name in command.packet and _hits()
 
     return spoil
 
@@ -71,37 +73,37 @@ def _nothing() -> Batch:
     return batch
 
 
-def drop_emit(self: Outbox, node: str, command: Command, size: int, scope: Any) -> Batch:
-    return _nothing() if _is_down(command) else _put(self, node, command, size, scope)
+def drop_emit(self: Outbox, node: str, command: Command, size: int, progress: Any) -> Batch:
+    return _nothing() if _is_down(command) else _put(self, node, command, size, progress)
 
 
-def double_emit(self: Outbox, node: str, command: Command, size: int, scope: Any) -> Batch:
+def double_emit(self: Outbox, node: str, command: Command, size: int, progress: Any) -> Batch:
     if _is_down(command):
-        _put(self, node, command, size, scope)
-    return _put(self, node, command, size, scope)
+        _put(self, node, command, size, progress)
+    return _put(self, node, command, size, progress)
 
 
-def swap_emits(self: Outbox, node: str, command: Command, size: int, scope: Any) -> Batch:
+def swap_emits(self: Outbox, node: str, command: Command, size: int, progress: Any) -> Batch:
     if type(command) is not Emit or b'"down"' not in command.packet or command.to is None:
-        return _put(self, node, command, size, scope)
+        return _put(self, node, command, size, progress)
     sid = str(command.to[0])
     if sid not in _held and _hits():
         _held[sid] = (node, command, size, None)
         return _nothing()
-    batch = _put(self, node, command, size, scope)
+    batch = _put(self, node, command, size, progress)
     if sid in _held:
         _put(self, *_held.pop(sid))
     return batch
 
 
-def drop_ack(self: Outbox, node: str, command: Command, size: int, scope: Any) -> Batch:
-    return _nothing() if _is_ack(command) else _put(self, node, command, size, scope)
+def drop_ack(self: Outbox, node: str, command: Command, size: int, progress: Any) -> Batch:
+    return _nothing() if _is_ack(command) else _put(self, node, command, size, progress)
 
 
-def double_ack(self: Outbox, node: str, command: Command, size: int, scope: Any) -> Batch:
+def double_ack(self: Outbox, node: str, command: Command, size: int, progress: Any) -> Batch:
     if _is_ack(command):
-        _put(self, node, command, size, scope)
-    return _put(self, node, command, size, scope)
+        _put(self, node, command, size, progress)
+    return _put(self, node, command, size, progress)
 
 
 async def drop_disconnect(self: Application, namespace: str, sid: str, reason: str) -> None:

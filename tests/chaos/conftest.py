@@ -1,37 +1,51 @@
-"""The seed, and the table at the end: one row for each scenario that ran."""
+"""The seed, a line for each scenario as soon as it is over, and a table of all at the end.
+
+Two scenarios run at a time (pytest-xdist): a worker writes its scenario's file, the main process reads and shows it.
+"""
 
 import json
 import os
 import random
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
 from rich.table import Table
-from tests.chaos.field import RESULTS
-from tests.chaos.ledger import COLUMNS
+from tests.chaos.checker import COLUMNS
+from tests.chaos.field import RESULTS, written
 
 SEED = int(os.environ.get("CHAOS_SEED") or random.randrange(1 << 32))
+os.environ["CHAOS_SEED"] = str(SEED)  # the workers, which start later, take the same
+
+TRIED = "the file of a scenario that this test has brought to an end"
+_tried: list[Path] = []
 
 
 @pytest.fixture
 def seed() -> int:
-    """CHAOS_SEED, else one of this run's own; it is printed, and repeats a run's choices."""
+    """CHAOS_SEED, or a random number. It is printed; given again, it repeats the choices of a run."""
     return SEED
 
 
 @pytest.fixture(autouse=True)
-def announce(request: pytest.FixtureRequest) -> Iterator[None]:
-    """One line as soon as a scenario is over."""
-    before = _stamps()
+def result(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Tells the main process which files this test wrote."""
+    written.clear()
     yield
-    reporter: Any = request.config.pluginmanager.getplugin("terminalreporter")
-    for name, stamp in _stamps().items():
-        if before.get(name) != stamp:
-            _tried.add(name)
-            row = json.loads((RESULTS / name).read_text())
-            reporter.write_line(f"\n{row['scenario']}: {_figures(row)}")
+    request.node.user_properties.extend((TRIED, str(path)) for path in written)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.when != "teardown" or "PYTEST_XDIST_WORKER" in os.environ:
+        return
+    for name, value in report.user_properties:
+        if name == TRIED:
+            _tried.append(Path(str(value)))
+            row = json.loads(_tried[-1].read_text())
+            print(f"\n{row['scenario']}: {_figures(row)}", flush=True)
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
@@ -51,7 +65,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         "verdict",
     ):
         table.add_column(heading, justify="left" if heading in ("scenario", "verdict") else "right")
-    rows = sorted((json.loads((RESULTS / name).read_text()) for name in _tried), key=lambda row: str(row["scenario"]))
+    rows = sorted((json.loads(path.read_text()) for path in _tried), key=lambda row: str(row["scenario"]))
     for row in rows:
         table.add_row(
             row["scenario"], str(row["events"]), str(row["emits"]), str(row["connections_broken"]),
@@ -65,16 +79,9 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     terminalreporter.write_line("\n" + text.get())
 
 
-_tried: set[str] = set()
-"""Files of the scenarios that this run has brought to an end."""
-
-
-def _stamps() -> dict[str, float]:
-    return {path.name: path.stat().st_mtime for path in RESULTS.glob("*.json")}
-
-
 def _figures(row: dict[str, Any]) -> str:
     rate = f"{row['events'] / max(row['seconds'], 1):.0f} events/s" if row["seconds"] else ""
+    rate += "".join(f", {value:.0f}/s {way} before the fault" for way, value in row["rates"].items())
     return (
         f"{row['clients']} clients, {row['events']} events ({rate}), {row['emits']} emits, gap p50 "
         f"{row['gap_p50_ms']:.0f} ms max {row['gap_max_ms']:.0f} ms, away max {row['away_max_ms']:.0f} ms, "
@@ -84,7 +91,7 @@ def _figures(row: dict[str, Any]) -> str:
 
 
 def _quotable(rows: list[dict[str, Any]]) -> str:
-    """The table of docs/reliability.md."""
+    """The rows of the table in docs/reliability.md."""
     lines = [
         "| scenario | lost | doubled | reordered | again | gap p50 ms | gap max ms | away max ms |",
         "|---|---|---|---|---|---|---|---|",
@@ -103,5 +110,5 @@ def _quotable(rows: list[dict[str, Any]]) -> str:
 
 
 def _faults(row: dict[str, Any]) -> str:
-    """What the checker has against it: its sentences without their examples."""
+    """The problems that the checker found, without their examples."""
     return "; ".join(str(problem).partition(", as [")[0] for problem in row["problems"])

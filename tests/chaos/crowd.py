@@ -9,23 +9,22 @@ import json
 import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-from picows import WSError, WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 from tests.chaos.records import Pen
-from tests.conformance.raw import SEPARATOR, websocket_url
 
+from sio_cluster.testing.client import Client, WSError
+
+SEPARATOR = b"\x1e"
 CONNECT_S = 30.0
 FIRST_DELAY_S, LONGEST_DELAY_S = 0.1, 1.0
 
 
-class Link(Protocol):
-    """One connection of a client."""
+class Connection(Protocol):
+    """What a member sends with: a WebSocket or a polling session."""
 
-    def send(self, packet: str) -> None: ...
-
-    def close(self) -> None: ...
+    def send(self, packet: bytes) -> None: ...
 
 
 class Member:
@@ -37,7 +36,7 @@ class Member:
         self.beside = 0
         self.acked = 0
         self.sid = ""
-        self.link: Link | None = None
+        self.connection: Connection | None = None
         self.joined = asyncio.Event()
         self.parted = asyncio.Event()
         self.leaving = False
@@ -50,38 +49,38 @@ class Member:
         return len(self._open)
 
     def send_next(self) -> None:
-        if self.joined.is_set() and self.link is not None and not self.leaving:
+        if self.joined.is_set() and self.connection is not None and not self.leaving:
             seq, self.sent = self.sent, self.sent + 1
             self._open.add(seq)
             self._pen(">", self.number, seq, self.sid)
-            self.link.send(f'42{seq}["up",{self.number},{seq}]')
+            self.connection.send(b'42%d["up",%d,%d]' % (seq, self.number, seq))
 
     def send(self, event: str) -> None:
         """An event beside the numbered ones: a JSON array."""
-        if self.link is not None:
+        if self.connection is not None:
             self.beside += 1
-            self.link.send(f"42{event}")
+            self.connection.send(f"42{event}".encode())
 
-    def took(self, packet: str) -> None:
-        """A packet came; PINGs are the link's own."""
-        if packet.startswith("43"):
+    def took(self, packet: bytes) -> None:
+        """A packet came. The connection answers PINGs itself."""
+        if packet.startswith(b"43"):
             self._answered(packet)
-        elif packet.startswith("42"):
+        elif packet.startswith(b"42"):
             self._told(json.loads(packet[2:]))
-        elif packet.startswith("40"):
+        elif packet.startswith(b"40"):
             self.sid = json.loads(packet[2:])["sid"]
             self._pen("o", self.number, self.sid)
             self.parted.clear()
             self.joined.set()
             self._moved.set()
-        elif packet[0] == "0" and self.link is not None:
-            self.link.send(f'40{{"client":{self.number}}}')
+        elif packet.startswith(b"0") and self.connection is not None:
+            self.connection.send(b'40{"client":%d}' % self.number)
 
-    def refused(self, packets: Sequence[str]) -> None:
-        """These were not handed over."""
+    def refused(self, packets: Sequence[bytes]) -> None:
+        """These packets did not reach the server."""
         for packet in packets:
-            if packet.startswith("42"):
-                seq = int(packet[2 : packet.index("[")])
+            if packet.startswith(b"42"):
+                seq = int(packet[2 : packet.index(b"[")])
                 self._pen("r", self.number, seq)
 
     def broke(self) -> None:
@@ -95,14 +94,14 @@ class Member:
 
     def leave(self) -> None:
         """Says goodbye, as the official client does."""
-        if self.link is not None and self.joined.is_set():
+        if self.connection is not None and self.joined.is_set():
             self._pen("q", self.number, self.sid)
-            self.link.send("41")
-            self.link.send("1")
+            self.connection.send(b"41")
+            self.connection.send(b"1")
         self.leaving = True
 
-    def _answered(self, packet: str) -> None:
-        bracket = packet.index("[")
+    def _answered(self, packet: bytes) -> None:
+        bracket = packet.index(b"[")
         seq = int(packet[2:bracket])
         self._pen("a", self.number, seq)
         if seq in self._open:
@@ -110,7 +109,7 @@ class Member:
             self.acked += 1
             self._moved.set()
 
-    def _told(self, event: list[int]) -> None:
+    def _told(self, event: list[Any]) -> None:
         if event[0] == "down":
             _, seq, origin, token, n = event
             self._pen("v", self.number, self.sid, seq, origin, token, n)
@@ -155,9 +154,12 @@ class Crowd:
                 for place, member in list(enumerate(self.members))[start : start + self._at_once]
             ]
             group = self.members[start : start + self._at_once]
-            await self.until(lambda group=group: all(member.joined.is_set() for member in group), self._connect_s)
+            await self._joins(group)
         self._sending = asyncio.create_task(self._send())
         return self
+
+    async def _joins(self, group: Sequence[Member]) -> None:
+        await self.until(lambda: all(member.joined.is_set() for member in group), self._connect_s)
 
     async def __aexit__(self, *_: object) -> None:
         tasks = [*self._keepers, *([self._sending] if self._sending else [])]
@@ -241,45 +243,15 @@ class Crowd:
 # --- WebSocket
 
 
-class _Socket(WSListener):
-    def __init__(self, member: Member) -> None:
-        self.member = member
-        self.gone = asyncio.Event()
-
-    def on_ws_connected(self, transport: WSTransport) -> None:
-        self.transport = transport
-        self.member.link = self
-
-    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        if frame.msg_type is WSMsgType.TEXT:
-            text = frame.get_payload_as_utf8_text()
-            if text == "2":
-                self.send("3")
-            else:
-                self.member.took(text)
-        elif frame.msg_type is WSMsgType.CLOSE:
-            self.member.broke()  # nothing is sent from here on
-            transport.send_close(frame.get_close_code(), b"")
-            transport.disconnect()
-
-    def on_ws_disconnected(self, transport: WSTransport) -> None:
-        self.gone.set()
-
-    def send(self, packet: str) -> None:
-        self.transport.send(WSMsgType.TEXT, packet.encode())
-
-    def close(self) -> None:
-        self.transport.disconnect()
-
-
 async def _websocket(url: str, member: Member) -> None:
-    """One connection over WebSocket, to its end."""
-    async with asyncio.timeout(10):
-        _, listener = await ws_connect(lambda: _Socket(member), websocket_url(url))
+    """One connection over WebSocket, from its beginning to its end."""
+    client = Client(member.took, member.broke)
+    member.connection = client
     try:
-        await listener.gone.wait()
+        await client.connect(url)
+        await client.closed.wait()
     finally:
-        listener.close()
+        client.disconnect()
 
 
 # --- polling
@@ -294,8 +266,8 @@ class _Requests:
         self._head = f"HTTP/1.1\r\nHost: {parts.netloc}\r\n"
         self._pair: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
-    async def ask(self, method: str, path: str, body: str | None = None) -> tuple[int, str]:
-        """(status, text) of the answer. OSError or IncompleteReadError where there is none.
+    async def ask(self, method: str, path: str, body: bytes | None = None) -> tuple[int, bytes]:
+        """(status, body) of the answer. OSError or IncompleteReadError where there is none.
 
         A kept connection that the server closed meanwhile is replaced, as browsers do: it took nothing of the request.
         """
@@ -304,23 +276,23 @@ class _Requests:
             return await self._exchange(method, path, body)
         except (OSError, asyncio.IncompleteReadError) as error:
             self.close()
-            if not kept or getattr(error, "partial", b""):
+            if not kept or (isinstance(error, asyncio.IncompleteReadError) and error.partial):
                 raise
             return await self._exchange(method, path, body)
 
-    async def _exchange(self, method: str, path: str, body: str | None) -> tuple[int, str]:
+    async def _exchange(self, method: str, path: str, body: bytes | None) -> tuple[int, bytes]:
         if self._pair is None:
             self._pair = await asyncio.open_connection(self._host, self._port)
         reader, writer = self._pair
-        data = (body or "").encode()
+        data = body or b""
         length = f"Content-Length: {len(data)}\r\n" if body is not None else ""
         writer.write(f"{method} {path} {self._head}{length}\r\n".encode() + data)
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
         fields = dict(line.split(": ", 1) for line in head.split("\r\n")[1:] if ": " in line)
-        text = await self._body(reader, fields)
+        content = await self._body(reader, fields)
         if fields.get("connection") == "close":
             self.close()
-        return int(head.split(" ", 2)[1]), text.decode()
+        return int(head.split(" ", 2)[1]), content
 
     def close(self) -> None:
         if self._pair is not None:
@@ -338,13 +310,13 @@ class _Requests:
 
 
 class _Poller:
-    """An Engine.IO session over polling: a loop that asks, and one that posts what gathers."""
+    """An Engine.IO session over polling: one loop polls, another posts what has gathered."""
 
     def __init__(self, url: str, member: Member) -> None:
         self._member = member
         self._get, self._post = _Requests(url), _Requests(url)
         self._path = "/socket.io/?EIO=4&transport=polling"
-        self._packets: list[str] = []
+        self._packets: list[bytes] = []
         self._wake = asyncio.Event()
         self._over = False
 
@@ -352,12 +324,12 @@ class _Poller:
         """To its end."""
         try:
             async with asyncio.timeout(10):
-                status, text = await self._get.ask("GET", self._path)
+                status, body = await self._get.ask("GET", self._path)
             if status != 200:
                 raise ConnectionError(f"status {status}")
-            self._path += f"&sid={json.loads(text[1:])['sid']}"
-            self._member.link = self
-            self._member.took(text)
+            self._path += f"&sid={json.loads(body[1:])['sid']}"
+            self._member.connection = self
+            self._member.took(body)
             posting = asyncio.create_task(self._run_posts())
             polling = asyncio.create_task(self._run_polls())
             await asyncio.wait({posting, polling}, return_when=asyncio.FIRST_COMPLETED)
@@ -372,7 +344,7 @@ class _Poller:
             self._member.refused(self._packets)
             self.close()
 
-    def send(self, packet: str) -> None:
+    def send(self, packet: bytes) -> None:
         self._packets.append(packet)
         self._wake.set()
 
@@ -382,15 +354,15 @@ class _Poller:
 
     async def _run_polls(self) -> None:
         while True:
-            status, text = await self._get.ask("GET", self._path)
+            status, body = await self._get.ask("GET", self._path)
             if status != 200:
                 return
-            for packet in text.split(SEPARATOR):
-                if packet == "2":
-                    self.send("3")
-                elif packet == "1":
+            for packet in body.split(SEPARATOR):
+                if packet == b"2":
+                    self.send(b"3")
+                elif packet == b"1":
                     return
-                elif packet != "6":
+                elif packet != b"6":
                     self._member.took(packet)
 
     async def _run_posts(self) -> None:

@@ -1,12 +1,12 @@
-"""The field of a scenario: a real Redis server, a cluster, and clients of three kinds that work while it suffers.
+"""What a scenario acts on: a Redis server, a cluster, and clients of three kinds that work all the while.
 
     async with field("app-node killed", seed, app_nodes=2) as it:
-        await it.crowd.progress(10, 20)
-        it.crash(it.stack.app_nodes[0])
-        ...
-        verdict = await it.end(gap_s=3)
+        await it.wait_a_moment()
+        it.kill(it.stack.app_nodes[0])
+        await it.calm(20)
+        verdict = await it.end(redelivered=True, gap_s=3)
 
-A fault is drawn from `it.rng`, so that a seed repeats what was chosen and when.
+A scenario draws what and when from `it.rng`, so that the same seed repeats it.
 """
 
 import asyncio
@@ -26,8 +26,8 @@ from typing import Any
 import httpx
 from redis.asyncio import Redis
 from tests.chaos import balance, records
+from tests.chaos.checker import Allowed, Verdict, broken_promises, judge
 from tests.chaos.crowd import Crowd, Member
-from tests.chaos.ledger import Allowed, Verdict, broken_promises, judge
 from tests.chaos.proxy import Proxy
 from tests.conftest import ROOT
 
@@ -37,6 +37,8 @@ from sio_stack.settings import free_ports
 from sio_stack.stack import Node
 
 RESULTS = ROOT / ".run/chaos"
+written: list[Path] = []
+"""The results that this process has written, for whoever shows them."""
 APP = str(ROOT / "tests/chaos/app.py") + ":sio"
 LEASE_S, NODE_TIMEOUT_S = 1.5, 3.0
 ENV = {
@@ -49,17 +51,19 @@ ENV = {
 }
 WEBSOCKETS, POLLERS, RATE = 180, 20, 10.0
 HUSH = "hush"
-"""While there is a file of this name among the records, no news are told."""
+"""The application sends no more news once a file of this name is among the records."""
 OFFICIAL = 6  # of each kind; their rate is OFFICIAL_RATE
 OFFICIAL_RATE = 5.0
 LEAST_RATE = 1000
-"""Events a second, and emits a second, without which a scenario tries nothing. 2,060 are meant, and printed where the
-machine keeps up; one that is busy with other work is no fault of the cluster's."""
+"""A scenario fails where clients send, or receive, less than this a second before its fault: it would try nothing.
+
+2,060 a second are meant. A machine that is busy with other work may do less; that is no fault of the cluster.
+"""
 JS_FIRST, PYTHON_FIRST = 10_000, 20_000
 
 
 class Official:
-    """A process of official clients, JavaScript or Python."""
+    """A process with official clients, JavaScript or Python."""
 
     def __init__(self, process: asyncio.subprocess.Process, name: str) -> None:
         self._process = process
@@ -104,7 +108,7 @@ class Official:
 
 
 class Field:
-    """What a scenario acts on."""
+    """The parts of one scenario, and what may be done to them."""
 
     def __init__(
         self,
@@ -126,18 +130,19 @@ class Field:
         self.restarts = 0
         self.began = records.now_us()
         self.first_fault = 0
+        self.rates: dict[str, float] = {}
         self.crashed: dict[int, tuple[int, int]] = {}  # process -> from when to when it was in trouble
         self.proxies: dict[str, Proxy] = {}
         self.lines: list[tuple[str, str]] = []
         self._officials = officials
 
     async def wait_a_moment(self) -> None:
-        """Until the clients have been served 5 to 15 times more: the moment of a fault."""
+        """Waits until each client was served 5 to 15 times more. The fault comes after that."""
         await self.crowd.progress(self.rng.randint(5, 15), 30)
         self.first_fault = self.first_fault or records.now_us()
 
     def kill(self, node: Node) -> None:
-        """kill -9; the stack starts it again."""
+        """Kills it with -9. The stack starts it again."""
         self.in_trouble(node)
         self.restarts += 1
         os.kill(node.pid, signal.SIGKILL)
@@ -150,11 +155,11 @@ class Field:
         os.kill(node.pid, signal.SIGCONT)
 
     def in_trouble(self, *nodes: Node) -> None:
-        """From now on they may lose their leases, and with them what they had not written: it is handled again."""
+        """From now on these nodes may lose their leases, so that unfinished events are handled again."""
         self.crashed |= {node.pid: (records.now_us(), 1 << 62) for node in nodes}
 
     async def calm(self, events: int) -> None:
-        """Waits until each client was served that often; from then on nothing may be handled again."""
+        """Waits until each client was served that often. What happens after that may not be handled again."""
         await self.crowd.progress(events, 60)
         now = records.now_us()
         self.crashed = {process: (since, min(to, now)) for process, (since, to) in self.crashed.items()}
@@ -176,7 +181,7 @@ class Field:
         await until(lambda: _now(len(self.logged(event, node)) >= times), within_s, f"{event} was not logged")
 
     async def ready(self, node: Node) -> bool:
-        """What its /readyz says now; no answer is a no."""
+        """Whether its /readyz says so now. No answer means no."""
         try:
             async with httpx.AsyncClient(trust_env=False, timeout=2) as http:
                 return (await http.get(f"{node.url}/readyz")).status_code == 200
@@ -184,7 +189,7 @@ class Field:
             return False
 
     async def until_serves_anew(self, node: Node, old: int, within_s: float) -> None:
-        """Until the stack has started it again, and it is ready. `old` is the process id that it had."""
+        """Waits until the stack has started it again and it is ready. `old` is its former process id."""
 
         async def serves() -> bool:
             return node.pid not in (0, old) and await self.ready(node)
@@ -192,7 +197,7 @@ class Field:
         await until(serves, within_s, f"{node.name} did not serve again")
 
     async def until_ready(self, node: Node, expected: bool, within_s: float) -> float:
-        """How long it took, in seconds."""
+        """Waits until it is ready, or is not. Returns the seconds that it took."""
         loop = asyncio.get_running_loop()
         began = loop.time()
         await until(
@@ -211,7 +216,7 @@ class Field:
         return [member for member in self.crowd.members if member.sid.startswith(f"{node.name}-")]
 
     async def keys_of(self, node_id: str) -> list[str]:
-        """What Redis knows of a node and its clients."""
+        """The keys in Redis that belong to a node and its clients."""
         redis = Redis.from_url(self.valkey.url)
         try:
             return sorted([key.decode() async for key in redis.scan_iter(match=f"*{node_id}*", count=1000)])
@@ -228,10 +233,13 @@ class Field:
     async def end(
         self, *, answered_within_s: float = 20, balanced: balance.Scope | None = None, **allowed: Any
     ) -> Verdict:
-        """Sending ends, answers are awaited, all leave; then the checker. AssertionError where a promise is broken."""
+        """Ends the sending, waits for the answers, lets all clients leave, then judges.
+
+        Raises AssertionError where a promise is broken. `allowed` are the fields of `Allowed`.
+        """
         verdict = await self.judge(answered_within_s=answered_within_s, balanced=balanced, **allowed)
         permitted = Allowed(crashed=self.crashed, **allowed)
-        problems = [*broken_promises(verdict, permitted), *self._too_little(records.read(self.directory))]
+        problems = [*broken_promises(verdict, permitted), *self._too_little()]
         self._write(verdict, problems)
         assert not problems, f"{self.name}, CHAOS_SEED={self.seed}:\n" + "\n".join(problems)
         return verdict
@@ -239,7 +247,7 @@ class Field:
     async def judge(
         self, *, answered_within_s: float = 20, balanced: balance.Scope | None = None, **allowed: Any
     ) -> Verdict:
-        """As `end`, without the judgement."""
+        """As `end`, but returns what is wrong instead of raising it."""
         for official in self._officials:
             await official.stop_sending()
         await self.crowd.finish(answered_within_s)
@@ -252,28 +260,29 @@ class Field:
             await official.leave()
         await self._disconnects()
         await self.stack.stop()
-        return judge(records.read(self.directory), Allowed(crashed=self.crashed, **allowed))
+        found = records.read(self.directory)
+        self._measure(found)
+        return judge(found, Allowed(crashed=self.crashed, **allowed))
 
-    def _too_little(self, found: records.Records) -> list[str]:
-        """What the load was short of, before the first fault."""
-        if not self.first_fault:
-            return []
-        seconds = (self.first_fault - self.began) / 1e6
-        ways = {"sent": found.sent, "received": [*found.seen, *found.heard]}
-        rates = {
-            way: sum(self.began <= one.at < self.first_fault for one in lines) / seconds for way, lines in ways.items()
-        }
-        print(f"{self.name}: before the fault " + ", ".join(f"{rate:.0f}/s {way}" for way, rate in rates.items()))
-        return [
-            f"load: {rate:.0f} a second {way} in {seconds:.1f} s" for way, rate in rates.items() if rate < LEAST_RATE
-        ]
+    def _measure(self, found: records.Records) -> None:
+        """Sets `rates`: events and emits a second before the first fault."""
+        if self.first_fault:
+            seconds = (self.first_fault - self.began) / 1e6
+            ways: dict[str, list[Any]] = {"sent": found.sent, "received": [*found.seen, *found.heard]}
+            for way, lines in ways.items():
+                self.rates[way] = sum(self.began <= one.at < self.first_fault for one in lines) / seconds
+
+    def _too_little(self) -> list[str]:
+        """One line for each rate below LEAST_RATE."""
+        return [f"load: {rate:.0f} a second {way}" for way, rate in self.rates.items() if rate < LEAST_RATE]
 
     async def _echoes(self) -> None:
-        """The last news and what follows the last acks: `down` leaves before its event's ack, so little is left."""
+        """Gives the last news a second to arrive. Little else can be under way: `down` leaves before the ack of its
+        event."""
         await asyncio.sleep(1.0)
 
     async def _disconnects(self) -> None:
-        """Until the application knows that all are gone; the checker says who is missing."""
+        """Waits until the application knows that all are gone, for a bounded time. The checker says who is missing."""
         sids = records.joined(self.directory)
         with suppress(AssertionError):
             all_gone = lambda: _now(sids <= records.disconnected(self.directory))  # noqa: E731
@@ -281,8 +290,13 @@ class Field:
 
     def _write(self, verdict: Verdict, problems: list[str]) -> None:
         RESULTS.mkdir(parents=True, exist_ok=True)
-        row = {"scenario": self.name, "seed": self.seed, "restarts": self.restarts, "problems": problems}
-        (RESULTS / f"{self.name.replace(' ', '-')}.json").write_text(json.dumps(row | asdict(verdict), indent=1))
+        row = {
+            "scenario": self.name, "seed": self.seed, "restarts": self.restarts, "problems": problems,
+            "rates": self.rates,
+        }  # fmt: skip
+        path = RESULTS / f"{self.name.replace(' ', '-')}.json"
+        path.write_text(json.dumps(row | asdict(verdict), indent=1))
+        written.append(path)
 
     def keep(self) -> None:
         """Saves the records and logs of a scenario that failed, to look at."""
@@ -311,8 +325,11 @@ async def field(
     rate: float = RATE,
     official: bool = True,
 ) -> AsyncIterator[Field]:
-    """`proxied`: "app", "io" or "all"; such nodes are added to `io_nodes` and `app_nodes`, each behind its own proxy to
-    Redis ("all": every node behind one). `redis`: options of the server; it has an append-only file by default."""
+    """Starts everything, and stops it at the end.
+
+    `proxied`: for "app" or "io", one more node of that kind, behind a proxy of its own to Redis; for "all", every
+    node is behind one proxy. `redis`: options of the server, which has an append-only file by default.
+    """
     directory = Path(tempfile.mkdtemp(prefix="sio-chaos-"))
     options = {"appendonly": "yes", "maxmemory_policy": "noeviction"} | dict(redis or {})
     lines: list[tuple[str, str]] = []
@@ -351,7 +368,7 @@ async def field(
 
 
 async def until(condition: Callable[[], Awaitable[bool]], within_s: float, else_: str, every_s: float = 0.05) -> None:
-    """Looks now and then at what tells nobody when it changes: another process' files, answers, logs."""
+    """Polls a condition of another process, which cannot tell when it changes: files, answers, logs."""
     deadline = asyncio.get_running_loop().time() + within_s
     while not await condition():
         assert asyncio.get_running_loop().time() < deadline, f"{else_} within {within_s:g} s"

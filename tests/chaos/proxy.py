@@ -1,4 +1,4 @@
-"""A TCP proxy between a node and Redis, or between clients and the door, that can be made as bad as a network gets."""
+"""A TCP proxy that can be made as bad as a network gets. It stands before Redis, or before the front door."""
 
 import asyncio
 import random
@@ -51,16 +51,16 @@ class Proxy:
 
     @property
     def connections(self) -> int:
-        """Those that are passed on now."""
+        """How many connections are open."""
         return len(self._pairs)
 
     def reset(self) -> None:
-        """Connections that were open end at once; new ones are passed on."""
+        """Ends the open connections at once. New ones are passed on."""
         for writer in list(self._writers):
             writer.transport.abort()
 
     def abandon(self) -> None:
-        """As after a change of network: clients' connections end, while the server's stay open, and nobody speaks."""
+        """Ends the clients' connections and leaves the server's open and silent, as after a change of network."""
         for near, far in self._pairs:
             self.abandoned.append(far)
             near.transport.abort()
@@ -101,7 +101,7 @@ class Proxy:
                 pass
 
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Pieces keep their order: each is due no earlier than the one before it."""
+        """Delays pieces without changing their order."""
         queue: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(maxsize=1000)
         delivering = asyncio.create_task(self._deliver(queue, writer))
         loop = asyncio.get_running_loop()

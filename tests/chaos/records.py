@@ -34,7 +34,7 @@ from typing import NamedTuple
 
 
 class Pen:
-    """Writes lines into one file, each at once. The file is made with the first line."""
+    """Appends lines to one file, each by one write. The file is made with the first line."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -70,7 +70,7 @@ class Disconnect(NamedTuple):
 
 
 class Run(NamedTuple):
-    """One run of an event's handler. `end` is 0 where it did not end by itself."""
+    """One run of an event's handler. `end` is 0 where it was cut short."""
 
     start: int
     end: int
@@ -137,7 +137,7 @@ class Heard(NamedTuple):
 
 @dataclass
 class Records:
-    """All that was written down in one scenario. Each list is in the order of its writers' lines."""
+    """All records of one scenario. Each list keeps the order in which its writers wrote."""
 
     connects: list[Connect] = field(default_factory=list)
     disconnects: list[Disconnect] = field(default_factory=list)
@@ -156,7 +156,7 @@ class Records:
 
 
 def read(directory: Path) -> Records:
-    """Everything in `app-PID.txt` and `clients-*.txt`. ValueError for a line that is none of the above."""
+    """Reads `app-PID.txt` and `clients-*.txt`. Raises ValueError for an unknown line."""
     records = Records()
     for path in sorted(directory.glob("app-*.txt")):
         _read_app(records, int(path.stem.partition("-")[2]), _lines(path))
@@ -182,7 +182,7 @@ def _sids(paths: Iterable[Path], line: bytes) -> set[str]:
 
 
 def _lines(path: Path) -> Iterable[list[str]]:
-    """A last line without its end was cut by a kill: it was not seen."""
+    """The lines of a file. A last line without its end was cut by a kill, and is left out."""
     return (line.split() for line in path.read_text().split("\n")[:-1])
 
 

@@ -13,6 +13,7 @@ PLANNED_GAP_S = 1.0
 CRASH_GAP_S = LEASE_S + 1
 
 
+@pytest.mark.alone
 async def test_nothing_happens(seed: int) -> None:
     """The load alone: the figures that the others are compared with, and counters that balance."""
     async with field("no fault", seed, app_nodes=2) as it:
@@ -23,7 +24,7 @@ async def test_nothing_happens(seed: int) -> None:
 
 
 async def test_clean_stop(seed: int) -> None:
-    """The lanes go to the other one."""
+    """The other app-node takes the lanes over."""
     async with field("app-node stopped", seed, app_nodes=2) as it:
         await it.wait_a_moment()
         await it.stack.stop_app_node(it.rng.randrange(2), signal.SIGTERM)
@@ -41,7 +42,7 @@ async def test_kill(seed: int) -> None:
 
 
 async def test_the_only_one_is_killed(seed: int) -> None:
-    """The gap is the lease, and the time that a new process takes to start."""
+    """Clients wait for the lease to run out and for a new process to start."""
     async with field("only app-node killed", seed) as it:
         await it.wait_a_moment()
         it.kill(it.stack.app_nodes[0])
@@ -51,7 +52,7 @@ async def test_the_only_one_is_killed(seed: int) -> None:
 
 
 async def test_pause_for_three_leases(seed: int) -> None:
-    """The other one takes over; the paused one notices before it does anything."""
+    """The other app-node takes over. The paused one notices before it does anything."""
     async with field("app-node paused", seed, app_nodes=2) as it:
         await it.wait_a_moment()
         victim = it.rng.choice(it.stack.app_nodes)
@@ -65,7 +66,7 @@ async def test_pause_for_three_leases(seed: int) -> None:
 
 
 async def test_crash_loop(seed: int) -> None:
-    """Killed each time as soon as it serves."""
+    """An app-node is killed three times, each time as soon as it serves."""
     async with field("app-node crash loop", seed, app_nodes=2) as it:
         victim = it.rng.choice(it.stack.app_nodes)
         for _ in range(3):
@@ -78,7 +79,8 @@ async def test_crash_loop(seed: int) -> None:
 
 
 async def test_handlers_that_fail_or_hang(seed: int) -> None:
-    """An error is that event's alone; a handler that hangs holds up nobody, not even its client's other events."""
+    """A failing handler harms only its own event. A handler that hangs delays nobody, not even its client's other
+    events."""
     async with field("handlers fail and hang", seed, app_nodes=2) as it:
         for _ in range(5):
             await it.wait_a_moment()
@@ -90,7 +92,7 @@ async def test_handlers_that_fail_or_hang(seed: int) -> None:
 
 
 async def test_a_handler_that_blocks_the_loop(seed: int) -> None:
-    """For three leases: as a pause. Its event loop does nothing, so it loses its lanes."""
+    """A handler blocks the event loop for three leases. As with a pause, the app-node loses its lanes."""
     async with field("handler blocks the loop", seed, app_nodes=2) as it:
         await it.wait_a_moment()
         it.in_trouble(*it.stack.app_nodes)  # whichever holds the lane
@@ -124,7 +126,7 @@ async def test_rolling_replacement(seed: int) -> None:
 
 
 async def test_no_app_node_for_30_seconds(seed: int) -> None:
-    """Events wait, CONNECTs wait, and the app-node that then comes is not toppled by them."""
+    """Events and CONNECTs wait for 30 s. The app-node that then starts bears all of them at once."""
     async with field("no app-node for 30 s", seed) as it:
         await it.wait_a_moment()
         await it.stack.stop_app_node(0, signal.SIGTERM)

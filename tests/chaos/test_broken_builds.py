@@ -1,12 +1,13 @@
 """The checker can fail: builds that are broken by intent (tests/chaos/broken_app.py) are caught, each in its column.
 
 None here shows two app-nodes at work for one client: Redis' own fence stands in the way of a build that does not look
-at its leases. tests/chaos/test_ledger.py and the mutants of tests/model have that column.
+at its leases. tests/chaos/test_checker.py and the mutants of tests/model have that column.
 """
 
 import pytest
-from tests.chaos.field import ROOT, field
-from tests.chaos.ledger import COLUMNS, Allowed, broken_promises
+from tests.chaos.checker import COLUMNS, Allowed, broken_promises
+from tests.chaos.field import field
+from tests.conftest import ROOT
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(90)]
 
@@ -27,7 +28,7 @@ CAUGHT = {
 
 @pytest.mark.parametrize("defect", CAUGHT)
 async def test_one_in_a_thousand_is_caught(seed: int, defect: str) -> None:
-    """In its column, and in no other."""
+    """The defect shows in its own columns and in no other."""
     async with field(
         f"broken build, {defect}", seed, io_nodes=1, app=BROKEN, env={"CHAOS_BROKEN": defect}, official=False,
         websockets=80, pollers=0, rate=20,

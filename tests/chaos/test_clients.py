@@ -8,18 +8,19 @@ from contextlib import AsyncExitStack
 import psutil
 import pytest
 from tests.chaos import records
+from tests.chaos.checker import waits
 from tests.chaos.crowd import Crowd
-from tests.chaos.field import ROOT, Field, field, until
-from tests.chaos.ledger import waits
+from tests.chaos.field import Field, field, until
 from tests.chaos.proxy import Proxy
 from tests.conformance.raw import TEXT, Socket, frame
+from tests.conftest import ROOT
 
 from sio_stack.stack import Node
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(150)]
 
 FLOOR_MS = 100.0
-"""A 99th percentile below this is not compared: on a busy machine it is the machine's."""
+"""A 99th percentile below this is not compared: so small a wait may be that of a busy machine."""
 
 SEND_BUFFER_BYTES = 1_000_000
 STORM = 5_000
@@ -27,8 +28,10 @@ STORM_FIRST = 100_000
 CONNECT_RATE = 500
 
 
+@pytest.mark.alone
 async def test_slow_consumers(seed: int) -> None:
-    """Twenty that never read while everybody in their namespace gets 20 MB: closed, counted, and nobody else waits."""
+    """Twenty clients never read while everybody in their namespace gets 20 MB. They are closed and counted; nobody else
+    waits."""
     env = {"SEND_BUFFER_BYTES": str(SEND_BUFFER_BYTES)}
     async with field("slow consumers", seed, app_nodes=2, env=env) as it, AsyncExitStack() as sockets:
         node = it.stack.io_nodes[0]
@@ -36,7 +39,7 @@ async def test_slow_consumers(seed: int) -> None:
             socket = await sockets.enter_async_context(Socket.open_websocket(node.url))
             socket.write(frame(TEXT, b"40/sink,"))
             await socket.read_frame()
-            socket.writer.transport.pause_reading()  # type: ignore[attr-defined]
+            socket.pause_reading()
         before = _resident(node.pid)
         quiet = await _span(it, 20)
         it.crowd.members[0].send('["fill",20000]')
@@ -52,8 +55,9 @@ async def test_slow_consumers(seed: int) -> None:
         _compare(it, quiet, flooded)
 
 
+@pytest.mark.alone
 async def test_flood(seed: int) -> None:
-    """One client sends as fast as it can for some seconds: the others wait for a lane of LANE_FAIR_BYTES at most."""
+    """One client sends as fast as it can for some seconds. The others wait for at most LANE_FAIR_BYTES of it."""
     async with field("flood", seed, app_nodes=2) as it:
         quiet = await _span(it, 30)
         flooder = await asyncio.create_subprocess_exec(
@@ -73,7 +77,7 @@ async def test_flood(seed: int) -> None:
 
 
 async def test_vanishing(seed: int) -> None:
-    """Fifty clients go without a FIN: each gets one disconnect once its pings fail; then they come back."""
+    """Fifty clients vanish without a FIN. Each has one disconnect once its pings fail; then they come back."""
     env = {"PING_INTERVAL_MS": "1000", "PING_TIMEOUT_MS": "1000"}
     async with (
         field("clients vanish", seed, app_nodes=2, env=env) as it,
@@ -98,7 +102,7 @@ async def test_vanishing(seed: int) -> None:
 
 
 async def test_half_open_overlap(seed: int) -> None:
-    """Clients come back while their old sockets seem to live: both exist for a while, each has its one disconnect."""
+    """Clients come back while their old sockets seem to live. Both exist for a while; each has its one disconnect."""
     env = {"PING_INTERVAL_MS": "2000", "PING_TIMEOUT_MS": "1000"}
     async with (
         field("half-open overlap", seed, app_nodes=2, env=env) as it,
@@ -117,8 +121,9 @@ async def test_half_open_overlap(seed: int) -> None:
         await it.end(breaks=True, gap_s=1, balanced="across")
 
 
+@pytest.mark.alone
 async def test_reconnect_storm(seed: int) -> None:
-    """Five thousand come at once: let in at the configured rate, none fails, and those who are there notice little."""
+    """Five thousand connect at once. They are let in at the configured rate, none fails, the others notice little."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     assert hard == resource.RLIM_INFINITY or hard >= 4 * STORM, f"this machine allows {hard} open files: see ulimit -Hn"
     if soft != resource.RLIM_INFINITY:
@@ -164,7 +169,7 @@ def _of_the_storm(it: Field, io_node: str) -> list[records.Joined]:
 
 
 def _let_in_at_the_rate(times_us: list[int]) -> None:
-    """The bucket is full at first: a second's worth at once, then as many a second."""
+    """The token bucket is full at first: it lets a second of clients in at once, then the rate."""
     assert len(times_us) > STORM / 10
     for number, at_us in enumerate(times_us):
         at_most = CONNECT_RATE * (1 + at_us / 1e6)
@@ -180,7 +185,7 @@ async def _gone(it: Field, sids: set[str]) -> bool:
 
 
 async def _span(it: Field, events: int) -> tuple[int, int]:
-    """From, to: the time in which each client was served that often."""
+    """Waits until each client was served that often. Returns when that began and ended (µs)."""
     began = records.now_us()
     await it.crowd.progress(events, 60)
     return began, records.now_us()

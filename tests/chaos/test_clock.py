@@ -1,13 +1,15 @@
-"""A wall clock that is wrong on one node of each kind: leases and heartbeats do not look at it."""
+"""The wall clock of one node of each kind is wrong. Leases and heartbeats do not look at it."""
 
 import pytest
-from tests.chaos.field import ROOT, field, until
+from tests.chaos.field import field, until
+from tests.conftest import ROOT
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(150)]
 
 
 async def test_clock_steps_by_an_hour(seed: int, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Forward, back, and back beyond; the application asks for the time at each event, so that the step is taken."""
+    """The clock steps forward, back and further back. The application asks for the time at each event, so it sees the
+    step."""
     clock = tmp_path_factory.mktemp("clock") / "shift"
     env = {"PYTHONPATH": str(ROOT / "tests/chaos/clock"), "CHAOS_CLOCK": str(clock)}
     async with field("clock steps by an hour", seed, app_envs=[env], io_envs=[env], io_nodes=1) as it:

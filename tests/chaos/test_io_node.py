@@ -1,4 +1,4 @@
-"""Faults of io-nodes: who was on it comes back elsewhere, and the application hears of each exactly once."""
+"""Faults of io-nodes: their clients come back elsewhere, and the application hears of each exactly once."""
 
 import asyncio
 import signal
@@ -10,7 +10,7 @@ from tests.chaos.field import JS_FIRST, NODE_TIMEOUT_S, Field, field, until
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(150)]
 
 REAPED_S = NODE_TIMEOUT_S + 0.7
-"""The node's time-out, and what handlers of its clients take on a busy machine."""
+"""When the last of its clients must have been told: the node's time-out, and the handlers' time on a busy machine."""
 
 
 @pytest.mark.parametrize("how", ["removed from nginx first", "by signal alone"])
@@ -50,7 +50,7 @@ async def test_kill(seed: int) -> None:
 
 
 async def test_pause_until_it_counts_as_lost(seed: int) -> None:
-    """It was declared dead: when it goes on, its clients have to come anew, and nobody hears of them twice."""
+    """The io-node counts as dead. When it goes on, its clients must connect anew, and nobody hears of them twice."""
     async with field("io-node paused until lost", seed, io_nodes=3) as it:
         await it.wait_a_moment()
         victim = it.rng.choice(it.stack.io_nodes)
@@ -68,7 +68,7 @@ async def test_pause_until_it_counts_as_lost(seed: int) -> None:
 
 
 async def test_short_pause(seed: int) -> None:
-    """Shorter than its time-out: nobody notices more than a wait."""
+    """The pause is shorter than the time-out: clients wait, and nothing else happens."""
     async with field("io-node paused for 1.5 s", seed, io_nodes=3) as it:
         await it.wait_a_moment()
         victim = it.rng.choice(it.stack.io_nodes)
@@ -81,7 +81,7 @@ async def test_short_pause(seed: int) -> None:
 
 
 async def _buried(it: Field, sids: set[str], since: int, *, keys_go: bool = True) -> None:
-    """Each of these sids has its `node lost`, in time, and nothing is left of the node."""
+    """Waits until each of these clients has its `node lost` in time, and Redis holds nothing of the node."""
     (node_id,) = {sid.split(".")[0] for sid in sids}
 
     async def told() -> bool:

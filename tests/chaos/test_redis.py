@@ -1,7 +1,7 @@
-"""Faults of Redis, and of the network to it: clients stay, both directions hold, and go on in order.
+"""Faults of Redis and of the network to it: clients stay, both directions hold and then go on in order.
 
-App-nodes are `in_trouble` then: who cannot renew its leases gives its lanes up, and what it had not written is handled
-again.
+App-nodes are `in_trouble` meanwhile: one that cannot renew its leases gives its lanes up, and the next one handles
+again what was unfinished.
 """
 
 import asyncio
@@ -14,11 +14,11 @@ from tests.chaos.field import LEASE_S, field
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(150)]
 
 LOG_ENDS = 4.0
-"""Seconds after Redis is back, within which everybody has found it again: the capped backoff, twice."""
+"""Seconds after which every node has found Redis again: twice the longest backoff."""
 
 UPLINK_BUFFER_BYTES = 100_000
 OVERSHOOT_BYTES = 50_000
-"""What a hundred clients may add before each of them is paused: one read."""
+"""What clients may add after the limit, before each is paused: one read of each."""
 
 BACKOFF_S = 2.0
 
@@ -36,8 +36,8 @@ async def test_stall_for_10_seconds(seed: int) -> None:
 
 
 async def test_stall_that_fills_the_buffers(seed: int) -> None:
-    """Sockets are read no further, and what waits is bounded. Shorter than 5 s: so long does the official Python
-    client wait for the answer to a POST."""
+    """Sockets are not read any more, and what waits is bounded. The stall is below 5 s, for so long does the official
+    Python client wait for the answer to a POST."""
     env = {"UPLINK_BUFFER_BYTES": str(UPLINK_BUFFER_BYTES)}
     async with field("Redis stalled, buffers full", seed, app_nodes=2, env=env) as it:
         await it.wait_a_moment()
@@ -72,7 +72,7 @@ async def test_restart_with_an_append_only_file(seed: int, how: signal.Signals) 
 
 
 async def test_restart_without_any_data(seed: int) -> None:
-    """What was in Redis is lost, and nothing else: clients stay, nodes register anew, and say so."""
+    """What was in Redis is lost, and nothing else. Clients stay; nodes register anew and log why."""
     async with field("Redis restarted empty", seed, app_nodes=2, redis={"appendonly": "no"}) as it:
         await it.wait_a_moment()
         it.in_trouble(*it.stack.app_nodes)
@@ -93,7 +93,7 @@ async def test_restart_without_any_data(seed: int) -> None:
 
 
 async def test_connections_are_reset(seed: int) -> None:
-    """Batches whose answer was lost are sent again, and recognised."""
+    """A batch whose answer was lost is sent again, and Redis recognises it."""
     async with field("connections to Redis reset", seed, app_nodes=2, proxied=("all",)) as it:
         for _ in range(5):
             await it.wait_a_moment()
@@ -112,7 +112,7 @@ async def test_slow_network(seed: int) -> None:
 
 
 async def test_full(seed: int) -> None:
-    """maxmemory with noeviction: nothing is taken for a while, nothing is dropped, and the logs say why."""
+    """Redis refuses writes (maxmemory, noeviction). Nothing is dropped, and the logs say why."""
     async with field("Redis full for 4 s", seed, app_nodes=2) as it:
         await it.wait_a_moment()
         it.in_trouble(*it.stack.app_nodes)
@@ -132,7 +132,7 @@ async def test_full(seed: int) -> None:
 
 @pytest.mark.parametrize("kind", ["app", "io"])
 async def test_half_open_network(seed: int, kind: str) -> None:
-    """Packets between one node and Redis vanish: it says within 5 s that it is unready, and comes back by itself."""
+    """Packets between one node and Redis vanish. It becomes unready within 5 s, and recovers by itself."""
     env = {"NODE_TIMEOUT_MS": "30000"} if kind == "io" else {}
     async with field(f"{kind}-node's network half-open", seed, proxied=(kind,), env=env) as it:
         await it.wait_a_moment()

@@ -31,7 +31,7 @@ class Client:
 
     @property
     def io_node(self) -> str:
-        """The name of the io-node that it is on."""
+        """The name of the io-node that holds this client."""
         node = node_of(self._sio.get_sid() or "")
         return name_of(node) if node else ""
 
@@ -43,7 +43,7 @@ class Client:
         await self._sio.shutdown()
 
     async def echo(self, number: int) -> str:
-        """The app-node that answered. The answer must be to this number."""
+        """Asks, and returns the app-node that answered. The answer must carry this number."""
         answer = await self._sio.call("echo", number, timeout=PATIENCE_S)
         assert answer[0] == number
         return str(answer[1])

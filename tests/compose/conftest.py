@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -42,26 +43,28 @@ class Compose:
         return done.stdout
 
     def docker(self, *arguments: str, timeout_s: float = 60) -> str:
-        """`docker` itself, for what Compose cannot do with a container that has ended."""
+        """Runs `docker` itself, for containers that have ended and Compose no longer knows."""
         done = subprocess.run(("docker", *arguments), capture_output=True, text=True, timeout=timeout_s, check=False)
         assert done.returncode == 0, f"docker {' '.join(arguments)}:\n{done.stdout}\n{done.stderr}"
         return done.stdout
 
     def up(self, **scale: int) -> None:
-        """Returns when every container is healthy."""
+        """Scales services and returns when every container is healthy."""
         scales = [part for name, count in scale.items() for part in ("--scale", f"{name.replace('_', '-')}={count}")]
         self.run("up", "-d", "--no-build", "--no-recreate", "--wait", "--wait-timeout", "180", *scales)
 
     async def in_thread(self, what, *arguments, **options) -> None:
-        """Runs a command while clients go on."""
+        """Runs a command in a thread, while clients go on."""
         await asyncio.to_thread(what, *arguments, **options)
 
-    def containers(self, service: str = "") -> list[dict]:
+    def containers(self, service: str = "") -> list[dict[str, Any]]:
         """What `docker inspect` says about each."""
         ids = self.run("ps", "-aq", *([service] if service else [])).split()
         if not ids:
             return []
-        return json.loads(subprocess.run(("docker", "inspect", *ids), capture_output=True, check=True).stdout)
+        found = subprocess.run(("docker", "inspect", *ids), capture_output=True, check=True)
+        inspected: list[dict[str, Any]] = json.loads(found.stdout)
+        return inspected
 
     def names(self, service: str) -> set[str]:
         """The node names of a service's containers."""

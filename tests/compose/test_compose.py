@@ -70,7 +70,7 @@ async def test_polling_reaches_the_node_that_owns_the_session(compose):
         for _ in range(3 * REPLICAS):
             sid = await _open(session, compose.url)
             assert (await _speak(session, compose.url, sid)).startswith('40{"sid":"')
-            seen.add(name_of(node_of(sid)))
+            seen.add(name_of(node_of(sid) or ""))
     assert seen == compose.names("io-node")
 
 
@@ -149,7 +149,7 @@ async def test_scaled_to_2_and_to_5_under_clients(compose, clients):
         while not reached >= new:  # they have the fewest connections
             sid = await _open(session, compose.url)
             assert (await _speak(session, compose.url, sid)).startswith('40{"sid":"')
-            reached.add(name_of(node_of(sid)))
+            reached.add(name_of(node_of(sid) or ""))
     assert all(client.connected for client in clients)
     await _shout_reaches_all_once(clients, "five are more")
     assert compose.containers("nginx")[0]["State"]["StartedAt"] == nginx

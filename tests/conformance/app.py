@@ -38,7 +38,7 @@ def serve_suite(namespace: str) -> None:
         return args
 
 
-class Desk(AsyncNamespace):
+class Desk(AsyncNamespace):  # type: ignore[misc]  # python-socketio has no types
     """What our own tests ask for: one small handler per behaviour. A tuple that is returned acks with its items."""
 
     async def on_echo(self, sid: str, *args: Any) -> tuple[Any, ...]:

@@ -1,7 +1,11 @@
 """Clients that speak the protocol by hand, one packet at a time, so that tests see what is on the wire.
 
-They answer PING like real clients unless told otherwise: a connection that ends did so for the reason under test and
-not because of a ping timeout. What a test waits for is bounded by `PROMPT_S`, far below CONNECT_TIMEOUT_MS.
+They do not share `sio_cluster.testing.client`. That one is built on picows, as the io-node is: if both broke RFC 6455
+in the same way, it would not notice. The library `websockets` does, and `Socket` sends bytes that no library would
+send.
+
+The clients answer PING like real clients unless told otherwise: a connection that ends did so for the reason under
+test, and not because of a ping timeout. What a test waits for is bounded by `PROMPT_S`, far below CONNECT_TIMEOUT_MS.
 """
 
 import asyncio
@@ -18,7 +22,7 @@ import httpx
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidMessage, InvalidStatus
 
-PROMPT_S = 2.0
+PROMPT_S = 4.0
 """How soon an answer or a close must come on a busy machine."""
 
 SEPARATOR = "\x1e"
@@ -230,6 +234,18 @@ class Socket:
 
     def write(self, data: bytes) -> None:
         self.writer.write(data)
+
+    def pause_reading(self) -> None:
+        """What the peer sends stays in the kernel's buffers, and then in its own."""
+        self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        self._transport.resume_reading()
+
+    @property
+    def _transport(self) -> asyncio.Transport:
+        assert isinstance(self.writer.transport, asyncio.Transport)
+        return self.writer.transport
 
     async def read_head(self, within_s: float = PROMPT_S) -> bytes:
         async with asyncio.timeout(within_s):

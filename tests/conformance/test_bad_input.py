@@ -225,7 +225,8 @@ class TestPackets:
                 assert str(answer).startswith(('42["message-back"', "42"))
 
     async def test_nobody_runs_the_connect_handler_again(self, victim: Target) -> None:
-        """python-socketio would run it with the sender's data, and this client would see a second `auth` event."""
+        """A client cannot run the connect handler by an event of that name. (python-socketio would run it with the
+        sender's data.)"""
         async with Wire.open(victim.url) as wire:
             await wire.join()
             await wire.send('42["connect",{},{"admin":true}]')
@@ -398,7 +399,7 @@ class TestSessions:
             polls_before = poller.polls
             began = time.monotonic()
             await poller.send('42["message","waits"]', '421["wait",1,"later"]')
-            packets = []
+            packets: list[str] = []
             while not packets or packets[-1] != '431["later"]':
                 packets.append(await poller.receive())
             assert [packet for packet in packets if packet != "6"] == ['42["message-back","waits"]', '431["later"]']
@@ -540,7 +541,7 @@ class TestFrames:
             assert await socket.read_frame() == (BINARY, b"abcd")
 
     async def test_a_client_that_does_not_read(self, direct: Target) -> None:
-        """It is parted from; what waits for it is bounded; others are served meanwhile."""
+        """A client that does not read is closed. What waits for it is bounded, and others are served meanwhile."""
         held_before = sum(psutil.Process(pid).memory_info().rss for pid in direct.pids())
         async with Socket.open_websocket(direct.url) as deaf, Wire.open(direct.url) as loud:
             await loud.join()
@@ -549,13 +550,13 @@ class TestFrames:
             await deaf.read_frame()
             deaf.write(frame(TEXT, b'421["join",["deaf"]]'))
             await deaf.read_frame()
-            deaf.writer.transport.pause_reading()
+            deaf.pause_reading()
             for _ in range(30):
                 await loud.send(f'42["tell",["deaf"],[],"{"x" * 900_000}"]')
                 await loud.works()
             held = sum(psutil.Process(pid).memory_info().rss for pid in direct.pids()) - held_before
             assert held < 20_000_000 or direct.is_external
-            deaf.writer.transport.resume_reading()
+            deaf.resume_reading()
             await deaf.rest(within_s=5)
 
     async def test_vanishing(self, victim: Target) -> None:
@@ -565,7 +566,7 @@ class TestFrames:
 
 
 class TestHandshakes:
-    """Straight at an io-node: nginx has time limits of its own."""
+    """Sent straight to an io-node, because nginx has time limits of its own."""
 
     @pytest.fixture
     def own(self, direct: Target) -> Target:

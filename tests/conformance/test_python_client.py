@@ -1,4 +1,4 @@
-"""The Python client, `socketio.AsyncClient`: as test_js_client.py, on the transports that it has."""
+"""The official Python client, `socketio.AsyncClient`, does what test_js_client.py asks of the JavaScript one."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -7,7 +7,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-import socketio
+from socketio import AsyncClient as Client
 from socketio.exceptions import ConnectionError as ConnectError
 from tests.conftest import Target
 
@@ -15,8 +15,6 @@ pytestmark = pytest.mark.e2e
 
 TRANSPORTS = {"polling": ["polling"], "websocket": ["websocket"], "upgrade": ["polling", "websocket"]}
 WITHIN_S = 5.0
-
-Client = socketio.AsyncClient
 
 
 @pytest.fixture(params=list(TRANSPORTS))

@@ -4,17 +4,16 @@ import asyncio
 import json
 from collections.abc import Callable, Iterable
 
-from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
-from tests.conformance.raw import websocket_url
+from sio_cluster.testing.client import Client as Connection
 
 
-class Client(WSListener):
-    """A raw WebSocket client of tests/e2e/app.py. `acks` are the numbers acked, in the order of their arrival."""
+class Client:
+    """A client of tests/e2e/app.py. `acks` are the numbers acked, in the order of their arrival."""
 
     def __init__(self, moved: asyncio.Event) -> None:
         self._moved = moved
         self.joined = asyncio.Event()
-        self.closed = asyncio.Event()
+        self.connection = Connection(self._took)
         self.sid = ""
         self.sent = 0
         self.acks: list[int] = []
@@ -23,31 +22,27 @@ class Client(WSListener):
         self.pids: set[int] = set()
         self._seen: set[int] = set()
 
-    def on_ws_connected(self, transport: WSTransport) -> None:
-        self.transport = transport
+    @property
+    def is_closed(self) -> bool:
+        return self.connection.closed.is_set()
 
-    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        if frame.msg_type is not WSMsgType.TEXT:
-            if frame.msg_type is WSMsgType.CLOSE:
-                transport.disconnect()
-            return
-        text = frame.get_payload_as_utf8_text()
-        if text.startswith("43"):
-            self._acked(text)
-        elif text == "2":
-            self._send("3")
-        elif text[0] == "0":
-            self._send("40")
-        elif text.startswith("40"):
-            self.sid = json.loads(text[2:])["sid"]
+    async def connect(self, url: str) -> None:
+        await self.connection.connect(url)
+        async with asyncio.timeout(20):
+            await self.joined.wait()
+
+    def _took(self, packet: bytes) -> None:
+        if packet.startswith(b"43"):
+            self._acked(packet.decode())
+        elif packet.startswith(b"40"):
+            self.sid = json.loads(packet[2:])["sid"]
             self.joined.set()
-
-    def on_ws_disconnected(self, transport: WSTransport) -> None:
-        self.closed.set()
+        elif packet.startswith(b"0"):
+            self.connection.send(b"40")
 
     def send_next(self) -> None:
-        if not self.closed.is_set():
-            self._send(f'42{self.sent}["number",{self.sent}]')
+        if not self.is_closed:
+            self.connection.send(b'42%d["number",%d]' % (self.sent, self.sent))
             self.sent += 1
 
     @property
@@ -67,9 +62,6 @@ class Client(WSListener):
             self._seen.add(ack_id)
             self.acks.append(ack_id)
             self._moved.set()
-
-    def _send(self, text: str) -> None:
-        self.transport.send(WSMsgType.TEXT, text.encode())
 
 
 class Load:
@@ -92,7 +84,7 @@ class Load:
     async def __aexit__(self, *_: object) -> None:
         self._sending.cancel()
         for client in self.clients:
-            client.transport.disconnect()
+            client.connection.disconnect()
 
     async def progress(self, events: int, within_s: float) -> None:
         """Waits until each client got this many more acks than it had."""
@@ -111,7 +103,7 @@ class Load:
 
     def judge(self) -> None:
         """No client was disconnected; each event was acked with its own number, in order, none is missing."""
-        assert [client.sid for client in self.clients if client.closed.is_set()] == []
+        assert [client.sid for client in self.clients if client.is_closed] == []
         assert [client.mismatched for client in self.clients if client.mismatched] == []
         for client in self.clients:
             assert client.acks == list(range(client.sent))
@@ -125,10 +117,8 @@ class Load:
         return sum(client.repeated for client in self.clients)
 
     async def _connect(self, number: int) -> Client:
-        url = websocket_url(self._urls[number % len(self._urls)])
-        _, client = await ws_connect(lambda: Client(self._moved), url)
-        async with asyncio.timeout(20):
-            await client.joined.wait()
+        client = Client(self._moved)
+        await client.connect(self._urls[number % len(self._urls)])
         return client
 
     async def _send(self) -> None:
@@ -152,5 +142,5 @@ class Load:
                     await self._moved.wait()
         except TimeoutError:
             missing = sum(client.sent - len(client.acks) for client in self.clients)
-            closed = sum(client.closed.is_set() for client in self.clients)
+            closed = sum(client.is_closed for client in self.clients)
             raise AssertionError(f"{missing} acks missing after {within_s} s, {closed} clients closed") from None

@@ -5,96 +5,95 @@ from collections.abc import Callable
 from typing import Any
 from unittest.mock import patch
 
-from tests.model.ledger import Ledger, Run
+from tests.model.history import History, Run
 
+from app_node.counters import DEFECT
 from app_node.interface.server import ClusterServer
-from app_node.streams import Streams
 from sio_cluster.node.config import Config
-from sio_cluster.streams.memory import (
-    MemoryAppender,
-    MemoryBroker,
-    MemoryBus,
-    MemoryClientRecords,
-    MemoryInboxReader,
-    MemoryLaneReader,
-    MemoryLeases,
-    MemoryRegistry,
-)
-from sio_cluster.testing.simulation import Link, Network, Remote, RemoteInboxReader, RemoteLaneReader, SteppedLoop
+from sio_cluster.streams.memory import MemoryBroker, MemoryBus
+from sio_cluster.testing.simulation import Network, Remote, RemoteInboxReader, RemoteLaneReader, SteppedLoop
 
 
 class HandlerError(Exception):
-    """What a handler of the application raises."""
+    """The error that a failing handler raises."""
 
 
-class Links:
-    """The three connections of a process, and the fakes behind them."""
+class Connections:
+    """The three connections of a process to the simulated Redis."""
 
     def __init__(self, network: Network, loop: SteppedLoop, broker: MemoryBroker, name: str) -> None:
         self.broker = broker
         self.commands, self.lane_reads, self.inbox_reads = self.all = [
-            network.link(loop, f"{name}.{kind}") for kind in ("commands", "lanes", "inbox")
+            network.connection(loop, f"{name}.{kind}") for kind in ("commands", "lanes", "inbox")
         ]
 
-    def streams(self, config: Config, node_id: str) -> Streams:
-        bus = MemoryBus(config, self.broker)
-        return Streams(
-            _RemoteBus(self.commands, bus),
-            self._remote(MemoryAppender(bus)),
-            RemoteInboxReader(self.commands, self.inbox_reads, MemoryInboxReader(bus, node_id)),
-            RemoteLaneReader(self.commands, self.lane_reads, MemoryLaneReader(bus, node_id)),
-            self._remote(MemoryLeases(bus)),
-            self._remote(MemoryRegistry(bus)),
-            self._remote(MemoryClientRecords(bus, config.lanes)),
-        )
+    def make_bus(self, config: Config) -> "SimulatedBus":
+        return SimulatedBus(self, MemoryBus(config, self.broker))
 
     def reset(self) -> None:
-        for link in self.all:
-            link.reset()
+        for connection in self.all:
+            connection.reset()
 
     def close(self) -> None:
-        for link in self.all:
-            link.close()
-
-    def _remote(self, fake: Any) -> Any:
-        return Remote(self.commands, fake)
+        for connection in self.all:
+            connection.close()
 
 
-class _RemoteBus:
-    """`Bus`: its start is a round trip."""
+class SimulatedBus:
+    """`streams.api.Bus`: each call of the fake behind it is a round trip over one of the process' connections."""
 
-    def __init__(self, link: Link, bus: MemoryBus) -> None:
-        self.keys = bus.keys
-        self.broker = bus.broker
-        self.start = Remote(link, bus).start
+    def __init__(self, connections: Connections, fake: MemoryBus) -> None:
+        self._connections = connections
+        self._fake = fake
+        self.keys = fake.keys
+        self.appender: Any = self._remote(fake.appender)
+        self.leases: Any = self._remote(fake.leases)
+        self.registry: Any = self._remote(fake.registry)
+        self.records: Any = self._remote(fake.records)
+
+    def inbox_reader(self, node_id: str, max_batch_bytes: int = 4_000_000) -> RemoteInboxReader:
+        over = self._connections
+        return RemoteInboxReader(over.commands, over.inbox_reads, self._fake.inbox_reader(node_id))
+
+    def lane_reader(self, node_id: str) -> RemoteLaneReader:
+        over = self._connections
+        return RemoteLaneReader(over.commands, over.lane_reads, self._fake.lane_reader(node_id))
+
+    async def start(self) -> None:
+        await self._remote(self._fake).start()
 
     async def stop(self) -> None:
         return None
 
+    def _remote(self, fake: Any) -> Any:
+        return Remote(self._connections.commands, fake)
+
 
 class SimulatedAppNode:
-    """Starts at once. `paused`: its loop is not turned."""
+    """Starts at once. While `paused`, its event loop stands still."""
 
     def __init__(
         self,
         name: str,
         *,
         loop: SteppedLoop,
-        links: Links,
+        connections: Connections,
         config: Config,
-        ledger: Ledger,
+        history: History,
         are_hangs_over: Callable[[], bool],
         async_handlers: bool,
     ) -> None:
         self.loop = loop
-        self.links = links
+        self.connections = connections
         self.paused = False
         self.dead = False
         self.stopping: asyncio.Task[None] | None = None
-        self._ledger = ledger
+        self._history = history
         self._are_hangs_over = are_hangs_over
         self.loop.loop.set_exception_handler(self._loop_error)
-        self.server = ClusterServer(config, streams=links.streams, clock=loop.time, async_handlers=async_handlers)
+        self.server = ClusterServer(
+            config, make_bus=connections.make_bus, clock=loop.time, async_handlers=async_handlers
+        )
         with patch("app_node.app.new_node_id", lambda *_: name):
             self.node = self.server.node
         self.id = self.node.id
@@ -107,24 +106,24 @@ class SimulatedAppNode:
         self.stopping = self.loop.loop.create_task(self.server.shutdown())
 
     def kill(self) -> None:
-        """As kill -9: nothing more leaves it."""
+        """Ends it as kill -9 does: nothing more leaves it."""
         self.dead = True
-        self.links.close()
+        self.connections.close()
         self.loop.close()
-        self._ledger.died(self.id)
+        self._history.died(self.id)
 
     def check(self) -> None:
-        """No part of it has failed."""
-        if self.node.failure is not None:
-            self._ledger.violated(f"{self.id} failed: {self.node.failure!r}")
-        if self.node.counters["failed.dispatch"]:
-            self._ledger.violated(f"a defect in {self.id}'s dispatcher")
+        """Reports a failure of any of its parts."""
+        if self.node.loops.failure is not None:
+            self._history.violated(f"{self.id} failed: {self.node.loops.failure!r}")
+        if self.node.counters.outcomes[DEFECT]:
+            self._history.violated(f"a defect in {self.id}'s dispatcher")
         if self.starting.done() and not self.starting.cancelled() and (error := self.starting.exception()):
-            self._ledger.violated(f"{self.id} did not start: {error!r}")
+            self._history.violated(f"{self.id} did not start: {error!r}")
 
     def _loop_error(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         if not self.dead:
-            self._ledger.violated(f"{self.id}: {context.get('message')}: {context.get('exception')!r}")
+            self._history.violated(f"{self.id}: {context.get('message')}: {context.get('exception')!r}")
 
     # --- the application
 
@@ -135,16 +134,16 @@ class SimulatedAppNode:
 
     async def _connect(self, sid: str, environ: Any, auth: Any, is_reconnect: bool) -> None:
         if not self.dead:
-            self._ledger.connect(self.id, sid, is_reconnect)
+            self._history.connect(self.id, sid, is_reconnect)
 
     async def _disconnect(self, sid: str, reason: str) -> None:
         if not self.dead:
-            self._ledger.disconnect(self.id, sid, reason)
+            self._history.disconnect(self.id, sid, reason)
 
     async def _work(self, sid: str, seq: int, plan: str | float, is_redelivered: bool) -> list[int]:
         if self.dead:
             raise asyncio.CancelledError
-        run = self._ledger.start(self.id, sid, seq, is_redelivered)
+        run = self._history.start(self.id, sid, seq, is_redelivered)
         try:
             await self._emit(sid, run)
             match plan:
@@ -159,7 +158,7 @@ class SimulatedAppNode:
             run.finished = True
             return [seq, run.token]
         finally:
-            self._ledger.end(self.id, sid)
+            self._history.end(self.id, sid)
 
     async def _emit(self, sid: str, run: Run) -> None:
-        await self.server.emit("seen", [run.seq, run.token, self._ledger.next_serial(sid)], to=sid)
+        await self.server.emit("seen", [run.seq, run.token, self._history.next_serial(sid)], to=sid)

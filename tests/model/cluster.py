@@ -6,33 +6,33 @@ import json
 import random
 from typing import Any
 
-from tests.model.app_nodes import Links, SimulatedAppNode
+from tests.model.app_nodes import Connections, SimulatedAppNode
+from tests.model.history import History
 from tests.model.io_nodes import SimulatedIoNode
-from tests.model.ledger import Ledger
 
 from sio_cluster.node.config import Config
 from sio_cluster.protocol.codec import decode_downlink
 from sio_cluster.protocol.ids import lane_of
 from sio_cluster.protocol.keys import Keys
 from sio_cluster.protocol.messages import Ack, Emit
+from sio_cluster.streams.api import Append, AppendResult
 from sio_cluster.streams.memory import MemoryBroker
-from sio_cluster.streams.redis.appender import Append, AppendResult
 from sio_cluster.testing.simulation import Network, Outage, SteppedLoop, VirtualClock
 from sio_cluster.testing.simulation.network import Request
 
 LEASE_S = 1.0
 SETTINGS = {"lanes": 2, "lease_ms": 1000, "heartbeat_ms": 250, "node_timeout_ms": 2500, "shutdown_ms": 1500}
 HEAL_S = 60.0
-"""Within which everything must come to an end once nothing is wrong any more."""
+"""Virtual seconds in which everything must come to an end once all faults are over."""
 
 Process = SimulatedAppNode | SimulatedIoNode
 
 
 class SimulatedCluster:
-    """One Redis and one io-node at first. Everything that is random follows from `seed`."""
+    """Starts with one Redis and one io-node. All that is random follows from `seed`."""
 
     def __init__(self, seed: int, *, async_handlers: bool = True, calm: bool = False) -> None:
-        """`calm`: nothing will fail, so nothing may be repeated, and nobody may wait for long."""
+        """`calm`: nothing will fail. So nothing may be repeated, and nobody may wait for long."""
         random.seed(seed)  # the waits of `Backoff`
         self.random = random.Random(seed)
         self.clock = VirtualClock()
@@ -41,9 +41,9 @@ class SimulatedCluster:
         self.broker = MemoryBroker(self.clock)
         self.config = Config(**SETTINGS)
         self._keys = Keys(self.config.redis_prefix)
-        self.ledger = Ledger(self.clock, self._lease_of, serial=not async_handlers)
-        self.ledger.is_calm = calm
-        self.ledger.is_frozen = self._is_frozen
+        self.history = History(self.clock, self._lease_of, serial=not async_handlers)
+        self.history.is_calm = calm
+        self.history.is_frozen = self._is_frozen
         self.app_nodes: list[SimulatedAppNode] = []
         self.hangs_over = False
         self._async_handlers = async_handlers
@@ -61,9 +61,9 @@ class SimulatedCluster:
         node = SimulatedAppNode(
             name,
             loop=loop,
-            links=Links(self.network, loop, self.broker, name),
+            connections=Connections(self.network, loop, self.broker, name),
             config=self.config,
-            ledger=self.ledger,
+            history=self.history,
             are_hangs_over=lambda: self.hangs_over,
             async_handlers=self._async_handlers,
         )
@@ -71,30 +71,30 @@ class SimulatedCluster:
         return node
 
     def kill(self, node: SimulatedAppNode) -> None:
-        self.ledger.fault()
+        self.history.fault()
         node.kill()
         self._bury(node)
 
     def pause(self, node: Process) -> None:
-        self.ledger.fault()
+        self.history.fault()
         node.paused = True
 
     def resume(self, node: Process) -> None:
-        self.ledger.fault()
+        self.history.fault()
         node.paused = False
         node.loop.woken = True
         self._resumed_at[node.id] = self.clock.now
 
-    def reset_links(self, node: Process) -> None:
-        self.ledger.fault()
-        node.links.reset()
+    def reset_connections(self, node: Process) -> None:
+        self.history.fault()
+        node.connections.reset()
 
     def set_outage(self, outage: Outage) -> None:
-        self.ledger.fault()
+        self.history.fault()
         self.network.become(outage)
 
     def set_slow(self, slow: bool) -> None:
-        self.ledger.fault()
+        self.history.fault()
         self.network.slow = slow
 
     def connect(self) -> str:
@@ -102,7 +102,7 @@ class SimulatedCluster:
 
     def event(self, sid: str, plan: str | float) -> None:
         if plan == "hang":  # a clean stop gives such a handler up
-            self.ledger.fault()
+            self.history.fault()
         self.io_node.event(sid, plan)
 
     def leave(self, sid: str) -> None:
@@ -111,11 +111,11 @@ class SimulatedCluster:
     # --- time
 
     def run(self, seconds: float) -> None:
-        """Lets time pass, and everything happen that happens in it."""
+        """Lets that much virtual time pass, with all that happens in it."""
         end = self.clock.now + seconds
         while True:
             if self._is_faulty():
-                self.ledger.fault()
+                self.history.fault()
             self._turn_all()
             due = [p.loop.due_at for p in self._processes if not p.paused]
             moments = [moment for moment in (*due, self.network.next_at) if moment is not None]
@@ -127,13 +127,13 @@ class SimulatedCluster:
         self.check()
 
     def check(self) -> None:
-        """No promise is broken so far. Raises AssertionError."""
+        """Raises AssertionError where a promise is broken so far."""
         for process in self._processes:
             process.check()
-        self.ledger.check()
+        self.history.check()
 
     def heal(self) -> None:
-        """Nothing is wrong any more: all must be handled and answered, and nothing be left over."""
+        """Ends all faults. Then everything must be handled and answered, and nothing be left over."""
         self.network.slow = False
         self.network.become(Outage.NONE)
         self.hangs_over = True
@@ -145,13 +145,13 @@ class SimulatedCluster:
         end = self.clock.now + HEAL_S
         while not self._is_quiet():
             if self.clock.now >= end:
-                self.ledger.check_all()
+                self.history.check_all()
                 raise AssertionError(f"not quiet after {HEAL_S} s: {self._left_over()}")
             self.run(0.25)
-        self.ledger.check_all()
+        self.history.check_all()
 
     def finish(self) -> None:
-        """A clean stop of all app-nodes: at once, and nothing of them remains in Redis."""
+        """Stops all app-nodes cleanly. They must end at once and leave nothing in Redis."""
         self.run(LEASE_S)  # what was sent while all was slow has come
         began = self.clock.now
         stopped = {node.id for node in self.app_nodes}
@@ -162,16 +162,16 @@ class SimulatedCluster:
             self.run(0.1)
             assert self.clock.now - began < 10, f"still stopping: {[node.id for node in self.app_nodes]}"
         leases = [lease for lane in range(self.config.lanes) if (lease := self._lease_of(lane)) and lease[0] in stopped]
-        if self.ledger.is_calm:  # else an ACQUIRE that was lost on its way may have come late
+        if self.history.is_calm:  # else an ACQUIRE that was lost on its way may have come late
             assert not leases, f"not released: {leases}"
         assert not any(self.broker.dead.values()), "dead letters"
-        self.ledger.check_all()
+        self.history.check_all()
 
     def close(self) -> None:
         """Ends all processes."""
         for process in self._processes:
             process.dead = True
-            process.links.close()
+            process.connections.close()
             process.loop.close()
 
     # --- how
@@ -185,8 +185,8 @@ class SimulatedCluster:
             self.random.shuffle(awake)
             for process in awake:
                 process.loop.turn()
-            for node in [n for n in self.app_nodes if n.stopping is not None and n.stopping.done()]:
-                node.stopping.result()
+            for node, stopping in [(n, n.stopping) for n in self.app_nodes if n.stopping and n.stopping.done()]:
+                stopping.result()
                 node.dead = True
                 node.loop.close()
                 self._bury(node)
@@ -195,7 +195,7 @@ class SimulatedCluster:
         return self.network.slow or self.network.outage is not Outage.NONE or any(p.paused for p in self._processes)
 
     def _is_frozen(self, node: str) -> bool:
-        """Paused, or awake again and not turned yet: it does nothing, and can end nothing."""
+        """Whether it stands still: paused, or resumed and not yet run."""
         return self._node(node).paused or self._resumed_at.get(node) == self.clock.now
 
     def _bury(self, node: SimulatedAppNode) -> None:
@@ -207,7 +207,7 @@ class SimulatedCluster:
 
     def _lease_of(self, lane: int) -> tuple[str, int] | None:
         lease = self.broker.leases.get(lane)
-        return None if lease is None or lease.deadline <= self.clock.now else (lease.holder, lease.token)
+        return None if lease is None or lease.deadline <= self.clock.now else (lease.node_id, lease.token)
 
     def _is_quiet(self) -> bool:
         return self.io_node.is_idle and not self._left_over()
@@ -227,28 +227,30 @@ class SimulatedCluster:
         return left
 
     def _observe(self, request: Request, result: Any) -> None:
-        """Output that lands in the io-node's inbox."""
+        """Watches what arrives in the io-node's inbox."""
         if request.name != "append" or isinstance(result, BaseException):
             return
-        sender = request.link.name.partition(".")[0]
+        sender = request.connection.name.partition(".")[0]
         appends: list[Append] = list(request.arguments[0])
         for append, outcome in zip(appends, result, strict=True):
-            if append.sender != sender:
-                self.ledger.violated(f"{sender} sends as {append.sender}")
+            if append.node_id != sender:
+                self.history.violated(f"{sender} appends as {append.node_id}")
             if outcome is not AppendResult.APPENDED or append.stream != self._keys.inbox(self.io_node.id):
                 continue
             for command in decode_downlink(append.entry).commands:
                 match command:
                     case Emit(to=[sid], packet=packet):
-                        self.ledger.landed(sender, sid, json.loads(packet[packet.index(b"[") :])[1][1])
+                        self.history.landed(sender, sid, json.loads(packet[packet.index(b"[") :])[1][1])
                     case Ack(sid=sid, packet=packet):
-                        self.ledger.landed(sender, sid, json.loads(packet[packet.index(b"[") :])[0][1])
+                        self.history.landed(sender, sid, json.loads(packet[packet.index(b"[") :])[0][1])
 
     def _new_io_node(self) -> SimulatedIoNode:
         name = self._new_name("io")
         loop = SteppedLoop(self.clock, self.random.uniform(0, 1e6))
-        links = Links(self.network, loop, self.broker, name)
-        return SimulatedIoNode(name, loop=loop, links=links, config=self.config, ledger=self.ledger, now=self.clock)
+        connections = Connections(self.network, loop, self.broker, name)
+        return SimulatedIoNode(
+            name, loop=loop, connections=connections, config=self.config, history=self.history, now=self.clock
+        )
 
     def _new_name(self, kind: str) -> str:
         number = next(self._names)

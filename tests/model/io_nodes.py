@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.model.app_nodes import Links
-from tests.model.ledger import ClientRecord, Ledger
+from tests.model.app_nodes import Connections
+from tests.model.history import ClientRecord, History
 
 from sio_cluster.node.config import Config
 from sio_cluster.node.retry import Backoff
@@ -25,7 +25,7 @@ from sio_cluster.protocol.messages import (
     Fact,
     Handshake,
 )
-from sio_cluster.streams.redis.appender import Append, AppendResult
+from sio_cluster.streams.api import Append, AppendResult
 from sio_cluster.testing.simulation import SteppedLoop
 
 _HANDSHAKE = Handshake("GET", "/socket.io/", "EIO=4&transport=polling", [("host", "example.org")], "10.1.2.3", 99)
@@ -35,37 +35,36 @@ _TTL_MS = 3_600_000  # one that lives is never taken for lost here: outages last
 
 @dataclass
 class _Client:
-    """A client sends its events once it was let in, as the stock clients do."""
+    """A client. It sends events only after it was let in, as the official clients do."""
 
     record: ClientRecord
     waiting: list[str | float] = field(default_factory=list)
 
 
 class SimulatedIoNode:
-    """Starts at once. Facts of one flush leave as one entry for each lane; a retry keeps its sequence number."""
+    """Starts at once. Each flush writes one entry for each lane; a retry keeps its sequence number."""
 
     def __init__(
         self,
         name: str,
         *,
         loop: SteppedLoop,
-        links: Links,
+        connections: Connections,
         config: Config,
-        ledger: Ledger,
+        history: History,
         now: Callable[[], float],
     ) -> None:
         self.id = name
         self.loop = loop
-        self.links = links
+        self.connections = connections
         self.paused = False
         self.dead = False
         self.clients: dict[str, _Client] = {}
         self._config = config
         self._now = now
-        self._ledger = ledger
-        self._streams = links.streams(config, name)
-        self._registry: Any = self._streams.registry
-        self._records: Any = self._streams.records
+        self._history = history
+        self._bus = connections.make_bus(config)
+        self._inbox = self._bus.inbox_reader(name)
         self._queue: deque[Fact] = deque()
         self._wake = asyncio.Event()
         self._flying = False
@@ -78,12 +77,12 @@ class SimulatedIoNode:
         return not self._queue and not self._flying
 
     def check(self) -> None:
-        """Its script reports by itself."""
+        """Does nothing: its script reports violations by itself."""
 
     def kill(self) -> None:
         """As kill -9: its clients lose their connections, and what was not in Redis."""
         self.dead = True
-        self.links.close()
+        self.connections.close()
         self.loop.close()
         for client in self.clients.values():
             client.record.lost = not client.record.left
@@ -93,7 +92,7 @@ class SimulatedIoNode:
     def connect(self, number: int) -> str:
         sid = f"{self.id}.{number:016d}"
         record = ClientRecord(sid, lane_of(sid, self._config.lanes))
-        self._ledger.clients[sid] = record
+        self._history.clients[sid] = record
         self.clients[sid] = _Client(record)
         self._put(ClientConnected(sid, "c", "/", None, _HANDSHAKE, "polling"))
         return sid
@@ -125,9 +124,9 @@ class SimulatedIoNode:
     # --- its script
 
     async def _live(self) -> None:
-        await self._persist(lambda: self._registry.register_io_node(self.id, {}))
+        await self._persist(lambda: self._bus.registry.register_io_node(self.id, {}))
         while True:
-            await self._persist(lambda: self._registry.heartbeat(self.id, _TTL_MS))
+            await self._persist(lambda: self._bus.registry.heartbeat(self.id, _TTL_MS))
             await asyncio.sleep(self._config.heartbeat_ms / 1000)
 
     async def _send(self) -> None:
@@ -139,7 +138,7 @@ class SimulatedIoNode:
                 facts = [self._queue.popleft() for _ in range(min(8, len(self._queue)))]
                 connected = [fact for fact in facts if isinstance(fact, ClientConnected)]
                 if connected:
-                    await self._persist(lambda connected=connected: self._records.store(connected))
+                    await self._persist(lambda connected=connected: self._bus.records.store(connected))
                 await self._append(facts)
                 self._flying = False
 
@@ -151,17 +150,17 @@ class SimulatedIoNode:
         for lane, of_lane in by_lane.items():
             self._seq += 1
             entry = encode_uplink(self.id, self._seq, of_lane)
-            appends.append(Append(self._streams.bus.keys.uplink(lane), self.id, self._seq, entry, 64_000_000))
-        results = await self._persist(lambda: self._streams.appender.append(appends))
+            appends.append(Append(self._bus.keys.uplink(lane), self.id, self._seq, entry, 64_000_000))
+        results = await self._persist(lambda: self._bus.appender.append(appends))
         if not {AppendResult.APPENDED, AppendResult.DUPLICATE}.issuperset(results):
-            self._ledger.violated(f"{self.id} could not append: {results}")
+            self._history.violated(f"{self.id} could not append: {results}")
 
     async def _receive(self) -> None:
         while True:
-            for entry in await self._persist(lambda: self._streams.inbox.read(1000)):
+            for entry in await self._persist(lambda: self._inbox.read(1000)):
                 for command in decode_downlink(entry).commands:
                     self._carry_out(command)
-            await self._persist(self._streams.inbox.trim)
+            await self._persist(self._inbox.trim)
 
     def _carry_out(self, command: Any) -> None:
         match command:
@@ -172,11 +171,11 @@ class SimulatedIoNode:
                     for plan in client.waiting:
                         self._put_event(client.record, plan)
             case Emit(to=[sid], packet=packet):
-                self._ledger.saw_emit(sid, packet)
+                self._history.saw_emit(sid, packet)
             case Ack(sid=sid, packet=packet):
-                self._ledger.saw_answer(sid, packet)
+                self._history.saw_answer(sid, packet)
             case _:
-                self._ledger.violated(f"{self.id} got {command}")
+                self._history.violated(f"{self.id} got {command}")
 
     async def _persist(self, operation: Any) -> Any:
         backoff = Backoff()
@@ -188,4 +187,4 @@ class SimulatedIoNode:
 
     def _ended(self, task: "asyncio.Task[None]") -> None:
         if not task.cancelled() and not self.dead:
-            self._ledger.violated(f"{self.id}'s script ended: {task.exception()!r}")
+            self._history.violated(f"{self.id}'s script ended: {task.exception()!r}")

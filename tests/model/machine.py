@@ -18,11 +18,11 @@ MOST_CLIENTS = 6
 WHICH = st.integers(0, 5)
 PLANS = st.lists(st.sampled_from([0.0, 0.0, 0.0, 0.02, 0.3, 1.5 * LEASE_S, "raise", "hang"]), min_size=1, max_size=5)
 SOON = st.sampled_from([0.0, 0.0, 0.001, 0.003, 0.02, 0.1, LEASE_S / 2])
-"""How long until the next thing happens. Many things at one moment is where the defects are."""
+"""Seconds until the next thing happens. Defects show where many things happen at one moment."""
 
 
 class ClusterMachine(RuleBasedStateMachine):
-    """Draws what happens; `SimulatedCluster` and its ledger check it all the while."""
+    """Draws what happens; `SimulatedCluster` and its history check it all the while."""
 
     cluster: SimulatedCluster
     seen: Callable[[SimulatedCluster], None] | None = None
@@ -63,7 +63,7 @@ class ClusterMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.sids)
     @rule(plans=PLANS, soon=SOON)
     def send_all(self, plans: list[Any], soon: float) -> None:
-        """From every client."""
+        """Sends these events from every client."""
         for plan in plans:
             for sid in self.sids:
                 self.cluster.event(sid, self._bearable(plan))
@@ -106,7 +106,7 @@ class ClusterMachine(RuleBasedStateMachine):
     @precondition(lambda self: not self.calm)
     @rule(which=WHICH, seconds=st.sampled_from([0.1, 0.9 * LEASE_S, 1.2 * LEASE_S, 3 * LEASE_S]), soon=SOON)
     def pause(self, which: int, seconds: float, soon: float) -> None:
-        """Goes on by itself, while other things happen."""
+        """Pauses an app-node. It resumes by itself after that time, while other things happen."""
         if running := [node for node in self.cluster.app_nodes if not node.paused]:
             node = _one(running, which)
             self.cluster.pause(node)
@@ -118,7 +118,7 @@ class ClusterMachine(RuleBasedStateMachine):
     @precondition(lambda self: not self.calm)
     @rule(which=WHICH, soon=SOON)
     def lose_connections(self, which: int, soon: float) -> None:
-        self.cluster.reset_links(_one([self.cluster.io_node, *self.cluster.app_nodes], which))
+        self.cluster.reset_connections(_one([self.cluster.io_node, *self.cluster.app_nodes], which))
         self.cluster.run(soon)
 
     @precondition(lambda self: not self.calm)
@@ -141,7 +141,7 @@ class ClusterMachine(RuleBasedStateMachine):
         if cluster is None:
             return
         try:
-            if not cluster.ledger.violations:
+            if not cluster.history.violations:
                 cluster.heal()
                 cluster.finish()
         finally:
@@ -166,7 +166,7 @@ def _one(choices: list[Any], which: int) -> Any:
 
 @contextmanager
 def quiet_logs() -> Iterator[None]:
-    """Nodes that lose Redis a thousand times say so a thousand times."""
+    """Silences the logs: nodes that lose Redis a thousand times log it a thousand times."""
     before = structlog.get_config() if structlog.is_configured() else None
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
     try:

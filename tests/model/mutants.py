@@ -1,4 +1,4 @@
-"""Defects to put in, one at a time, where the protocol would break without what they take away."""
+"""Defects to try, one at a time. Each takes away one thing that the protocol needs."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -8,9 +8,10 @@ from unittest.mock import patch
 from app_node.lanes.keeper import LaneKeeper
 from app_node.lanes.lane import Lane
 from app_node.uplink.consumer import Consumer
-from sio_cluster.streams.memory import MemoryLaneReader, MemoryLeases
+from sio_cluster.protocol.codec import decode_uplink
+from sio_cluster.streams.api import LaneEntry
 from sio_cluster.streams.memory.broker import MemoryStream
-from sio_cluster.streams.redis.lanes import LaneEntry
+from sio_cluster.streams.memory.lanes import MemoryLaneReader, MemoryLeases
 
 Mutant = Callable[[], AbstractContextManager[Any]]
 
@@ -21,7 +22,7 @@ def believes_its_lease_for_ever() -> AbstractContextManager[Any]:
 
 
 def takes_what_is_held() -> AbstractContextManager[Any]:
-    """ACQUIRE does not mind the lease of another."""
+    """ACQUIRE ignores the lease of another."""
     acquire = MemoryLeases.acquire
 
     async def acquire_always(leases: MemoryLeases, lane: int, *arguments: Any) -> Any:
@@ -47,7 +48,7 @@ def commits_before_done() -> AbstractContextManager[Any]:
 
 
 def claims_nothing() -> AbstractContextManager[Any]:
-    """The next holder does not ask what the former one was given."""
+    """The next app-node does not read its predecessor's unfinished entries."""
 
     async def claim(*_: Any) -> list[LaneEntry]:
         return []
@@ -56,7 +57,7 @@ def claims_nothing() -> AbstractContextManager[Any]:
 
 
 def says_nothing_of_redelivery() -> AbstractContextManager[Any]:
-    """What a former holder was given comes as if it were new."""
+    """The predecessor's unfinished entries come without the flag of a redelivery."""
     claim = MemoryLaneReader.claim
 
     async def claim_as_new(reader: MemoryLaneReader, lane: int) -> list[LaneEntry]:
@@ -99,12 +100,10 @@ def forgets_what_was_appended() -> AbstractContextManager[Any]:
 
 def swaps_facts() -> AbstractContextManager[Any]:
     """The events of one entry are handled from its end."""
-    from app_node import consumer
-
-    decode = consumer.decode_uplink
+    from app_node.uplink import consumer
 
     def decode_backwards(entry: bytes) -> Any:
-        batch = decode(entry)
+        batch = decode_uplink(entry)
         batch.facts.reverse()
         return batch
 
@@ -112,7 +111,7 @@ def swaps_facts() -> AbstractContextManager[Any]:
 
 
 def bars_nobody() -> AbstractContextManager[Any]:
-    """The next holder does not bar what the former one may still have on its way."""
+    """The next app-node does not bar what its predecessor still has on its way."""
 
     async def bar_former(*_: Any) -> set[str]:
         return set()

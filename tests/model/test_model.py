@@ -43,18 +43,30 @@ def test_a_few_histories() -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(0 if HISTORIES else 400)
 def test_histories() -> None:
+    explore(40)
+
+
+@pytest.mark.slow
+@pytest.mark.ci_only
+@pytest.mark.timeout(400)
+def test_more_histories() -> None:
+    explore(250)
+
+
+def explore(histories: int) -> None:
+    """Explores that many histories, or as many as MODEL_HISTORIES says."""
     clusters: list[tuple[int, int, int]] = []
 
     class Machine(ClusterMachine):
-        def seen(self, cluster: SimulatedCluster) -> None:  # type: ignore[override]
-            ledger = cluster.ledger
-            clusters.append((ledger.handler_starts, ledger.takeovers, ledger.duplicates))
+        def seen(self, cluster: SimulatedCluster) -> None:
+            history = cluster.history
+            clusters.append((history.handler_starts, history.takeovers, history.duplicates))
 
-    chosen = history_settings(250)
+    chosen = history_settings(histories)
     if HISTORIES:
         number = int(SEED) if SEED else int.from_bytes(os.urandom(4))
         print(f"MODEL_SEED={number}")
-        Machine = seed(number)(Machine)
+        Machine = seed(number)(Machine)  # type: ignore[misc]  # Hypothesis marks the class that it is given
         chosen = history_settings(HISTORIES, derandomize=False)
     with quiet_logs():
         run_state_machine_as_test(Machine, settings=chosen)

@@ -1,4 +1,4 @@
-// The chat page: what it knows (`me`, `rooms`), and how its parts are tied together.
+// The chat page. It keeps what the page knows (`me`, `rooms`), and connects the other modules with each other.
 
 import { openPanel } from "./cluster.js";
 import { openComposer } from "./composer.js";
@@ -12,7 +12,7 @@ import { openTalk } from "./talk.js";
 const OPEN_TO_ALL = ["lobby", "engineering", "design", "random"];
 const ROOM = /^[\p{L}\p{N}_-]{1,32}$/u;
 const MAX_LOG = 500;
-const TYPING_ENDS_MS = 4000; // should its end get lost
+const TYPING_ENDS_MS = 4000; // "is typing" ends by itself after this time, in case its end gets lost
 
 const query = new URLSearchParams(location.search);
 const kept = load();
@@ -59,7 +59,7 @@ function enter(name) {
   composer.focus();
 }
 
-// --- what the connection tells ---------------------------------------------------------------------------------------
+// --- called when something comes over the connection -----------------------------------------------------------------
 
 function connected(sid) {
   for (const room of rooms.values()) room.roster.doubt();
@@ -101,7 +101,7 @@ function left({ room: name, sid }) {
 
 function message({ id, room: name, sid, name: who, text, at, image, mime, width, height }) {
   const room = rooms.get(name);
-  if (!room || room.log.some((entry) => entry.id === id)) return; // came twice
+  if (!room || room.log.some((entry) => entry.id === id)) return; // it has come twice
   const entry = { kind: "message", id, sid, name: who, own: false, text, at };
   if (image) entry.image = { url: URL.createObjectURL(new Blob([image], { type: mime })), width, height };
   setTyping(room, sid, null);
@@ -132,7 +132,7 @@ function delivered({ id, by }) {
   }
 }
 
-// --- what the person does --------------------------------------------------------------------------------------------
+// --- called when the person does something ---------------------------------------------------------------------------
 
 function send({ text, image }) {
   const id = newId();
@@ -156,7 +156,7 @@ function listen() {
   byId("new-room").addEventListener("submit", (event) => {
     event.preventDefault();
     const name = asRoomName(byId("new-room-name").value);
-    if (!name) return notify("A room's name is of letters, digits, - and _");
+    if (!name) return notify("The name of a room can have 1 to 32 letters, digits, - and _");
     byId("new-room-name").value = "";
     openRoom(name);
   });
@@ -205,7 +205,7 @@ function addRoom(name) {
 
 const line = (text, tone = "", who = "") => ({ kind: "line", who, text, tone, at: Date.now() });
 
-/** A line that concerns every room, such as a restart of the application. */
+/** Writes a line into every room that has something in it, for instance after a restart of the application. */
 function announce(text, tone) {
   for (const room of rooms.values()) if (room === current || room.log.length) append(room, line(text, tone));
 }
@@ -287,7 +287,7 @@ function showTyping() {
 function showEmpty() {
   byId("empty").hidden = current.log.some((entry) => entry.kind === "message");
   byId("empty").querySelector("h3").textContent = `Nothing said in #${current.name} yet`;
-  byId("empty").querySelector("p").textContent = "Write the first message, or open this room in another window and be two.";
+  byId("empty").querySelector("p").textContent = "Write the first message, or open this room in a second window and talk to yourself.";
 }
 
 function showState(state) {
@@ -301,7 +301,7 @@ function keep() {
   if (me.name) save({ name: me.name, current: current.name, rooms });
 }
 
-/** Random enough for one room's messages; crypto.randomUUID would need HTTPS. */
+/** 96 random bits as hex. crypto.randomUUID would need HTTPS. */
 function newId() {
   return [...crypto.getRandomValues(new Uint8Array(12))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 }

@@ -1,4 +1,4 @@
-// The cluster panel: where this page is connected, how fast the application answers, and what happens around it.
+// The cluster panel shows which nodes serve this page, how fast the application answers, and what happened last.
 
 import { byId, duration, element } from "./elements.js";
 
@@ -6,14 +6,15 @@ const PULSE_MS = 2000;
 const LATE_MS = 1000;
 const SAMPLES = 30;
 
-/** `pulse()` asks the application something and resolves to its answer, or null when the connection was lost.
- *  `announce(text, tone)` writes a line into the chat. `late(bool)` says whether the application fails to answer. */
+/** `pulse()` asks the application for an answer. It resolves to the answer, or to null if the connection was lost.
+ *  `announce(text, tone)` writes a line into the chat.
+ *  `late(true)` is called when the application does not answer, `late(false)` when it answers again. */
 export function openPanel({ pulse, announce, late }) {
   const trips = [];
-  let askedAt = null; // of the pulse that has no answer yet
-  let excused = null; // the pulse during which the application restarted: its answer is on the way
+  let askedAt = null; // when the pulse was sent that has no answer yet
+  let excused = null; // the pulse that a restart of the application delayed: it does not count as late any more
   let isLate = false;
-  let news = []; // the last event, which comes back when a wait is over
+  let news = []; // the last event, shown again when the application answers again
   let appNode = null;
   let ioNode = null;
   let appNodes = 0;
@@ -28,7 +29,7 @@ export function openPanel({ pulse, announce, late }) {
     const asked = performance.now();
     askedAt = asked;
     const answer = await pulse();
-    if (askedAt !== asked) return; // a connection ago
+    if (askedAt !== asked) return; // the connection is another one by now
     const took = performance.now() - asked;
     askedAt = null;
     setLate(false);
@@ -52,7 +53,7 @@ export function openPanel({ pulse, announce, late }) {
     if (now === isLate) return;
     isLate = now;
     late(now);
-    if (now) say("wait", "The application does not answer", "Messages wait for it.");
+    if (now) say("wait", "The application does not answer", "Messages wait until it does.");
     else say("good", ...news);
   }
 
@@ -102,7 +103,7 @@ export function openPanel({ pulse, announce, late }) {
       put("transport", name, name);
     },
 
-    /** Each answer of the application says which app-node gave it. */
+    /** Called with each answer of the application, which says which app-node gave it. */
     async appNode(id) {
       if (id === appNode) return;
       const before = appNode;
@@ -146,7 +147,7 @@ function showTrip(ms) {
   byId("round-trip").classList.remove("waiting");
 }
 
-/** A line over the last minute. The scale follows the slowest answer; under 8 ms all is drawn as calm. */
+/** Draws the round trips of the last minute as a line. The slowest sets the scale, which ends at 8 ms at least. */
 function drawSpark(trips) {
   const top = Math.max(8, ...trips) * 1.15;
   const step = 240 / (SAMPLES - 1);

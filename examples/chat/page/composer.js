@@ -1,4 +1,5 @@
-// Where a message is written: text, an image from the button, the clipboard or dropped, or both.
+// The field where a message is written. It takes text, an image, or both. An image comes from the button, the clipboard
+// or a drop.
 
 import { byId } from "./elements.js";
 import { readyImage } from "./images.js";
@@ -6,7 +7,8 @@ import { readyImage } from "./images.js";
 const MAX_CHARS = 2000;
 const TYPING_MS = 2500;
 
-/** `send({text, image})`, `typing(bool)`, `problem(text)`. */
+/** Calls `send({text, image})` for a message, `typing(bool)` when typing begins or ends, `problem(text)` for an image that
+ *  cannot be sent. */
 export function openComposer({ send, typing, problem }) {
   const text = byId("text");
   let image = null;
@@ -23,7 +25,7 @@ export function openComposer({ send, typing, problem }) {
     text.focus();
   });
   text.addEventListener("keydown", (event) => {
-    if (event.key !== "Enter" || event.shiftKey || event.isComposing) return; // composing: Enter chooses a character
+    if (event.key !== "Enter" || event.shiftKey || event.isComposing) return; // composing: Enter picks a character
     event.preventDefault();
     byId("composer").requestSubmit();
   });
@@ -68,7 +70,7 @@ export function openComposer({ send, typing, problem }) {
     refresh();
   }
 
-  /** As the application counts: by characters, of which an emoji is one or a few, not by UTF-16 halves. */
+  /** Counts as the application does, in Unicode characters. JavaScript's own `length` counts most emoji twice. */
   const length = () => [...text.value.trim()].length;
   const sendable = () => length() <= MAX_CHARS && (length() > 0 || image !== null);
 
@@ -108,7 +110,7 @@ export function openComposer({ send, typing, problem }) {
 
 function listenToDrops(take) {
   const carriesFile = (event) => [...(event.dataTransfer?.types ?? [])].includes("Files");
-  let depth = 0; // enter and leave come for each element on the way
+  let depth = 0; // dragenter and dragleave come once for each element under the mouse
   const show = (change) => {
     depth = Math.max(0, depth + change);
     byId("drop").hidden = depth === 0;

@@ -1,4 +1,4 @@
-// Building the page's elements. Text only ever becomes text: nothing in this chat is parsed as HTML.
+// Makes the page's elements. What people write is always added as text, and never parsed as HTML.
 
 export const byId = (id) => document.getElementById(id);
 
@@ -22,7 +22,7 @@ export function icon(name, className = "") {
   return svg;
 }
 
-/** A coloured tile with somebody's initials; the colour follows from the name, so it is the same on every screen. */
+/** A coloured tile with somebody's initials. The colour comes from the name, so it is the same on every screen. */
 export function avatar(name, ...children) {
   return paintAvatar(element("span", { className: "avatar", ariaHidden: "true" }), name, ...children);
 }

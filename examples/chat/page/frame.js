@@ -1,8 +1,8 @@
-// What frames the talk: the drawers of a narrow window, short notices, the theme, the link to invite with.
+// The parts around the messages: the side panels of a narrow window, short notices, the theme, the invitation link.
 
 import { byId } from "./elements.js";
 
-/** `room()` names the room on screen. */
+/** `room()` returns the name of the room on screen. */
 export function listenToFrame({ room }) {
   byId("theme").addEventListener("click", switchTheme);
   byId("invite").addEventListener("click", () => invite(room()));
@@ -13,7 +13,7 @@ export function listenToFrame({ room }) {
 
 let noticeEnds = null;
 
-/** A short message above the talk; 0 ms: until something else takes its place. */
+/** Shows a short notice above the messages for `showMs`. 0: until another notice takes its place. */
 export function notify(text, tone = "", showMs = 4000) {
   clearTimeout(noticeEnds);
   byId("notice").className = `notice ${tone}`;
@@ -22,11 +22,11 @@ export function notify(text, tone = "", showMs = 4000) {
   if (showMs) noticeEnds = setTimeout(() => { byId("notice").hidden = true; }, showMs);
 }
 
-let opener = null; // where the keyboard goes back to
+let opener = null; // the element that gets the keyboard focus back
 
 function openSide(id) {
   const side = byId(id);
-  if (getComputedStyle(side).position !== "fixed") return; // wide enough: it is there already
+  if (getComputedStyle(side).position !== "fixed") return; // the window is wide enough to show it all the time
   opener = document.activeElement;
   side.classList.add("open");
   side.querySelector("[data-close]").focus();
@@ -49,7 +49,7 @@ async function invite(room) {
     await navigator.clipboard.writeText(link.href);
     notify("Link copied", "good");
   } catch {
-    notify(link.href, "good", 12_000); // no clipboard on plain HTTP: show it
+    notify(link.href, "good", 12_000); // plain HTTP has no clipboard, so show the link
   }
 }
 

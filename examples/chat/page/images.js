@@ -1,9 +1,9 @@
-// Getting an image ready to send: the application takes at most 700 KB, so larger ones are scaled down here.
+// Makes an image ready to send. The application takes at most 700 KB, so a larger image is scaled down here.
 
 const MAX_BYTES = 700_000;
 const TYPES = ["image/png", "image/jpeg", "image/gif", "image/webp"];
 
-/** {bytes, type, width, height}; throws an Error whose message can be shown. */
+/** Resolves to {bytes, type, width, height}. Throws an Error whose message can be shown to the person. */
 export async function readyImage(file) {
   if (!TYPES.includes(file.type)) throw new Error("Only PNG, JPEG, GIF and WebP images can be sent");
   const bitmap = await createImageBitmap(file).catch(() => null);

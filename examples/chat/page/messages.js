@@ -1,4 +1,4 @@
-// The messages of the room on screen. An entry of a room's log is a message or a line ("Ada joined").
+// The messages of the room on screen. Each entry of a room's log is a message, or a line such as "Ada came in".
 
 import { avatar, byId, clockTime, element, icon } from "./elements.js";
 
@@ -79,7 +79,7 @@ function bubble(message) {
     node.style.width = `${width + 8}px`;
     node.append(picture(message.image.url, width, height, message.name));
   }
-  if (message.imageLost) node.append(element("p", { className: "lost" }, "An image, which a reload does not keep"));
+  if (message.imageLost) node.append(element("p", { className: "lost" }, "The image was lost when the page was reloaded"));
   if (message.text) node.append(textNode(message.text));
   if (message.own) node.append(stamp(message));
   if (message.error) node.append(element("p", { className: "problem-line" }, message.error));
@@ -96,7 +96,7 @@ function textNode(text) {
   return node;
 }
 
-/** The size on screen, known before the image is decoded, so that nothing jumps. */
+/** The size of an image on screen. It is known before the image is decoded, so that nothing jumps. */
 function fitted({ width, height }) {
   const scale = Math.min(1, 340 / (width || 340), 320 / (height || 240));
   return { width: Math.max(96, Math.round((width || 340) * scale)), height: Math.max(48, Math.round((height || 240) * scale)) };

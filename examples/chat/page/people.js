@@ -1,5 +1,6 @@
-// Who is in a room. Everybody says it of themselves: on joining, when their page is shown or hidden, and in answer to a
-// newcomer. Somebody who leaves stays on the list, grey, for a moment: after a reload they are back before it is over.
+// Who is in a room. Each page tells the room about its own person: when the person joins, when the page is shown or hidden,
+// and as an answer to a newcomer. Somebody who leaves stays on the list in grey for 3 s. After a reload of their page they
+// are back before that time is over, and nothing seems to have happened.
 
 import { avatar, byId, element } from "./elements.js";
 
@@ -12,14 +13,14 @@ export function newRoster({ changed, came, went }) {
     const person = people.get(sid);
     if (!person) return;
     people.delete(sid);
-    if (!hasName(person.name)) went(person.name); // else they are here by another connection
+    if (!hasName(person.name)) went(person.name); // otherwise they are still here with another connection
     changed();
   }
 
   const hasName = (name) => [...people.values()].some((person) => person.name === name);
 
   return {
-    /** `isNew`: a newcomer, not somebody who answers us or whose state changes. */
+    /** `isNew`: this person has just joined. Otherwise they answer us, or their state has changed. */
     set({ sid, name, state }, isNew) {
       const known = people.get(sid);
       clearTimeout(known?.leaving);
@@ -39,7 +40,7 @@ export function newRoster({ changed, came, went }) {
       person.leaving = setTimeout(remove, GRACE_MS, sid);
       changed();
     },
-    /** After a reconnection: whoever does not answer soon has gone meanwhile. */
+    /** Called after a reconnection. Whoever does not answer within 3 s has left meanwhile. */
     doubt() {
       for (const sid of people.keys()) this.leave(sid);
     },

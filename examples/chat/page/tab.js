@@ -1,4 +1,4 @@
-// What this tab keeps over a reload: the name, the open rooms and what was said in them (images excepted).
+// This tab keeps some things over a reload: the name, the open rooms, and the messages in them without their images.
 
 const KEY = "chat.tab";
 const KEPT = 100;
@@ -22,8 +22,8 @@ function kept(entry) {
   return { ...rest, imageLost: Boolean(image) || rest.imageLost };
 }
 
-/** A message that was on its way when the page was left may have arrived or not: say so. */
+/** Marks a message that was on its way when the page was left. Nobody knows whether it has arrived. */
 export function restored(entry) {
   if (entry.state !== "sending") return entry;
-  return { ...entry, state: "failed", error: "The page was left before this was sent" };
+  return { ...entry, state: "failed", error: "The page was closed before this was confirmed" };
 }

@@ -1,7 +1,7 @@
-// All that goes over the Socket.IO connection; the page hears of it through the callbacks in `on`.
+// Everything that goes over the Socket.IO connection. The page hears of it through the callbacks in `on`.
 //
-// A message stays in `waiting` until the application has answered it, and is sent again after a reconnection. It keeps
-// its id, and whoever gets an id twice shows it once: so a message is neither lost nor doubled, whatever restarts.
+// A message stays in `waiting` until the application has answered it, and is sent again after a reconnection. It keeps its
+// id, and a page shows each id once. So no message is lost or doubled, whatever restarts.
 
 export function openTalk({ name, rooms, transports, on }) {
   const socket = io({ auth: { name }, ...(transports && { transports }) });
@@ -16,7 +16,8 @@ export function openTalk({ name, rooms, transports, on }) {
   });
   socket.on("disconnect", (reason) => on.disconnected(reason));
   socket.on("connect_error", (error) => {
-    if (!socket.active) on.refused(error.message); // the application said no; a network problem is tried again
+    // Active: it was a network problem, and the client tries again by itself. Otherwise the application has refused us.
+    if (!socket.active) on.refused(error.message);
   });
   socket.io.on("open", () => {
     on.transport(transport());
@@ -35,7 +36,7 @@ export function openTalk({ name, rooms, transports, on }) {
     socket.emit("received", { id: news.id, to: news.sid });
   });
 
-  /** Joins, and only then says hello: so that of two who come at once at least one hears the other. */
+  /** Joins first and says hello afterwards. If two people come at once, at least one of them hears the other. */
   async function enter(room) {
     const sid = socket.id;
     const answer = await ask("join", { room });
@@ -56,7 +57,7 @@ export function openTalk({ name, rooms, transports, on }) {
     else on.sent(message, answer.at);
   }
 
-  /** The application's answer, however long it takes; null if the connection was lost before it came. */
+  /** Resolves to the application's answer, however long it takes, or to null if the connection was lost before it came. */
   async function ask(event, data) {
     if (!socket.connected) return null;
     try {

@@ -1,4 +1,5 @@
-// Runs before the first paint, so that a dark page does not flash up white: ?theme=, else what was chosen, else the system's.
+// Chooses the theme: that of `?theme=`, or the one chosen last time, or the system's. It runs before the first paint, so
+// that a dark page does not flash white.
 {
   const asked = new URLSearchParams(location.search).get("theme");
   const chosen = localStorage.getItem("chat.theme");

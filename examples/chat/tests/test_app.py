@@ -1,4 +1,4 @@
-"""The chat's handlers, run by plain python-socketio: they are its code, so it is the judge of what they do."""
+"""The chat's handlers. They are ordinary python-socketio code, so plain python-socketio runs them here."""
 
 import asyncio
 import importlib.util
@@ -22,7 +22,7 @@ WAIT_S = 5
 
 
 class Client:
-    """A client that keeps what it hears."""
+    """A client that keeps every event that it gets."""
 
     def __init__(self) -> None:
         self.io = socketio.AsyncClient(reconnection=False)
@@ -33,7 +33,7 @@ class Client:
         await self.heard.put((event, data))
 
     async def next(self, event: str) -> Any:
-        """What the next such event brings; others before it are passed over."""
+        """Waits for the next event of that name. Returns its data, and skips other events."""
         async with asyncio.timeout(WAIT_S):
             while True:
                 name, data = await self.heard.get()

@@ -1,4 +1,4 @@
-"""The load test's namespace: there with LOADTEST=1 only. Run by plain python-socketio, as the chat's own tests."""
+"""The handlers of the load test, which exist with LOADTEST=1 only. Plain python-socketio runs them here too."""
 
 import importlib.util
 import sys
@@ -13,7 +13,7 @@ CHAT = Path(__file__).parents[1]
 
 
 class Server:
-    """Keeps what is registered and what the handlers ask for, in order."""
+    """A server that writes down which handlers are registered, and what they ask it to do, in order."""
 
     def __init__(self) -> None:
         self.handlers: dict[tuple[str, str], Any] = {}

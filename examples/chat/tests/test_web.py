@@ -1,4 +1,4 @@
-"""The chat's web server: the page, and the headers that keep it to itself."""
+"""The chat's web server: the page, and the headers that protect it."""
 
 import importlib.util
 from pathlib import Path

@@ -12,7 +12,7 @@ ROOT = HERE.parents[2]
 
 
 async def run(command: list[str], task: dict[str, Any]) -> dict[str, Any]:
-    """Runs a script with its task, and tells what it printed."""
+    """Runs a script with its task. Returns what it printed, as JSON."""
     process = await asyncio.create_subprocess_exec(
         *command, json.dumps(task), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, cwd=ROOT
     )

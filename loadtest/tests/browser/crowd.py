@@ -1,6 +1,6 @@
 """A crowd of simulated browsers against a cluster: `python -m loadtest.tests.browser.crowd URL BROWSERS MESSAGES`.
 
-All join one room and each publishes so many numbered messages; what each received goes to stdout as JSON.
+All join one room. Each publishes MESSAGES numbered messages. What each received is printed as JSON.
 """
 
 import json

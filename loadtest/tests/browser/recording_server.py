@@ -1,9 +1,9 @@
-"""A small Socket.IO server that writes down what its clients send, and misbehaves when they ask it to.
+"""A small Socket.IO server that records what its clients send, and misbehaves when they ask it to.
 
-Events that it understands: `echo` (acked with its arguments), `say` (sent back as `said`), `flood n`, `binary`, `kick`
-(DISCONNECT), `goodbye` (an orderly end of the transport), `drop` (its end without a word), `fall_silent` (no more
-pings), `garbage` (no Socket.IO packet). The namespace /refusing refuses,
-/recovering offers connection state recovery.
+Its events: `echo` (acked with its arguments), `say` (sent back as `said`), `flood n`, `binary`, `kick`
+(DISCONNECT), `goodbye` (an orderly end of the transport), `drop` (an abrupt end), `fall_silent` (no more pings),
+`garbage` (a message that is no Socket.IO packet). The namespace /refusing refuses every client, /recovering offers
+connection state recovery.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from typing import Any
 from aiohttp import WSMsgType, web
 
 SEPARATOR = "\x1e"
-REFUSAL_AFTER_S = 0.2  # an upgrade is done by then, so that its end is the same each time
+REFUSAL_AFTER_S = 0.2  # an upgrade is done by then, so that each run ends alike
 
 
 @dataclass
@@ -43,7 +43,7 @@ class Session:
 
 
 class RecordingServer:
-    """`requests` as they came; `frames`: per WebSocket what the client sent; `packets`: those of both, in order."""
+    """Records `requests`, the `frames` that clients sent on each WebSocket, and the `packets` of both, in order."""
 
     def __init__(self, *, ping_interval_ms: int, ping_timeout_ms: int, max_payload: int, compress: bool) -> None:
         self.requests: list[Request] = []
@@ -255,7 +255,7 @@ class RecordingServer:
             await session.socket.close()
 
     def _end(self, session: Session) -> None:
-        """Cuts a WebSocket off; answers polls as a server that was restarted does."""
+        """Ends a session abruptly: cuts a WebSocket off, or answers polls as a restarted server does."""
         session.alive = False
         if session.socket is not None and session.socket._req is not None:
             transport = session.socket._req.transport

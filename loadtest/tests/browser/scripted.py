@@ -1,7 +1,7 @@
-"""A browser that does what it is told: `python -m loadtest.tests.browser.scripted JSON`, its story as JSON on stdout.
+"""A browser that takes given steps: `python -m loadtest.tests.browser.scripted JSON`. It prints its story as JSON.
 
-gevent lives in this process alone, so that tests keep asyncio for themselves. The steps are those of scripted.mjs,
-which does the same with the official client.
+gevent runs in this process alone, so that the tests can use asyncio. scripted.mjs takes the same steps with the
+official client.
 """
 
 import json

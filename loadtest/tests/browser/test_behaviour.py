@@ -1,4 +1,4 @@
-"""What a simulated browser does when things go on for longer, or wrong: against a server that misbehaves on request."""
+"""What a simulated browser does when things take longer or go wrong, with a server that misbehaves on request."""
 
 import json
 import ssl
@@ -9,9 +9,12 @@ import pytest
 from loadtest.tests.browser.clients import HERE, simulated
 from loadtest.tests.browser.recording_server import RecordingServer
 
+from sio_stack.settings import free_ports
+
 pytestmark = pytest.mark.slow
 
 KINDS = ["upgrade", "websocket", "polling"]
+Steps = list[list[Any]]
 OPTIONS: dict[str, Any] = {"namespace": "/loadtest", "reconnection_delay_s": 0.05}
 CERTIFICATE = HERE / "localhost.pem"
 JOIN = "40/loadtest,"
@@ -26,7 +29,7 @@ def said(story: dict[str, Any]) -> list[Any]:
 async def test_order_is_kept_around_an_upgrade(kind: str) -> None:
     async with RecordingServer.run() as server:
         server.probe_after_s = server.noop_after_s = 0.1  # so that much is emitted before and while it upgrades
-        steps = [["connect_emitting", "say"], ["call", "echo", 1]]
+        steps: Steps = [["connect_emitting", "say"], ["call", "echo", 1]]
         story = await simulated(server.url, OPTIONS | {"transport": kind}, steps)
     sent = story["acks"][0]
     assert server.packets[1 : sent + 1] == [f'42/loadtest,["say",{number}]' for number in range(sent)]
@@ -43,7 +46,7 @@ async def test_pings_are_answered_and_missed(kind: str) -> None:
     options = OPTIONS | {"transport": kind}
     async with RecordingServer.run(ping_interval_ms=100, ping_timeout_ms=300) as server:
         started = time.monotonic()
-        steps = [
+        steps: Steps = [
             ["connect"],
             ["pause", 1],
             ["emit", "fall_silent"],
@@ -59,7 +62,7 @@ async def test_pings_are_answered_and_missed(kind: str) -> None:
 
 
 async def test_posts_are_batched_and_bounded() -> None:
-    steps = [["connect"], ["emit_many", "say", 100, 50], ["await", "events", 100]]
+    steps: Steps = [["connect"], ["emit_many", "say", 100, 50], ["await", "events", 100]]
     async with RecordingServer.run(max_payload=1000) as server:
         story = await simulated(server.url, OPTIONS | {"transport": "polling"}, steps)
     posts = [request.packets for request in server.requests if request.kind == "POST"]
@@ -80,7 +83,7 @@ async def test_a_refused_upgrade_leaves_it_on_polling() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_attachments_are_tolerated(kind: str) -> None:
-    steps = [["connect"], ["emit", "binary"], ["call", "echo", 1]]
+    steps: Steps = [["connect"], ["emit", "binary"], ["call", "echo", 1]]
     async with RecordingServer.run() as server:
         story = await simulated(server.url, OPTIONS | {"transport": kind}, steps)
     assert (story["binary_events"], story["acks"], story["disconnects"]) == (1, [[1]], [])
@@ -89,7 +92,7 @@ async def test_attachments_are_tolerated(kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("encrypted", [False, True])
 async def test_large_messages_both_ways(kind: str, encrypted: bool) -> None:
-    """What the socket does not take at once is kept; what comes in many pieces is put together."""
+    """A large message goes out although the socket does not take it at once, and comes in although it is in pieces."""
     options = OPTIONS | {"transport": kind}
     context = None
     if encrypted:
@@ -97,7 +100,7 @@ async def test_large_messages_both_ways(kind: str, encrypted: bool) -> None:
         context.load_cert_chain(CERTIFICATE)
         options["tls_authority"] = str(CERTIFICATE)
     size = 900_000
-    steps = [["connect"], ["emit_many", "say", 5, size], ["await", "events", 5], ["call", "echo", 1]]
+    steps: Steps = [["connect"], ["emit_many", "say", 5, size], ["await", "events", 5], ["call", "echo", 1]]
     async with RecordingServer.run(tls=context) as server:
         story = await simulated(server.url, options, steps)
     assert [packet[:20] for packet in server.packets[1:6]] == [f'42/loadtest,["say",{number}' for number in range(5)]
@@ -116,7 +119,7 @@ async def test_an_unknown_certificate_is_refused() -> None:
 
 @pytest.mark.parametrize("kind", ["upgrade", "websocket"])
 async def test_compressed_frames(kind: str) -> None:
-    steps = [["connect"], ["emit", "flood", 5, 2000], ["call", "echo", "short"], ["await", "events", 5]]
+    steps: Steps = [["connect"], ["emit", "flood", 5, 2000], ["call", "echo", "short"], ["await", "events", 5]]
     async with RecordingServer.run(compress=True) as server:
         story = await simulated(server.url, OPTIONS | {"transport": kind}, steps)
     assert len(story["events"]) == 5
@@ -126,7 +129,7 @@ async def test_compressed_frames(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_slow_consumer_reads_nothing_until_it_resumes(kind: str) -> None:
-    steps = [["connect"], ["pause_reading"], ["emit", "flood", 200, 100], ["pause", 0.5], ["tell", "events"]]
+    steps: Steps = [["connect"], ["pause_reading"], ["emit", "flood", 200, 100], ["pause", 0.5], ["tell", "events"]]
     steps += [["resume_reading"], ["await", "events", 200], ["call", "echo", 1]]
     async with RecordingServer.run(ping_interval_ms=100, ping_timeout_ms=100) as server:
         story = await simulated(server.url, OPTIONS | {"transport": kind}, steps)
@@ -136,7 +139,7 @@ async def test_a_slow_consumer_reads_nothing_until_it_resumes(kind: str) -> None
 
 
 async def test_vanishing_is_silent() -> None:
-    steps = [["connect"], ["call", "echo", 1], ["vanish"], ["pause", 0.6]]
+    steps: Steps = [["connect"], ["call", "echo", 1], ["vanish"], ["pause", 0.6]]
     async with RecordingServer.run() as server:
         story = await simulated(server.url, OPTIONS | {"transport": "websocket"}, steps)
         [ended] = server.ended.values()
@@ -148,7 +151,7 @@ async def test_vanishing_is_silent() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_dropping_is_followed_by_a_reconnection(kind: str) -> None:
-    steps = [["connect"], ["drop"], ["await", "connects", 2], ["call", "echo", 1]]
+    steps: Steps = [["connect"], ["drop"], ["await", "connects", 2], ["call", "echo", 1]]
     async with RecordingServer.run() as server:
         story = await simulated(server.url, OPTIONS | {"transport": kind}, steps)
     assert story["disconnects"] == ["transport close"]
@@ -159,8 +162,8 @@ async def test_dropping_is_followed_by_a_reconnection(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_what_ends_a_connection_and_what_comes_after(kind: str) -> None:
-    """No Socket.IO packet: parse error. A callback that fails: not silence. Both times it comes back, acks do not."""
-    steps = [
+    """After a packet that is no Socket.IO, or a callback that raises, it reconnects. Acks under way are given up."""
+    steps: Steps = [
         ["connect"],
         ["call_briefly", "say", "nobody acks this"],
         ["emit", "garbage"],
@@ -181,8 +184,8 @@ async def test_what_ends_a_connection_and_what_comes_after(kind: str) -> None:
 
 
 async def test_it_keeps_trying_while_there_is_no_server() -> None:
-    steps = [["connect", 0.6]]
-    story = await simulated("http://localhost:20290", OPTIONS, steps)
+    steps: Steps = [["connect", 0.6]]
+    story = await simulated(f"http://localhost:{free_ports(1)[0]}", OPTIONS, steps)
     assert len(story["errors"]) >= 2
     assert {phase for phase, _ in story["errors"]} == {"handshake"}
     assert story["raised"] == [["ConnectFailed", "handshake: transport error: poll: Connection refused"]]
@@ -190,6 +193,7 @@ async def test_it_keeps_trying_while_there_is_no_server() -> None:
 
 
 async def test_one_attempt_without_reconnection() -> None:
-    story = await simulated("http://localhost:20290", OPTIONS | {"reconnection": False}, [["connect"]])
+    nowhere = f"http://localhost:{free_ports(1)[0]}"
+    story = await simulated(nowhere, OPTIONS | {"reconnection": False}, [["connect"]])
     assert len(story["errors"]) == len(story["raised"]) == 1
     assert not story["is_active"]

@@ -1,9 +1,9 @@
 """The benchmark of the simulated browser measures both kinds of receiver, tried with few clients."""
 
 import pytest
-from loadtest.browser import bench
+from loadtest.tests.browser import bench
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(90)]
 
 
 @pytest.mark.parametrize("kind", ["browser", "locust"])

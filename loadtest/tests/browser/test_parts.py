@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from loadtest.browser import BrowserOptions, packets
-from loadtest.browser.acks import MAX_WAITING, Acks
-from loadtest.browser.backoff import Backoff
+from loadtest.browser.attempt import Backoff
 from loadtest.browser.frames import BINARY, CLOSE, PING, TEXT, FrameError, FrameReader, Inflate, masked
 from loadtest.browser.http import HttpError, Response, ResponseReader
+from loadtest.browser.packets import MAX_WAITING, Acks
 from loadtest.browser.site import Site
 
 
@@ -90,7 +90,12 @@ def test_frames_that_break_the_rules(data: bytes) -> None:
 
 def test_a_stopped_reader_hands_nothing_on() -> None:
     heard = Heard()
-    heard.reader.text = lambda message: (heard.texts.append(message), heard.reader.stop())[0]
+
+    def take_one(message: bytes) -> None:
+        heard.texts.append(message)
+        heard.reader.stop()
+
+    heard.reader.text = take_one
     heard.reader.feed(server_frame(0x81, b"one") * 3)
     assert heard.texts == [b"one"]
 

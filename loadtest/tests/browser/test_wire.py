@@ -1,5 +1,7 @@
-"""On the wire a simulated browser is the official JavaScript client: both do the same, what they sent is compared."""
+"""On the wire a simulated browser does what the official JavaScript client does: both take the same steps."""
 
+import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -35,7 +37,7 @@ OWN_HEADERS = {
 
 
 def transcript(server: RecordingServer) -> dict[str, Any]:
-    """What was sent, without what differs from run to run: sids, time stamps, how often was polled."""
+    """What was sent, without what differs from run to run: sids, time stamps, the number of polls."""
     return {
         "requests": sorted({_shape(request) for request in server.requests}),
         "sessions": sum("sid" not in request.query for request in server.requests),
@@ -58,15 +60,25 @@ def headers_by_kind(server: RecordingServer) -> dict[str, set[str]]:
     return kinds
 
 
+Client = Callable[[str, dict[str, Any], list[list[Any]]], Awaitable[dict[str, Any]]]
+Told = tuple[dict[str, Any], dict[str, Any], dict[str, set[str]]]
+
+
+async def each(client: Client, options: dict[str, Any], steps: list[list[Any]]) -> Told:
+    """What one client says of these steps, what its server saw, and the headers that it sent."""
+    async with RecordingServer.run() as server:
+        story = await client(server.url, options, steps)
+        return story, transcript(server), headers_by_kind(server)
+
+
+async def both(options: dict[str, Any], steps: list[list[Any]]) -> tuple[Told, Told]:
+    """The official client's, then ours; each has a server of its own, so that they run at the same time."""
+    return await asyncio.gather(each(official, options, steps), each(simulated, options, steps))
+
+
 @pytest.mark.parametrize("kind", ["upgrade", "websocket", "polling"])
 async def test_sends_what_the_official_client_sends(kind: str) -> None:
-    options = OPTIONS | {"transport": kind}
-    async with RecordingServer.run() as server:
-        theirs = await official(server.url, options, STEPS)
-        reference, reference_headers = transcript(server), headers_by_kind(server)
-    async with RecordingServer.run() as server:
-        ours = await simulated(server.url, options, STEPS)
-        sent, headers = transcript(server), headers_by_kind(server)
+    (theirs, reference, reference_headers), (ours, sent, headers) = await both(OPTIONS | {"transport": kind}, STEPS)
     assert sent == reference
     assert ours["acks"] == theirs["acks"] == [["first"], ["second", 2], ["again"]]
     assert ours["disconnects"] == theirs["disconnects"]
@@ -81,42 +93,29 @@ async def test_sends_what_the_official_client_sends(kind: str) -> None:
 async def test_ends_as_the_official_client_does(kind: str, end: str) -> None:
     """A DISCONNECT is final; after an orderly end of the transport it comes back."""
     steps: list[list[Any]] = [["connect"], ["emit", end], ["await", "disconnects", 1], ["pause", 0.3]]
-    options = OPTIONS | {"transport": kind}
-    stories, transcripts = [], []
-    for client in (official, simulated):
-        async with RecordingServer.run() as server:
-            stories.append(await client(server.url, options, steps))
-            transcripts.append(transcript(server))
-    assert transcripts[1] == transcripts[0]
-    assert stories[1]["disconnects"] == stories[0]["disconnects"]
-    assert len(stories[1]["connects"]) == len(stories[0]["connects"]) == (1 if end == "kick" else 2)
+    (theirs, reference, _), (ours, sent, _) = await both(OPTIONS | {"transport": kind}, steps)
+    assert sent == reference
+    assert ours["disconnects"] == theirs["disconnects"]
+    assert len(ours["connects"]) == len(theirs["connects"]) == (1 if end == "kick" else 2)
 
 
 @pytest.mark.parametrize("kind", ["upgrade", "websocket", "polling"])
 async def test_a_refusal_is_final(kind: str) -> None:
     options = OPTIONS | {"transport": kind, "namespace": "/refusing"}
-    transcripts = []
-    for client, steps in (
-        (official, [["open"], ["await", "errors", 1], ["pause", 0.3]]),
-        (simulated, [["connect"], ["pause", 0.3]]),
-    ):
-        async with RecordingServer.run() as server:
-            story = await client(server.url, options, steps)
-            transcripts.append(transcript(server))
-    assert story["raised"][0][0] == "ConnectFailed"
-    assert transcripts[1] == transcripts[0]
+    (_, reference, _), (ours, sent, _) = await asyncio.gather(
+        each(official, options, [["open"], ["await", "errors", 1], ["pause", 0.3]]),
+        each(simulated, options, [["connect"], ["pause", 0.3]]),
+    )
+    assert ours["raised"][0][0] == "ConnectFailed"
+    assert sent == reference
 
 
 @pytest.mark.parametrize("offset", [["offset-1"], []])
 async def test_asks_for_recovery_as_the_official_client_does(offset: list[str]) -> None:
-    """With the server's pid, and the offset of the last event that had one."""
+    """It sends the server's pid, and the offset of the last event that had one."""
     options = OPTIONS | {"transport": "websocket", "namespace": "/recovering"}
     steps: list[list[Any]] = [["connect"], ["emit", "say", 1, *offset], ["emit", "say", 2], ["await", "events", 2]]
     steps += [["emit", "drop"], ["await", "connects", 2], ["close"]]
-    transcripts = []
-    for client in (official, simulated):
-        async with RecordingServer.run() as server:
-            await client(server.url, options, steps)
-            transcripts.append(transcript(server))
-    assert transcripts[1] == transcripts[0]
-    assert '"pid":"p"' in transcripts[0]["packets"][4]
+    (_, reference, _), (_, sent, _) = await both(options, steps)
+    assert sent == reference
+    assert '"pid":"p"' in reference["packets"][4]

@@ -1,7 +1,7 @@
-"""Stands in for locust: live lines, then a result. Its argument says how it behaves.
+"""Stands in for locust: prints live lines, then writes a result. Its argument says how it behaves.
 
-well: ends by itself. patient: runs until SIGINT, then writes its result. deaf: does not end on SIGINT.
-orphan: ends by itself, its worker does not. broken: ends without a result, with words. garbled: its result is none.
+well: ends by itself. patient: runs until SIGINT, then writes its result. deaf: ignores SIGINT. orphan: ends by itself,
+but its worker does not. broken: prints a reason and ends without a result. garbled: writes something that is no result.
 """
 
 import os
@@ -11,7 +11,7 @@ import sys
 import time
 from pathlib import Path
 
-SAMPLE = Path(__file__).parents[1] / "ledger/sample_result.json"
+SAMPLE = Path(__file__).parents[1] / "accounting/sample_result.json"
 
 
 def finish(*_: object) -> None:

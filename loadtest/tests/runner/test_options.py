@@ -1,11 +1,12 @@
-"""What is asked for wrongly is said in one line, before anything starts."""
+"""A wrong option is refused with one line, before anything starts."""
 
 import os
 import subprocess
 import sys
 
 import pytest
-from loadtest.runner.options import FOLDER, CannotRun, Options, checked_url, parse_run_time
+from loadtest.errors import CannotRun
+from loadtest.runner.options import FOLDER, Options, checked_url, parse_run_time
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("60", 60), ("90s", 90), ("5m", 300), ("1h30m", 5400), ("1h1m1s", 3661)])

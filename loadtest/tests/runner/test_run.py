@@ -1,9 +1,8 @@
-"""One run around a stand-in for locust: its files, its status, and its end when it is asked to end."""
+"""One run with a stand-in for locust: its files, its status, and its end on Ctrl-C."""
 
 import asyncio
 import io
 import os
-import signal
 import sys
 import time
 from contextlib import asynccontextmanager
@@ -11,11 +10,15 @@ from pathlib import Path
 
 import psutil
 import pytest
-from loadtest.runner import locust_process, outcome, run
+from loadtest.errors import CannotRun
+from loadtest.reporting import outcome
+from loadtest.runner import locust_process, run
 from loadtest.runner.cluster import Target
-from loadtest.runner.options import CannotRun, Options
-from loadtest.runner.screen import Screen
+from loadtest.runner.options import Options
+from loadtest.runner.screen import Progress, Screen
 from rich.console import Console
+
+from sio_stack.stop import Stop
 
 pytestmark = [pytest.mark.slow]
 
@@ -26,7 +29,7 @@ class Trial:
     """A run with everything around it replaced: `way` is how the stand-in behaves."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.stop = run.Stop()
+        self.stop = Stop()
         self.printed = io.StringIO()
         self.screen = Screen(Console(file=self.printed, width=100, soft_wrap=True))
         self.limits = folder / "thresholds.toml"
@@ -36,7 +39,7 @@ class Trial:
         self.live = asyncio.Event()
         monkeypatch.setattr(run, "target", self._target)
         monkeypatch.setattr(locust_process, "command", lambda *_: [sys.executable, "-u", STANDIN, self.way])
-        monkeypatch.setattr(run.Progress, "show", lambda *_: self.live.set())
+        monkeypatch.setattr(Progress, "show", lambda *_: self.live.set())
 
     async def headless(self) -> int:
         return await asyncio.wait_for(run.headless(self.options, self.screen, self.stop), 30)
@@ -100,7 +103,8 @@ async def test_a_second_interrupt_kills(trial):
     trial.way = "deaf"
     running = asyncio.create_task(trial.headless())
     await trial.live.wait()
-    (child,) = [process for process in psutil.Process().children() if STANDIN in process.cmdline()]
+    alive = [process for process in psutil.Process().children() if process.status() != psutil.STATUS_ZOMBIE]
+    (child,) = [process for process in alive if STANDIN in process.cmdline()]
     trial.stop.asked.set()
     trial.stop.at_once.set()
     with pytest.raises(CannotRun, match="without a result"):
@@ -125,20 +129,9 @@ async def test_a_worker_that_stays_behind_is_killed(trial, monkeypatch):
     assert time.monotonic() - began < 20
 
 
-async def test_signals_ask_first_and_kill_later(monkeypatch):
-    monkeypatch.setattr(run, "LATER_S", 0.0)
-    stop = run.Stop()
-    stop.listen()
-    os.kill(os.getpid(), signal.SIGTERM)
-    await asyncio.wait_for(stop.asked.wait(), 5)
-    assert not stop.at_once.is_set()
-    os.kill(os.getpid(), signal.SIGINT)
-    await asyncio.wait_for(stop.at_once.wait(), 5)
-
-
 def test_a_former_run_can_be_shown_again(trial, tmp_path):
     measured = tmp_path / "measured.json"
-    measured.write_bytes((Path(__file__).parents[1] / "ledger/sample_result.json").read_bytes())
+    measured.write_bytes((Path(__file__).parents[1] / "accounting/sample_result.json").read_bytes())
     assert run.show_again(measured, trial.limits, trial.screen) == 0
     assert "<svg" in (tmp_path / "report.html").read_text()
     with pytest.raises(CannotRun, match="is not the result of a run"):

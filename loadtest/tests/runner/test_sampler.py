@@ -1,11 +1,13 @@
-"""CPU time and memory of processes: summed with their children, kept over a restart, scaled to the window."""
+"""CPU time and memory of processes: with their children, kept over a restart, scaled to the time of the deliveries."""
 
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
-from loadtest.runner.sampler import MOST_SAMPLES, Sample, Sampler
+from loadtest.accounting.result import decode
+from loadtest.runner.sampler import MOST_SAMPLES, Sample, Sampler, busy_window
 
 CHILD = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'print(1, flush=True); input()'])"
 
@@ -59,3 +61,10 @@ def test_a_run_of_days_stays_within_memory():
     for _ in range(MOST_SAMPLES + 10):
         sampler.take()
     assert len(sampler.samples) < MOST_SAMPLES
+
+
+def test_the_window_is_that_of_the_deliveries():
+    result = decode((Path(__file__).parents[1] / "accounting/sample_result.json").read_bytes())
+    begin, end = busy_window(result)
+    busy = [second.t for second in result.seconds if second.deliveries]
+    assert (begin - result.started_at, end - result.started_at) == (busy[0], busy[-1] + 1)

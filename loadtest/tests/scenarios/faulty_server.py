@@ -1,10 +1,11 @@
-"""A Socket.IO server that does one thing wrong now and then, and keeps count: `GET /faults` tells.
+"""A Socket.IO server that does one thing wrong now and then, and counts it: `GET /faults` has the counts.
 
     python -m loadtest.tests.scenarios.faulty_server PORT FAULT EVERY
 
-FAULT is none, or what becomes of one out of EVERY. Of deliveries: lose, double, swap, stray (goes to a stranger too),
-kick (the member is disconnected). Of emits: unheard (the event is lost), unacked (its ack is). Of connects: swallow.
-Deliveries and emits are faithful until a second after the latest join, so that all that it does wrong was due.
+FAULT is none, or what happens to one of EVERY deliveries, emits or connects. To deliveries: lose, double, swap, stray
+(a client that is not in the room gets it too), kick (the member is disconnected). To emits: unheard (the event is
+lost), unacked (its ack is lost). To connects: swallow. Faults begin a second after the latest join, so that every
+delivery that is affected was due.
 """
 
 import asyncio
@@ -27,7 +28,7 @@ class NoAck(Exception):
 
 
 class Faults:
-    """Stands in for the server towards the handlers: an emit to a room becomes one to each member, or not."""
+    """What the handlers take for the server. It turns an emit to a room into one to each member, with faults."""
 
     def __init__(self, sio: Any, fault: str, every: int) -> None:
         self._sio = sio
@@ -35,7 +36,7 @@ class Faults:
         self._every = every
         self._joined_at = 0.0
         self._deliveries = self._emits = self._connects = 0
-        self._held: dict[str, Any] = {}  # by sid: what waits for the next one to go first
+        self._held: dict[str, Any] = {}  # sid -> a message that will go out after the next one
         self.done = {
             "lost": 0,
             "duplicated": 0,
@@ -91,7 +92,7 @@ class Faults:
         return time.monotonic() - self._joined_at < FAITHFUL_S
 
     def told(self) -> dict[str, int]:
-        """What it did; what is still held back is lost."""
+        """The faults so far. A message that is still held back counts as lost."""
         return self.done | {"lost": self.done["lost"] + len(self._held)}
 
     def _turned(self, sid: str, message: Any, faithful: bool) -> list[Any]:

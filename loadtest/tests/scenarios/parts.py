@@ -1,23 +1,27 @@
-"""Parts of the scenarios without a server and in no time, in a process of its own: locust patches whichever loads it.
+"""Parts of the scenarios, without a server and without waiting. In a process of its own, because locust patches it.
 
-    python -m loadtest.tests.scenarios.parts lag|ramp
+    python -m loadtest.tests.scenarios.parts WRONG...
 
-The ramp's `gevent.sleep` passes seconds in which 20 clients get what two publishers say to two rooms of ten. Its second
-step goes wrong in one way: `WRONG` is nothing, warm-up (a gap in its first second), cut (of one, who is back at once),
-away (somebody) or silence (one in twenty deliveries is missing, with no gap seen). The outcome is a line of JSON.
+`gevent.sleep` is replaced: each second that passes in it, 20 clients get what two publishers send to two rooms of ten.
+The second step of the ramp goes wrong: nothing, warm-up (a gap in its first second), cut (one client loses its
+connection and is back at once), away (one client is away) or silence (one of twenty deliveries is missing, but no gap
+is seen). It prints all outcomes as JSON, how a stall of the loop is counted, and what an early start leads to.
 """
 
 import json
 import sys
+from types import SimpleNamespace
 from typing import Any
 
 import gevent
-from loadtest.ledger.histogram import Histogram
-from loadtest.ledger.report import Beat, SecondRow
-from loadtest.ledger.run import Run
+from loadtest.accounting.histogram import Histogram
+from loadtest.accounting.run import Run
+from loadtest.accounting.worker_report import Beat, SecondRow
+from loadtest.scenarios import session, wiring
 from loadtest.scenarios.machine import note
-from loadtest.scenarios.options import Settings
+from loadtest.scenarios.options import Settings, add_arguments
 from loadtest.scenarios.ramp import Ramp
+from locust import argument_parser
 
 USERS = 20
 
@@ -36,7 +40,7 @@ class Seconds:
     def set_rate(self, factor: float) -> None:
         self.rate = factor * 20
 
-    def sleep(self, seconds: float) -> None:
+    def sleep(self, seconds: float = 0.0) -> None:
         self._left += seconds
         while self._left >= 1:
             self._left -= 1
@@ -64,7 +68,7 @@ def ramp(wrong: str) -> Any:
 
 
 def lag() -> Any:
-    """Of 100 s in which the loop stood still for 2 s, once."""
+    """100 s in which the loop stood still once, for 2 s."""
     histogram = Histogram()
     for _ in range(98 * 20):
         note(histogram, 0.0)
@@ -72,5 +76,17 @@ def lag() -> Any:
     return [histogram.quantiles().count, histogram.quantiles().p99_ms]
 
 
+def early() -> Any:
+    """A worker is told to start while it still connects, before locust's `init`. Whether it takes part."""
+    parser = argument_parser.get_empty_argument_parser()
+    argument_parser.setup_parser_arguments(parser)
+    add_arguments(parser)
+    environment: Any = SimpleNamespace(events=SimpleNamespace(), parsed_options=parser.parse_args([]))
+    wiring.start_before_init(environment)
+    takes_part = session.current().takes_part
+    session.end()
+    return takes_part
+
+
 if __name__ == "__main__":
-    print(json.dumps(lag() if sys.argv[1] == "lag" else ramp(sys.argv[2])))
+    print(json.dumps({"early": early(), "lag": lag()} | {wrong: ramp(wrong) for wrong in sys.argv[1:]}))

@@ -1,7 +1,6 @@
-"""Each scenario against the embedded cluster, with few clients: it does what its name says, and nothing is missing."""
+"""Each scenario against a cluster, with few clients: it does what its name says, and nothing is missing."""
 
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -9,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from loadtest.ledger.result import Result
+from loadtest.accounting.result import Result
 from loadtest.tests.scenarios.locust_run import ROOT, LocustRun
 from tests.conftest import BackgroundStack
 
@@ -40,19 +39,30 @@ def loaded_cluster() -> Iterator[BackgroundStack]:
     assert cluster.errors == []
 
 
+SOON = ("fanout",)
+"""What `make test` runs; the others are longer runs of what loadtest/tests proves part by part."""
+
+
+def run_in_ci(scenario: str) -> Any:
+    return scenario if scenario in SOON else pytest.param(scenario, marks=pytest.mark.ci_only)
+
+
 @pytest.fixture(scope="session")
 def runs(loaded_cluster: BackgroundStack, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Told]:
-    """All scenarios that do not hear each other run at the same time; whoever asks first starts them."""
+    """Scenarios that do not hear each other run at the same time: those of SOON, then the others."""
     started: dict[str, LocustRun] = {}
     ended: dict[str, Told] = {}
 
     def outcome(name: str) -> Told:
-        if not started:
+        if name not in started:
             for scenario, options in TOGETHER.items():
+                if (scenario in SOON) != (name in SOON):
+                    continue
                 folder = tmp_path_factory.mktemp(scenario)
                 arguments = ("--scenario", scenario, *COMMON, *options)
-                seconds = 60 if scenario == "ramp" else 15
-                started[scenario] = LocustRun.start(folder, loaded_cluster.stack.url, seconds, *arguments)
+                seconds = None if scenario == "ramp" else 6
+                users = 3 if scenario == "churn" else USERS  # its clients are seldom there all at once
+                started[scenario] = LocustRun(folder, loaded_cluster.stack.url, seconds, *arguments, users=users)
         if name not in ended:
             ended[name] = started[name].end()
         return ended[name]
@@ -60,7 +70,7 @@ def runs(loaded_cluster: BackgroundStack, tmp_path_factory: pytest.TempPathFacto
     return outcome
 
 
-@pytest.mark.parametrize("scenario", TOGETHER)
+@pytest.mark.parametrize("scenario", [run_in_ci(scenario) for scenario in TOGETHER])
 def test_nothing_is_missing(scenario: str, runs: Callable[[str], Told]) -> None:
     result, live = runs(scenario)
     integrity = result.integrity
@@ -100,6 +110,7 @@ def test_fanout(runs: Callable[[str], Told]) -> None:
     assert abs(worker.clock_offset_ms) <= worker.clock_error_ms + 1, "client and server share a clock here"
 
 
+@pytest.mark.ci_only
 def test_chat_and_rpc(runs: Callable[[str], Told]) -> None:
     chat, _ = runs("chat")
     rpc, _ = runs("rpc")
@@ -109,6 +120,7 @@ def test_chat_and_rpc(runs: Callable[[str], Told]) -> None:
     assert rpc.totals.deliveries == 0
 
 
+@pytest.mark.ci_only
 def test_churn(runs: Callable[[str], Told]) -> None:
     result, _ = runs("churn")
     assert result.connects.succeeded > 1.5 * USERS
@@ -116,6 +128,7 @@ def test_churn(runs: Callable[[str], Told]) -> None:
     assert result.notes == []
 
 
+@pytest.mark.ci_only
 def test_everybody_comes_back_after_a_storm(runs: Callable[[str], Told]) -> None:
     result, _ = runs("reconnect-storm")
     connects = result.connects
@@ -126,12 +139,14 @@ def test_everybody_comes_back_after_a_storm(runs: Callable[[str], Told]) -> None
     assert not any("without a connection" in note for note in result.notes)
 
 
+@pytest.mark.ci_only
 def test_slow_consumers_harm_nobody(runs: Callable[[str], Told]) -> None:
     result, _ = runs("slow-consumers")
     assert result.integrity.excused > 0
     assert result.integrity.lost == 0
 
 
+@pytest.mark.ci_only
 def test_the_ramp_goes_up(runs: Callable[[str], Told]) -> None:
     result, _ = runs("ramp")
     knee = result.knee
@@ -143,14 +158,15 @@ def test_the_ramp_goes_up(runs: Callable[[str], Told]) -> None:
     assert result.duration_s < 35, "it ends when the ramp does"
 
 
+@pytest.mark.ci_only
 def test_broadcast_with_two_workers(loaded_cluster: BackgroundStack, runs: Any, tmp_path: Path) -> None:
-    """Everybody hears it, whichever process it is in; the master puts both halves together."""
+    """Everybody hears it, whichever process it is in. The master puts both halves together."""
     for scenario in TOGETHER:
         runs(scenario)  # they would hear it, too
     (port,) = free_ports(1)
     workers = ("--processes", "2", "--master-port", str(port), "--master-bind-port", str(port))
     arguments = ("--scenario", "broadcast", *COMMON, "--publishers", "2", *workers)
-    result, live = LocustRun.start(tmp_path, loaded_cluster.stack.url, 6, *arguments).end()
+    result, live = LocustRun(tmp_path, loaded_cluster.stack.url, 5, *arguments).end()
     assert result.integrity.is_whole, result.integrity
     assert result.integrity.due > 500
     assert result.totals.fan_out > 0.9 * USERS
@@ -160,19 +176,24 @@ def test_broadcast_with_two_workers(loaded_cluster: BackgroundStack, runs: Any, 
     assert not any(worker.missing for worker in result.generator.workers)
 
 
+@pytest.mark.ci_only
 def test_a_worker_that_comes_late_takes_no_part(loaded_cluster: BackgroundStack, tmp_path: Path) -> None:
-    """It has no plan: it does not know the rooms, and its users would have the numbers of others."""
+    """It has no plan: it does not know the rooms, and its users would have the numbers of other users."""
     (port,) = free_ports(1)
     master = ("--master", "--expect-workers", "1", "--master-bind-port", str(port))
-    run = LocustRun.start(tmp_path, loaded_cluster.stack.url, 8, "--scenario", "fanout", *COMMON, *master)
+    run = LocustRun(tmp_path, loaded_cluster.stack.url, None, "--scenario", "fanout", *COMMON, *master)
     words = [sys.executable, "-m", "locust", "-f", str(ROOT / "loadtest/locustfile.py"), "--worker"]
-    env = os.environ | {"PYTHONPATH": str(ROOT)}
-    workers = []
+    words += ["--master-port", str(port)]
+    env = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    workers: list[subprocess.Popen[Any]] = [subprocess.Popen(words, env=env, cwd=tmp_path)]
     try:
-        for clients in (USERS, 0):
-            workers.append(subprocess.Popen([*words, "--master-port", str(port)], env=env, cwd=tmp_path))
-            assert run.process.stdout is not None
-            next(line for line in run.process.stdout if f'"clients":{clients},' in line or not clients)
+        run.reports(1)
+        late = subprocess.Popen(words, env=env, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+        workers.append(late)
+        assert late.stdout is not None
+        next(line for line in late.stdout if "loadtest_without_a_plan" in line)
+        run.reports(3, more=True)  # its own first report comes within a second
+        run.interrupt()
         result, _ = run.end()
     finally:
         for worker in workers:
@@ -180,7 +201,7 @@ def test_a_worker_that_comes_late_takes_no_part(loaded_cluster: BackgroundStack,
             worker.wait()
     assert result.integrity.is_whole, result.integrity
     assert [worker.missing for worker in result.generator.workers] == [False]
-    assert "1 workers came while the run was on, and took no part: fewer clients." in result.notes
+    assert "1 workers came after the run had begun and took no part, so there were fewer clients." in result.notes
 
 
 OWN = """
@@ -205,16 +226,11 @@ class Reader(BrowserUser):
 
 
 def test_an_application_of_ones_own(loaded_cluster: BackgroundStack, tmp_path: Path) -> None:
-    """A user's locustfile with a BrowserUser; a run that is interrupted has its result all the same."""
+    """A locustfile of one's own with a BrowserUser. An interrupted run has a result too."""
     file = tmp_path / "mine.py"
     file.write_text(OWN)
-    run = LocustRun.start(tmp_path, loaded_cluster.stack.url, 30, "-u", "2", "--exit-code-on-error", "0", file=file)
-    assert run.process.stdout is not None
-    for line in run.process.stdout:
-        if line.startswith("@live ") and '"clients":2' in line:
-            break
-    run.process.send_signal(signal.SIGINT)
-    result, _ = run.end()
+    arguments = ("-u", "2", "--exit-code-on-error", "0")
+    result, _ = LocustRun(tmp_path, loaded_cluster.stack.url, 2, *arguments, users=2, file=file).end()
     assert result.scenario == "Reader"
     assert result.acks["echo"].count > 0
     assert result.integrity.due == 0

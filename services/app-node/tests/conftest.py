@@ -11,8 +11,8 @@ import pytest
 import structlog
 import uvloop
 
+from app_node.app import BusFactory
 from app_node.interface.server import ClusterServer
-from app_node.streams import Streams, redis_streams
 from sio_cluster.node.config import Config
 from sio_cluster.protocol.codec import decode_downlink, encode_app_inbox, encode_uplink
 from sio_cluster.protocol.ids import lane_of, new_node_id, new_sid
@@ -26,78 +26,58 @@ from sio_cluster.protocol.messages import (
     Fact,
     Handshake,
 )
-from sio_cluster.streams.memory import (
-    MemoryAppender,
-    MemoryBroker,
-    MemoryBus,
-    MemoryClientRecords,
-    MemoryInboxReader,
-    MemoryLaneReader,
-    MemoryLeases,
-    MemoryRegistry,
-)
-from sio_cluster.streams.redis.appender import Append, AppendResult
+from sio_cluster.streams.api import Append, AppendResult
+from sio_cluster.streams.memory import MemoryBroker, MemoryBus
+from sio_cluster.streams.redis import RedisBus
 
 _T = TypeVar("_T")
 
 FAST = {"heartbeat_ms": 100, "lease_ms": 600, "node_timeout_ms": 1000, "shutdown_ms": 1500, "lanes": 4}
 
 
-def memory_streams(broker: MemoryBroker) -> Callable[[Config, str], Streams]:
-    def make(config: Config, node_id: str) -> Streams:
-        bus = MemoryBus(config, broker)
-        return Streams(
-            bus,
-            MemoryAppender(bus),
-            MemoryInboxReader(bus, node_id),
-            MemoryLaneReader(bus, node_id),
-            MemoryLeases(bus),
-            MemoryRegistry(bus),
-            MemoryClientRecords(bus, config.lanes),
-        )
-
-    return make
+def memory_bus(broker: MemoryBroker) -> BusFactory:
+    return lambda config: MemoryBus(config, broker)
 
 
 class FakeIoNode:
     """An io-node without sockets: `connect`, `event`, ... append facts; `commands` gathers what comes back."""
 
-    def __init__(self, config: Config, streams: Callable[[Config, str], Streams], name: str) -> None:
+    def __init__(self, config: Config, make_bus: BusFactory, name: str) -> None:
         self.id = new_node_id(name, os.urandom)
         self.config = config
-        self.streams = streams(config, self.id)
+        self.bus = make_bus(config)
+        self.inbox = self.bus.inbox_reader(self.id)
         self.commands: list[Command] = []
         self._seq = itertools.count(1)
         self._changed = asyncio.Event()
         self._reader: asyncio.Task[None] | None = None
 
     async def start(self, ttl_ms: int = 3_600_000) -> None:
-        await self.streams.bus.start()
-        registry: Any = self.streams.registry
-        await registry.register_io_node(self.id, {})
-        await registry.heartbeat(self.id, ttl_ms)
+        await self.bus.start()
+        await self.bus.registry.register_io_node(self.id, {})
+        await self.bus.registry.heartbeat(self.id, ttl_ms)
         self._reader = asyncio.create_task(self._read())
 
     async def stop(self) -> None:
         if self._reader is not None:
             self._reader.cancel()
             await asyncio.wait([self._reader])
-        await self.streams.inbox.close()
-        await self.streams.bus.stop()
+        await self.inbox.close()
+        await self.bus.stop()
 
     async def _read(self) -> None:
         while True:
-            for entry in await self.streams.inbox.read(1000):
+            for entry in await self.inbox.read(1000):
                 self.commands += decode_downlink(entry).commands
             self._changed.set()
 
     async def wait(self, number: int, kind: type[_T], timeout_s: float = 8.0) -> list[_T]:
         """The commands of this kind, once there are `number` of them."""
         async with asyncio.timeout(timeout_s):
-            while len(found := [c for c in self.commands if isinstance(c, kind)]) < number:
+            while sum(isinstance(command, kind) for command in self.commands) < number:
                 self._changed.clear()
                 await self._changed.wait()
-        return found
+        return [command for command in self.commands if isinstance(command, kind)]
 
     async def settle(self) -> None:
         """Until every lane is empty: all facts are handled and committed. Polls: Redis tells nobody."""
@@ -106,11 +86,12 @@ class FakeIoNode:
                 await asyncio.sleep(0.02)
 
     async def _held(self) -> int:
-        bus: Any = self.streams.bus
+        bus = self.bus
         keys = [bus.keys.uplink(lane) for lane in range(self.config.lanes)]
         if isinstance(bus, MemoryBus):
             return sum(len(bus.broker.streams[key].entries) for key in keys)
-        return sum(await bus.run(*[("XLEN", key) for key in keys]))
+        assert isinstance(bus, RedisBus)
+        return sum(await bus.connections.run(*[("XLEN", key) for key in keys]))
 
     # --- facts
 
@@ -118,19 +99,17 @@ class FakeIoNode:
         by_lane: dict[int, list[Fact]] = {}
         for fact in facts:
             by_lane.setdefault(lane_of(fact.sid, self.config.lanes), []).append(fact)
-        bus: Any = self.streams.bus
-        await self._append([(bus.keys.uplink(lane), encode_uplink, of_lane) for lane, of_lane in by_lane.items()])
+        await self._append([(self.bus.keys.uplink(lane), encode_uplink, of_lane) for lane, of_lane in by_lane.items()])
 
     async def send_raw(self, lane: int, entry: bytes) -> None:
-        bus: Any = self.streams.bus
-        await self._append([(bus.keys.uplink(lane), lambda *_: entry, [])])
+        await self._append([(self.bus.keys.uplink(lane), lambda *_: entry, [])])
 
     async def _append(self, batches: list[tuple[str, Any, list[Any]]]) -> None:
         appends = []
         for key, encode, items in batches:
             seq = next(self._seq)
             appends.append(Append(key, self.id, seq, encode(self.id, seq, items), 64_000_000))
-        results = await self.streams.appender.append(appends)
+        results = await self.bus.appender.append(appends)
         assert set(results) == {AppendResult.APPENDED}
 
     def connected(self, namespace: str = "/", auth: Any = None, sid: str | None = None) -> ClientConnected:
@@ -146,7 +125,7 @@ class FakeIoNode:
     async def ask(self, namespace: str = "/", auth: Any = None) -> str:
         """A client that wants to connect: its sid."""
         fact = self.connected(namespace, auth)
-        await self.streams.records.store([fact])  # type: ignore[attr-defined]
+        await self.bus.records.store([fact])
         await self.send(fact)
         return fact.sid
 
@@ -168,9 +147,8 @@ class FakeIoNode:
         await self.send(ClientDisconnected(sid, reason))
 
     async def answer(self, app_node: str, ack_id: int, sid: str, *args: Any) -> None:
-        bus: Any = self.streams.bus
         item = AckReceived(sid, ack_id, json.dumps(list(args)).encode())
-        await self._append([(bus.keys.inbox(app_node), encode_app_inbox, [item])])
+        await self._append([(self.bus.keys.inbox(app_node), encode_app_inbox, [item])])
 
 
 def event(sid: str, name: Any, *args: Any, ack_id: int | None = None) -> EventReceived:
@@ -180,27 +158,45 @@ def event(sid: str, name: Any, *args: Any, ack_id: int | None = None) -> EventRe
 class Stage:
     """One cluster: its settings, its io-nodes, and server objects that stop with the test."""
 
-    def __init__(self, config: Config, streams: Callable[[Config, str], Streams], broker: MemoryBroker | None) -> None:
+    def __init__(self, config: Config, make_bus: BusFactory, broker: MemoryBroker | None) -> None:
         self.config = config
-        self.streams = streams
+        self.make_bus = make_bus
         self.broker = broker
         self.servers: list[ClusterServer] = []
         self.io_nodes: list[FakeIoNode] = []
 
     def server(self, **options: Any) -> ClusterServer:
         """A server object whose handlers are not registered yet."""
-        server = ClusterServer(self.config, streams=self.streams, **options)
+        server = ClusterServer(self.config, make_bus=self.make_bus, **options)
         self.servers.append(server)
         return server
 
     async def io_node(self, name: str = "io1") -> FakeIoNode:
-        node = FakeIoNode(self.config, self.streams, name)
+        node = FakeIoNode(self.config, self.make_bus, name)
         self.io_nodes.append(node)
         await node.start()
         return node
 
+    def echo_server(self, log: list[Any] | None = None, **options: Any) -> ClusterServer:
+        """One that answers `echo` with its argument, and writes down in `log` who said what."""
+        server = self.server(**options)
+
+        @server.event
+        async def echo(sid: str, number: int) -> int:
+            if log is not None:
+                log.append((sid, number))
+            return number
+
+        return server
+
     def event(self, sid: str, name: Any, *args: Any, ack_id: int | None = None) -> EventReceived:
         return event(sid, name, *args, ack_id=ack_id)
+
+    async def until(self, condition: Callable[[], object], timeout_s: float = 8) -> None:
+        """Polls: the cluster's state lies in several processes."""
+        async with asyncio.timeout(timeout_s):
+            while not condition():  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
 
     async def stop(self) -> None:
         for server in self.servers:
@@ -213,16 +209,14 @@ async def crash(server: ClusterServer) -> None:
     """As kill -9: everything stops where it stands, nothing is handed over."""
     node, server._node = server._node, None
     assert node is not None
-    node._ending = True
+    node._stopping = True
     lanes = list(node.keeper.held.values())
-    for task in node._tasks.values():
-        task.cancel()
-    await asyncio.gather(*node._tasks.values(), return_exceptions=True)
+    await node.loops.stop()
     for lane in lanes:
         node._drop_lane(lane)
-    await node._streams.lanes.close()
-    await node._streams.inbox.close()
-    await node._streams.bus.stop()
+    await node.lane_reader.close()
+    await node.inbox_reader.close()
+    await node.bus.stop()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -243,10 +237,10 @@ async def stage(request: pytest.FixtureRequest) -> AsyncIterator[Stage]:
     if request.param == "redis":
         base: Config = request.getfixturevalue("redis_config")
         config = Config(REDIS_URL=base.redis_url, REDIS_PREFIX=base.redis_prefix, **FAST)
-        stage = Stage(config, redis_streams, None)
+        stage = Stage(config, RedisBus, None)
     else:
         broker = MemoryBroker()
-        stage = Stage(Config(**FAST), memory_streams(broker), broker)
+        stage = Stage(Config(**FAST), memory_bus(broker), broker)
     yield stage
     await stage.stop()
 
@@ -254,7 +248,7 @@ async def stage(request: pytest.FixtureRequest) -> AsyncIterator[Stage]:
 @pytest.fixture
 async def memory_stage() -> AsyncIterator[Stage]:
     broker = MemoryBroker()
-    stage = Stage(Config(**FAST), memory_streams(broker), broker)
+    stage = Stage(Config(**FAST), memory_bus(broker), broker)
     yield stage
     await stage.stop()
 

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from app_node.streams import redis_streams
 from sio_cluster.node.config import Config
 from sio_cluster.protocol.errors import ClusterMismatch, LeaseLost
 from sio_cluster.protocol.messages import Ack, Disconnect, Emit
 from sio_cluster.streams.memory import MemoryBus
+from sio_cluster.streams.redis import RedisBus
 from sio_cluster.testing.valkey import start_valkey
 
 pytestmark = pytest.mark.slow
@@ -90,7 +90,7 @@ async def test_redis_away(memory_stage: Any, away_s: float) -> None:
     io = await stage.io_node()
     await sio.start()
     sid = await io.connect()
-    await io.streams.registry.heartbeat(io.id, 3_600_000)
+    await io.bus.registry.heartbeat(io.id, 3_600_000)
     await io.send(*[stage.event(sid, "echo", n, ack_id=n) for n in range(20)])
     while not seen:  # noqa: ASYNC110
         await asyncio.sleep(0)
@@ -214,7 +214,7 @@ async def test_emit_waits_while_the_outbox_is_full(memory_stage: Any) -> None:
 async def test_valkey_stalls_or_restarts(trouble: str, make_stage: Any) -> None:
     """With an append-only file nothing is lost; clients' events and answers stay in order."""
     with start_valkey(appendonly="yes", appendfsync="always") as server:
-        stage = make_stage(Config(REDIS_URL=server.url, **SLOW_LEASE), redis_streams, None)
+        stage = make_stage(Config(REDIS_URL=server.url, **SLOW_LEASE), RedisBus, None)
         seen: list[int] = []
         sio = echo_app(stage, seen)
         io = await stage.io_node()
@@ -267,10 +267,10 @@ async def test_a_disconnect_that_did_not_reach_redis_is_done_again(memory_stage:
     await asyncio.wait_for(stuck.wait(), 5)
     for _ in range(20):  # time enough to forget the client
         await asyncio.sleep(0.005)
-    assert await io.streams.records.load(sid) is not None
+    assert await io.bus.records.load(sid) is not None
     await kill(first)
     await app().start()
     [command] = await io.wait(1, Disconnect)
     assert command.sid == sid
     await io.settle()
-    assert await io.streams.records.load(sid) is None
+    assert await io.bus.records.load(sid) is None

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from app_node.clients.session_codec import decode_session
+from app_node.counters import DEFECT
 from sio_cluster.protocol.errors import LeaseLost
 from sio_cluster.protocol.messages import Ack, Emit, Join
 
@@ -25,9 +26,9 @@ class Pause:
             return
         self.begun.set()
         for name in ("renew", "watch", "plan", "presence", "commit", "read"):
-            node._tasks[name].remove_done_callback(node._loop_ended)
-            node._tasks[name].cancel()
-        appender, records = node._streams.appender, node._streams.records
+            node.loops._tasks[name].cancel()
+
+        appender, records = node.bus.appender, node.bus.records
         appender.append = self._late(appender.append)
         for name in ("update", "forget", "load", "save_session"):
             setattr(records, name, self._late(getattr(records, name)))
@@ -97,12 +98,12 @@ async def test_what_a_paused_app_node_had_on_its_way_does_not_land(stage: Any) -
     assert [c.packet for c in io.commands if isinstance(c, Emit)] == [b'2["did",["second",1]]', b'2["news"]']
     assert [c.room for c in io.commands if isinstance(c, Join)] == ["second-room"]
     assert len([c for c in io.commands if isinstance(c, Ack)]) == 1
-    assert (await io.streams.records.load(sid)).rooms == {"second-room"}
+    assert (await io.bus.records.load(sid)).rooms == {"second-room"}
     counters = first.node.counters
-    assert counters["appends_barred"] == second.node.counters["holders_barred"] == 1
-    assert counters["commands_dropped.lane_lost"] == 3
-    assert counters["records_fenced"] == 1
-    assert first.node.outbox.emitted == counters["commands_written"] + 3
+    assert counters.appends_barred == second.node.counters.holders_barred == 1
+    assert counters.commands_dropped["lane_lost"] == 3
+    assert counters.records_fenced == 1
+    assert first.node.outbox.emitted == counters.commands_written + 3
 
 
 async def test_a_session_is_not_saved_by_one_that_lost_the_lane(stage: Any) -> None:
@@ -123,7 +124,7 @@ async def test_a_session_is_not_saved_by_one_that_lost_the_lane(stage: Any) -> N
         while ("first", "lost") not in log:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     assert ack.packet == b'31["second"]'
-    assert decode_session(await io.streams.records.load_session(sid)) == {"by": "second"}
+    assert decode_session(await io.bus.records.load_session(sid)) == {"by": "second"}
     assert len([c for c in io.commands if isinstance(c, Ack)]) == 1
 
 
@@ -143,8 +144,8 @@ async def test_a_client_is_not_forgotten_by_one_that_lost_the_lane(stage: Any) -
     pause.wake()
     await first.node.writer.drained()
     assert log == [("first", "disconnect"), ("second", "disconnect")]
-    assert await io.streams.records.load(sid) is None
-    assert await io.streams.records.clients_of(io.id) == []
+    assert await io.bus.records.load(sid) is None
+    assert await io.bus.records.clients_of(io.id) == []
 
 
 async def test_no_handler_begins_after_a_lane_was_lost(stage: Any) -> None:
@@ -163,7 +164,7 @@ async def test_no_handler_begins_after_a_lane_was_lost(stage: Any) -> None:
     lanes = dict(node.keeper.held)
     for number, sid in enumerate(sids):
         await io.send(stage.event(sid, "work", number, ack_id=number))
-    for entry in await node._streams.lanes.read(sorted(lanes), 0, 100):
+    for entry in await node.lane_reader.read(sorted(lanes), 0, 100):
         node.consumer.take(lanes[entry.lane], entry)
     second = app(stage, log, "second")
     await second.start()
@@ -173,4 +174,4 @@ async def test_no_handler_begins_after_a_lane_was_lost(stage: Any) -> None:
     await asyncio.gather(*[task for lane in lanes.values() for task in lane.tasks])
     assert {name for name, *_ in log} == {"second"}
     assert len(log) == 8
-    assert node.counters["refused.defect"] == 0
+    assert node.counters.outcomes[DEFECT] == 0

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from app_node.streams import redis_streams
 from sio_cluster.node.config import Config
 from sio_cluster.protocol.errors import BusRefused
 from sio_cluster.protocol.messages import Accept, Ack, Emit
+from sio_cluster.streams.redis import RedisBus
 from sio_cluster.testing.valkey import start_valkey
 
 pytestmark = pytest.mark.slow
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 
 async def test_what_waits_in_lanes_is_worked_off(make_stage: Any) -> None:
     with start_valkey() as server:
-        stage = make_stage(Config(REDIS_URL=server.url, LANES=4, SHUTDOWN_MS=2000), redis_streams, None)
+        stage = make_stage(Config(REDIS_URL=server.url, LANES=4, SHUTDOWN_MS=2000), RedisBus, None)
         sio = stage.server()
 
         @sio.event
@@ -32,8 +32,8 @@ async def test_what_waits_in_lanes_is_worked_off(make_stage: Any) -> None:
         io = await stage.io_node()
         sids = [await io.ask() for _ in range(5)]
         await io.send(*[stage.event(sid, "echo", number, ack_id=number) for number in range(20) for sid in sids])
-        bus: Any = io.streams.bus
-        await bus.run(("CONFIG", "SET", "maxmemory", 1))
+        bus: Any = io.bus
+        await bus.connections.run(("CONFIG", "SET", "maxmemory", 1))
         with pytest.raises(BusRefused):
             await io.event(sids[0], "echo", 99)
         await sio.start()
@@ -44,9 +44,9 @@ async def test_what_waits_in_lanes_is_worked_off(make_stage: Any) -> None:
         news = asyncio.create_task(sio.emit("news"))
         await asyncio.sleep(0.2)
         assert not news.done()
-        assert sio.node.counters["retries.outbox"] > 0
-        await bus.run(("CONFIG", "SET", "maxmemory", 0))
+        assert sio.node.counters.redis_retries["outbox"] > 0
+        await bus.connections.run(("CONFIG", "SET", "maxmemory", 0))
         await asyncio.wait_for(news, 10)
         assert (await io.wait(101, Emit))[-1].packet == b'2["news"]'
-        assert (await io.streams.records.load(sids[0])).rooms == {"all"}
+        assert (await io.bus.records.load(sids[0])).rooms == {"all"}
         await stage.stop()

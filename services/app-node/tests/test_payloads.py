@@ -8,10 +8,12 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from socketio.base_server import BaseServer
 from socketio.packet import ACK, EVENT, Packet
 
-from app_node.payloads import ack_packet, arguments, decode, encode, event_packet
+from app_node.payloads import arguments, decode, encode
 from sio_cluster.protocol.errors import MalformedPacket
+from sio_cluster.protocol.socketio import RESERVED_EVENTS, encode_ack, encode_event
 
 
 class Colour(enum.IntEnum):
@@ -41,14 +43,19 @@ def reference(kind: int, data: list[Any], namespace: str, ack_id: int | None) ->
 def test_same_packets_as_python_socketio(data: list[Any], namespace: str, ack_id: int | None) -> None:
     payload = encode(data)
     text, attachments = reference(EVENT, data, namespace, ack_id)
-    packet = event_packet(namespace, payload, ack_id).decode()
+    packet = encode_event(namespace, payload.text, len(payload.attachments), ack_id).decode()
     split = packet.index("[")
     assert packet[:split] == text[: text.index("[")]
     assert json.loads(packet[split:]) == json.loads(text[text.index("[") :])
     assert payload.attachments == attachments
     if ack_id is not None:
         text, _ = reference(ACK, data, namespace, ack_id)
-        assert ack_packet(namespace, payload, ack_id).decode().startswith(text[: text.index("[")])
+        packet = encode_ack(namespace, payload.text, len(payload.attachments), ack_id).decode()
+        assert packet.startswith(text[: text.index("[")])
+
+
+def test_what_python_socketio_reserves_is_reserved() -> None:
+    assert RESERVED_EVENTS.issuperset(BaseServer.reserved_events)
 
 
 @given(st.lists(values, max_size=4))

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from app_node.streams import redis_streams
 from sio_cluster.node.config import Config
 from sio_cluster.protocol.messages import Accept, Ack
+from sio_cluster.streams.redis import RedisBus
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(60)]
 
 CLIENTS = 3_000
 
@@ -18,7 +18,7 @@ CLIENTS = 3_000
 @pytest.fixture
 async def redis_stage(redis_config: Config, make_stage: Any) -> Any:
     config = Config(REDIS_URL=redis_config.redis_url, REDIS_PREFIX=redis_config.redis_prefix, HEARTBEAT_MS=300)
-    stage = make_stage(config, redis_streams, None)
+    stage = make_stage(config, RedisBus, None)
     yield stage
     await stage.stop()
 
@@ -45,7 +45,7 @@ async def ask(io: Any, number: int) -> list[str]:
     """Clients that want to connect, in entries of a hundred."""
     facts = [io.connected() for _ in range(number)]
     for start in range(0, number, 100):
-        await io.streams.records.store(facts[start : start + 100])
+        await io.bus.records.store(facts[start : start + 100])
         await io.send(*facts[start : start + 100])
     return [fact.sid for fact in facts]
 
@@ -79,8 +79,8 @@ async def test_connects_and_events_that_waited_are_worked_off(redis_stage: Any) 
     for ack in acks:
         by_client.setdefault(ack.sid, []).append(ack.packet)
     assert {tuple(by_client[sid]) for sid in sids} == {tuple(b"3%d[%d]" % (n, n) for n in range(5))}
-    assert sio.node.counters["lanes_lost"] == 0
-    assert sio.node.counters["facts_read_again"] == 0
+    assert sio.node.counters.lanes_lost == 0
+    assert sio.node.counters.facts_read_again == 0
 
 
 async def test_a_dead_io_nodes_clients_do_not_starve_the_living(redis_stage: Any) -> None:
@@ -93,7 +93,7 @@ async def test_a_dead_io_nodes_clients_do_not_starve_the_living(redis_stage: Any
     [alive] = await ask(io, 1)
     await dead.wait(CLIENTS, Accept, 30)
     await dead.settle()
-    await dead.streams.registry.heartbeat(dead.id, 1)
+    await dead.bus.registry.heartbeat(dead.id, 1)
     slowest = 0.0
     number = 0
     async with asyncio.timeout(40):
@@ -106,7 +106,7 @@ async def test_a_dead_io_nodes_clients_do_not_starve_the_living(redis_stage: Any
     await io.settle()
     assert sorted(gone) == sorted((sid, "node lost") for sid in sids)
     assert slowest < 0.5
-    assert await io.streams.records.clients_of(dead.id) == []
-    assert await io.streams.records.load(sids[-1]) is None
-    assert await io.streams.registry.registered_io_nodes() == [io.id]
-    assert sio.node.counters["reaper_facts_written"] == CLIENTS
+    assert await io.bus.records.clients_of(dead.id) == []
+    assert await io.bus.records.load(sids[-1]) is None
+    assert await io.bus.registry.registered_io_nodes() == [io.id]
+    assert sio.node.counters.reaper_facts_written == CLIENTS

@@ -25,11 +25,11 @@ from sio_cluster.protocol import reasons
 from sio_cluster.protocol.errors import ClusterMismatch, ConfigError
 from sio_cluster.protocol.messages import ClientDisconnected
 from sio_cluster.streams.memory import MemoryBroker, MemoryBus
-from sio_cluster.streams.redis.bus import Bus
+from sio_cluster.streams.redis import RedisBus
 from sio_cluster.testing.valkey import start_valkey
 
 from .test_serving import FAST, kinds, open_raw
-from .tiny_app import memory_parts, serving
+from .tiny_app import memory_bus, serving
 
 pytestmark = pytest.mark.slow
 
@@ -110,9 +110,9 @@ async def test_the_size_of_the_cluster() -> None:
         open_raw(world) as raw,
     ):
         await raw.connect()
-        heartbeats = world.node.bus_counters.heartbeats
+        heartbeats = world.node._presence.beats
         async with asyncio.timeout(5):
-            while world.node.bus_counters.heartbeats < heartbeats + 3:  # noqa: ASYNC110
+            while world.node._presence.beats < heartbeats + 3:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         answer = (await http.get("/socket.io/cluster")).json()
         assert answer == {"node": world.node.node_id, "io_nodes": 1, "app_nodes": 1, "clients": 1}
@@ -156,7 +156,7 @@ async def test_nothing_else_of_that_folder_is_served(tmp_path: Path) -> None:
 async def test_not_ready_before_redis_and_ready_after() -> None:
     broker = MemoryBroker()
     broker.go_down()
-    node = IoNode(Config(FAST), parts=memory_parts(broker), settle_ms=20)
+    node = IoNode(Config(FAST), bus=memory_bus(broker), settle_ms=20)
     async with Listener(None, node.config, node) as listener, httpx.AsyncClient(base_url=listener.url) as http:
         assert (await http.get("/healthz")).status_code == 200
         assert (await http.head("/healthz")).status_code == 200
@@ -207,7 +207,7 @@ async def test_a_node_that_cannot_say_who_is_gone_stays_registered(monkeypatch: 
     monkeypatch.setattr("io_node.app._FLUSH_S", 0.1)
     broker = MemoryBroker()
     config = Config(FAST, LANES=1, LANE_MAX_BYTES=1, DRAIN_MS=100)  # a lane takes one entry, and nobody reads it
-    node = IoNode(config, parts=memory_parts(broker), settle_ms=20)
+    node = IoNode(config, bus=memory_bus(broker), settle_ms=20)
     async with Listener(None, config, node) as listener:
         await listener.wait_until_ready(10)
         url = f"{listener.url.replace('http', 'ws')}/socket.io/?EIO=4&transport=websocket"
@@ -237,13 +237,13 @@ async def test_a_port_that_is_taken() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         config = Config(FAST, HTTP_PORT=taken.getsockname()[1])
         with pytest.raises(ConfigError, match="already in use"):
-            await Listener(None, config, IoNode(config, parts=memory_parts(MemoryBroker()))).serve()
+            await Listener(None, config, IoNode(config, bus=memory_bus(MemoryBroker()))).serve()
 
 
 async def test_an_address_that_is_not_here() -> None:
     config = Config(FAST, HTTP_HOST="192.0.2.1")
     with pytest.raises(ConfigError, match="HTTP_HOST"):
-        await Listener(None, config, IoNode(config, parts=memory_parts(MemoryBroker()))).serve()
+        await Listener(None, config, IoNode(config, bus=memory_bus(MemoryBroker()))).serve()
 
 
 async def test_a_cluster_that_it_does_not_fit() -> None:
@@ -252,14 +252,14 @@ async def test_a_cluster_that_it_does_not_fit() -> None:
         config = Config(FAST, LANES=5)
         with pytest.raises(ClusterMismatch, match="LANES"):
             async with asyncio.timeout(5):
-                await Listener(None, config, IoNode(config, parts=memory_parts(broker))).serve()
+                await Listener(None, config, IoNode(config, bus=memory_bus(broker))).serve()
 
 
 async def test_a_cluster_that_it_does_not_fit_any_more() -> None:
     """Redis lost its data, and a node of other settings was there first."""
     broker = MemoryBroker()
     config = Config(FAST)
-    listener = Listener(None, config, IoNode(config, parts=memory_parts(broker), settle_ms=20))
+    listener = Listener(None, config, IoNode(config, bus=memory_bus(broker), settle_ms=20))
     async with asyncio.timeout(5):
         serving_it = asyncio.create_task(listener.serve())
         await listener.node.ready.wait()
@@ -274,7 +274,7 @@ async def test_an_application_that_does_not_start() -> None:
         await receive()
         await send({"type": "lifespan.startup.failed", "message": "no"})
 
-    node = IoNode(Config(FAST), parts=memory_parts(MemoryBroker()))
+    node = IoNode(Config(FAST), bus=memory_bus(MemoryBroker()))
     with pytest.raises(ConfigError, match="start-up failed"):
         async with asyncio.timeout(5):
             await Listener(app, node.config, node).serve()
@@ -303,7 +303,7 @@ def run_cli(tmp_path: Path) -> Callable[..., Any]:
     ("arguments", "says"),
     [
         (["--app", "nothing"], "not of the form"),
-        (["--app", "no_such_module:app"], "there is no module no_such_module"),
+        (["--app", "no_such_module:app"], "there is no module 'no_such_module'"),
         (["--app", "missing.py:app"], "there is no file missing.py"),
         (["--app", "broken.py:app"], "broken.py:2: ZeroDivisionError"),
         (["--app", "syntax.py:app"], "syntax.py:1: SyntaxError"),
@@ -389,7 +389,7 @@ async def test_it_waits_for_redis_and_stops_on_a_signal(start_cli: Callable[...,
         port = free.getsockname()[1]
     process = await start_cli(REDIS_PORT=str(port), REDIS_HOST="127.0.0.1", DRAIN_MS="300")
     url = (await _line(process, "listening"))["url"]
-    await _line(process, "waiting_for_redis")
+    await _line(process, "redis_retry")
     async with httpx.AsyncClient(base_url=url) as http:
         assert (await http.get("/readyz")).status_code == 503
     await _no_http(url)
@@ -421,7 +421,7 @@ async def test_a_second_signal_skips_the_draining(start_cli: Callable[..., Any],
 
 
 async def test_a_cluster_that_it_does_not_fit_is_said(start_cli: Callable[..., Any], redis_config: Config) -> None:
-    bus = Bus(redis_config)
+    bus = RedisBus(redis_config)
     await bus.start()
     await bus.stop()
     process = await start_cli(

@@ -363,7 +363,7 @@ async def test_redis_stalls_and_comes_back() -> None:
                 raw.send(*(f'42{number}["message-with-ack",{number},"{"x" * 1_000}"]' for number in range(2_000)))
             )
             async with asyncio.timeout(10):
-                while world.node.bus_counters.pauses == 0:  # noqa: ASYNC110
+                while world.node.backpressure.pauses == 0:  # noqa: ASYNC110
                     await asyncio.sleep(0.01)
             server.resume()
             for number in range(2_000):

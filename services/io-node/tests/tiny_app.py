@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 import msgspec
 
 from io_node.app import IoNode
-from io_node.bus.parts import BusParts, redis_parts
 from io_node.front import AsgiApp
 from io_node.listener import Listener
 from sio_cluster.node.config import Config
@@ -29,38 +28,15 @@ from sio_cluster.protocol.messages import (
     Join,
     Refuse,
 )
-from sio_cluster.streams.memory import (
-    MemoryAppender,
-    MemoryBroker,
-    MemoryBus,
-    MemoryClientRecords,
-    MemoryInboxReader,
-    MemoryLaneReader,
-    MemoryLeases,
-    MemoryRegistry,
-)
-from sio_cluster.streams.redis.appender import Append, Appender
-from sio_cluster.streams.redis.bus import Bus
-from sio_cluster.streams.redis.inbox import InboxReader
-from sio_cluster.streams.redis.lanes import LaneReader
-from sio_cluster.streams.redis.leases import Leases
-from sio_cluster.streams.redis.registry import Registry
+from sio_cluster.streams.api import Append, Bus, Lease
+from sio_cluster.streams.memory import MemoryBroker, MemoryBus
+from sio_cluster.streams.redis import RedisBus
 
 NODE = "app1-bbbbbb"
 
 
-def memory_parts(broker: MemoryBroker) -> Callable[[Config, str], BusParts]:
-    def parts(config: Config, node_id: str) -> BusParts:
-        bus = MemoryBus(config, broker)
-        return BusParts(
-            link=bus,
-            appender=MemoryAppender(bus),
-            inbox=MemoryInboxReader(bus, node_id),
-            nodes=MemoryRegistry(bus),
-            records=MemoryClientRecords(bus, config.lanes),
-        )
-
-    return parts
+def memory_bus(broker: MemoryBroker) -> Callable[[Config], Bus]:
+    return lambda config: MemoryBus(config, broker)
 
 
 class TinyApp:
@@ -73,31 +49,22 @@ class TinyApp:
         self._came = asyncio.Condition()
         self._namespaces: dict[str, str] = {}
         self._seq = 0
-        bus = Bus(config) if broker is None else MemoryBus(config, broker)
-        self._bus = bus
-        if isinstance(bus, Bus):
-            self._appender, self._reader, self._leases = Appender(bus), LaneReader(bus, NODE), Leases(bus)
-            self._registry, self._inbox = Registry(bus), InboxReader(bus, NODE)
-        else:
-            self._appender, self._reader, self._leases = (
-                MemoryAppender(bus),
-                MemoryLaneReader(bus, NODE),
-                MemoryLeases(bus),
-            )
-            self._registry, self._inbox = MemoryRegistry(bus), MemoryInboxReader(bus, NODE)
+        self._bus: Bus = RedisBus(config) if broker is None else MemoryBus(config, broker)
+        self._reader = self._bus.lane_reader(NODE)
+        self._inbox = self._bus.inbox_reader(NODE)
 
     async def run(self) -> None:
         await self._bus.start()
-        await self._registry.register_app_node(NODE, {})
-        await self._registry.heartbeat(NODE, 600_000)
-        tokens = {}
+        await self._bus.registry.register_app_node(NODE, {})
+        await self._bus.registry.heartbeat(NODE, 600_000)
+        leases = {}
         for lane in range(self._config.lanes):
-            token = await self._leases.acquire(lane, NODE, 600_000)
-            assert token is not None
-            tokens[lane] = token
+            lease = await self._bus.leases.acquire(lane, NODE, 600_000)
+            assert lease is not None
+            leases[lane] = lease
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._read_lanes(tokens))
+                tasks.create_task(self._read_lanes(leases))
                 tasks.create_task(self._read_inbox())
         finally:
             await self._bus.stop()
@@ -113,18 +80,18 @@ class TinyApp:
         node = node_of(sid)
         assert node is not None
         entry = encode_downlink(NODE, self._seq, list(commands))
-        await self._appender.append([Append(self._bus.keys.inbox(node), NODE, self._seq, entry, 64_000_000)])
+        await self._bus.appender.append([Append(self._bus.keys.inbox(node), NODE, self._seq, entry, 64_000_000)])
 
-    async def _read_lanes(self, tokens: dict[int, int]) -> None:
+    async def _read_lanes(self, leases: dict[int, Lease]) -> None:
         while True:
             try:
-                entries = await self._reader.read(list(tokens), 1_000, 100)
+                entries = await self._reader.read(list(leases), 1_000, 100)
             except BusError:
                 await asyncio.sleep(0.02)
                 continue
             for entry in entries:
                 await self._take(list(decode_uplink(entry.entry).facts))
-                await self._reader.commit(entry.lane, tokens[entry.lane], [entry.id])
+                await self._reader.commit(leases[entry.lane], [entry.id])
 
     async def _read_inbox(self) -> None:
         while True:
@@ -203,10 +170,10 @@ class World:
 @asynccontextmanager
 async def serving(config: Config, broker: MemoryBroker | None, app: AsgiApp | None = None) -> AsyncIterator[World]:
     """`broker` None: over the Redis of `config`."""
-    parts = redis_parts if broker is None else memory_parts(broker)
+    bus = RedisBus if broker is None else memory_bus(broker)
     tiny = TinyApp(config, broker)
     running = asyncio.create_task(tiny.run())
-    listener = Listener(app, config, IoNode(config, parts=parts, settle_ms=20))
+    listener = Listener(app, config, IoNode(config, bus=bus, settle_ms=20))
     async with listener:
         await listener.wait_until_ready(5)
         yield World(listener, tiny)

@@ -1,1 +1,10 @@
-"""What both kinds of node agree on: the words, the messages, the keys and the streams."""
+"""What both kinds of node agree on, and what both of them are. Upper packages import lower ones, never the other way:
+
+    cli              the command `sio-cluster`, for people
+    testing          for tests only
+    node             what every node is: settings, logs, retries, its place in the cluster
+    streams          the bus: `api` declares it, `redis` and `memory` provide it
+    protocol         messages, keys, ids, errors, and Socket.IO's packet grammar
+
+May import: no service.
+"""

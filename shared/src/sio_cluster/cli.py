@@ -1,4 +1,4 @@
-"""The command `sio-cluster`: what people ask of a cluster that runs.
+"""The command `sio-cluster`: questions that people ask of a running cluster.
 
     sio-cluster dead-letters list|show|requeue|delete
 
@@ -22,12 +22,12 @@ from rich.table import Table
 from sio_cluster.node.config import Config
 from sio_cluster.protocol.codec import decode_uplink
 from sio_cluster.protocol.errors import BusError, ConfigError, MalformedBatch
-from sio_cluster.streams.redis.bus import Bus
+from sio_cluster.streams.redis import RedisBus
 from sio_cluster.streams.redis.dead_letters import DeadLetter, DeadLetters
 
 EXIT_NOT_FOUND = 1
 EXIT_REFUSED = 2
-HEX_BYTES = 512  # of an entry that is not even msgpack
+HEX_BYTES = 512  # how much is shown of an entry that is not even msgpack
 
 _T = TypeVar("_T")
 
@@ -38,21 +38,21 @@ cli.add_typer(dead_letters, name="dead-letters")
 Lane = Annotated[int, typer.Argument(help="Its lane", min=0, show_default=False)]
 Id = Annotated[str | None, typer.Argument(help="Its id, as `list` shows it", show_default=False)]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document for programs")]
-All = Annotated[bool, typer.Option("--all", help="All of this lane, instead of one id")]
+All = Annotated[bool, typer.Option("--all", help="All dead letters of this lane, instead of one")]
 
 
 @cli.callback()
 def root() -> None:
-    """What people ask of a cluster that runs. Settings come from the environment, as for its nodes."""
+    """Questions about a running cluster. Settings come from the environment, as for its nodes."""
 
 
 @dead_letters.command("list")
 def show_list(
-    lane: Annotated[int | None, typer.Option(help="Only of this lane", min=0)] = None,
-    limit: Annotated[int, typer.Option(help="At most so many, the newest", min=1)] = 100,
+    lane: Annotated[int | None, typer.Option(help="Only those of this lane", min=0)] = None,
+    limit: Annotated[int, typer.Option(help="How many at most; the newest are shown", min=1)] = 100,
     as_json: AsJson = False,
 ) -> None:
-    """What was set aside, when and why."""
+    """Lists dead letters: what was set aside, when, and why."""
 
     async def found(letters: DeadLetters) -> list[DeadLetter]:
         return await letters.newest(range(await _lanes(letters)) if lane is None else [lane], limit)
@@ -72,7 +72,7 @@ def show_list(
 def show(
     lane: Lane, id: Annotated[str, typer.Argument(help="Its id", show_default=False)], as_json: AsJson = False
 ) -> None:
-    """One of them, decoded as far as it can be."""
+    """Shows one dead letter, decoded as far as possible."""
     letter = _one(lane, id)
     shown = {**_summary(letter), "entry_id": letter.entry_id, **_decoded(letter.entry)}
     if as_json:
@@ -84,18 +84,20 @@ def show(
 
 @dead_letters.command()
 def requeue(lane: Lane, id: Id = None, every: All = False) -> None:
-    """Put back to the end of their lane, after an upgrade that can read them."""
+    """Puts dead letters back to the end of their lane: after an upgrade that can read them."""
     _each(lane, id, every, lambda letters: letters.requeue, "put back")
 
 
 @dead_letters.command()
 def delete(lane: Lane, id: Id = None, every: All = False) -> None:
-    """Removed for good."""
+    """Removes dead letters for good."""
     _each(lane, id, every, lambda letters: letters.delete, "deleted")
 
 
 def main() -> None:
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))  # errors say it in one line
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR)
+    )  # errors are told in one line
     cli()
 
 
@@ -138,9 +140,9 @@ def _run(question: Callable[[DeadLetters], Awaitable[_T]]) -> _T:
     """One line and status 2 where Redis or the settings are at fault."""
 
     async def ask() -> _T:
-        bus = Bus(Config())
+        bus = RedisBus(Config())
         try:
-            return await question(DeadLetters(bus))
+            return await question(DeadLetters(bus.connections, bus.keys))
         finally:
             await bus.stop()
 
@@ -162,7 +164,7 @@ def _summary(letter: DeadLetter) -> dict[str, Any]:
 
 
 def _decoded(entry: bytes) -> dict[str, Any]:
-    """The batch, or whatever msgpack says, or bytes in hex; as JSON knows it, with bytes in ASCII."""
+    """The batch as JSON; of an entry that is no batch what msgpack makes of it; else its first bytes in hex."""
     try:
         return {"batch": _plain(msgspec.to_builtins(decode_uplink(entry), builtin_types=(bytes,)))}
     except MalformedBatch:

@@ -1,8 +1,7 @@
-"""`make run`: one Stack on the terminal, until Ctrl-C, SIGTERM or SIGHUP."""
+"""`make run`: a Stack on the terminal, until Ctrl-C, SIGTERM or SIGHUP."""
 
 import asyncio
 import os
-import signal
 import sys
 import time
 
@@ -11,9 +10,7 @@ import typer
 from sio_stack.screen import Screen
 from sio_stack.settings import REPOSITORY, Settings, StackError, from_environ
 from sio_stack.stack import Stack
-
-LATER_S = 0.5
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+from sio_stack.stop import Stop
 
 
 def main() -> None:
@@ -28,7 +25,7 @@ def run() -> None:
     """
     screen = Screen()
     try:
-        settings = from_environ(_environ())
+        settings = from_environ(environ_of_nodes())
         sys.exit(asyncio.run(_run(settings, screen)))
     except StackError as error:
         screen.refuse(str(error))
@@ -50,7 +47,8 @@ async def _run(settings: Settings, screen: Screen) -> int:
         on_line=screen.line,
         on_notice=screen.notice,
     )
-    stop = _Stop(stack)
+    stop = Stop()
+    stop.on_at_once = stack.kill
     stop.listen()
     await stack.check()
     screen.say("Starting ...")
@@ -59,7 +57,7 @@ async def _run(settings: Settings, screen: Screen) -> int:
     await asyncio.wait([starting, asked], return_when=asyncio.FIRST_COMPLETED)
     if not starting.done():
         screen.say("Stopping ... (once more to kill)")
-        starting.cancel()  # start cleans up after itself
+        starting.cancel()  # `start` stops what it has started
         await asyncio.wait([starting])
         screen.say("Everything has stopped")
         return 0
@@ -73,34 +71,12 @@ async def _run(settings: Settings, screen: Screen) -> int:
     return 0
 
 
-class _Stop:
-    """The first signal asks for an orderly stop, a later Ctrl-C kills.
+def environ_of_nodes() -> dict[str, str]:
+    """The environment of the nodes, with defaults that suit a person at a terminal.
 
-    Later: some wrappers pass one Ctrl-C on twice.
+    Logs are readable. Stopping does not drain for long, and the lanes of a killed app-node come back soon. The chat
+    example takes part in load tests, unless LOADTEST=0.
     """
-
-    def __init__(self, stack: Stack) -> None:
-        self.asked = asyncio.Event()
-        self._stack = stack
-        self._first = 0.0
-
-    def listen(self) -> None:
-        loop = asyncio.get_running_loop()
-        for number in _SIGNALS:
-            loop.add_signal_handler(number, self._signal, number)
-
-    def _signal(self, number: signal.Signals) -> None:
-        now = time.monotonic()
-        if not self.asked.is_set():
-            self._first = now
-            self.asked.set()
-        elif number == signal.SIGINT and now - self._first > LATER_S:
-            self._stack.kill()
-
-
-def _environ() -> dict[str, str]:
-    """On a terminal the nodes' logs are for eyes; and a person who stops the stack waits for no long drain, nor one who
-    kills an app-node for its lanes to come back. The chat example takes part in load tests; LOADTEST=0 keeps it out."""
     log_format = "console" if sys.stdout.isatty() else "json"
     waits = {"DRAIN_MS": "500", "SHUTDOWN_MS": "3000", "LEASE_MS": "2000"}
     defaults = {"LOG_FORMAT": log_format, "LOADTEST": "1", **waits}

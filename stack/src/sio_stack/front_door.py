@@ -1,14 +1,14 @@
-"""nginx' configuration for a cluster on one machine, out of the template that Compose uses too.
+"""nginx' configuration for a cluster on one machine. It fills in the template that Compose uses too.
 
 | variable | here |
 |---|---|
 | SIO_SERVERS | one `server 127.0.0.1:PORT` for each io-node |
-| SIO_ADDRESSES | one `NAME 127.0.0.1:PORT;` for each io-node, by which a sid is routed |
-| SIO_RESOLVER | nothing: addresses are known (Compose: Docker's name server) |
+| SIO_ADDRESSES | one `NAME 127.0.0.1:PORT;` for each io-node; a sid is routed by the name in it |
+| SIO_RESOLVER | empty, because addresses are known (Compose: Docker's name server) |
 | SIO_LISTEN | one `listen` for each address |
-| SIO_MAIN | `user`, where nginx runs as root |
+| SIO_MAIN | a `user` line, where nginx runs as root |
 | SIO_RUN_DIR | where its pid file and temporary files go |
-| SIO_SILENCE, SIO_MAX_BODY, SIO_PATH | from the settings that the io-nodes get |
+| SIO_SILENCE, SIO_MAX_BODY, SIO_PATH | from the settings of the io-nodes |
 | SIO_OPEN_FILES, SIO_CONNECTIONS | what this machine allows |
 """
 
@@ -27,7 +27,7 @@ from sio_stack.settings import REPOSITORY
 
 TEMPLATE = REPOSITORY / "services/nginx/nginx.conf.template"
 MOST_OPEN_FILES = 131_072
-MOST_CONNECTIONS = 40_960  # of one worker: it takes about 17 MB for them at its start
+MOST_CONNECTIONS = 40_960  # per worker, which takes about 17 MB for them at its start
 
 
 def render(
@@ -37,8 +37,10 @@ def render(
     run_dir: Path,
     leaving: Mapping[str, int] | None = None,
 ) -> str:
-    """The whole configuration file. `nodes`: name of each io-node and its port; those of `leaving` get no new clients,
-    and still what their polling clients send."""
+    """The whole configuration file. `nodes` has the name of each io-node and its port.
+
+    Nodes in `leaving` get no new clients, but still the requests of their own polling clients.
+    """
     files = open_files()
     values = {
         "SIO_SERVERS": "\n        ".join(
@@ -62,35 +64,35 @@ def render(
 
 
 def fill_in(template: str, values: Mapping[str, str]) -> str:
-    """As envsubst does. KeyError where the template asks for what nobody gives."""
+    """Does what envsubst does. Raises KeyError for a variable without a value."""
     return re.sub(r"\$\{(SIO_[A-Z_]+)\}", lambda found: values[found[1]], template)
 
 
 def open_files() -> int:
-    """How many files and sockets a process of this user may have open at most, within reason."""
+    """How many files and sockets a process may have open, at most MOST_OPEN_FILES."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     return MOST_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_OPEN_FILES)
 
 
 def workers(master: int) -> list[psutil.Process]:
-    """The workers of this nginx, as they are now."""
+    """The present workers of this nginx."""
     return psutil.Process(master).children() if master else []
 
 
 def serving(processes: Sequence[psutil.Process]) -> list[psutil.Process]:
-    """Those that still take new connections: a worker that is on its way out says so in its title."""
+    """Those that still take new connections. A worker that shuts down says so in its title."""
     return [process for process in processes if _title(process) and "shutting down" not in _title(process)]
 
 
 def _title(process: psutil.Process) -> str:
-    """Empty where it is gone."""
+    """The command line of a process. Empty where it is gone."""
     try:
         return "" if process.status() == psutil.STATUS_ZOMBIE else " ".join(process.cmdline())
     except psutil.Error:
         return ""
 
 
-# Elsewhere `reuseport` exists but does not spread connections over the workers.
+# On other systems `reuseport` exists, but does not spread connections over the workers.
 _OPTIONS = "reuseport backlog=4096" if sys.platform == "linux" else "backlog=4096"
 
 
@@ -99,6 +101,6 @@ def _address(host: str) -> str:
 
 
 def _quoted(path: Path) -> str:
-    """A path may hold spaces; inside nginx' quotes nothing else may end them."""
+    """A path for nginx' configuration: spaces and backslashes are escaped."""
     text = str(path)
     return text if re.fullmatch(r"[A-Za-z0-9/._+-]+", text) else text.replace("\\", "\\\\").replace(" ", "\\ ")

@@ -1,4 +1,4 @@
-"""The command of each part of a stack: what it runs, with which settings, and how it shows that it serves."""
+"""The command of each part of a stack: what it runs, with which settings, and how one sees that it serves."""
 
 import signal
 import sys
@@ -15,12 +15,12 @@ from sio_stack.process import Command
 from sio_stack.ready import answers_http, answers_ping
 from sio_stack.settings import StackError
 
-# Valkey says the first at each start, to those who run it on a server of its own, and the others at each stop.
+# Lines of Valkey that nobody needs to see here: the first comes at each start, the others at each stop.
 _ADVICE = ("Memory overcommit must be enabled", "scheduling shutdown", "ready to exit, bye bye")
 
 
 def valkey(port: int, directory: Path, env: Mapping[str, str]) -> Command:
-    """On loopback only, so without a password. What it holds survives its own restart, not the stack's."""
+    """It listens on loopback only, so it has no password. Its data survive its own restart, but not the stack's."""
     try:
         binary = str(get_binary_path())
     except ValkeyBinaryNotFoundError as error:
@@ -39,7 +39,7 @@ def valkey(port: int, directory: Path, env: Mapping[str, str]) -> Command:
 
 
 def io_node(name: str, port: int, web: str | None, config: Config, env: Mapping[str, str]) -> Command:
-    """Its grace covers the time over which it moves its clients away."""
+    """An io-node. Its grace is long enough to drain its clients."""
     argv = (sys.executable, "-m", "io_node.cli", "-p", str(port), *(("--app", web) if web else ()))
     return Command(
         name,
@@ -52,7 +52,7 @@ def io_node(name: str, port: int, web: str | None, config: Config, env: Mapping[
 
 
 def app_node(name: str, health_port: int, app: str, config: Config, env: Mapping[str, str]) -> Command:
-    """Its grace covers the time that handlers have to finish."""
+    """An app-node. Its grace is long enough for its handlers to finish."""
     return Command(
         name,
         (sys.executable, "-m", "app_node.cli", app),
@@ -64,7 +64,7 @@ def app_node(name: str, health_port: int, app: str, config: Config, env: Mapping
 
 
 def nginx(host: str, port: int, run_dir: Path, env: Mapping[str, str]) -> Command:
-    """Ready when a request through it reaches an io-node that is ready."""
+    """nginx. It is ready when a request through it reaches an io-node that is ready."""
     try:
         binary = Path(nginx_binary())
     except RuntimeError as error:
@@ -78,5 +78,5 @@ def nginx(host: str, port: int, run_dir: Path, env: Mapping[str, str]) -> Comman
         partial(answers_http, port, "/readyz", reach),
         stop_signal=signal.SIGTERM,
         grace_s=3,
-        orphan_signal=signal.SIGTERM,  # so that it takes its workers along
+        orphan_signal=signal.SIGTERM,  # on SIGKILL its workers would live on
     )

@@ -1,14 +1,14 @@
-"""Loads an application as its node will, in a process of its own, only to see whether that works.
+"""Loads an application as its node will, in a process of its own, to see whether that works.
 
-`python -m sio_stack.probe app|web TARGET` prints one line, APP: or WEB: and the reason, and exits with 2 where it does
-not.
+`python -m sio_stack.probe app|web TARGET`. If it does not work, it prints one line with the reason, beginning with
+APP: or WEB:, and exits with 2.
 """
 
 import sys
 
 from app_node.interface.server import ClusterServer
-from app_node.loading import load
 from io_node.load import load_app
+from sio_cluster.node.loading import load_target
 from sio_cluster.protocol.errors import ConfigError
 
 
@@ -18,13 +18,18 @@ def main() -> None:
         if kind == "web":
             load_app(target)
         else:
-            server = load(target)
+            server = load_target(target)
             if not isinstance(server, ClusterServer):
                 raise ConfigError(f"{target} is not what app_node.get_client() returns but {type(server).__name__}")
     except ConfigError as error:
+        if _is_exit(error):
+            _fail(kind, f"{target} leaves the interpreter when it is loaded")
         _fail(kind, str(error).removeprefix("--app: "))
-    except SystemExit:
-        _fail(kind, f"{target} leaves the interpreter when it is loaded")
+
+
+def _is_exit(error: BaseException | None) -> bool:
+    """Whether the application called `sys.exit` while it was loaded."""
+    return error is not None and (isinstance(error, SystemExit) or _is_exit(error.__cause__))
 
 
 def _fail(kind: str, text: str) -> None:

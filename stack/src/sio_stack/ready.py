@@ -1,4 +1,4 @@
-"""How the supervisor sees that a part of the stack serves: small requests over loopback, bounded in time."""
+"""How a stack sees that one of its parts serves: a small request over loopback, bounded in time."""
 
 import asyncio
 
@@ -12,12 +12,12 @@ async def answers_http(port: int, path: str = "/readyz", host: str = "127.0.0.1"
 
 
 async def answers_ping(port: int) -> bool:
-    """Whether a Redis there answers PING; one that still loads its data does not."""
+    """Whether a Redis there answers PING. While it loads its data it does not."""
     return (await _exchange("127.0.0.1", port, b"PING\r\n")).startswith(b"+PONG")
 
 
 async def _exchange(host: str, port: int, request: bytes) -> bytes:
-    """The first bytes of the answer; none where there is no answer in time."""
+    """The first bytes of the answer. Empty where none comes in time."""
     try:
         async with asyncio.timeout(TIMEOUT_S):
             reader, writer = await asyncio.open_connection(host, port)

@@ -1,4 +1,4 @@
-"""What `make run` shows: a panel with where to go, then every line that a part prints, by name and colour."""
+"""What `make run` shows: a panel with the addresses, then each line that a part prints, with its name and a colour."""
 
 import os
 import re
@@ -18,7 +18,7 @@ _NAME_WIDTH = 7
 
 
 class Screen:
-    """Writes to the terminal, or plain lines into a pipe. A terminal that has gone away is no reason to stop."""
+    """Writes to the terminal, or plain lines into a pipe. If the terminal goes away, the cluster goes on."""
 
     def __init__(self) -> None:
         self._console = Console(highlight=False, soft_wrap=True)

@@ -1,11 +1,12 @@
-"""What a stack is to be, checked before anything is started.
+"""The settings of a stack, checked before anything is started.
 
-Every refusal is a StackError whose text is one line that names what to change.
+Each refusal is a StackError. Its text is one line that names what to change.
 """
 
 import errno
 import random
 import socket
+from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,24 +19,28 @@ REPOSITORY = Path(__file__).resolve().parents[3]
 DEFAULT_APP = "examples/chat/app.py:sio"
 DEFAULT_WEB = "examples/chat/web.py:app"
 MOST_NODES = 64
+MOST_RESERVED = 256
+
+_reserved: deque[socket.socket] = deque()
+"""What holds the ports that this process was given; the oldest goes when there are more than MOST_RESERVED."""
 
 
 class StackError(Exception):
-    """The stack cannot be started as asked, or a part of it did not come up."""
+    """The stack cannot be started as asked, or one of its parts did not start."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Raises StackError where two of them do not fit together or an address cannot be had."""
+    """The settings of a stack. Raises StackError for a number that is out of range."""
 
     app: str = DEFAULT_APP
     web: str | None = None
     io_nodes: int = 4
     app_nodes: int = 1
-    host: str | None = None  # None: this machine only, by both its names
-    port: int = 8080  # 0 takes a free one
-    redis_url: str | None = None  # None: a Valkey of its own
-    env: Mapping[str, str] = field(default_factory=dict)  # given to every node: settings of Config, among others
+    host: str | None = None  # where nginx listens; None: 127.0.0.1 and ::1
+    port: int = 8080  # 0: a free one
+    redis_url: str | None = None  # None: the stack starts a Valkey
+    env: Mapping[str, str] = field(default_factory=dict)  # the environment of every node, with the settings of Config
 
     def __post_init__(self) -> None:
         for name, number in (("IO_NODES", self.io_nodes), ("APP_NODES", self.app_nodes)):
@@ -45,7 +50,7 @@ class Settings:
             raise StackError(f"PORT: {self.port} is not a port from 0 to 65535")
 
     def config(self) -> Config:
-        """What the nodes will make of `env`; raises StackError naming the setting."""
+        """The Config that the nodes will read from `env`. Raises StackError, which names the wrong setting."""
         known = {name: self.env[name.upper()] for name in Config.model_fields if self.env.get(name.upper())}
         try:
             return Config(known)
@@ -54,7 +59,7 @@ class Settings:
 
 
 def from_environ(environ: Mapping[str, str]) -> Settings:
-    """The settings of `make run`. The web application belongs to the chat example; another APP has none by itself."""
+    """The settings of `make run`. Without WEB, only the chat example has a web application."""
     app = environ.get("APP") or DEFAULT_APP
     web = environ.get("WEB") or (DEFAULT_WEB if app == DEFAULT_APP else None)
     return Settings(
@@ -70,16 +75,16 @@ def from_environ(environ: Mapping[str, str]) -> Settings:
 
 
 def absolute_target(target: str, start: Path) -> str:
-    """`path/to/file.py:name` from the root of the file system on; `module:name` stays as it is."""
+    """Makes the path in `path/to/file.py:name` absolute. `module:name` stays as it is."""
     place, colon, name = target.rpartition(":") if ":" in target else (target, "", "")
     return f"{(start / place).resolve()}{colon}{name}" if place.endswith(".py") else target
 
 
 def listen_addresses(host: str | None, port: int) -> list[tuple[str, int]]:
-    """Where nginx listens: for no host, 127.0.0.1 and, where this machine has it, ::1. Port 0 becomes a free one.
+    """Where nginx listens. Without a host: 127.0.0.1, and ::1 if this machine has it. Port 0 becomes a free one.
 
-    Raises StackError where an address is taken, forbidden or not this machine's. It binds without SO_REUSEPORT to find
-    out, because two nginx that both listen with `reuseport` would silently share the port.
+    Raises StackError where an address is taken, forbidden or not of this machine. To find out, it binds without
+    SO_REUSEPORT: two nginx that both listen with `reuseport` would share the port without an error.
     """
     hosts = [host] if host else ["127.0.0.1", "::1"]
     port = port or free_ports(1)[0]
@@ -87,10 +92,12 @@ def listen_addresses(host: str | None, port: int) -> list[tuple[str, int]]:
 
 
 def free_ports(count: int, taken: Iterable[int] = ()) -> list[int]:
-    """Ports on 127.0.0.1 that nobody listens on, outside of what the kernel gives to outgoing connections.
+    """Ports on 127.0.0.1 that nobody listens on, below the range that the kernel gives to outgoing connections.
 
-    A node that is restarted comes back to its port. A port out of the kernel's range could by then belong to one of
-    nginx' own connections.
+    A node that is restarted comes back to its port. A port of the kernel's range might by then belong to one of nginx'
+    own connections.
+
+    No port is given out twice, by whichever process: it stays reserved until its user had time to listen.
     """
     avoid = set(taken)
     found: list[int] = []
@@ -99,13 +106,13 @@ def free_ports(count: int, taken: Iterable[int] = ()) -> list[int]:
         port = next(candidates, None)
         if port is None:
             raise StackError("found no free ports on 127.0.0.1")
-        if port not in avoid and _is_free(port):
+        if port not in avoid and _is_free(port) and _reserve(port):
             found.append(port)
     return found
 
 
 def check_redis(url: str) -> None:
-    """Raises StackError where nothing listens at the outside Redis' address."""
+    """Raises StackError where nothing listens at the address of the given Redis."""
     parts = urlsplit(url)
     if parts.scheme not in ("redis", "rediss") or not parts.hostname:
         raise StackError(f"REDIS_URL: {_without_password(url)} is not redis://host:port or rediss://host:port")
@@ -137,6 +144,20 @@ def _is_free(port: int) -> bool:
             probe.bind(("127.0.0.1", port))
         except OSError:
             return False
+    return True
+
+
+def _reserve(port: int) -> bool:
+    """Binds the UDP port of the same number, which nobody here uses. False where another process has done so."""
+    mark = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    try:
+        mark.bind(("127.0.0.1", port))
+    except OSError:
+        mark.close()
+        return False
+    _reserved.append(mark)
+    if len(_reserved) > MOST_RESERVED:
+        _reserved.popleft().close()
     return True
 
 

@@ -1,4 +1,4 @@
-"""The whole cluster as child processes: started in order, changed while it runs, stopped in order."""
+"""`Stack`: a whole cluster as child processes. It is started in order, can be changed, and is stopped in order."""
 
 import asyncio
 import contextlib
@@ -38,7 +38,7 @@ class Node:
 
     def __init__(self, process: Process, port: int) -> None:
         self.process = process
-        self.port = port  # an io-node's clients and health, an app-node's health
+        self.port = port  # of an io-node: clients and health; of an app-node: health
 
     @property
     def name(self) -> str:
@@ -55,11 +55,11 @@ class Node:
 
 
 class Stack:
-    """A cluster of its own, on free ports, with nothing kept: `async with Stack(io_nodes=2) as stack`.
+    """A cluster on free ports, which keeps nothing: `async with Stack(io_nodes=2) as stack`.
 
-    The application `app` is `path/to/file.py:sio` (from the repository's root, where it is not absolute) or
-    `module:sio`. `env` adds to the environment of every node, so it may hold any setting. A part that dies is
-    restarted, unless it was stopped through this object. `start` raises StackError, and leaves nothing running.
+    The application `app` is `path/to/file.py:sio` or `module:sio`. A relative path begins at the repository's root.
+    `env` adds to the environment of every node, so it may hold any setting. A part that dies is restarted, unless this
+    object stopped it. `start` raises StackError, and then leaves nothing running.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class Stack:
         self._on_notice = on_notice or (lambda name, text: None)
         self._env: dict[str, str] = {}
         self._listen: list[tuple[str, int]] = []
-        self._made = {"io": 0, "app": 0}  # how many of each kind ever, so that a name is never used twice
+        self._made = {"io": 0, "app": 0}  # nodes made so far, so that no name is used twice
         self._processes: list[Process] = []
 
     async def __aenter__(self) -> "Stack":
@@ -115,7 +115,7 @@ class Stack:
         await self.stop()
 
     async def check(self) -> None:
-        """Raises StackError where the stack cannot be as asked. Starts nothing that stays."""
+        """Raises StackError where the stack cannot be started as asked. Starts nothing that stays."""
         settings = self.settings
         listen = listen_addresses(settings.host, settings.port)
         if settings.redis_url:
@@ -124,7 +124,7 @@ class Stack:
         self._listen = listen
 
     async def start(self) -> None:
-        """First every check, then Redis, then both kinds of nodes, then the door. Returns when clients can come."""
+        """Checks everything, then starts Redis, the nodes, and nginx. Returns when clients can come."""
         if not self._listen:
             await self.check()
         try:
@@ -141,7 +141,7 @@ class Stack:
             raise
 
     async def stop(self) -> None:
-        """No new clients; then the io-nodes part with theirs; then the app-nodes, which hear of it; Redis last."""
+        """Stops everything: nginx takes no new clients, the io-nodes drain, the app-nodes finish, Redis ends last."""
         try:
             if self.nginx is not None:
                 self.nginx.dismiss(signal.SIGQUIT)
@@ -157,18 +157,18 @@ class Stack:
                 shutil.rmtree(self._run_dir, ignore_errors=True)
 
     def kill(self) -> None:
-        """Ends everything now."""
+        """Kills everything now."""
         for process in self._processes:
             process.kill()
 
     async def add_io_node(self, env: Mapping[str, str] | None = None) -> Node:
-        """Starts one more, waits until it is ready, tells nginx. `env` is for this node alone."""
+        """Starts one more io-node, waits until it is ready, and tells nginx. `env` is for this node alone."""
         node = await self._start_io_node(env)
         await self._reload_nginx()
         return node
 
     async def remove_io_node(self, index: int = -1, number: int = signal.SIGTERM) -> None:
-        """Tells nginx, which gives it no new clients, then ends that io-node by the signal and waits for its end."""
+        """Tells nginx to give this io-node no new clients, then ends it by the signal and waits for its end."""
         node = self.io_nodes.pop(index)
         await self._reload_nginx(leaving={node.name: node.port})
         await node.process.stop(number)
@@ -183,7 +183,7 @@ class Stack:
         return node
 
     async def stop_app_node(self, index: int = -1, number: int = signal.SIGTERM) -> None:
-        """Ends that app-node by the signal and waits for its end; it is not restarted."""
+        """Ends this app-node by the signal and waits for its end. It is not restarted."""
         await self.app_nodes.pop(index).process.stop(number)
 
     def output(self, name: str) -> list[str]:
@@ -192,11 +192,11 @@ class Stack:
 
     def _prepare(self) -> None:
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        if soft != resource.RLIM_INFINITY and soft < open_files():  # a client is an open file; children inherit this
+        if soft != resource.RLIM_INFINITY and soft < open_files():  # children inherit this
             with contextlib.suppress(ValueError, OSError):  # macOS knows another, undocumented limit
                 resource.setrlimit(resource.RLIMIT_NOFILE, (open_files(), hard))
         self._run_dir = (self._given_run_dir or Path(tempfile.mkdtemp(prefix="sio-stack-"))).resolve()
-        # A former run's data describe clients that are gone, and perhaps another number of lanes.
+        # The data of an earlier run describe clients that are gone, and perhaps another number of lanes.
         shutil.rmtree(self._run_dir / "valkey", ignore_errors=True)
         (self._run_dir / "valkey").mkdir(parents=True)
         host, port = self._listen[0]
@@ -229,7 +229,7 @@ class Stack:
         await self.nginx.start()
 
     async def _reload_nginx(self, leaving: Mapping[str, int] | None = None) -> None:
-        """Returns when the new configuration serves: the workers of the old one take no new connections."""
+        """Returns when the new configuration serves: workers of the old one take no new connections any more."""
         assert self.nginx is not None
         self._write_nginx_config(leaving)
         old = workers(self.nginx.pid)
@@ -263,7 +263,7 @@ class Stack:
 
 
 async def _all(*steps: Awaitable[object]) -> None:
-    """Every step is carried out to its end, then the first error is raised."""
+    """Lets every step come to its end, then raises the first error."""
     for result in await asyncio.gather(*steps, return_exceptions=True):
         if isinstance(result, BaseException):
             raise result

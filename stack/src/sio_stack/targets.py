@@ -1,9 +1,11 @@
-"""Whether the applications that a stack is to run can be loaded. What they print meanwhile is not shown."""
+"""Whether the applications of a stack can be loaded. What they print meanwhile is not shown."""
 
 import asyncio
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 
+from sio_stack.child import Child
 from sio_stack.settings import StackError
 
 TIMEOUT_S = 30
@@ -20,24 +22,24 @@ async def check_targets(app: str, web: str | None, env: Mapping[str, str]) -> No
 
 
 async def _check(kind: str, target: str, env: Mapping[str, str]) -> str:
-    child = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "sio_stack.probe", kind, target),
-        env=dict(env),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
+    """What is wrong with this application; empty where nothing is."""
+    said: list[str] = []
+    child = Child(said.append)
+    await child.start((sys.executable, "-m", "sio_stack.probe", kind, target), env, Path.cwd())
     try:
-        _, said = await asyncio.wait_for(child.communicate(), TIMEOUT_S)
+        async with asyncio.timeout(TIMEOUT_S):
+            code = await child.wait()
+        await child.read_all(1.0)
     except TimeoutError:
+        return f"{kind.upper()}: loading {target} took longer than {TIMEOUT_S} s"
+    finally:
         child.kill()
         await child.wait()
-        return f"{kind.upper()}: loading {target} took longer than {TIMEOUT_S} s"
-    if child.returncode == 0:
+        await child.close()
+    if code == 0:
         return ""
-    reasons = [line for line in said.decode(errors="replace").splitlines() if line.startswith(f"{kind.upper()}: ")]
+    reasons = [line for line in said if line.startswith(f"{kind.upper()}: ")]
     if reasons:
         return reasons[-1]
-    last = said.decode(errors="replace").strip().splitlines()[-1:]
-    why = f": {last[0]}" if last else ""
-    return f"{kind.upper()}: loading {target} ended the interpreter (exit status {child.returncode}){why}"
+    why = f": {said[-1]}" if said else ""
+    return f"{kind.upper()}: loading {target} ended the interpreter (exit status {code}){why}"

@@ -14,7 +14,7 @@ _shift_s = 0.0
 
 
 def shift_s() -> float:
-    """Looked up again each 50 ms."""
+    """The shift in seconds. The file is read again every 50 ms."""
     global _looked_at, _shift_s
     if time.monotonic() - _looked_at > 0.05:
         _looked_at = time.monotonic()

@@ -1,4 +1,9 @@
-"""The process that runs the application. `get_client` returns its server object."""
+"""An app-node: the process that runs the application's handlers. `get_client` returns the application's server object.
+
+The way of an event through the folders: `lanes` and `uplink` (from Redis to the dispatcher), `handlers` and `clients`
+(which function, for which client), `downlink` (commands, back to Redis). Each folder's first lines say what it may
+import; import-linter checks it.
+"""
 
 from app_node.interface.server import ClusterServer, get_client
 from sio_cluster.node.config import Config

@@ -10,36 +10,43 @@ from typing import Annotated, Any
 import typer
 
 from app_node.interface.server import ClusterServer
-from app_node.loading import AppBroken, load
-from sio_cluster.node.garbage import tune_collector
+from sio_cluster.node.garbage import tune_garbage_collector
+from sio_cluster.node.loading import load_target
 from sio_cluster.node.log import configure_logging
-from sio_cluster.protocol.errors import BusError, ConfigError
+from sio_cluster.protocol.errors import BusError, ConfigError, TargetBroken
 
 EXIT_REFUSED = 2
+"""The exit status where the process refuses to run: a wrong setting, a broken application, another cluster."""
 
 cli = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @cli.command()
 def run(
-    app: Annotated[str, typer.Argument(help="module:sio or path/to/file.py:sio", show_default=False)],
-    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error (LOG_LEVEL)")] = None,
-    health_port: Annotated[int | None, typer.Option(help="Serves /healthz, /readyz and /metrics (HEALTH_PORT)")] = None,
+    app: Annotated[
+        str, typer.Argument(help="Where the server object is: module:sio or path/to/file.py:sio", show_default=False)
+    ],
+    log_level: Annotated[
+        str | None, typer.Option(help="Least level that is logged: debug, info, warning or error. As LOG_LEVEL.")
+    ] = None,
+    health_port: Annotated[
+        int | None, typer.Option(help="Port that answers /healthz, /readyz and /metrics. As HEALTH_PORT.")
+    ] = None,
 ) -> None:
-    """Runs an application: the handlers of the server object that `app_node.get_client` returned.
+    """Runs a Socket.IO application: the handlers of the server object that `app_node.get_client` returned.
 
-    Settings come from the environment; the README lists them.
+    Settings come from the environment. The README lists them.
     """
     for name, value in (("LOG_LEVEL", log_level), ("HEALTH_PORT", health_port)):
         if value is not None:
-            os.environ[name] = str(value)  # before the application makes its Config
+            os.environ[name] = str(value)  # the application reads them when it is imported
     try:
-        server = load(app)
+        server = load_target(app)
         if not isinstance(server, ClusterServer):
             raise ConfigError(f"{app} is a {_kind(server)}, not what app_node.get_client() returns")
         configure_logging(server.config, node=server.node.id, role="app-node")
-        logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # of the health port; its life is of no interest
-        tune_collector()
+        logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # not when the health port opens and closes
+        tune_garbage_collector()
         _run(server)
     except (ConfigError, BusError) as error:
         _refuse(error)
@@ -53,16 +60,17 @@ def _run(server: ClusterServer) -> None:
     if sys.platform == "win32":
         asyncio.run(server.serve())
         return
-    import uvloop  # there is none for Windows
+    import uvloop  # Windows has none
 
     uvloop.run(server.serve())
 
 
 def _refuse(error: ConfigError | BusError) -> None:
-    """One line and status 2; with LOG_LEVEL=debug the whole traceback of a broken application first."""
-    if isinstance(error, AppBroken) and error.__cause__ is not None and os.environ.get("LOG_LEVEL") == "debug":
-        traceback.print_exception(error.__cause__)
-    cause = error.__cause__ if isinstance(error, AppBroken) else None
+    """Prints one line, and exits with status 2. LOG_LEVEL=debug shows a broken application's traceback first."""
+    cause = error.__cause__ if isinstance(error, TargetBroken) else None
+    if cause is not None and os.environ.get("LOG_LEVEL") == "debug":
+        traceback.print_exception(cause)
+
     text = str(cause) if isinstance(cause, ConfigError) else str(error)
     typer.echo(f"app-node: {text}", err=True)
     raise typer.Exit(EXIT_REFUSED)

@@ -1,32 +1,122 @@
-"""What happened how often: promise 7 asks that nothing is dropped uncounted.
+"""What an app-node counts. `metrics.py` exports it; docs/reliability.md has the equations that must hold.
 
-Names are constant. One with a dot is a family and the value of its label: `refused.unknown_client`. Each fact that was
-read ends in one of `handled`, `refused` and `abandoned`; `metrics.py` shows them.
+Each fact that was read from a lane ends with exactly one `Outcome`. Its `end` says what became of it (handled, refused
+or abandoned), its `label` which kind or for which reason:
+
+    counters.outcomes[EVENT_HANDLED] += 1
 """
 
 from collections import Counter
-
-HANDLED_EVENT = "handled.event"
-UNHANDLED_EVENT = "handled.unhandled_event"  # the application has no handler for it
-ABANDONED = "abandoned.lane_lost"  # the lane's next holder handles it
+from dataclasses import dataclass, field, fields
+from typing import Literal
 
 
+@dataclass(frozen=True, slots=True, eq=False)  # without `eq` the hash is the object's own, which is quick
+class Outcome:
+    """How the handling of one fact ended. Compared by identity: use the constants below."""
+
+    end: Literal["handled", "refused", "abandoned"]
+    label: str
+
+
+EVENT_HANDLED = Outcome("handled", "event")
+"""Its handler ran, and returned or raised."""
+EVENT_UNHANDLED = Outcome("handled", "unhandled_event")
+"""The application has no handler for this event."""
+CLIENT_CONNECTED = Outcome("handled", "connected")
+CLIENT_UPGRADED = Outcome("handled", "upgraded")
+CLIENT_DISCONNECTED = Outcome("handled", "disconnected")
+
+FOREIGN_SID = Outcome("refused", "foreign_sid")
+"""The fact's sid is none that an io-node gives."""
+UNKNOWN_CLIENT = Outcome("refused", "unknown_client")
+"""An event of a client that was refused, has left, or has no record."""
+STALE_CONNECT = Outcome("refused", "stale_connect")
+"""A redelivered connect of a client that has left meanwhile."""
+RESERVED_EVENT = Outcome("refused", "reserved_event")
+"""A client sent an event called `connect`, `disconnect` or the like."""
+MALFORMED_EVENT = Outcome("refused", "malformed_event")
+"""The event's payload cannot be decoded."""
+MISPLACED_ACK = Outcome("refused", "misplaced_ack")
+"""An answer came through a lane. It belongs into the inbox of the app-node that asked."""
+DEFECT = Outcome("refused", "defect")
+"""This app-node's own code failed. The log has the traceback."""
+
+LANE_LOST = Outcome("abandoned", "lane_lost")
+"""The lane is no longer ours: its next holder handles the fact."""
+
+
+@dataclass(slots=True)
 class Counters:
-    """Counts by name."""
+    """Counts since this app-node began. All of them only rise."""
 
-    def __init__(self) -> None:
-        self._counts: Counter[str] = Counter()
+    facts_read: int = 0
+    """Facts that were read from lanes for the first time."""
+    facts_read_again: int = 0
+    """Facts that another holder of the lane had been given before."""
+    outcomes: Counter[Outcome] = field(default_factory=Counter)
+    """How the facts that were read have ended."""
+    handlers_failed: int = 0
+    """Handlers of the application that raised."""
+    entries_committed: int = 0
+    """Lane entries that are done, and were removed from their lane."""
+    entries_malformed: int = 0
+    """Lane entries that could not be decoded."""
+    dead_letters: int = 0
+    """Of these, entries that were moved to the lane's dead letters."""
+    dead_letters_lost: int = 0
+    """The oldest dead letters, which were deleted since their lane had too many."""
+    waits_for_handlers: int = 0
+    """How often reading paused since MAX_INFLIGHT_BYTES were in work."""
 
-    def add(self, name: str, number: int = 1) -> None:
-        self._counts[name] += number
+    commands_written: int = 0
+    """Commands that Redis has."""
+    commands_dropped: Counter[str] = field(default_factory=Counter)
+    """Commands that were given up, by reason: `lane_lost`, `node_gone`."""
+    appends_barred: int = 0
+    """Appends that Redis refused since another app-node had taken one of our lanes over."""
+    inbox_full: int = 0
+    """Appends that Redis refused since the io-node's inbox was full."""
+    recipients_gone: int = 0
+    """Commands for one client whose io-node is gone. They go to no inbox."""
+    redis_retries: Counter[str] = field(default_factory=Counter)
+    """Operations on Redis that failed and were tried again, by operation."""
 
-    def __getitem__(self, name: str) -> int:
-        return self._counts[name]
+    lanes_lost: int = 0
+    """Lanes whose lease ran out, or was taken over."""
+    holders_barred: int = 0
+    """Former holders of our lanes whose late appends Redis refuses now."""
+    records_fenced: int = 0
+    """Changes of client records that Redis refused since the lane is another's now."""
+    io_nodes_lost: int = 0
+    """Io-nodes that died, and whose clients this app-node disconnected."""
+    reaper_facts_written: int = 0
+    """Disconnects of such clients that were written to lanes."""
 
-    def family(self, name: str) -> dict[str, int]:
-        """The counts of one family, by the value of its label."""
-        start = f"{name}."
-        return {key.removeprefix(start): count for key, count in self._counts.items() if key.startswith(start)}
+    clients_accepted: int = 0
+    """Clients that the application let in."""
+    clients_refused: int = 0
+    """Clients that the application turned away."""
+    clients_restored: int = 0
+    """Clients that were brought back from their record."""
+    clients_disconnected: int = 0
+    """Clients whose disconnect was handled."""
+    acks_received: int = 0
+    """Answers of clients that reached their callback."""
+    acks_refused: Counter[str] = field(default_factory=Counter)
+    """Answers of clients that reached none, by reason: `unknown`, `malformed`."""
+    callbacks_given_up: int = 0
+    """Callbacks that were dropped since too many waited."""
+    inbox_entries_malformed: int = 0
+    """Entries of our own inbox that could not be decoded."""
 
-    def snapshot(self) -> dict[str, int]:
-        return dict(self._counts)
+    def ended(self, end: str) -> dict[str, int]:
+        """How many facts came to this end, by label."""
+        return {outcome.label: number for outcome, number in self.outcomes.items() if outcome.end == end}
+
+    def totals(self) -> dict[str, int]:
+        """Every count that is not nought, for a log line. Families are summed up: `commands_dropped=3`."""
+        ends = {f"facts_{end}": sum(self.ended(end).values()) for end in ("handled", "refused", "abandoned")}
+        counts = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "outcomes"}
+        summed = {name: count.total() if isinstance(count, Counter) else count for name, count in counts.items()}
+        return {name: number for name, number in (ends | summed).items() if number}

@@ -1,80 +1,131 @@
-"""What `/metrics` of an app-node answers. The equations that these counts keep are in docs/reliability.md.
+"""Writes down what an app-node counts, as `/metrics` answers it. The names are an interface: dashboards use them.
 
-facts read = handled + refused + abandoned + in work
-commands emitted = written + dropped + waiting
+At any moment these hold (docs/reliability.md):
+
+    facts read       = handled + refused + abandoned + in work
+    commands emitted = written + dropped + waiting
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
-from app_node.app import AppNode
 from app_node.counters import Counters
-from sio_cluster.node.metrics import Family, exposition, labelled
+from sio_cluster.node.metrics import Family, labelled
 
 
-def metrics_of(node: AppNode) -> bytes:
-    """All counts of this app-node's life."""
-    return exposition([*_facts(node), *_commands(node), *_lanes(node), *_clients(node.counters)])
+@dataclass(frozen=True, slots=True)
+class Levels:
+    """What there is at this moment, and what its parts count themselves."""
+
+    facts_in_work: int
+    bytes_in_work: int
+    commands_emitted: int
+    commands_waiting: int
+    lanes_held: int
 
 
-def _facts(node: AppNode) -> Iterator[Family]:
-    counters = node.counters
-    again, new = counters["facts_read_again"], counters["facts_read"]
+def families(counters: Counters, levels: Levels) -> Iterator[Family]:
+    """All metrics of an app-node. Constant names, each with a fixed set of labels."""
+    yield from _facts(counters, levels)
+    yield from _commands(counters, levels)
+    yield from _lanes(counters, levels)
+    yield from _clients(counters)
+
+
+def _facts(counters: Counters, levels: Levels) -> Iterator[Family]:
     yield Family(
         "counter",
         "sio_app_facts_read",
-        "Facts read from lanes; redelivered: a former holder was given them",
-        {("0",): new, ("1",): again},
+        "Facts read from lanes; redelivered=1: a former holder of the lane was given them too",
+        {("0",): counters.facts_read, ("1",): counters.facts_read_again},
         ("redelivered",),
     )
-    yield _by(counters, "handled", "sio_app_facts_handled", "Facts whose handling has ended", "kind")
-    yield _by(counters, "refused", "sio_app_facts_refused", "Facts that cannot be handled", "reason")
-    yield _by(counters, "abandoned", "sio_app_facts_abandoned", "Facts left to the lane's next holder", "reason")
-    yield _gauge("sio_app_facts_in_work", "Facts read whose handling has not ended", node.consumer.facts_in_work)
-    yield _gauge("sio_app_bytes_in_work", "What they weigh, see MAX_INFLIGHT_BYTES", node.consumer.inflight_bytes)
-    yield _count(counters, "handlers_failed", "Handlers that raised")
-    yield _count(counters, "dead_letters", "Lane entries that could not be decoded, set aside")
-    yield _count(counters, "dead_letters_lost", "The oldest of them, gone for good since their lane has too many")
+    handled, refused, abandoned = map(counters.ended, ("handled", "refused", "abandoned"))
+    yield _by("kind", "sio_app_facts_handled", "Facts whose handling has ended", handled)
+    yield _by("reason", "sio_app_facts_refused", "Facts that cannot be handled", refused)
+    yield _by("reason", "sio_app_facts_abandoned", "Facts left to the lane's next holder", abandoned)
+    yield _gauge("sio_app_facts_in_work", "Facts read whose handling has not ended", levels.facts_in_work)
+    yield _gauge(
+        "sio_app_bytes_in_work",
+        "Bytes of the lane entries in work, bounded by MAX_INFLIGHT_BYTES",
+        levels.bytes_in_work,
+    )
+    yield _count("sio_app_handlers_failed", "Handlers that raised", counters.handlers_failed)
+    yield _count(
+        "sio_app_dead_letters", "Lane entries that could not be decoded, and were set aside", counters.dead_letters
+    )
+    yield _count(
+        "sio_app_dead_letters_lost",
+        "Dead letters deleted, the oldest first, since their lane had too many",
+        counters.dead_letters_lost,
+    )
 
 
-def _commands(node: AppNode) -> Iterator[Family]:
-    counters, outbox = node.counters, node.outbox
-    yield Family("counter", "sio_app_commands_emitted", "Commands, one for each inbox", {(): outbox.emitted})
-    yield _count(counters, "commands_written", "Commands that Redis has taken")
-    yield _by(counters, "commands_dropped", "sio_app_commands_dropped", "Commands that were given up", "reason")
-    yield _gauge("sio_app_commands_waiting", "Commands on their way to Redis", outbox.waiting)
-    yield _count(counters, "appends_barred", "Appends refused since a lane of ours was taken over")
-    yield _count(counters, "inbox_full", "Appends refused by an inbox that is full")
-    yield _count(counters, "recipients_gone", "Commands for a sid whose io-node is gone: they go to no inbox")
-    yield _by(counters, "retries", "sio_app_redis_retries", "Operations tried again", "what")
+def _commands(counters: Counters, levels: Levels) -> Iterator[Family]:
+    yield _count(
+        "sio_app_commands_emitted",
+        "Commands of the application, counted once for each inbox that one goes to",
+        levels.commands_emitted,
+    )
+    yield _count("sio_app_commands_written", "Commands that Redis has taken", counters.commands_written)
+    yield _by("reason", "sio_app_commands_dropped", "Commands that were given up", counters.commands_dropped)
+    yield _gauge("sio_app_commands_waiting", "Commands on their way to Redis", levels.commands_waiting)
+    yield _count(
+        "sio_app_appends_barred",
+        "Appends that Redis refused since another app-node had taken over one of our lanes",
+        counters.appends_barred,
+    )
+    yield _count("sio_app_inbox_full", "Appends refused by an inbox that is full", counters.inbox_full)
+    yield _count(
+        "sio_app_recipients_gone",
+        "Commands for a sid whose io-node is gone: they go to no inbox",
+        counters.recipients_gone,
+    )
+    yield _by("what", "sio_app_redis_retries", "Operations tried again", counters.redis_retries)
 
 
-def _lanes(node: AppNode) -> Iterator[Family]:
-    counters = node.counters
-    yield _gauge("sio_app_lanes_held", "Lanes whose lease this app-node has", len(node.keeper.held))
-    yield _count(counters, "lanes_lost", "Lanes whose lease ran out or was taken over")
-    yield _count(counters, "holders_barred", "Former holders kept from appending when their lane was taken over")
-    yield _count(counters, "records_fenced", "Changes of records without effect, since the lane is another's by now")
-    yield _count(counters, "io_nodes_lost", "Lost io-nodes whose clients were disconnected here")
-    yield _count(counters, "reaper_facts_written", "Facts written to lanes for clients of lost io-nodes")
+def _lanes(counters: Counters, levels: Levels) -> Iterator[Family]:
+    yield _gauge("sio_app_lanes_held", "Lanes whose lease this app-node has", levels.lanes_held)
+    yield _count("sio_app_lanes_lost", "Lanes whose lease ran out or was taken over", counters.lanes_lost)
+    yield _count(
+        "sio_app_holders_barred",
+        "Former holders of our lanes whose late appends Redis refuses now",
+        counters.holders_barred,
+    )
+    yield _count(
+        "sio_app_records_fenced",
+        "Changes of client records that Redis refused since the lane is another app-node's now",
+        counters.records_fenced,
+    )
+    yield _count("sio_app_io_nodes_lost", "Lost io-nodes whose clients were disconnected here", counters.io_nodes_lost)
+    yield _count(
+        "sio_app_reaper_facts_written",
+        "Facts written to lanes for clients of lost io-nodes",
+        counters.reaper_facts_written,
+    )
 
 
 def _clients(counters: Counters) -> Iterator[Family]:
-    yield _count(counters, "clients_accepted", "Clients that the application let in")
-    yield _count(counters, "clients_refused", "Clients that it turned away")
-    yield _count(counters, "clients_restored", "Clients brought back from their record")
-    yield _count(counters, "clients_disconnected", "Clients whose disconnect was handled")
-    yield _count(counters, "acks_received", "Answers of clients")
-    yield _by(counters, "acks_refused", "sio_app_acks_refused", "Answers of clients that nobody waits for", "reason")
-    yield _count(counters, "callbacks_given_up", "Callbacks that waited for too long a row of others")
+    yield _count("sio_app_clients_accepted", "Clients that the application let in", counters.clients_accepted)
+    yield _count("sio_app_clients_refused", "Clients that the application turned away", counters.clients_refused)
+    yield _count("sio_app_clients_restored", "Clients brought back from their record", counters.clients_restored)
+    yield _count("sio_app_clients_disconnected", "Clients whose disconnect was handled", counters.clients_disconnected)
+    yield _count("sio_app_acks_received", "Answers of clients", counters.acks_received)
+    yield _by("reason", "sio_app_acks_refused", "Answers of clients that nobody waits for", counters.acks_refused)
+    yield _count(
+        "sio_app_callbacks_given_up",
+        "Callbacks dropped unanswered, the oldest first, since too many waited",
+        counters.callbacks_given_up,
+    )
 
 
-def _count(counters: Counters, name: str, text: str) -> Family:
-    return Family("counter", f"sio_app_{name}", text, {(): counters[name]})
+def _count(name: str, text: str, value: int) -> Family:
+    return Family("counter", name, text, {(): value})
 
 
 def _gauge(name: str, text: str, value: float) -> Family:
     return Family("gauge", name, text, {(): value})
 
 
-def _by(counters: Counters, family: str, name: str, text: str, label: str) -> Family:
-    return Family("counter", name, text, labelled(counters.family(family)), (label,))
+def _by(label: str, name: str, text: str, counts: dict[str, int]) -> Family:
+    return Family("counter", name, text, labelled(counts), (label,))

@@ -1,7 +1,11 @@
-"""Event arguments to Socket.IO packets and back (Socket.IO protocol v5, "Packet encoding").
+"""Turns event arguments into JSON with attachments, and back (Socket.IO protocol v5, "Packet encoding").
 
-Encoding takes what python-socketio takes: None, bool, int, float, str, bytes, bytearray, and lists, tuples and dicts
-of them; anything else raises TypeError. NaN and the infinities go out as null, as from JavaScript: no client can read
+    encode(["news", {"n": 1}])                 # Payload(text=b'["news",{"n":1}]', attachments=[])
+    encode(["image", b"\\xff"])                 # bytes become attachments, with a placeholder in the text
+    decode(b'["news",{"n":1}]')                # ["news", {"n": 1}]
+
+Encoding takes what python-socketio takes: None, bool, int, float, str, bytes, bytearray, and lists, tuples and dicts of
+them. Anything else raises TypeError. NaN and the infinities become null, as in JavaScript, since no client can read
 them.
 """
 
@@ -24,37 +28,31 @@ class JsonModule(Protocol):
 
 @dataclass(slots=True)
 class Payload:
-    """JSON text, and the binary attachments that its placeholders stand for."""
+    """JSON text, and its binary attachments. In the text a placeholder with its number stands for each."""
 
     text: bytes
     attachments: list[bytes]
 
 
 def arguments(data: Any) -> list[Any]:
-    """What `emit` or a handler's return value means: a tuple is several arguments, None is none."""
+    """The arguments that `emit`'s data or a handler's result stands for: a tuple is several, None is none."""
     if isinstance(data, tuple):
         return list(data)
     return [] if data is None else [data]
 
 
-def event_packet(namespace: str, payload: Payload, ack_id: int | None = None) -> bytes:
-    """The packet of an event whose payload is `[name, arg, ...]`."""
-    return _packet(b"2", b"5", namespace, payload, ack_id)
-
-
-def ack_packet(namespace: str, payload: Payload, ack_id: int) -> bytes:
-    """The packet that answers the event with this id."""
-    return _packet(b"3", b"6", namespace, payload, ack_id)
-
-
 def encode(values: list[Any], json_module: JsonModule | None = None) -> Payload:
-    """Raises TypeError for a type that JSON does not know, RecursionError for one nested too deep, ValueError beside
-    binary data for what looks like a placeholder: passed on from one client, it would disconnect all who receive it."""
+    """The values as a JSON array with attachments.
+
+    Raises TypeError for a type that JSON does not know, and RecursionError for a value that is nested too deeply.
+    Raises ValueError for a dict that looks like a placeholder and goes out together with binary data: such a dict,
+    passed on from one client, would disconnect all that receive it.
+    """
     if json_module is None and _is_plain(values):
         try:
             return Payload(_fast_encode(values), [])
         except (UnicodeEncodeError, OverflowError, msgspec.MsgspecError):
-            pass  # a lone surrogate or a huge number: the standard library writes both
+            pass  # a lone surrogate, or a huge number: the standard library writes both
     payload = _encode_slowly(values, json_module)
     if payload.attachments and payload.text.count(_PLACEHOLDER) > len(payload.attachments):
         raise ValueError("a dict with _placeholder: True cannot be sent together with binary data")
@@ -74,18 +72,14 @@ def decode(data: bytes, attachments: Sequence[bytes] = (), json_module: JsonModu
         raise MalformedPacket("a placeholder names no attachment") from error
 
 
+def encode_any(value: Any, json_module: JsonModule | None = None) -> bytes:
+    """One value as JSON, such as the payload of a refusal. Raises as `encode`. Binary data has no place in it."""
+    return encode([value], json_module).text[1:-1]
+
+
 def decode_any(data: bytes, json_module: JsonModule | None = None) -> Any:
     """Any JSON value, such as a client's auth. Raises MalformedPacket."""
     return _decode_text(data, json_module)
-
-
-def _packet(plain: bytes, binary: bytes, namespace: str, payload: Payload, ack_id: int | None) -> bytes:
-    head = b"%b%d-" % (binary, len(payload.attachments)) if payload.attachments else plain
-    if namespace != "/":
-        head += namespace.encode() + b","
-    if ack_id is not None:
-        head += b"%d" % ack_id
-    return head + payload.text
 
 
 _fast_encode = msgspec.json.Encoder().encode
@@ -96,7 +90,7 @@ _TEXT = frozenset((str,))
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether msgspec writes exactly what the standard library would: it knows more types, and bytes as base64."""
+    """Whether msgspec writes what the standard library would: it knows more types, and writes bytes as base64."""
     kind = type(value)
     if kind in _SCALARS:
         return True
@@ -130,7 +124,7 @@ def _encode_slowly(values: list[Any], json_module: JsonModule | None) -> Payload
 
 
 def _extract(value: Any, stand_in: Callable[[Any], Any]) -> Any:
-    """Takes binary values out for a JSON module that may not know `default`."""
+    """The same value with `stand_in(value)` for each binary value: a foreign JSON module may not know `default`."""
     if isinstance(value, (bytes, bytearray, memoryview)):
         return stand_in(value)
     if isinstance(value, (list, tuple)):
@@ -141,7 +135,7 @@ def _extract(value: Any, stand_in: Callable[[Any], Any]) -> Any:
 
 
 def _without_nan(text: str | bytes) -> bytes:
-    """What a foreign JSON module wrote, refused where a client could not read it."""
+    """What a foreign JSON module wrote, as bytes. Raises ValueError where a client could not read it."""
     data = text.encode() if isinstance(text, str) else bytes(text)
     try:
         msgspec.json.decode(data, type=msgspec.Raw)
@@ -154,7 +148,8 @@ def _without_nan(text: str | bytes) -> bytes:
 
 
 def _finite(value: Any) -> Any:
-    """The same with null for NaN and the infinities; RecursionError where it contains itself."""
+    """The same value with None for NaN and the infinities. Raises RecursionError where it contains itself."""
+
     if isinstance(value, float):
         return value if value - value == 0 else None
     if isinstance(value, (list, tuple)):

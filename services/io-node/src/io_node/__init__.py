@@ -1,4 +1,17 @@
-"""The process that owns client connections. `listen` attaches it to any ASGI application."""
+"""An io-node: the process that holds client connections and passes their messages to app-nodes through Redis.
+
+`listen` attaches one to any ASGI application. May import: sio_cluster, never app_node. Inside, upper modules import
+lower ones and never the other way; modules on one line do not import each other:
+
+    cli
+    listener, load
+    app                                 makes the parts and starts them
+    metrics, routes, restore, front
+    client_files
+    bus, socketio                       facts and commands through Redis; namespaces and rooms
+    engineio                            connections and transports
+    backpressure
+"""
 
 from io_node.listener import Listener, listen
 from sio_cluster.node.config import Config

@@ -1,4 +1,7 @@
-"""`io-node -p 8081 --app path/to/file.py:app`. What is wrong is said in one line, with exit status 2."""
+"""The command `io-node`, such as `io-node -p 8081 --app path/to/file.py:app`.
+
+A wrong setting ends it with one line on stderr and exit status 2.
+"""
 
 import contextlib
 import resource
@@ -13,6 +16,7 @@ from sio_cluster.node.config import Config
 from sio_cluster.protocol.errors import ConfigError
 
 _OPEN_FILES = 131_072
+"""How many open files are enough: each client is one."""
 
 
 def main() -> None:
@@ -25,7 +29,7 @@ def run(
     host: Annotated[str | None, typer.Option(help="Address to listen on (HTTP_HOST)")] = None,
     app: Annotated[str | None, typer.Option(help="ASGI application: module:app or path/to/file.py:app")] = None,
 ) -> None:
-    """Hold Socket.IO clients, and serve an ASGI application beside them.
+    """Hold the connections of Socket.IO clients, and serve an ASGI application on the same port.
 
     All other settings come from the environment, such as REDIS_URL and PING_INTERVAL_MS.
     """
@@ -41,7 +45,7 @@ def run(
 
 
 def _allow_open_files() -> None:
-    """Each client is an open file, and the soft limit is often 1,024: takes what the hard limit allows."""
+    """Raise the limit of open files as far as the hard limit allows. The soft limit is often 1,024."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
     if soft != resource.RLIM_INFINITY and soft < wanted:

@@ -1,4 +1,7 @@
-"""The official JavaScript client, served as Socket.IO's own server does: `SOCKETIO_PATH/socket.io.js` and its kin."""
+"""The files of the official JavaScript client, which Socket.IO's own server serves too.
+
+`SOCKETIO_PATH/socket.io.js`, its minified and ESM variants, and their source maps.
+"""
 
 import hashlib
 from dataclasses import dataclass
@@ -17,14 +20,14 @@ class ClientFile:
 
 
 class ClientFiles:
-    """The files of one directory, each read once. `directory` None: the client is not installed."""
+    """The files of one directory. Each is read once. `directory` None: the client is not installed."""
 
     def __init__(self, directory: Path | None) -> None:
         self._directory = directory
         self._read: dict[str, ClientFile] = {}
 
     def get(self, name: str) -> ClientFile | None:
-        """The file, None where there is none. Only the names of `NAMES` are looked up, so no path leads elsewhere."""
+        """The file; None where there is none. Only names in `NAMES` are looked up, so no path leads out."""
         found = self._read.get(name)
         if found is not None or name not in NAMES or self._directory is None:
             return found

@@ -1,7 +1,9 @@
-"""Which requests belong to the io-node, and which to the application that it is attached to."""
+"""Decides which requests are for the io-node, and which are for the application that it is attached to."""
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, TypeAlias
+
+from io_node.engineio.frames import CloseCode
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
@@ -15,8 +17,9 @@ _OWN_PATHS = frozenset(("/healthz", "/readyz", "/metrics"))
 class Front:
     """The ASGI application that the server runs.
 
-    SOCKETIO_PATH goes to the engine; what is below it, health and metrics to the node's own routes; all else, the
-    lifespan and other WebSockets included, to `app`. Without `app` all else is 404.
+    - Requests to SOCKETIO_PATH go to the engine.
+    - Requests below SOCKETIO_PATH, and to /healthz, /readyz and /metrics, go to the node's own routes.
+    - All else goes to `app`, the lifespan and other WebSockets included. Without `app` the answer is 404.
     """
 
     def __init__(self, path: str, *, engine: AsgiApp, routes: AsgiApp, app: AsgiApp | None) -> None:
@@ -41,7 +44,7 @@ class Front:
             await self._routes(scope, receive, send)
         elif scope["type"] == "websocket":
             await receive()
-            await send({"type": "websocket.close", "code": 1008})
+            await send({"type": "websocket.close", "code": CloseCode.POLICY_VIOLATION})
         else:
             await _no_lifespan(receive, send)
 

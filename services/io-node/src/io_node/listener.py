@@ -1,7 +1,7 @@
-"""Attaching an io-node to an ASGI application, and running both on one port.
+"""Runs an io-node and an ASGI application on one port.
 
-io_node.listen(app, Config(HTTP_PORT=8081)).run()       a process of its own
-async with io_node.listen(app) as listener: ...         inside a running loop
+io_node.listen(app, Config(HTTP_PORT=8081)).run()       as a process
+async with io_node.listen(app) as listener: ...         inside a running event loop
 """
 
 import asyncio
@@ -20,31 +20,33 @@ import uvicorn
 from io_node.app import IoNode
 from io_node.front import AsgiApp
 from sio_cluster.node.config import Config
-from sio_cluster.node.garbage import tune_collector
+from sio_cluster.node.garbage import tune_garbage_collector
 from sio_cluster.node.log import configure_logging, configure_logging_of_guest
 from sio_cluster.protocol.errors import ConfigError
 
 log = structlog.get_logger()
 
 _BACKLOG = 4096
+"""How many TCP connections may wait to be accepted."""
+
 _KEEP_ALIVE_S = 75
-"""Longer than nginx keeps its own side open, so that it never writes into a connection that is being closed."""
+"""Longer than nginx keeps an idle connection open, so that nginx never uses one that we are closing."""
 
 _GRACE_S = 5
-"""How long requests of the application may take once the node has drained."""
+"""How long the application's own requests may still take when the node has drained."""
 
 
 def listen(app: AsgiApp | None = None, config: Config | None = None) -> "Listener":
-    """Attach an io-node to `app`, any ASGI application (None: the node alone).
+    """Attach an io-node to `app`, any ASGI application. None: the node alone.
 
-    Requests below SOCKETIO_PATH, /healthz, /readyz and /metrics belong to the node; all else, WebSockets and the
-    lifespan included, to `app`. Nothing happens before the listener is run.
+    Requests to SOCKETIO_PATH and below it, to /healthz, /readyz and /metrics are for the node. All else is for `app`,
+    WebSockets and the lifespan included. Nothing happens before the listener is run.
     """
     return Listener(app, config or Config())
 
 
 class Listener:
-    """One io-node on one port. Serves once: make another to serve again."""
+    """One io-node on one port. It serves once: make another one to serve again."""
 
     def __init__(self, app: AsgiApp | None, config: Config, node: IoNode | None = None) -> None:
         self.config = config
@@ -58,7 +60,7 @@ class Listener:
 
     @property
     def port(self) -> int:
-        """The port that it listens on, known once it serves."""
+        """The port that it listens on. Known once it serves; RuntimeError before."""
         if self._socket is None:
             raise RuntimeError("the listener does not serve yet")
         port: int = self._socket.getsockname()[1]
@@ -66,19 +68,19 @@ class Listener:
 
     @property
     def url(self) -> str:
-        """Where clients find it."""
+        """The URL for clients on this machine."""
         host = self.config.http_host
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
         return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 
     def run(self) -> None:
-        """Configure logging, serve until SIGINT or SIGTERM, and drain. A second signal skips the draining.
+        """Configure logging, serve until SIGINT or SIGTERM, then drain. A second signal skips the draining.
 
         Raises ConfigError where the port is taken, the application does not start, or the node does not fit the
         cluster.
         """
         configure_logging(self.config, node=self.node.node_id, role="io-node")
-        tune_collector()
+        tune_garbage_collector()
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(self._run())
 
@@ -109,18 +111,18 @@ class Listener:
                 raise error
 
     async def wait_until_ready(self, timeout_s: float) -> None:
-        """Until clients are let in. Raises TimeoutError."""
+        """Wait until clients are let in. Raises TimeoutError."""
         async with asyncio.timeout(timeout_s):
             await self.node.ready.wait()
 
     async def stop(self) -> None:
-        """Drain, and return once all has stopped. Idempotent."""
+        """Drain, and return when all has stopped. Idempotent."""
         self._stopping.set()
         if self._serving is not None:
             await asyncio.wait({self._serving})
 
     async def __aenter__(self) -> Self:
-        """Serves in the background; returns once the port is open. `node.ready` tells when clients are let in."""
+        """Serve in the background. Returns when the port is open; `wait_until_ready` waits until clients are let in."""
         self._serving = asyncio.create_task(self.serve(), name="listener")
         listening = asyncio.create_task(self._listening.wait())
         await asyncio.wait({self._serving, listening}, return_when=asyncio.FIRST_COMPLETED)
@@ -148,7 +150,7 @@ class Listener:
         self._stopping.set()
 
     async def _drain(self, running: asyncio.Task[None]) -> None:
-        """Until the node has drained, has failed, or somebody is in a hurry."""
+        """Drain, unless the node fails or a second signal comes meanwhile."""
         draining = asyncio.create_task(self.node.drain(), name="drain")
         hurrying = asyncio.create_task(self._hurry.wait(), name="hurry")
         await asyncio.wait({draining, hurrying, running}, return_when=asyncio.FIRST_COMPLETED)
@@ -188,7 +190,10 @@ class Listener:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn without its signal handlers, which says when the port is open."""
+    """uvicorn without its signal handlers. It sets `listening` when the port is open.
+
+    Its base is not made for subclasses. tests/engineio/test_private_classes.py fails when it changes.
+    """
 
     def __init__(self, config: uvicorn.Config, listening: asyncio.Event) -> None:
         super().__init__(config)

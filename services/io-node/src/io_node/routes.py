@@ -1,13 +1,14 @@
 """What an io-node answers besides Socket.IO: health, metrics, the size of the cluster, the JavaScript client."""
 
-from typing import Annotated, Protocol
+from collections.abc import Callable
+from typing import Annotated
 
 from fastapi import FastAPI, Header, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 
-from io_node.bus.presence import ClusterView
+from io_node.bus.registration import ClusterView
 from io_node.client_files import NAMES, ClientFiles
-from sio_cluster.node.metrics import CONTENT_TYPE, Family, exposition
+from sio_cluster.node.health import Health, health_routes
 
 _NOT_INSTALLED = (
     "The JavaScript client is not installed on this io-node. Run `npm install socket.io-client` in its working "
@@ -15,50 +16,20 @@ _NOT_INSTALLED = (
 )
 
 
-class NodeState(Protocol):
-    @property
-    def node_id(self) -> str: ...
+def make_routes(health: Health, view: Callable[[], ClusterView], path: str, files: ClientFiles) -> FastAPI:
+    """An application with /healthz, /readyz, /metrics, PATH/cluster and PATH/socket.io.js.
 
-    @property
-    def view(self) -> ClusterView: ...
-
-    @property
-    def unready_because(self) -> str:
-        """Empty when the node can serve."""
-
-    def metrics(self) -> list[Family]: ...
-
-
-def make_routes(node: NodeState, path: str, files: ClientFiles) -> FastAPI:
-    """An application with /healthz, /readyz, /metrics, PATH/cluster and PATH/socket.io.js."""
+    `view` gives the cluster as this node saw it at its last heartbeat.
+    """
     routes = FastAPI(title="io-node", openapi_url=None, redirect_slashes=False)
-
-    @routes.get("/healthz")
-    @routes.head("/healthz")
-    async def healthz() -> JSONResponse:
-        """Alive: the event loop turns."""
-        return _json({"status": "alive", "node": node.node_id})
-
-    @routes.get("/readyz")
-    @routes.head("/readyz")
-    async def readyz() -> JSONResponse:
-        """Can serve: Redis answered in both directions of late, and the node is not stopping."""
-        why = node.unready_because
-        if why:
-            return _json({"status": "unready", "why": why, "node": node.node_id}, status=503)
-        return _json({"status": "ready", "node": node.node_id})
-
-    @routes.get("/metrics")
-    async def metrics() -> Response:
-        """Counters and gauges for Prometheus. nginx does not pass this path on: ask each node itself."""
-        return Response(exposition(node.metrics()), media_type=CONTENT_TYPE, headers={"Cache-Control": "no-store"})
+    routes.include_router(health_routes(health))
 
     @routes.get(f"{path}/cluster")
     async def cluster() -> JSONResponse:
         """How large the cluster is, as of the last heartbeat."""
-        view = node.view
-        sizes = {"io_nodes": len(view.io_nodes), "app_nodes": len(view.app_nodes), "clients": view.clients}
-        return _json({"node": node.node_id, **sizes})
+        seen = view()
+        sizes = {"io_nodes": len(seen.io_nodes), "app_nodes": len(seen.app_nodes), "clients": seen.clients}
+        return JSONResponse({"node": health.node_id, **sizes}, headers={"Cache-Control": "no-store"})
 
     @routes.get(f"{path}/{{name}}")
     @routes.head(f"{path}/{{name}}")
@@ -72,7 +43,3 @@ def make_routes(node: NodeState, path: str, files: ClientFiles) -> FastAPI:
         return Response(file.content, media_type=file.media_type, headers=headers)
 
     return routes
-
-
-def _json(content: dict[str, object], status: int = 200) -> JSONResponse:
-    return JSONResponse(content, status_code=status, headers={"Cache-Control": "no-store"})

@@ -8,12 +8,13 @@ import pytest
 from io_node.bus.counters import BusCounters
 from io_node.bus.downlink import Downlink
 from sio_cluster.node.config import Config
+from sio_cluster.node.inbox import InboxLoop
+from sio_cluster.node.retry import Retry
 from sio_cluster.protocol.codec import encode_downlink
 from sio_cluster.protocol.messages import Canary, Command
-from sio_cluster.streams.memory import MemoryAppender, MemoryBroker, MemoryBus, MemoryInboxReader
-from sio_cluster.streams.redis.appender import Append, Appender
-from sio_cluster.streams.redis.bus import Bus
-from sio_cluster.streams.redis.inbox import InboxReader
+from sio_cluster.streams.api import Append
+from sio_cluster.streams.memory import MemoryBroker, MemoryBus
+from sio_cluster.streams.redis import RedisBus
 
 from .fakes import KEYS, NODE, running, until
 
@@ -42,9 +43,10 @@ class World:
         self.counters = BusCounters()
         self.now = 0.0
         bus = MemoryBus(Config(), self.broker)
-        self.appender = MemoryAppender(bus)
-        self.inbox = MemoryInboxReader(bus, NODE)
-        self.downlink = Downlink(self.inbox, self.hub.execute, counters=self.counters, now=lambda: self.now)
+        self.appender = bus.appender
+        downlink = Downlink(self.hub.execute, counters=self.counters, clock=lambda: self.now)
+        retry = Retry("downlink", self.counters.redis_retries)
+        self.loop = InboxLoop(bus.inbox_reader(NODE), downlink.take, retry, clock=lambda: self.now)
 
     async def send(self, seq: int, entry: bytes | None = None) -> None:
         entry = encode_downlink(APP, seq, [Canary(seq)]) if entry is None else entry
@@ -53,7 +55,7 @@ class World:
 
 async def test_commands_in_order() -> None:
     world = World()
-    async with running(world.downlink.run):
+    async with running(world.loop.run):
         for seq in range(1, 101):
             await world.send(seq)
         await until(lambda: len(world.hub.nonces) == 100)
@@ -64,7 +66,7 @@ async def test_commands_in_order() -> None:
 @pytest.mark.parametrize("entry", [b"", b"garbage", b"\x94\x02", encode_downlink(APP, 1, [])[:-1]], ids=repr)
 async def test_a_malformed_entry_is_passed_over(entry: bytes) -> None:
     world = World()
-    async with running(world.downlink.run):
+    async with running(world.loop.run):
         await world.send(1)
         await world.send(2, entry)
         await world.send(3)
@@ -74,11 +76,11 @@ async def test_a_malformed_entry_is_passed_over(entry: bytes) -> None:
 
 async def test_redis_away_and_back() -> None:
     world = World()
-    async with running(world.downlink.run):
+    async with running(world.loop.run):
         await world.send(1)
         await until(lambda: world.hub.nonces == [1])
         world.broker.go_down()
-        await until(lambda: world.counters.downlink_retries >= 2)
+        await until(lambda: world.counters.redis_retries["downlink"] >= 2)
         world.broker.come_back()
         await world.send(2)
         await until(lambda: world.hub.nonces == [1, 2])
@@ -87,7 +89,7 @@ async def test_redis_away_and_back() -> None:
 async def test_what_was_read_is_trimmed_once_a_second() -> None:
     world = World()
     stream = world.broker.streams[KEYS.inbox(NODE)]
-    async with running(world.downlink.run):
+    async with running(world.loop.run):
         await world.send(1)
         await until(lambda: world.hub.nonces == [1])
         assert stream.held_bytes > 0
@@ -101,7 +103,7 @@ async def test_what_was_read_is_trimmed_after_many_entries() -> None:
     stream = world.broker.streams[KEYS.inbox(NODE)]
     for seq in range(1, 501):
         await world.send(seq)
-    async with running(world.downlink.run):
+    async with running(world.loop.run):
         await until(lambda: len(world.hub.nonces) == 500 and stream.held_bytes == 0)
 
 
@@ -115,24 +117,23 @@ async def test_a_large_batch_leaves_others_their_turn() -> None:
             await asyncio.sleep(0)
             turns += 1
 
-    downlink = Downlink(world.inbox, world.hub.execute, counters=world.counters, now=lambda: world.now)
     world.hub.on_command = lambda: setattr(world, "now", world.now + 0.006)
     await world.send(1, encode_downlink(APP, 1, [Canary(n) for n in range(50)]))
-    async with running(downlink.run), running(other_work):
+    async with running(world.loop.run), running(other_work):
         await until(lambda: len(world.hub.nonces) == 50)
     assert turns >= 20
 
 
 async def test_with_redis(redis_config: Config) -> None:
-    bus = Bus(redis_config)
+    bus = RedisBus(redis_config)
     await bus.start()
     hub, counters = Hub(), BusCounters()
-    downlink = Downlink(InboxReader(bus, NODE), hub.execute, counters=counters)
-    appender = Appender(bus)
-    async with running(downlink.run):
+    downlink = Downlink(hub.execute, counters=counters)
+    loop = InboxLoop(bus.inbox_reader(NODE), downlink.take, Retry("downlink", counters.redis_retries))
+    async with running(loop.run):
         for seq in range(1, 601):
             entry = encode_downlink(APP, seq, [Canary(seq)])
-            await appender.append([Append(bus.keys.inbox(NODE), APP, seq, entry, 1_000_000)])
+            await bus.appender.append([Append(bus.keys.inbox(NODE), APP, seq, entry, 1_000_000)])
         await until(lambda: len(hub.nonces) == 600)
     assert hub.nonces == list(range(1, 601))
     await bus.stop()
@@ -141,7 +142,7 @@ async def test_with_redis(redis_config: Config) -> None:
 async def test_a_retry_after_redis_lost_its_data_has_no_effect() -> None:
     """This node has read the entry; then Redis forgot all, its answer was lost, and the sender sends it again."""
     world = World()
-    async with running(world.downlink.run):
+    async with running(world.loop.run):
         await world.send(7)
         await until(lambda: world.hub.nonces == [7])
         entry = encode_downlink(APP, 7, [Canary(7)])

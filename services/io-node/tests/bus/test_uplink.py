@@ -2,29 +2,54 @@
 
 import asyncio
 import itertools
-from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Collection, Sequence
 
 import pytest
 
-from io_node.bus.batch import MAX_BATCH_BYTES, MAX_BATCH_FACTS, next_batch, size_of
+from io_node.backpressure import Backpressure
+from io_node.bus.batch import MAX_BATCH_BYTES, MAX_BATCH_FACTS, next_batch
 from io_node.bus.counters import BusCounters
+from io_node.bus.fairness import Fairness
 from io_node.bus.uplink import Uplink, UplinkLimits
 from sio_cluster.node.config import Config
+from sio_cluster.node.retry import Retry
 from sio_cluster.protocol.codec import decode_app_inbox, decode_uplink
 from sio_cluster.protocol.errors import BusError, RedisFull
 from sio_cluster.protocol.messages import AckReceived, Fact
-from sio_cluster.streams.memory import MemoryAppender, MemoryBroker, MemoryBus, MemoryClientRecords
-from sio_cluster.streams.redis.appender import Append, Appender, AppendResult
-from sio_cluster.streams.redis.bus import Bus
-from sio_cluster.streams.redis.lanes import LaneReader
-from sio_cluster.streams.redis.leases import Leases
-from sio_cluster.streams.redis.records import ClientRecords
+from sio_cluster.streams.api import Append, Appender, AppendResult, Bus, Lease
+from sio_cluster.streams.memory import MemoryBroker, MemoryBus
+from sio_cluster.streams.redis import RedisBus
 from sio_cluster.testing.valkey import start_valkey
 
 from .fakes import KEYS, NODE, FakeSender, connected, event, number_of, running, until
 
 APP = "app1-bbbbbb"
+
+
+def make_uplink(
+    bus: Bus,
+    limits: UplinkLimits,
+    *,
+    appender: Appender,
+    counters: BusCounters,
+    backpressure: Backpressure,
+    gone: Collection[str] = (),
+    fair_bytes: int = 64_000,
+) -> Uplink:
+    """`appender` may stand in front of that of the bus."""
+    return Uplink(
+        NODE,
+        bus.keys,
+        limits,
+        appender=appender,
+        records=bus.records,
+        counters=counters,
+        backpressure=backpressure,
+        fairness=Fairness(appender, fair_bytes, backpressure=backpressure, retry=Retry("fairness", Counter())),
+        retry=Retry("uplink", counters.redis_retries),
+        is_gone=gone.__contains__,
+    )
 
 
 class World:
@@ -37,15 +62,15 @@ class World:
         self.counters = BusCounters()
         bus = MemoryBus(Config(), self.broker)
         self.refuse_with: BusError | None = None
-        self._appender = MemoryAppender(bus)
-        self.uplink = Uplink(
-            NODE,
-            KEYS,
+        self._appender = bus.appender
+        self.backpressure = Backpressure()
+        self.uplink = make_uplink(
+            bus,
             UplinkLimits(buffer_bytes, lane_max_bytes, lane_max_bytes),
             appender=self,
-            records=MemoryClientRecords(bus, 4),
             counters=self.counters,
-            is_gone=self.gone.__contains__,
+            backpressure=self.backpressure,
+            gone=self.gone,
         )
 
     async def append(self, appends: Sequence[Append]) -> list[AppendResult]:
@@ -55,6 +80,9 @@ class World:
 
     async def held_bytes(self, streams: Sequence[str]) -> list[int]:
         return await self._appender.held_bytes(streams)
+
+    async def bars(self, streams: Sequence[str], node_id: str) -> list[int]:
+        return await self._appender.bars(streams, node_id)
 
     def lane(self, lane: int) -> list[Fact]:
         entries = self.broker.streams[KEYS.uplink(lane)].entries.values()
@@ -114,7 +142,7 @@ async def test_a_lost_reply_doubles_nothing(replies: int) -> None:
     first, *events = world.lane(0)
     assert first == connected(1)
     assert [number_of(fact) for fact in events] == [1, 2]
-    assert world.counters.uplink_retries == replies
+    assert world.counters.redis_retries["uplink"] == replies
     assert world.counters.facts_appended == 4
 
 
@@ -124,7 +152,7 @@ async def test_while_redis_is_away_facts_wait_in_order() -> None:
     async with running(world.uplink.run):
         for number in range(2_500):
             world.uplink.put(0, event(number), sender)
-        await until(lambda: world.counters.uplink_retries >= 2)
+        await until(lambda: world.counters.redis_retries["uplink"] >= 2)
         assert not await world.uplink.drain(0)
         world.broker.come_back()
         assert await world.uplink.drain(10)
@@ -142,7 +170,7 @@ async def test_a_full_buffer_stops_reading_and_resumes_at_half() -> None:
         world.uplink.put(0, event(number), sender)
         assert 10_000 < world.uplink.waiting_bytes < 12_000
         assert quiet.reading.is_set()
-        assert world.counters.pauses == 1
+        assert world.backpressure.pauses == 1
         world.broker.come_back()
         async with asyncio.timeout(10):
             await sender.reading.wait()
@@ -190,7 +218,7 @@ async def test_two_reasons_to_pause_need_two_to_resume() -> None:
         await until(lambda: world.empty_lane(0) or world.uplink.waiting_bytes < 20_000)
         assert sender.paused.is_set()
         await until(lambda: world.empty_lane(1) or sender.reading.is_set())
-    assert world.counters.pauses == 1
+    assert world.backpressure.pauses == 1
 
 
 async def test_a_closed_connection_is_not_resumed() -> None:
@@ -232,34 +260,28 @@ def test_batches_are_bounded() -> None:
     assert next_batch(facts, NODE, 4, for_inbox=False).facts == 1
 
 
-def test_a_fact_weighs_at_least_its_payload() -> None:
-    assert size_of(event(1, 5_000)) > 5_000
-    assert size_of(AckReceived("s", 1, b"[]", [b"x" * 7_000])) > 7_000
-    assert size_of(connected(1)) > 0
-
-
 # --- with a real server
 
 
 class Redis:
     def __init__(self, config: Config) -> None:
-        self.bus = Bus(config)
+        self.bus = RedisBus(config)
         self.counters = BusCounters()
-        self.uplink = Uplink(
-            NODE,
-            self.bus.keys,
-            UplinkLimits(50_000, 20_000, 20_000, lane_fair_bytes=1_000_000_000),  # only the bounds are tried here
-            appender=Appender(self.bus),
-            records=ClientRecords(self.bus, config.lanes),
+        self.uplink = make_uplink(
+            self.bus,
+            UplinkLimits(50_000, 20_000, 20_000),
+            appender=self.bus.appender,
             counters=self.counters,
+            backpressure=Backpressure(),
+            fair_bytes=1_000_000_000,  # only the bounds are tried here
         )
-        self.reader = LaneReader(self.bus, APP)
-        self.token = 0
+        self.reader = self.bus.lane_reader(APP)
+        self.lease = Lease(0, APP, 0)
 
     async def take_over(self) -> None:
-        token = await Leases(self.bus).acquire(0, APP, 60_000)
-        assert token is not None
-        self.token = token
+        lease = await self.bus.leases.acquire(0, APP, 60_000)
+        assert lease is not None
+        self.lease = lease
 
     async def read(self, numbers: list[int]) -> None:
         """Reads and commits one round of lane 0."""
@@ -267,7 +289,7 @@ class Redis:
         for entry in entries:
             numbers += [number_of(fact) for fact in decode_uplink(entry.entry).facts]
         if entries:
-            await self.reader.commit(0, self.token, [entry.id for entry in entries])
+            await self.reader.commit(self.lease, [entry.id for entry in entries])
 
 
 @pytest.fixture
@@ -308,7 +330,7 @@ async def test_a_redis_that_stalls_and_loses_connections() -> None:
         async with running(redis.uplink.run), asyncio.timeout(40):
             reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
             for number in itertools.count():
-                if number >= 200 and redis.counters.uplink_retries:  # at least one break fell where it hurts
+                if number >= 200 and redis.counters.redis_retries["uplink"]:  # at least one break fell where it hurts
                     break
                 redis.uplink.put(0, event(number), sender)
                 expected.append(number)

@@ -4,10 +4,10 @@ import asyncio
 import json
 import os
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 import uvicorn
@@ -18,6 +18,8 @@ from sio_cluster.node.config import Config
 from sio_cluster.protocol.errors import MalformedPacket
 
 WAIT_S = 5.0
+
+_T = TypeVar("_T")
 NODE = "test-aaaaaa"
 
 
@@ -79,7 +81,7 @@ class Node:
         return self.url(sid, "websocket", "ws")
 
 
-async def soon(awaitable: Any) -> Any:
+async def soon(awaitable: Awaitable[_T]) -> _T:
     """The result, or a failure where it does not come."""
     return await asyncio.wait_for(awaitable, WAIT_S)
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from io_node.engineio.api import Outbound, ws_frame
+from io_node.engineio.api import Outbound
+from io_node.engineio.frames import ws_frame
 from io_node.engineio.packets import (
     CLOSE,
     NOOP,

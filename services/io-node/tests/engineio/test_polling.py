@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 
 import httpx
 import pytest
@@ -104,7 +105,7 @@ async def test_500_messages_in_one_burst_both_ways() -> None:
 
 
 async def test_a_chunked_post() -> None:
-    async def chunks():  # type: ignore[no-untyped-def]
+    async def chunks() -> AsyncIterator[bytes]:
         yield b"4he"
         yield b"llo"
 
@@ -157,7 +158,7 @@ async def test_a_post_of_many_tiny_packets_gives_others_their_turn(packet: bytes
     """Also where packets have no effect: half a million of them in one payload took 0.4 s in one turn."""
     async with serve() as node, httpx.AsyncClient() as client:
         sid = await open_polling(node, client)
-        connection = node.engine.connections[sid]
+        connection = node.engine.connections.by_sid[sid]
         (await node.recorder()).echo = False
         posting = asyncio.ensure_future(connection.post(b"\x1e".join([packet] * 2_000)))
         turns = 0
@@ -195,7 +196,7 @@ async def test_two_posts_at_once_close() -> None:
         recorder = await node.recorder()
         raw = await Raw.connect(node)
         await raw.send(f"POST {node.url(sid)} HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n4hal".encode())
-        await until(lambda: node.engine.connections[sid]._posting)
+        await until(lambda: node.engine.connections.by_sid[sid]._posting)
         assert (await client.post(node.url(sid), content="4a")).status_code == 400
         assert await soon(recorder.closed.get()) == reasons.TRANSPORT_ERROR
         raw.close()
@@ -238,7 +239,7 @@ async def test_a_close_packet_closes() -> None:
 
 @pytest.mark.parametrize("chunked", [False, True])
 async def test_an_oversized_post_is_413_and_the_session_lives(chunked: bool) -> None:
-    async def chunks():  # type: ignore[no-untyped-def]
+    async def chunks() -> AsyncIterator[bytes]:
         for _ in range(30):
             yield b"4" * 1000
 
@@ -285,8 +286,8 @@ async def test_a_session_whose_time_is_over_is_unknown_at_once() -> None:
     async with serve(ping_interval_ms=300, ping_timeout_ms=200) as node, httpx.AsyncClient() as client:
         sid = await open_polling(node, client)
         node.engine.wheel.stop()
-        node.engine.connections[sid]._session._heartbeat_at = 0.0
-        node.engine.connections[sid]._session._pong_due = True
+        node.engine.connections.by_sid[sid]._session._heartbeat_at = 0.0
+        node.engine.connections.by_sid[sid]._session._pong_due = True
         assert (await client.get(node.url(sid))).json()["code"] == 1
 
 
@@ -309,7 +310,7 @@ async def test_a_paused_connection_takes_no_post_until_it_resumes() -> None:
         recorder.connection.pause_reading()
         recorder.connection.pause_reading()
         post = asyncio.create_task(client.post(node.url(sid), content="4a"))
-        await until(lambda: node.engine.connections[sid]._posting)
+        await until(lambda: node.engine.connections.by_sid[sid]._posting)
         assert recorder.messages.empty()
         recorder.connection.resume_reading()
         recorder.connection.resume_reading()
@@ -318,7 +319,7 @@ async def test_a_paused_connection_takes_no_post_until_it_resumes() -> None:
 
 
 async def waiting_poll(node: Node, sid: str) -> None:
-    await until(lambda: node.engine.connections[sid]._session.poll_waiting)
+    await until(lambda: node.engine.connections.by_sid[sid]._session.poll_waiting)
 
 
 async def test_a_post_under_way_while_the_node_drains_is_taken() -> None:
@@ -329,7 +330,7 @@ async def test_a_post_under_way_while_the_node_drains_is_taken() -> None:
         head = f"POST /socket.io/?EIO=4&transport=polling&sid={sid} HTTP/1.1\r\nHost: localhost\r\n"
         await raw.send(f"{head}Content-Length: 9\r\n\r\n4one".encode())
         polling = asyncio.create_task(client.get(node.url(sid)))
-        connection = node.engine.connections[sid]
+        connection = node.engine.connections.by_sid[sid]
         await until(lambda: connection._poll is not None and not connection._poll.done() and connection._posting)
         draining = asyncio.create_task(node.engine.drain(4_000))
         assert (await soon(polling)).status_code == 400  # as for an unknown session

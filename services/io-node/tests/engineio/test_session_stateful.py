@@ -273,7 +273,7 @@ class Lives(RuleBasedStateMachine):
 
     @invariant()
     def every_message_is_accounted_for(self) -> None:
-        """The ledger balances at any time, and counts as written what arrived."""
+        """The counters balance at any time, and what counts as written has arrived."""
         assert self.offered == self.counters.written + self.counters.dropped.total() + self.session.waiting
         assert self.counters.written == len(self.arrived)
 

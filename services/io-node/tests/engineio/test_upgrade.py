@@ -57,7 +57,8 @@ async def test_messages_wait_for_no_silent_probe() -> None:
         async with connect(node.ws_url(sid)) as socket:
             await socket.send("2probe")
             await soon(socket.recv())
-            got, polls = [], 0
+            got: list[str] = []
+            polls = 0
             recorder.connection.send(Outbound(b"0"))
             while len(got) < 3:
                 text = (await soon(client.get(node.url(sid)))).text

@@ -145,7 +145,7 @@ async def test_a_client_that_floods_after_its_error_still_sees_the_code_and_is_d
         assert await raw.close_code() == 1009
         assert await raw.rest() == b""  # its end of the stream
         assert not node.engine.connections
-        await until(lambda: not node.engine._sockets)
+        await until(lambda: not node.engine.connections._sockets)
 
 
 async def test_close_frame_is_answered_with_its_code() -> None:
@@ -190,7 +190,7 @@ async def test_a_close_that_is_not_answered_ends_by_force() -> None:
         assert await raw.frame() == (0x81, b"4bye")
         assert await raw.close_code() == 1000
         assert await soon(recorder.closed.get()) == reasons.SERVER_DISCONNECT
-        await until(lambda: not node.engine._sockets)
+        await until(lambda: not node.engine.connections._sockets)
         raw.close()
 
 
@@ -218,7 +218,7 @@ async def test_a_slow_consumer_is_dropped_and_memory_given_back() -> None:
 async def test_a_flood_of_pings_that_nobody_reads_the_answers_of_fills_no_memory() -> None:
     async with serve() as node:
         raw = await Raw.websocket(node)
-        (socket,) = node.engine._sockets
+        (socket,) = node.engine.connections._sockets
         raw.writer.transport.pause_reading()  # type: ignore[attr-defined]
         flood = client_frame(b"p" * 125, 0x89) * 1000
         for _ in range(200):  # 25 MB of PONGs, more than the kernel keeps for us
@@ -267,7 +267,7 @@ async def test_pause_reading_stops_the_socket_itself() -> None:
 async def test_a_grown_read_buffer_is_given_back() -> None:
     async with serve() as node, connect(node.ws_url()) as client:
         await soon(client.recv())
-        (socket,) = node.engine._sockets
+        (socket,) = node.engine.connections._sockets
         before = socket._parser
         assert before is not None
         await client.send(b"x" * 500_000)
@@ -286,7 +286,7 @@ async def test_a_read_buffer_with_half_a_frame_is_kept() -> None:
     """28,672 bytes of a frame leave picows as much free as it would have when it is empty."""
     async with serve() as node:
         raw = await Raw.websocket(node)
-        (socket,) = node.engine._sockets
+        (socket,) = node.engine.connections._sockets
         frame = client_frame(b"4" + b"x" * 100_000)
         for start in range(0, 28_672, 1_024):
             await raw.send(frame[start : start + 1_024])
@@ -329,7 +329,7 @@ async def test_drain_moves_everybody() -> None:
             assert client.close_code == 1001
         await soon(draining)
         assert node.engine.counters.closed == {reasons.NODE_DRAINED: 5}
-        assert not node.engine._sockets
+        assert not node.engine.connections._sockets
 
 
 async def test_a_drain_takes_what_was_sent_before_the_client_closed_too() -> None:
@@ -363,7 +363,7 @@ async def test_a_drain_does_not_wait_for_ever() -> None:
         recorder = await node.recorder()
         await soon(node.engine.drain(200))
         assert await soon(recorder.closed.get()) == reasons.NODE_DRAINED
-        assert not node.engine._sockets
+        assert not node.engine.connections._sockets
         raw.close()
 
 
@@ -376,7 +376,7 @@ async def test_a_flood_after_our_close_frame_is_cut_off() -> None:
         assert await soon(recorder.closed.get()) == reasons.PARSE_ERROR
         with pytest.raises(ConnectionError):
             await soon(send_for_ever(raw, client_frame(b"4x" * 30_000)))
-        await until(lambda: not node.engine._sockets)
+        await until(lambda: not node.engine.connections._sockets)
         raw.close()
 
 
@@ -388,7 +388,7 @@ async def test_a_flood_after_an_error_while_the_node_drains_is_cut_off() -> None
         await raw.send(client_frame(b"4\xff"))  # not UTF-8
         with pytest.raises(ConnectionError):
             await soon(send_for_ever(raw, client_frame(b"4x" * 30_000)))
-        await until(lambda: not node.engine._sockets)
+        await until(lambda: not node.engine.connections._sockets)
         await soon(draining)
         raw.close()
 

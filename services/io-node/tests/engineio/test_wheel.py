@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import time
 
 from io_node.engineio.tick import Flusher
@@ -14,10 +15,12 @@ async def test_deadlines_come_in_order_and_on_time() -> None:
     wheel = TimerWheel(time.monotonic)
     fired: asyncio.Queue[tuple[int, float]] = asyncio.Queue()
     began = time.monotonic()
+
+    def fire(delay_ms: int) -> None:
+        fired.put_nowait((delay_ms, time.monotonic() - began))
+
     for delay_ms in (90, 30, 60, 0, -5):
-        wheel.schedule(
-            began + delay_ms / 1000, lambda delay_ms=delay_ms: fired.put_nowait((delay_ms, time.monotonic() - began))
-        )
+        wheel.schedule(began + delay_ms / 1000, functools.partial(fire, delay_ms))
     got = [await asyncio.wait_for(fired.get(), 2) for _ in range(5)]
     assert {delay_ms for delay_ms, _ in got[:2]} == {0, -5}
     assert [delay_ms for delay_ms, _ in got[2:]] == [30, 60, 90]
@@ -106,7 +109,8 @@ async def test_flusher_flushes_at_the_end_of_the_tick_and_survives_a_bug() -> No
     loop = asyncio.get_running_loop()
     reported: list[object] = []
     loop.set_exception_handler(lambda _, context: reported.append(context["exception"]))
-    flusher, log = Flusher(), []
+    flusher = Flusher()
+    log: list[str] = []
     for name in ("a", "bug", "b"):
         flusher.add(Flushable(log, name))
     assert log == []

@@ -1,20 +1,23 @@
 """Stand-ins for what surrounds a session: a connection that remembers, and a place for facts."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from io_node.bus.fairness import Paused, Sender
+from io_node.backpressure import Backpressure
 from io_node.engineio.api import Connection, Outbound
+from io_node.socketio.client import SessionLimits
 from io_node.socketio.counters import ClientCounters
 from io_node.socketio.hub import Hub
-from io_node.socketio.session import ClientSession, SessionLimits
-from io_node.socketio.throttle import Admission
+from io_node.socketio.session import ClientSession
+from io_node.socketio.throttle import ConnectThrottle
 from sio_cluster.protocol.errors import MalformedPacket
-from sio_cluster.protocol.messages import ClientConnected, Fact, Handshake
+from sio_cluster.protocol.messages import Canary, ClientConnected, Fact, Handshake
 from sio_cluster.protocol.reasons import PARSE_ERROR
 
 HANDSHAKE = Handshake("GET", "/socket.io/", "EIO=4", [("host", "localhost")], "127.0.0.1")
-LIMITS = SessionLimits(max_namespaces=3, max_attachments=10, max_payload_bytes=1_000, send_buffer_bytes=1_000)
+LIMITS = SessionLimits(
+    max_namespaces=3, max_attachments=10, max_payload_bytes=1_000, send_buffer_bytes=1_000, connect_timeout_s=45.0
+)
 NODE = "io1-aaaaaa"
 LANES = 4
 BUFFER_BYTES = 5_000_000
@@ -35,6 +38,7 @@ class FakeConnection:
 
     def send(self, message: Outbound) -> None:
         if self.closed is None:
+            assert message.packet is not None
             self.sent.append(message.packet)
             self.sent.extend(message.attachments)
             if self.close_on_send:
@@ -75,6 +79,7 @@ class FakeTimer:
 
 @dataclass
 class FakeUplink:
+    backpressure: Backpressure
     facts: list[tuple[int | str, Fact]] = field(default_factory=list)
     forgotten: list[Connection] = field(default_factory=list)
 
@@ -83,15 +88,7 @@ class FakeUplink:
 
     def forget(self, sender: Connection) -> None:
         self.forgotten.append(sender)
-
-    def pause(self, paused: Paused, sender: Sender) -> None:
-        paused[sender] = None
-        sender.pause_reading()
-
-    def release(self, paused: Paused, senders: Iterable[Sender]) -> None:
-        for sender in senders:
-            del paused[sender]
-            sender.resume_reading()
+        self.backpressure.forget(sender)
 
     def take(self) -> list[Fact]:
         """The facts since the last time."""
@@ -104,20 +101,20 @@ class Node:
 
     def __init__(self, limits: SessionLimits = LIMITS, rate: int = 0) -> None:
         self.counters = ClientCounters()
-        self.uplink = FakeUplink()
-        self.canaries: list[int] = []
+        backpressure = Backpressure()
+        self.uplink = FakeUplink(backpressure)
+        self.canaries: list[Canary] = []
         self.idle: list[FakeTimer] = []
         self._drawn = 0
         self._limits = limits
         self.now = 0.0
         self.rounds: list[FakeTimer] = []
         self.has_room = True
-        self.admission = Admission(
+        self.throttle = ConnectThrottle(
             rate,
             has_room=lambda: self.has_room,
             buffer_bytes=BUFFER_BYTES,
-            pause=self.uplink.pause,
-            release=self.uplink.release,
+            backpressure=backpressure,
             start_timer=self._start_round,
             clock=lambda: self.now,
         )
@@ -133,9 +130,9 @@ class Node:
             limits=self._limits,
             hub=self.hub,
             facts=self.uplink,
-            waiting=self.admission,
+            throttle=self.throttle,
             counters=self.counters,
-            start_idle_timer=self._start_idle_timer,
+            start_timer=self._start_idle_timer,
         )
         return connection
 
@@ -162,7 +159,8 @@ class Node:
         self.rounds.append(timer)
         return timer
 
-    def _start_idle_timer(self, callback: Callable[[], None]) -> "FakeTimer":
+    def _start_idle_timer(self, delay_s: float, callback: Callable[[], None]) -> "FakeTimer":
+        assert delay_s == self._limits.connect_timeout_s
         timer = FakeTimer(callback, self.idle)
         self.idle.append(timer)
         return timer

@@ -170,7 +170,7 @@ def test_a_broadcast_that_asks_for_answers(clients: Clients) -> None:
 
 def test_canary(clients: Clients) -> None:
     clients.do(Canary(7))
-    assert clients.node.canaries == [7]
+    assert clients.node.canaries == [Canary(7)]
 
 
 def test_nothing_is_left_of_those_who_left(clients: Clients) -> None:

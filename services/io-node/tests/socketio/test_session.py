@@ -2,7 +2,7 @@
 
 import pytest
 
-from io_node.socketio.session import SessionLimits
+from io_node.socketio.client import SessionLimits
 from sio_cluster.protocol import reasons
 from sio_cluster.protocol.ids import lane_of, node_of
 from sio_cluster.protocol.messages import (
@@ -321,7 +321,10 @@ def test_invalid_states_of_a_joined_client(node: Node, message: str | bytes) -> 
 
 
 def test_limits_come_from_settings() -> None:
-    node = Node(SessionLimits(max_namespaces=1, max_attachments=0, max_payload_bytes=10, send_buffer_bytes=10))
+    limits = SessionLimits(
+        max_namespaces=1, max_attachments=0, max_payload_bytes=10, send_buffer_bytes=10, connect_timeout_s=45.0
+    )
+    node = Node(limits)
     connection = node.connect()
     joined(node, connection)
     node.receive(connection, '51-["x"]')

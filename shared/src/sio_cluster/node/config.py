@@ -45,89 +45,192 @@ class _Settings(BaseSettings):
     model_config = SettingsConfigDict(extra="forbid", frozen=True, env_ignore_empty=True)
 
     # where
-    http_host: str = Field("127.0.0.1", description="Address that a node's HTTP server listens on")
-    http_port: int = Field(8080, ge=0, le=65535, description="Its port; 0 takes a free one")
-    redis_host: str = Field("localhost", description="Redis or Valkey server")
-    redis_port: int = Field(6379, ge=1, le=65535, description="Its port")
-    redis_password: str | None = Field(None, repr=False, description="Its password")
+    http_host: str = Field(
+        "127.0.0.1", description="Address on which a node's HTTP server listens. `0.0.0.0` opens it to other machines."
+    )
+    http_port: int = Field(
+        8080, ge=0, le=65535, description="Port on which an io-node listens for its clients. 0 takes any free port."
+    )
+    redis_host: str = Field("localhost", description="Host name or address of the Redis or Valkey server.")
+    redis_port: int = Field(6379, ge=1, le=65535, description="Port of the Redis server.")
+    redis_password: str | None = Field(
+        None, repr=False, description="Password of the Redis server. By default a node logs in without one."
+    )
     redis_url: Annotated[str, AfterValidator(_as_redis_url)] | None = Field(
         None,
         repr=False,
-        description="`redis://user:password@host:port/db`, `rediss://` for TLS; wins over the three above",
+        description="Whole address of Redis, such as `redis://user:password@host:6379/0`. It begins with `rediss://` "
+        "for TLS, with `unix://` for a local socket. If it is set, the three settings above have no effect.",
     )
     redis_prefix: str = Field(
-        "sio", pattern=r"^[A-Za-z0-9_.:-]{1,64}$", description="Begins each key: several clusters can share a Redis"
+        "sio",
+        pattern=r"^[A-Za-z0-9_.:-]{1,64}$",
+        description="First part of every key in Redis. Clusters with different prefixes can share one Redis.",
     )
     node_name: str | None = Field(
         None,
         pattern=r"^[a-z0-9]{1,32}$",
-        description="Name of this node, by which nginx routes; default: the host's name",
+        description="Name of this node: 1 to 32 lower-case letters and digits. nginx finds an io-node by its name, so "
+        "two io-nodes must not share one. By default it is the host's name.",
     )
 
     # what clients see; the defaults are those of Socket.IO's own server
-    socketio_path: Annotated[str, AfterValidator(_as_path)] = Field("/socket.io", description="Path that clients use")
+    socketio_path: Annotated[str, AfterValidator(_as_path)] = Field(
+        "/socket.io", description="Path of the URL at which clients find Socket.IO."
+    )
     transports: Annotated[tuple[Transport, ...], NoDecode] = Field(
-        ("polling", "websocket"), min_length=1, description="Transports that are allowed"
+        ("polling", "websocket"),
+        min_length=1,
+        description="Transports that clients may use, separated by commas. A request for another gets HTTP 400.",
     )
-    allow_upgrades: bool = Field(True, description="Whether a polling client may upgrade to WebSocket")
-    ping_interval_ms: Millis = Field(25_000, description="Time between a PONG and the next PING")
-    ping_timeout_ms: Millis = Field(20_000, description="Time that a client has to answer a PING")
-    upgrade_timeout_ms: Millis = Field(10_000, description="Time that a transport upgrade may take")
-    connect_timeout_ms: Millis = Field(45_000, description="Time that a connection may stay in no namespace")
-    max_payload_bytes: Bytes = Field(1_000_000, description="Largest message, frame or polling request of a client")
-    max_attachments: int = Field(10, ge=0, le=10_000, description="Most binary attachments of one packet")
-    max_namespaces: int = Field(100, ge=1, description="Most namespaces that one connection may join")
+    allow_upgrades: bool = Field(
+        True, description="Whether a client that began with polling may move to WebSocket (an upgrade)."
+    )
+    ping_interval_ms: Millis = Field(
+        25_000, description="Milliseconds from a client's PONG to the next PING that it gets."
+    )
+    ping_timeout_ms: Millis = Field(
+        20_000,
+        description="Milliseconds in which a client must answer a PING. If it does not, its connection is closed with "
+        "the reason `ping timeout`.",
+    )
+    upgrade_timeout_ms: Millis = Field(
+        10_000, description="Milliseconds in which a client must complete an upgrade. After that it stays on polling."
+    )
+    connect_timeout_ms: Millis = Field(
+        45_000,
+        description="Milliseconds in which a connection that is in no namespace must send a CONNECT. If it does not, "
+        "it is closed. A CONNECT that still waits for the application counts as sent.",
+    )
+    max_payload_bytes: Bytes = Field(
+        1_000_000,
+        description="Most bytes in one packet of a client, its attachments included, and in one polling request. "
+        "A larger packet closes the connection; a larger request gets HTTP 413.",
+    )
+    max_attachments: int = Field(
+        10,
+        ge=0,
+        le=10_000,
+        description="Most binary attachments in one packet of a client. A packet with more closes the connection.",
+    )
+    max_namespaces: int = Field(
+        100,
+        ge=1,
+        description="Most namespaces that one connection may be in. A CONNECT to one more is refused, and the "
+        "connection stays open.",
+    )
     cors_allowed_origins: Annotated[tuple[str, ...] | None, NoDecode] = Field(
-        None, description="Origins that may connect, comma-separated, `*` for all; default: the same origin only"
+        None,
+        description="Origins of web pages that may connect, separated by commas, such as `https://example.org`. `*` "
+        "allows all. Pages from elsewhere get HTTP 403. By default only pages of the same origin may connect; if you "
+        "set it, list that origin too.",
     )
-    cors_credentials: bool = Field(True, description="Whether cross-origin requests may carry cookies")
+    cors_credentials: bool = Field(True, description="Whether pages of other origins may send cookies.")
 
     trusted_proxies: Annotated[tuple[str, ...], NoDecode, AfterValidator(_as_networks)] = Field(
         ("127.0.0.0/8", "::1/128", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"),
-        description="Networks whose X-Forwarded-For and X-Forwarded-Proto are believed, `*` for all",
+        description="Networks of your proxies, separated by commas. A client's address and scheme are taken from "
+        "`X-Forwarded-For` and `X-Forwarded-Proto` if a proxy in one of them sends the request. `*` trusts everybody.",
     )
 
     # bounds and limits of an io-node
-    request_timeout_ms: Millis = Field(10_000, description="Time that a client has to send a whole HTTP request")
+    request_timeout_ms: Millis = Field(
+        10_000,
+        description="Milliseconds in which a client must send the head of a request, and the body of a polling "
+        "request. One that is slower gets HTTP 408.",
+    )
     send_buffer_bytes: Bytes = Field(
-        4_000_000, description="What may wait for one client; beyond it is a slow consumer"
+        4_000_000,
+        description="Most bytes that may wait in an io-node for one client. A client for which more waits is closed "
+        "with the reason `slow consumer`.",
     )
     uplink_buffer_bytes: Bytes = Field(
-        16_000_000, description="What may wait for Redis; beyond it sockets are not read"
+        16_000_000,
+        description="Most bytes from clients that may wait in an io-node for Redis. When more waits, the io-node stops "
+        "reading from each client from which anything further comes. It reads again when half of this limit waits.",
     )
     connect_rate: int = Field(
-        1_000, ge=0, le=1_000_000, description="CONNECTs a second that an io-node passes on; others wait; 0: no limit"
+        1_000,
+        ge=0,
+        le=1_000_000,
+        description="CONNECTs that an io-node passes on to the application in one second. Further ones wait in the "
+        "order in which they came. 0 means no limit.",
     )
-    drain_ms: Millis = Field(10_000, description="Time over which a stopping io-node moves its clients")
+    drain_ms: Millis = Field(
+        10_000,
+        description="Milliseconds in which a stopping io-node closes its connections, a few at a time, so that its "
+        "clients reconnect to other io-nodes. What is still open after that is cut off.",
+    )
 
     client_dist_dir: Path | None = Field(
-        None, description="Folder of `socket.io.js`; default: the nearest `node_modules/socket.io-client/dist`"
+        None,
+        description="Folder of `socket.io.js`, the JavaScript client that io-nodes serve. By default it is "
+        "`node_modules/socket.io-client/dist` in the working directory, or in the nearest folder above that has it.",
     )
 
     # the bus
-    lanes: int = Field(16, ge=1, le=4096, description="Partitions of the uplink, the same on every node of a cluster")
-    lane_max_bytes: Bytes = Field(64_000_000, description="What one lane may hold in Redis")
-    lane_fair_bytes: Bytes = Field(
-        64_000, description="What a lane may hold before those who send most of it are read no further"
+    lanes: int = Field(
+        16,
+        ge=1,
+        le=4096,
+        description="Number of lanes, the streams in Redis that carry events to the app-nodes. It must be the same on "
+        "all nodes of a cluster: a node with another number refuses to start.",
     )
-    inbox_max_bytes: Bytes = Field(64_000_000, description="What one inbox may hold in Redis")
-    lease_ms: Millis = Field(5_000, ge=300, description="How long an app-node holds a lane without renewing")
-    heartbeat_ms: Millis = Field(1_000, description="How often a node says that it lives")
+    lane_max_bytes: Bytes = Field(
+        64_000_000,
+        description="Most bytes that one lane may hold in Redis. While a lane is full, its events wait in the "
+        "io-nodes, which then stop reading from the clients that send to it.",
+    )
+    lane_fair_bytes: Bytes = Field(
+        64_000,
+        description="Bytes that may wait in one lane before io-nodes stop reading from the clients that send most of "
+        "them. docs/operations.md explains it.",
+    )
+    inbox_max_bytes: Bytes = Field(
+        64_000_000,
+        description="Most bytes that the inbox of one node may hold in Redis. While an io-node's inbox is full, "
+        "messages to its clients wait in the app-nodes, and those to other io-nodes go on. When MAX_INFLIGHT_BYTES "
+        "wait in an app-node, each `emit` there waits, whatever io-node it is for.",
+    )
+    lease_ms: Millis = Field(
+        5_000,
+        ge=300,
+        description="Milliseconds for which an app-node holds a lane without renewing its lease. If the app-node is "
+        "killed, clients of the lane wait about that long for the next one.",
+    )
+    heartbeat_ms: Millis = Field(1_000, description="Milliseconds from one heartbeat of a node to the next.")
     node_timeout_ms: Millis = Field(
-        10_000, description="Silence after which a node counts as dead; at least ten times HEARTBEAT_MS"
+        10_000,
+        description="Milliseconds of silence after which an io-node counts as dead at the latest. The application then "
+        "gets a `disconnect` with the reason `node lost` for each of its clients. At least ten times HEARTBEAT_MS.",
     )
 
     # an app-node
-    max_inflight_bytes: Bytes = Field(32_000_000, description="Uplink that an app-node works on at a time")
-    shutdown_ms: Millis = Field(10_000, description="Time that handlers have to finish when an app-node stops")
+    max_inflight_bytes: Bytes = Field(
+        32_000_000,
+        description="Most bytes of events that an app-node works on at a time. At this limit it reads no more until "
+        "handlers end. Its messages that wait for Redis have a limit of their own of the same size: at that, `emit` "
+        "waits.",
+    )
+    shutdown_ms: Millis = Field(
+        10_000,
+        description="Milliseconds that running handlers get to finish when an app-node stops. Events whose handlers "
+        "take longer are handled again by another app-node.",
+    )
     health_port: int | None = Field(
-        None, ge=0, le=65535, description="Port of an app-node's /healthz, /readyz and /metrics"
+        None,
+        ge=0,
+        le=65535,
+        description="Port on which an app-node serves /healthz, /readyz and /metrics. By default it serves none.",
     )
 
     # logs
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is written")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Least severe level that is logged: `debug`, `info`, `warning` or `error`."
+    )
     log_format: Literal["auto", "json", "console"] = Field(
-        "auto", description="`auto`: console on a terminal, else JSON"
+        "auto",
+        description="`json` or `console`, one line for each event. `auto` is `console` on a terminal, else `json`.",
     )
 
     @field_validator("transports", "cors_allowed_origins", "trusted_proxies", mode="before")
@@ -157,8 +260,11 @@ class Config(_Settings):
 
     @property
     def heartbeat_ttl_ms(self) -> int:
-        """How long one heartbeat of an io-node counts. Who buries the dead looks once a heartbeat, and sees a
-        node missing four times: who fell silent is buried within the time-out, and none that is a few beats late."""
+        """How long one heartbeat of an io-node counts.
+
+        The holder of lane 0 looks for silent io-nodes once a heartbeat, and buries one that was missing four times. So
+        a node that falls silent is buried within NODE_TIMEOUT_MS, and one that is a few heartbeats late is not.
+        """
         return self.node_timeout_ms - 5 * self.heartbeat_ms
 
     @property
@@ -171,7 +277,7 @@ class Config(_Settings):
 
 
 def _explain(error: ValidationError) -> str:
-    """One line a wrong setting, by the name that its user knows."""
+    """What is wrong with each setting, under the name that its user knows."""
     lines = []
     for problem in error.errors():
         name = str(problem["loc"][0]).upper() if problem["loc"] else ""

@@ -22,7 +22,7 @@ _QUIET = {
     "picows": logging.WARNING,
     "asyncio": logging.WARNING,
 }
-"""Loggers of libraries that write a line for each client or request. At LOG_LEVEL=debug they write it."""
+"""Libraries that log a line for each client or request. These lines are written at LOG_LEVEL=debug only."""
 
 
 def configure_logging(config: Config, *, node: str, role: str) -> None:
@@ -54,10 +54,11 @@ def configure_logging(config: Config, *, node: str, role: str) -> None:
 
 
 def configure_logging_of_guest(config: Config) -> None:
-    """For a part that runs in a program of somebody else, such as a backend that only emits.
+    """For a node inside somebody else's program, such as a backend that only emits.
 
-    structlog's defaults would print debug lines, and tracebacks with all variables, to stdout: this writes to stderr,
-    from LOG_LEVEL on. Leaves a structlog alone that was configured before, and the standard library's logs always.
+    structlog's defaults would print debug lines, and tracebacks with the values of variables, to stdout. This writes to
+    stderr, and only lines of LOG_LEVEL or higher. A structlog that was configured before stays as it is, and so do the
+    logs of the standard library.
     """
     if structlog.is_configured():
         return
@@ -88,7 +89,7 @@ def _cut_to_milliseconds(logger: WrappedLogger, method: str, event: EventDict) -
 
 
 class _Identity:
-    """Adds who writes, behind what the line itself says."""
+    """Adds who writes, after the fields of the line itself."""
 
     def __init__(self, **fields: str) -> None:
         self._fields = fields
@@ -115,7 +116,7 @@ def _renderer(config: Config) -> list[Processor]:
 
 
 def _event_first(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
-    """The event first, as people read lines from the left."""
+    """Puts the event first: people read a line from the left."""
     name = event.pop("event")
     return {"event": name, **event}
 
@@ -125,7 +126,7 @@ def _route_standard_library(handler: logging.Handler, level: int) -> None:
     root.handlers[:] = [handler]
     root.setLevel(level)
     loggers: list[Any] = [logging.getLogger(name) for name in list(logging.root.manager.loggerDict)]
-    for logger in loggers:  # handlers that libraries gave themselves would write their lines twice
+    for logger in loggers:  # a handler that a library added itself would write its lines a second time
         logger.handlers.clear()
         logger.propagate = True
     for name, quiet in _QUIET.items():

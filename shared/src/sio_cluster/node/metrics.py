@@ -1,7 +1,7 @@
-"""Counters as Prometheus reads them: what `/metrics` of each node answers.
+"""Counters in the form that Prometheus reads: what `/metrics` of each node answers.
 
-Promise 7 asks that these balance; docs/reliability.md has the equations. Counts are kept where things happen, as plain
-integers; this module only writes them down.
+The counters must balance (promise 7); docs/reliability.md has the equations. They are counted as plain integers where
+things happen. This module only writes them out.
 """
 
 from collections.abc import Iterable, Mapping
@@ -39,7 +39,7 @@ def exposition(families: Iterable[Family]) -> bytes:
 
 
 class _Once:
-    """What prometheus_client asks for its metrics."""
+    """A collector for prometheus_client that gives these families."""
 
     def __init__(self, families: Iterable[Family]) -> None:
         self._families = families

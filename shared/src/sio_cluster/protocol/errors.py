@@ -1,21 +1,21 @@
 """Every error that the cluster raises on purpose, in one tree.
 
 ClusterError
-|-- ConfigError                 a setting is unknown or impossible; the process refuses to start
-|   `-- ClusterMismatch         this node is configured otherwise than the cluster that it would join
-|-- MalformedInput              somebody sent what the protocol forbids; the sender bears it, nobody else
+|-- ConfigError                 a setting is unknown or impossible: the process refuses to start
+|   |-- ClusterMismatch         this node is configured otherwise than the cluster that it would join
+|   |-- TargetNotFound          the application named on the command line is not there
+|   `-- TargetBroken            the application named on the command line raised while it was imported
+|-- MalformedInput              somebody sent what the protocol forbids: the sender bears it, nobody else does
 |   |-- MalformedPacket         a client's Engine.IO or Socket.IO packet
-|   `-- MalformedBatch          an entry of the bus that cannot be decoded (set aside, counted)
+|   `-- MalformedBatch          a stream entry that cannot be decoded: it is set aside and counted
 |       `-- UnknownVersion      the entry speaks a protocol version that this build does not know
-|-- Overload                    a bounded queue is full; whoever fills it must wait or be refused
-|   |-- PayloadTooLarge         one message exceeds MAX_PAYLOAD_BYTES
-|   `-- StreamFull              a lane or an inbox has reached its byte bound
-|-- BusError                    Redis is away, slow, or refuses
-|   |-- BusUnavailable          no connection, a lost reply, or a time-out: retry with backoff
-|   |-- BusRefused              Redis answered with an error (read only, no permission)
-|   |   `-- RedisFull           out of memory: what waits is written when there is room
-|   `-- LeaseLost               another app-node holds the lane: stop acting for its clients
-`-- HandlerError                the application's handler raised
+|-- Overload                    a bounded queue is full: whoever fills it waits or is refused
+|   `-- PayloadTooLarge         one message exceeds MAX_PAYLOAD_BYTES
+|-- BusError                    Redis is away, slow, or refuses: try again, with backoff (`node.retry.Retry`)
+|   |-- BusUnavailable          no connection, a lost answer, or a time-out: nobody knows what has happened
+|   `-- BusRefused              Redis answered with an error: nothing has happened
+|       `-- RedisFull           Redis is out of memory
+`-- LeaseLost                   another app-node holds the lane: stop acting for its clients, and never try again
 """
 
 
@@ -29,6 +29,14 @@ class ConfigError(ClusterError):
 
 class ClusterMismatch(ConfigError):
     """This node's lanes or protocol version differ from those of the cluster that it would join."""
+
+
+class TargetNotFound(ConfigError):
+    """There is no such file, module or attribute. The message is one line."""
+
+
+class TargetBroken(ConfigError):
+    """The application's own code failed. The message is one line, `file:line: error`; the cause is the error itself."""
 
 
 class MalformedInput(ClusterError):
@@ -55,20 +63,12 @@ class PayloadTooLarge(Overload):
     """One message exceeds MAX_PAYLOAD_BYTES."""
 
 
-class StreamFull(Overload):
-    """A lane or an inbox has reached its byte bound. `key` is the stream's key."""
-
-    def __init__(self, key: str) -> None:
-        super().__init__(f"stream {key} has reached its byte bound")
-        self.key = key
-
-
 class BusError(ClusterError):
-    """Redis is away, slow, or refuses."""
+    """Redis is away, slow, or refuses. What failed may be tried again."""
 
 
 class BusUnavailable(BusError):
-    """No connection, a lost reply, or a time-out. The outcome of the operation is unknown: retry it."""
+    """No connection, a lost answer, or a time-out. The operation may or may not have had its effect: repeat it."""
 
 
 class BusRefused(BusError):
@@ -76,12 +76,11 @@ class BusRefused(BusError):
 
 
 class RedisFull(BusRefused):
-    """Redis has reached its `maxmemory` and drops nothing. The operation had no effect: retry with backoff."""
+    """Redis has reached its `maxmemory` and evicts nothing. The operation had no effect: try again later."""
 
 
-class LeaseLost(BusError):
-    """Another app-node holds the lane, or this one was paused for longer than its lease."""
+class LeaseLost(ClusterError):
+    """Another app-node holds the lane, or this one was paused for longer than its lease.
 
-
-class HandlerError(ClusterError):
-    """The application's handler raised."""
+    Not a `BusError`, since a second try cannot succeed: whoever meets it stops acting for the lane's clients.
+    """

@@ -1,22 +1,22 @@
-"""Every Redis key of a cluster. What one atomic operation touches shares a hash tag, as Redis Cluster wants it.
+"""Every Redis key of a cluster. Keys that one atomic operation touches share a hash tag, as Redis Cluster demands.
 
-{PREFIX}:config                       hash    lanes, version: checked when a node starts
+{PREFIX}:config                       hash    lanes, version: checked when a node starts; life: see api.Registry
 {PREFIX}:io-nodes                     hash    io-node id -> what it is
 {PREFIX}:app-nodes                    hash    app-node id -> what it is
-{PREFIX}:lost-io-nodes                set     io-nodes whose clients are being disconnected
-{PREFIX}:epoch                        counter the epochs of app-nodes (see AckRequest)
-{PREFIX}:{node:ID}:alive              string  with a time to live: the node's heartbeat
+{PREFIX}:lost-io-nodes                set     io-nodes that died, and whose clients are being told of to the application
+{PREFIX}:epoch                        counter how many app-nodes have asked for an epoch (see messages.AckRequest)
+{PREFIX}:{node:ID}:alive              string  the node's heartbeat: expires when the node falls silent
 {PREFIX}:{node:ID}:inbox              stream  everything addressed to this process, in order
-{PREFIX}:{node:ID}:inbox:state        hash    last sequence number of each sender, how often it was barred, bytes held
+{PREFIX}:{node:ID}:inbox:state        hash    see streams/redis/scripts.py
 {PREFIX}:{node:ID}:clients            set     sids of the clients that this io-node holds
 {PREFIX}:{lane:N}:uplink              stream  facts of this lane's clients
-{PREFIX}:{lane:N}:uplink:state        hash    last sequence number of each sender, bytes held
-{PREFIX}:{lane:N}:lease               hash    holder, token, position; with a time to live
-{PREFIX}:{lane:N}:token               counter the fencing tokens
+{PREFIX}:{lane:N}:uplink:state        hash    see streams/redis/scripts.py
+{PREFIX}:{lane:N}:lease               hash    holder, token, position: expires when the lease runs out
+{PREFIX}:{lane:N}:token               counter the last fencing token
 {PREFIX}:{lane:N}:holders             set     who acquired the lane, and has neither released it nor been barred since
-{PREFIX}:{lane:N}:client:SID          hash    connected, session, and so on: what outlasts an app-node
-{PREFIX}:{lane:N}:rooms:SID           set     rooms of this client
-{PREFIX}:{lane:N}:dead                stream  entries that could not be decoded
+{PREFIX}:{lane:N}:client:SID          hash    the client's record: connected, session, accepted, transport
+{PREFIX}:{lane:N}:rooms:SID           set     the client's rooms
+{PREFIX}:{lane:N}:dead                stream  dead letters: entries that could not be decoded
 """
 
 from dataclasses import dataclass
@@ -80,10 +80,10 @@ class Keys:
 
     @staticmethod
     def state(stream: str) -> str:
-        """The hash beside a stream: last sequence number of each sender, and the bytes that the stream holds."""
+        """The hash beside a stream, with what is known about it."""
         return f"{stream}:state"
 
     @staticmethod
     def is_inbox(stream: str) -> bool:
-        """Whether this stream is an inbox, which its process takes with it, and not a lane, which stays."""
+        """Whether this stream is an inbox, which goes when its process goes, and not a lane, which stays."""
         return stream.endswith(":inbox")

@@ -20,7 +20,7 @@ Room: TypeAlias = str | int
 
 
 class Handshake(msgspec.Struct, array_like=True, frozen=True):
-    """The HTTP request that opened the connection: all that an application may ask about it.
+    """The HTTP request that opened the connection, as far as an application may ask about it.
 
     `headers` are (lower-case name, value) in the order received, decoded as latin-1 (RFC 9110 section 5.5).
     """
@@ -93,7 +93,7 @@ Fact: TypeAlias = ClientConnected | EventReceived | AckReceived | ClientUpgraded
 
 
 class Accept(msgspec.Struct, array_like=True, frozen=True, tag="accept"):
-    """Let the client in: the io-node writes the CONNECT packet, then whatever was emitted to it meanwhile."""
+    """Let the client in. The io-node writes the CONNECT packet, and then what was emitted to the client meanwhile."""
 
     sid: str
 
@@ -142,23 +142,31 @@ class Ack(msgspec.Struct, array_like=True, frozen=True, tag="answer"):
 
 
 class Join(msgspec.Struct, array_like=True, frozen=True, tag="join"):
+    """Put the client into a room."""
+
     sid: str
     room: Room
 
 
 class Leave(msgspec.Struct, array_like=True, frozen=True, tag="leave"):
+    """Take the client out of a room."""
+
     sid: str
     room: Room
 
 
 class CloseRoom(msgspec.Struct, array_like=True, frozen=True, tag="close_room"):
+    """Take every client out of a room."""
+
     namespace: str
     room: Room
 
 
 class Disconnect(msgspec.Struct, array_like=True, frozen=True, tag="disconnect"):
-    """Disconnect the client from its namespace by a DISCONNECT packet (after which it does not come back by itself);
-    with `close` close its whole connection, that is every namespace on it."""
+    """Disconnect the client from its namespace by a DISCONNECT packet. It does not come back by itself after that.
+
+    `close`: disconnect it from every namespace, and close its connection.
+    """
 
     sid: str
     close: bool = False
@@ -178,7 +186,7 @@ AppInboxItem: TypeAlias = AckReceived | Canary
 
 
 class UplinkBatch(msgspec.Struct, array_like=True, frozen=True):
-    """All facts of one tick for one lane. (`node`, `seq`) lets a retry after a lost reply be recognised."""
+    """All facts of one tick for one lane. A repeated entry is known by its `node` and `seq`."""
 
     version: int
     node: str
@@ -196,7 +204,7 @@ class DownlinkBatch(msgspec.Struct, array_like=True, frozen=True):
 
 
 class AppInboxBatch(msgspec.Struct, array_like=True, frozen=True):
-    """All that one sender has for one app-node's inbox in one tick."""
+    """All that one node has for one app-node's inbox in one tick."""
 
     version: int
     node: str

@@ -1,1 +1,4 @@
-"""Verified fakes: the same contract suite runs against them and against Redis."""
+"""For tests only: the contract suite's cluster, a Valkey of one's own, a proxy that loses packets, virtual time.
+
+May import: everything in `sio_cluster` but its command line.
+"""

@@ -1,75 +1,58 @@
-"""What the contract suite runs on: the real streams, or those in memory, behind one set of names."""
-
-from typing import Any
+"""What the contract suite runs on: buses of one cluster, in Redis or in memory."""
 
 from sio_cluster.node.config import Config
-from sio_cluster.streams.memory import (
-    MemoryAppender,
-    MemoryBroker,
-    MemoryBus,
-    MemoryClientRecords,
-    MemoryInboxReader,
-    MemoryLaneReader,
-    MemoryLeases,
-    MemoryRegistry,
+from sio_cluster.protocol.keys import Keys
+from sio_cluster.streams.api import (
+    Append,
+    Appender,
+    AppendResult,
+    Bus,
+    ClientRecords,
+    InboxReader,
+    LaneReader,
+    Leases,
+    Registry,
 )
-from sio_cluster.streams.redis.appender import Append, Appender, AppendResult
-from sio_cluster.streams.redis.bus import Bus
-from sio_cluster.streams.redis.inbox import InboxReader
-from sio_cluster.streams.redis.lanes import LaneReader
-from sio_cluster.streams.redis.leases import Leases
-from sio_cluster.streams.redis.records import ClientRecords
-from sio_cluster.streams.redis.registry import Registry
-
-_REAL = (Bus, Appender, InboxReader, LaneReader, Leases, Registry, ClientRecords)
-_MEMORY = (
-    MemoryBus,
-    MemoryAppender,
-    MemoryInboxReader,
-    MemoryLaneReader,
-    MemoryLeases,
-    MemoryRegistry,
-    MemoryClientRecords,
-)
+from sio_cluster.streams.memory import MemoryBroker, MemoryBus
+from sio_cluster.streams.redis import RedisBus
 
 
 class Cluster:
-    """Makes the parts under test, each process' on a bus of its own."""
+    """Makes the parts under test. Each call stands for another process: it makes a bus of its own."""
 
     def __init__(self, config: Config, broker: MemoryBroker | None) -> None:
+        """`broker` None: the cluster is in Redis."""
         self.config = config
         self._broker = broker
-        kinds: tuple[Any, ...] = _REAL if broker is None else _MEMORY
-        self._bus, self._appender, self._inbox, self._lane, self._leases, self._registry, self._records = kinds
-        self._buses: list[Any] = []
+        self._buses: list[Bus] = []
 
-    def new_bus(self, config: Config | None = None) -> Any:
-        arguments = (config or self.config,) if self._broker is None else (config or self.config, self._broker)
-        bus = self._bus(*arguments)
+    def new_bus(self, config: Config | None = None) -> Bus:
+        config = config or self.config
+        bus: Bus = RedisBus(config) if self._broker is None else MemoryBus(config, self._broker)
         self._buses.append(bus)
         return bus
 
     @property
-    def keys(self) -> Any:
-        return self.new_bus().keys
+    def keys(self) -> Keys:
+        return Keys(self.config.redis_prefix)
 
-    def appender(self) -> Any:
-        return self._appender(self.new_bus())
+    def appender(self) -> Appender:
+        return self.new_bus().appender
 
-    def inbox_reader(self, node_id: str, **options: Any) -> Any:
-        return self._inbox(self.new_bus(), node_id, **options)
+    def inbox_reader(self, node_id: str, max_batch_bytes: int = 4_000_000) -> InboxReader:
+        return self.new_bus().inbox_reader(node_id, max_batch_bytes)
 
-    def lane_reader(self, consumer: str) -> Any:
-        return self._lane(self.new_bus(), consumer)
+    def lane_reader(self, node_id: str) -> LaneReader:
+        return self.new_bus().lane_reader(node_id)
 
-    def leases(self) -> Any:
-        return self._leases(self.new_bus())
+    def leases(self) -> Leases:
+        return self.new_bus().leases
 
-    def registry(self) -> Any:
-        return self._registry(self.new_bus())
+    def registry(self) -> Registry:
+        return self.new_bus().registry
 
-    def records(self) -> Any:
-        return self._records(self.new_bus(), self.config.lanes)
+    def records(self) -> ClientRecords:
+        return self.new_bus().records
 
     async def stop(self) -> None:
         for bus in self._buses:
@@ -77,10 +60,10 @@ class Cluster:
 
 
 class Writer:
-    """Appends to one stream as one sender, and counts its sequence numbers."""
+    """Appends to one stream as one node, and counts its sequence numbers."""
 
-    def __init__(self, appender: Any, stream: str, sender: str = "io1-aaaaaa", max_bytes: int = 1 << 20) -> None:
-        self._appender, self._stream, self._sender, self._max_bytes = appender, stream, sender, max_bytes
+    def __init__(self, appender: Appender, stream: str, node_id: str = "io1-aaaaaa", max_bytes: int = 1 << 20) -> None:
+        self._appender, self._stream, self._node_id, self._max_bytes = appender, stream, node_id, max_bytes
         self.seq = 0
 
     async def write(self, *entries: bytes) -> list[AppendResult]:
@@ -91,7 +74,6 @@ class Writer:
         return results
 
     async def write_as(self, seq: int, entry: bytes) -> AppendResult:
-        append = Append(self._stream, self._sender, seq, entry, self._max_bytes)
+        append = Append(self._stream, self._node_id, seq, entry, self._max_bytes)
         [result] = await self._appender.append([append])
-        assert isinstance(result, AppendResult)
         return result

@@ -1,28 +1,33 @@
-"""The clients whose lanes this app-node holds, as far as they were heard of."""
+"""The clients of the lanes that this app-node holds: those of which a fact has come since it took the lane."""
 
 import asyncio
 import enum
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from app_node.clients.environ import environ_of
 from app_node.clients.session_codec import decode_session
 from app_node.lanes.lane import Lane
-from app_node.lanes.progress import Scope
+from app_node.lanes.progress import EntryProgress
 from sio_cluster.protocol.messages import ClientConnected, Fact, Handshake, Room
-from sio_cluster.streams.redis.records import ClientRecord
+from sio_cluster.streams.api import ClientRecord
 
 
 class State(enum.Enum):
-    UNKNOWN = "unknown"  # heard of, its record is not loaded
-    CONNECTING = "connecting"  # its connect handler has not ended
+    """Where a client is in its life, as far as this app-node knows."""
+
+    UNKNOWN = "unknown"
+    """A fact of it has come, and its record is not loaded."""
+    CONNECTING = "connecting"
+    """Its connect handler has not ended."""
     CONNECTED = "connected"
-    GONE = "gone"  # refused, disconnecting or disconnected
+    GONE = "gone"
+    """Refused, disconnecting or disconnected."""
 
 
 class Client:
-    """One client: what it is, and its facts that wait for their turn."""
+    """One client, and its facts that wait for their turn (`inbox`). `draining`: a task works them off."""
 
     __slots__ = (
         "_environ",
@@ -52,15 +57,15 @@ class Client:
         self.handshake: Handshake | None = None
         self.transport = ""
         self.rooms: set[Room] = set()
-        self.session: Any = None  # loaded once: this app-node alone runs the client's handlers
+        self.session: Any = None  # loaded once, since this app-node alone runs the client's handlers
         self.session_lock: asyncio.Lock | None = None
-        self.inbox: deque[tuple[Fact, Scope]] | None = None
+        self.inbox: deque[tuple[Fact, EntryProgress]] | None = None
         self.draining = False
-        self.forgotten = False  # it has no record any more, and needs no instance either
+        self.forgotten = False  # its record is gone, so this instance may go too
         self._environ: dict[str, Any] | None = None
 
     def adopt(self, connected: ClientConnected) -> None:
-        """A first connect."""
+        """Takes over what a client that connects for the first time says of itself."""
         self.namespace = connected.namespace
         self.auth = connected.auth
         self.handshake = connected.handshake
@@ -68,7 +73,7 @@ class Client:
         self.state = State.CONNECTING
 
     def restore(self, record: ClientRecord) -> None:
-        """A client that another app-node, or an earlier life of this one, let in."""
+        """Takes over the record of a client that another app-node has let in."""
         self.adopt(record.connected)
         self.transport = record.transport
         self.rooms = set(record.rooms)
@@ -76,14 +81,14 @@ class Client:
 
     @property
     def environ(self) -> dict[str, Any]:
-        """The same dict each time, so that an application may keep things in it."""
+        """What `connect` handlers get as `environ`. The same dict each time: an application may keep things in it."""
         if self._environ is None:
             self._environ = environ_of(self.handshake) if self.handshake is not None else {}
         return self._environ
 
 
 class Clients:
-    """All of them, by sid."""
+    """All clients that are known here, by sid."""
 
     def __init__(self) -> None:
         self._by_sid: dict[str, Client] = {}
@@ -105,41 +110,19 @@ class Clients:
     def connected(self, sid: str, namespace: str) -> Client | None:
         """The client if it is connected to this namespace, None otherwise."""
         client = self._by_sid.get(sid)
-        return client if client is not None and client.namespace == namespace and _is_in(client) else None
+        known = client is not None and client.namespace == namespace and client.state is State.CONNECTED
+        return client if known else None
 
     def present(self, sid: str, namespace: str) -> Client | None:
-        """Also a client whose connect or disconnect handler runs just now."""
+        """The client if it belongs to this namespace, also while its connect or disconnect handler runs."""
         client = self._by_sid.get(sid)
         return client if client is not None and client.namespace == namespace else None
 
     def drop_lane(self, lane: Lane) -> int:
-        """Forgets the instances of this lane's clients: another app-node makes its own. How many they were."""
+        """Forgets the clients of this lane: another app-node knows them now. Returns how many they were."""
         dropped = [client for client in self._by_sid.values() if client.lane is lane]
         for client in dropped:
             del self._by_sid[client.sid]
             client.state = State.GONE
             client.inbox = None
         return len(dropped)
-
-
-def _is_in(client: Client) -> bool:
-    return client.state is State.CONNECTED
-
-
-class Environs(Mapping[str, dict[str, Any]]):
-    """python-socketio's `server.environ`: built when asked for."""
-
-    def __init__(self, clients: Clients) -> None:
-        self._clients = clients
-
-    def __getitem__(self, sid: str) -> dict[str, Any]:
-        client = self._clients.get(sid)
-        if client is None or client.handshake is None:
-            raise KeyError(sid)
-        return client.environ
-
-    def __iter__(self) -> Iterator[str]:
-        return (client.sid for client in self._clients if client.handshake is not None)
-
-    def __len__(self) -> int:
-        return sum(client.handshake is not None for client in self._clients)

@@ -1,7 +1,7 @@
-"""The WSGI-like `environ` of a connection, rebuilt from its `Handshake`.
+"""What `connect` handlers get as `environ`, built from the client's `Handshake`.
 
-The keys are those of python-socketio behind an ASGI server (engineio/async_drivers/asgi.py), so that a handler finds
-what it found there. The callables of an ASGI request (`asgi.receive`, `asgi.send`) exist only on the io-node.
+It has the keys that python-socketio gives behind an ASGI server (engineio/async_drivers/asgi.py). Only the two
+callables of an ASGI request, `asgi.receive` and `asgi.send`, are missing: the request is on the io-node.
 """
 
 import sys
@@ -46,7 +46,7 @@ def _key(name: str) -> str:
 
 
 def _server(handshake: Handshake) -> tuple[str, str]:
-    """Name and port from the Host header; python-socketio's own words where there is none."""
+    """Name and port from the Host header. Without one: `asgi` and `0`, as python-socketio has it."""
     host = next((value for name, value in handshake.headers if name == "host"), "")
     name, colon, port = host.rpartition(":")
     if colon and port.isdigit():
@@ -57,7 +57,8 @@ def _server(handshake: Handshake) -> tuple[str, str]:
 
 
 def _scope(handshake: Handshake, path: str) -> dict[str, Any]:
-    """The part of the ASGI scope that is data (asgi.readthedocs.io, HTTP connection scope)."""
+    """The ASGI scope of the request, as far as it is data (asgi.readthedocs.io, HTTP connection scope)."""
+
     return {
         "type": "http",
         "asgi": {"version": "3.0"},

@@ -1,38 +1,35 @@
-"""Letting clients in, bringing them back after a restart, and seeing them off.
+"""How clients come and go: it runs their `connect` and `disconnect` handlers, and brings them back after a restart.
 
-A record says `accepted` once the connect handler's output is in Redis, and goes once the disconnect handler's is: what
-dies in between is done again by the lane's next holder, and a client's disconnect is handled once.
+A client's record says `accepted` from the moment when the output of its connect handler is in Redis. The record is
+removed when the output of its disconnect handler is in Redis. Where this app-node dies before that, the lane's next
+holder runs the handler again.
 """
 
 import asyncio
-from typing import Protocol
 
 import structlog
 
-from app_node.clients.callbacks import AckBook
+from app_node.clients.callbacks import Callbacks
 from app_node.clients.client import Client, Clients, State
 from app_node.clients.incidents import Incidents
+from app_node.clients.record_access import RecordAccess
+from app_node.counters import CLIENT_CONNECTED, STALE_CONNECT, Outcome
 from app_node.downlink.outbox import Outbox
 from app_node.downlink.record_writer import RecordWriter
 from app_node.handlers.application import INTERNAL_ERROR, INVALID_NAMESPACE, Application, Refusal
 from app_node.handlers.signatures import raise_if_cancelled
-from app_node.lanes.progress import Scope, current_scope
-from app_node.payloads import decode_any, encode
+from app_node.lanes.progress import EntryProgress, current_progress
+from app_node.payloads import decode_any, encode_any
 from sio_cluster.protocol import reasons
 from sio_cluster.protocol.errors import LeaseLost
 from sio_cluster.protocol.messages import Accept, ClientConnected, ClientDisconnected, Command, Disconnect, Refuse
-from sio_cluster.streams.redis.records import Accepted, ClientRecord
+from sio_cluster.streams.api import Accepted, ClientRecord
 
 log = structlog.get_logger()
 
 
-class Loader(Protocol):
-    async def load(self, sid: str) -> ClientRecord | None:
-        """The client's record. Waits out Redis' absence."""
-
-
-class Admission:
-    """Runs `connect` and `disconnect` handlers, and keeps clients' records true to what they said."""
+class ClientLifecycle:
+    """Connect, reconnect and disconnect of each client, and what its record says of it."""
 
     def __init__(
         self,
@@ -41,8 +38,8 @@ class Admission:
         clients: Clients,
         outbox: Outbox,
         writer: RecordWriter,
-        records: Loader,
-        acks: AckBook,
+        records: RecordAccess,
+        callbacks: Callbacks,
         incidents: Incidents,
         always_connect: bool,
     ) -> None:
@@ -51,115 +48,116 @@ class Admission:
         self._outbox = outbox
         self._writer = writer
         self._records = records
-        self._acks = acks
+        self._callbacks = callbacks
         self._incidents = incidents
         self._counters = incidents.counters
         self._always_connect = always_connect
 
-    async def is_ready(self, client: Client, scope: Scope) -> bool:
-        """Whether the client may have events: one that is not known here is made anew from its record."""
+    async def is_ready(self, client: Client, progress: EntryProgress) -> bool:
+        """Whether the client's events may be handled. One that is not known here yet is restored from its record."""
         if client.state is State.UNKNOWN:
             record = await self._records.load(client.sid)
             if record is None:
                 client.state = State.GONE
                 client.forgotten = True
             else:
-                await self._restore(client, record, scope)
+                await self._restore(client, record, progress)
         return client.state is State.CONNECTED
 
-    async def connected(self, client: Client, fact: ClientConnected, scope: Scope) -> str:
-        """A client asks to join. One that was accepted before is accepted again, without a second call.
+    async def connected(self, client: Client, fact: ClientConnected, progress: EntryProgress) -> Outcome:
+        """A client asks to join: its connect handler decides. Raises LeaseLost where that must not begin any more.
 
-        What the fact counts as. Raises LeaseLost, as the two others do, where a handler must not begin any more.
+        A client that was accepted before is accepted again, and its handler is not called a second time.
         """
         if client.state is State.CONNECTED:
-            self._post(client, Accept(client.sid), scope)
-            return "handled.connected"
-        if scope.redelivered:
+            self._post(client, Accept(client.sid), progress)
+            return CLIENT_CONNECTED
+        if progress.redelivered:
             record = await self._records.load(client.sid)
             if record is None:
                 client.state = State.GONE
                 client.forgotten = True
-                return self._incidents.refused(client, "stale_connect")
+                return self._incidents.refused(client, STALE_CONNECT)
             if record.accepted:
-                self._post(client, Accept(client.sid), scope)
-                await self._restore(client, record, scope)
-                return "handled.connected"
-        scope.lane.require_held()
+                self._post(client, Accept(client.sid), progress)
+                await self._restore(client, record, progress)
+                return CLIENT_CONNECTED
+        progress.lane.require_held()
         client.adopt(fact)
-        inner = self._inner_scope(scope)
+        inner = self._inner_progress(progress)
         if not self._application.accepts(client.namespace):
             self._refuse(client, INVALID_NAMESPACE, inner)
         else:
             await self._decide(client, inner)
-        self._record_outcome(client, inner, scope)
-        return "handled.connected"
+        self._record_outcome(client, inner, progress)
+        return CLIENT_CONNECTED
 
-    async def disconnected(self, client: Client, fact: ClientDisconnected, scope: Scope) -> None:
-        """A client is gone. Its handler runs if it was accepted, once."""
+    async def disconnected(self, client: Client, fact: ClientDisconnected, progress: EntryProgress) -> None:
+        """A client is gone. Its disconnect handler runs, once, if it had been accepted. Raises LeaseLost."""
         if client.state is State.UNKNOWN:
             record = await self._records.load(client.sid)
             if record is None or not record.accepted:
                 client.state = State.GONE
-                self._forget(client, scope)
+                self._forget(client, progress)
                 return
-            await self._restore(client, record, scope)
+            await self._restore(client, record, progress)
         if client.state is not State.CONNECTED:
             return
         client.state = State.GONE
-        current_scope.set(inner := self._inner_scope(scope))
-        await asyncio.sleep(0)  # events that were started before take their first step before the handler does
-        scope.lane.require_held()
+        current_progress.set(inner := self._inner_progress(progress))
+        await asyncio.sleep(0)  # events that were started before this begin to run before the handler does
+        progress.lane.require_held()
         await self._run_disconnect(client, fact.reason)
-        inner.then(lambda: self._forget(client, scope))
+        inner.then(lambda: self._forget(client, progress))
         inner.end()
 
-    async def disconnect(self, client: Client, scope: Scope | None) -> None:
-        """The application disconnects a client: the `disconnect` handler runs now, as in python-socketio.
+    async def disconnect(self, client: Client, progress: EntryProgress | None) -> None:
+        """The application disconnects a client. The `disconnect` handler runs now, as in python-socketio.
 
-        The record goes once the command is in Redis: until then a redelivery must find whom to disconnect.
+        The record is removed when the command is in Redis. Should this app-node die before, the next one still finds
+        whom to disconnect.
         """
         client.state = State.GONE
-        if scope is None:
+        if progress is None:
             batch = self._outbox.put(client.io_node, Disconnect(client.sid), 0, None)
             await self._run_disconnect(client, reasons.SERVER_DISCONNECT)
             await batch.landed()
             self._forget(client, None)
             return
-        inner = self._inner_scope(scope)
+        inner = self._inner_progress(progress)
         self._post(client, Disconnect(client.sid), inner)
         await self._run_disconnect(client, reasons.SERVER_DISCONNECT)
-        current_scope.set(scope)
-        inner.then(lambda: self._forget(client, scope))
+        current_progress.set(progress)
+        inner.then(lambda: self._forget(client, progress))
         inner.end()
 
-    async def _restore(self, client: Client, record: ClientRecord, scope: Scope) -> None:
-        """Calls the connect handler with `is_reconnect=True` where it asks for that."""
-        scope.lane.require_held()
+    async def _restore(self, client: Client, record: ClientRecord, progress: EntryProgress) -> None:
+        """Makes the client known here. A connect handler that takes `is_reconnect` is called with True."""
+        progress.lane.require_held()
         client.restore(record)
-        self._counters.add("clients_restored")
-        if not record.accepted:  # the io-node passes events on for clients that are in, so this one is
-            self._writer.change(Accepted(client.sid), scope)
+        self._counters.clients_restored += 1
+        if not record.accepted:  # but it was let in: io-nodes pass on no events of others
+            self._writer.change(Accepted(client.sid), progress)
         if self._application.wants_reconnect(client.namespace):
             refusal = await self._run_connect(client, is_reconnect=True)
-            if refusal is not None and refusal is not INTERNAL_ERROR:  # a client that is sent away does not come back
-                log.info("reconnect_refused", sid=client.sid, lane=scope.lane.number)
-                await self.disconnect(client, scope)
+            if refusal is not None and refusal is not INTERNAL_ERROR:  # a defect must not send clients away for good
+                log.info("reconnect_refused", sid=client.sid, lane=progress.lane.number)
+                await self.disconnect(client, progress)
                 return
         client.state = State.CONNECTED
 
-    async def _decide(self, client: Client, scope: Scope) -> None:
-        """Runs the connect handler and carries out what it says."""
+    async def _decide(self, client: Client, progress: EntryProgress) -> None:
+        """Runs the connect handler, and does what it says."""
         if self._always_connect:
-            self._post(client, Accept(client.sid), scope)
+            self._post(client, Accept(client.sid), progress)
         refusal = await self._run_connect(client, is_reconnect=False)
         if refusal is not None:
-            self._refuse(client, refusal, scope)
+            self._refuse(client, refusal, progress)
         elif client.state is State.CONNECTING:
             if not self._always_connect:
-                self._post(client, Accept(client.sid), scope)
+                self._post(client, Accept(client.sid), progress)
             client.state = State.CONNECTED
-            self._counters.add("clients_accepted")
+            self._counters.clients_accepted += 1
 
     async def _run_connect(self, client: Client, *, is_reconnect: bool) -> Refusal | None:
         try:
@@ -174,22 +172,22 @@ class Admission:
             self._incidents.handler_failed(client, "connect")
             return INTERNAL_ERROR
 
-    def _refuse(self, client: Client, refusal: Refusal, scope: Scope) -> None:
+    def _refuse(self, client: Client, refusal: Refusal, progress: EntryProgress) -> None:
         client.state = State.GONE
-        self._counters.add("clients_refused")
+        self._counters.clients_refused += 1
         if self._always_connect and refusal is not INVALID_NAMESPACE:
-            self._post(client, Disconnect(client.sid), scope)
+            self._post(client, Disconnect(client.sid), progress)
             return
         try:
-            payload = encode([refusal.payload], self._application.json_module).text[1:-1]
+            payload = encode_any(refusal.payload, self._application.json_module)
         except (TypeError, ValueError, RecursionError):
             self._incidents.handler_failed(client, "connect")
-            payload = encode([{"message": str(refusal.payload.get("message"))}]).text[1:-1]
-        self._post(client, Refuse(client.sid, payload), scope)
+            payload = encode_any({"message": str(refusal.payload.get("message"))})
+        self._post(client, Refuse(client.sid, payload), progress)
 
     async def _run_disconnect(self, client: Client, reason: str) -> None:
-        self._acks.forget_client(client.sid)
-        self._counters.add("clients_disconnected")
+        self._callbacks.forget_client(client.sid)
+        self._counters.clients_disconnected += 1
         try:
             await self._application.disconnect(client.namespace, client.sid, reason)
         except (asyncio.CancelledError, LeaseLost):
@@ -197,30 +195,30 @@ class Admission:
         except Exception:  # noqa: BLE001 - the application's own error, which may be any
             self._incidents.handler_failed(client, "disconnect")
 
-    def _record_outcome(self, client: Client, inner: Scope, scope: Scope) -> None:
-        """Written when the handler's output is in Redis: until then a redelivery runs the handler again."""
+    def _record_outcome(self, client: Client, inner: EntryProgress, progress: EntryProgress) -> None:
+        """Changes the client's record when the handler's output is in Redis. Until then, a redelivery runs it again."""
         if client.state is State.CONNECTED:
-            inner.then(lambda: self._writer.change(Accepted(client.sid), scope))
+            inner.then(lambda: self._writer.change(Accepted(client.sid), progress))
         elif client.state is State.GONE:
-            inner.then(lambda: self._forget(client, scope))
+            inner.then(lambda: self._forget(client, progress))
         inner.end()
 
-    def _forget(self, client: Client, scope: Scope | None) -> None:
-        """The instance stays until the record is gone, so that a late event does not bring the client back."""
+    def _forget(self, client: Client, progress: EntryProgress | None) -> None:
+        """Removes the client's record, and then the client: in this order, so that a late event cannot restore it."""
 
         def forgotten() -> None:
             client.forgotten = True
             if not client.draining:
                 self._clients.remove(client)
 
-        self._writer.forget(client.sid, scope, forgotten)
+        self._writer.forget(client.sid, progress, forgotten)
 
-    def _inner_scope(self, scope: Scope) -> Scope:
-        """A scope of one fact's own: what must wait until its handler's output is in Redis goes into `then`."""
-        scope.begin()
-        inner = Scope(scope.lane, scope.id, scope.redelivered, lambda _: scope.end())
-        current_scope.set(inner)
+    def _inner_progress(self, progress: EntryProgress) -> EntryProgress:
+        """The progress of one fact alone. Its `then` is called when the output of the fact's handler is in Redis."""
+        progress.begin()
+        inner = EntryProgress(progress.lane, progress.entry_id, progress.redelivered, lambda _: progress.end())
+        current_progress.set(inner)
         return inner
 
-    def _post(self, client: Client, command: Command, scope: Scope | None) -> None:
-        self._outbox.put(client.io_node, command, 0, scope)
+    def _post(self, client: Client, command: Command, progress: EntryProgress | None) -> None:
+        self._outbox.put(client.io_node, command, 0, progress)

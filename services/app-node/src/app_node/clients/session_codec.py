@@ -1,4 +1,4 @@
-"""User sessions in Redis: msgpack, never pickle, so that reading one runs no code."""
+"""Sessions as bytes: msgpack and never pickle, so that reading one runs no code."""
 
 from typing import Any
 
@@ -8,7 +8,8 @@ _SCALARS = frozenset((str, int, float, bool, bytes, type(None)))
 
 
 def encode_session(session: Any) -> bytes:
-    """Raises TypeError, naming the type, for what would not come back as it went; a tuple comes back as a list."""
+    """Takes what JSON knows, and bytes. A tuple comes back as a list. TypeError, which names the type, for others."""
+
     _check(session)
     try:
         return msgspec.msgpack.encode(session)

@@ -1,57 +1,57 @@
-"""Changes of client records, gathered per tick and written in order, each before its lane entry is committed."""
+"""Writes changes of client records: those of one tick together, in order.
+
+The lane entry whose handler caused a change is committed only after the change is written.
+"""
 
 import asyncio
-from collections.abc import Callable, Sequence
-from typing import Protocol, TypeVar
+from collections.abc import Callable
+from typing import TypeVar
 
 import structlog
 
 from app_node.counters import Counters
-from app_node.lanes.progress import Scope
-from sio_cluster.node.retry import Backoff
-from sio_cluster.protocol.errors import BusRefused, BusUnavailable
-from sio_cluster.streams.redis.records import RecordChange, Under
+from app_node.lanes.progress import EntryProgress
+from sio_cluster.node.retry import Retry
+from sio_cluster.streams.api import ClientRecords, Lease, RecordChange
 
 log = structlog.get_logger()
 
 MAX_CHANGES = 1_000
+"""How many changes go into one round trip."""
 
 _T = TypeVar("_T")
 
 
-class Changes(Protocol):
-    async def update(self, changes: Sequence[RecordChange], under: Sequence[Under | None]) -> int: ...
-
-    async def forget(self, sids: Sequence[str], under: Sequence[Under | None]) -> int: ...
-
-
 class RecordWriter:
-    """Writes without making a handler wait. Bounded by what bounds the lane entries in work.
+    """Takes changes from handlers without making them wait.
 
-    A client's forgetting comes after its changes: both wait in one queue.
+    What waits here is bounded by what bounds the lane entries in work. A client is forgotten after its changes are
+    written.
     """
 
-    def __init__(self, records: Changes, counters: Counters) -> None:
+    def __init__(self, records: ClientRecords, counters: Counters) -> None:
         self._records = records
         self._counters = counters
-        self._changes: list[tuple[RecordChange, Scope | None]] = []
-        self._forgotten: list[tuple[str, Scope | None, Callable[[], None]]] = []
+        self._retry = Retry("records", counters.redis_retries)
+        self._changes: list[tuple[RecordChange, EntryProgress | None]] = []
+        self._forgotten: list[tuple[str, EntryProgress | None, Callable[[], None]]] = []
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
 
-    def change(self, change: RecordChange, scope: Scope | None) -> None:
-        if scope is not None:
-            scope.begin()
-        self._changes.append((change, scope))
+    def change(self, change: RecordChange, progress: EntryProgress | None) -> None:
+        """Queues a change. `progress`: the lane entry that must wait for it, None outside of handlers."""
+        if progress is not None:
+            progress.begin()
+        self._changes.append((change, progress))
         self._idle.clear()
         self._wake.set()
 
-    def forget(self, sid: str, scope: Scope | None, when_forgotten: Callable[[], None]) -> None:
-        """Removes the record of a client that is gone."""
-        if scope is not None:
-            scope.begin()
-        self._forgotten.append((sid, scope, when_forgotten))
+    def forget(self, sid: str, progress: EntryProgress | None, when_forgotten: Callable[[], None]) -> None:
+        """Queues the removal of a client's record, and calls `when_forgotten` once it is gone."""
+        if progress is not None:
+            progress.begin()
+        self._forgotten.append((sid, progress, when_forgotten))
         self._idle.clear()
         self._wake.set()
 
@@ -60,7 +60,7 @@ class RecordWriter:
         await self._idle.wait()
 
     async def run(self) -> None:
-        """Writes for ever; waits out Redis' absence."""
+        """A loop for as long as the node lives. Retried while Redis is away: nothing is lost."""
         while True:
             await self._wake.wait()
             self._wake.clear()
@@ -69,46 +69,40 @@ class RecordWriter:
                 last = not self._changes
                 forgotten, self._forgotten = (self._forgotten, []) if last else ([], self._forgotten)
                 await self._write(
-                    [(change, _lease(scope)) for change, scope in changes if _held(scope)],
-                    [(sid, _lease(scope)) for sid, scope, _ in forgotten if _held(scope)],
+                    [(change, _lease(progress)) for change, progress in changes if _held(progress)],
+                    [(sid, _lease(progress)) for sid, progress, _ in forgotten if _held(progress)],
                 )
                 for _, _, when_forgotten in forgotten:
                     when_forgotten()
-                for scope in (*[scope for _, scope in changes], *[scope for _, scope, _ in forgotten]):
-                    if scope is not None:
-                        scope.end()
+                for progress in (*[progress for _, progress in changes], *[progress for _, progress, _ in forgotten]):
+                    if progress is not None:
+                        progress.end()
             self._idle.set()
 
     async def _write(
-        self, changes: list[tuple[RecordChange, Under | None]], forgotten: list[tuple[str, Under | None]]
+        self, changes: list[tuple[RecordChange, Lease | None]], forgotten: list[tuple[str, Lease | None]]
     ) -> None:
-        backoff = Backoff()
-        while True:
-            try:
-                fenced = 0
-                if changes:
-                    fenced += await self._records.update(*_unzipped(changes))
-                if forgotten:
-                    fenced += await self._records.forget(*_unzipped(forgotten))
-            except (BusUnavailable, BusRefused) as error:
-                wait = next(backoff)
-                self._counters.add("retries.records")
-                log.warning("records_retry", error=str(error), wait_ms=round(wait * 1000))
-                await asyncio.sleep(wait)
-            else:
-                if fenced:  # another app-node holds the lane, and writes these
-                    self._counters.add("records_fenced", fenced)
-                    log.warning("records_fenced", number=fenced)
-                return
+        async def once() -> int:
+            fenced = 0
+            if changes:
+                fenced += await self._records.update(*_unzipped(changes))
+            if forgotten:
+                fenced += await self._records.forget(*_unzipped(forgotten))
+            return fenced
+
+        fenced = await self._retry.call(once)
+        if fenced:  # another app-node holds the lane, and writes these
+            self._counters.records_fenced += fenced
+            log.warning("records_fenced", number=fenced)
 
 
-def _unzipped(pairs: list[tuple[_T, Under | None]]) -> tuple[list[_T], list[Under | None]]:
+def _unzipped(pairs: list[tuple[_T, Lease | None]]) -> tuple[list[_T], list[Lease | None]]:
     return [what for what, _ in pairs], [lease for _, lease in pairs]
 
 
-def _lease(scope: Scope | None) -> Under | None:
-    return None if scope is None else scope.lane.lease
+def _lease(progress: EntryProgress | None) -> Lease | None:
+    return None if progress is None else progress.lane.lease
 
 
-def _held(scope: Scope | None) -> bool:
-    return scope is None or scope.lane.held()
+def _held(progress: EntryProgress | None) -> bool:
+    return progress is None or progress.lane.held()

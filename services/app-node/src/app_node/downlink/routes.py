@@ -1,61 +1,66 @@
 """Which io-nodes a command goes to.
 
-A sid names its io-node. A room or a broadcast goes to every registered io-node, after the view was refreshed where it
-is older than `MAX_AGE_S`: an io-node takes clients only when it has been registered for longer than that, so that no
-broadcast misses it. Its heartbeat does not count here: one that is late with it, or waits for a stalled Redis, still
-has its clients. Who is dead is unregistered by the reaper.
+A sid names its io-node. A command for a room or for all goes to every registered io-node. The list of them is read
+again when it is older than `MAX_AGE_S`. An io-node lets clients in only after it has been registered for longer than
+that, so no broadcast misses one. Heartbeats do not matter here: an io-node that is late with its own, or waits for a
+stalled Redis, still has its clients. One that is dead is unregistered by the reaper.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
-from typing import Any, Protocol
+from collections.abc import Iterable
+from typing import Protocol
 
 import structlog
 
+from app_node.clock import Clock
 from app_node.counters import Counters
-from sio_cluster.node.retry import Backoff
-from sio_cluster.protocol.errors import BusRefused, BusUnavailable
+from sio_cluster.node.retry import Retry
 from sio_cluster.protocol.ids import node_of
 
 log = structlog.get_logger()
 
 MAX_AGE_S = 0.5
-SEEN_S = 10.0  # how long a node counts that was met in a sid, but is not (yet) in the view
+"""How old the list of io-nodes may be when a broadcast is sent."""
+SEEN_S = 10.0
+"""How long an io-node counts that sent us facts and is not in the list: it may be newer than the list."""
 
 
 class IoNodes(Protocol):
+    """The part of `streams.api.Registry` that is needed here."""
+
     async def registered_io_nodes(self) -> list[str]: ...
 
 
 class Routes:
-    """This app-node's view of the io-nodes."""
+    """The list of io-nodes, as this app-node last saw it."""
 
-    def __init__(self, registry: IoNodes, clock: Callable[[], float], counters: Counters) -> None:
+    def __init__(self, registry: IoNodes, clock: Clock, counters: Counters) -> None:
         self._registry = registry
         self._clock = clock
-        self._counters = counters
+        self._retry = Retry("routes", counters.redis_retries)
         self._view: frozenset[str] = frozenset()
         self._viewed_at = float("-inf")
         self._seen: dict[str, float] = {}
-        self._refreshing: asyncio.Task[Any] | None = None
+        self._refreshing: asyncio.Task[None] | None = None
         self._line = asyncio.Lock()
-        self._in_line = 0
+        self._in_line = 0  # callers of `all` that wait for a newer list
 
     @property
     def fresh(self) -> bool:
+        """Whether the list is new enough for a broadcast."""
         return self._clock() - self._viewed_at < MAX_AGE_S
 
     def saw(self, node: str) -> None:
-        """A fact came from this node: it lives, whatever the view says."""
+        """A fact came from this io-node: it lives, whether the list has it or not."""
         if node not in self._view:
             self._seen[node] = self._clock() + SEEN_S
 
     def knows(self, node: str) -> bool:
-        """Whether the node is worth an append, as far as the view goes."""
+        """Whether somebody may read this io-node's inbox, as far as the list goes."""
         return node in self._view or self._seen.get(node, float("-inf")) > self._clock()
 
     async def all(self) -> Iterable[str]:
-        """Every registered io-node. Those who ask are answered in the order in which they asked: emits keep theirs."""
+        """Every registered io-node. Callers are answered in the order in which they asked: emits keep theirs."""
         if self._in_line or not self.fresh:
             self._in_line += 1
             try:
@@ -67,7 +72,7 @@ class Routes:
         return {*self._view, *(node for node in self._seen if self.knows(node))} if self._seen else self._view
 
     async def of(self, sid: str) -> str | None:
-        """The sid's io-node, None when it is no sid of this cluster or its node is gone."""
+        """The io-node of this sid. None where it is no sid, or the io-node is gone."""
         node = node_of(sid)
         if node is None or self.knows(node):
             return node
@@ -76,30 +81,21 @@ class Routes:
         return node if self.knows(node) else None
 
     async def refresh(self) -> None:
-        """Looks again; waits out Redis' absence. Those who ask at the same time share one look."""
+        """Reads the list again, and tries until Redis answers. Callers that come at the same time share one read."""
         if self._refreshing is None or self._refreshing.done():
-            self._refreshing = asyncio.create_task(self._look())
+            self._refreshing = asyncio.create_task(self._retry.call(self._look))
         await asyncio.shield(self._refreshing)
 
     async def stop(self) -> None:
+        """Ends a read that is under way."""
         if self._refreshing is not None:
             self._refreshing.cancel()
 
     async def _look(self) -> None:
-        backoff = Backoff()
-        while True:
-            asked_at = self._clock()
-            try:
-                view = frozenset(await self._registry.registered_io_nodes())
-            except (BusUnavailable, BusRefused) as error:
-                wait = next(backoff)
-                self._counters.add("retries.routes")
-                log.warning("routes_retry", error=str(error), wait_ms=round(wait * 1000))
-                await asyncio.sleep(wait)
-                continue
-            if view != self._view:
-                log.info("io_nodes_changed", joined=sorted(view - self._view), left=sorted(self._view - view))
-            self._view = view
-            self._viewed_at = asked_at
-            self._seen = {node: until for node, until in self._seen.items() if node not in view and until > asked_at}
-            return
+        asked_at = self._clock()
+        view = frozenset(await self._registry.registered_io_nodes())
+        if view != self._view:
+            log.info("io_nodes_changed", joined=sorted(view - self._view), left=sorted(self._view - view))
+        self._view = view
+        self._viewed_at = asked_at
+        self._seen = {node: until for node, until in self._seen.items() if node not in view and until > asked_at}

@@ -1,6 +1,6 @@
-"""The application's handlers: which one an event goes to, and calling it as it wants to be called.
+"""The application's handlers: finds the one for an event, and calls it with the arguments that it takes.
 
-Which handler serves what is python-socketio's own rule, asked from its `BaseServer`; each handler runs exactly once.
+Which handler serves what is decided by python-socketio's own `BaseServer`. Each handler runs exactly once.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,9 +9,6 @@ from typing import Any, NamedTuple, Protocol
 
 from app_node.handlers.signatures import Handler, Signatures, connect_arguments, disconnect_arguments, run
 from app_node.payloads import JsonModule
-
-RESERVED = frozenset(("connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"))
-"""Names that are never a client's event (Socket.IO protocol; python-socketio's class namespaces would run them)."""
 
 
 class Registrations(Protocol):
@@ -28,19 +25,23 @@ class Registrations(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """What the client gets in its CONNECT_ERROR packet: `{"message": ..., "data": ...}`."""
+    """Why a client is not let in. It gets `payload` in a CONNECT_ERROR packet: `{"message": ..., "data": ...}`."""
 
     payload: dict[str, Any]
 
 
 INVALID_NAMESPACE = Refusal({"message": "Invalid namespace"})
+"""Nobody serves this namespace."""
 INTERNAL_ERROR = Refusal({"message": "Internal server error"})
+"""The connect handler failed."""
 REJECTED = Refusal({"message": "Connection rejected by server"})
+"""The connect handler returned False, or refused without giving a reason."""
 BUILTIN_REFUSED = Refusal({"message": "Connection refused by server"})
+"""The connect handler raised Python's own ConnectionRefusedError."""
 
 
 class _Target(NamedTuple):
-    """A handler, the arguments that come first, and the callable whose signature tells what it takes."""
+    """A handler and the arguments that come first. `shape` is the callable whose signature tells what it takes."""
 
     call: Handler
     leading: tuple[Any, ...]
@@ -48,8 +49,11 @@ class _Target(NamedTuple):
 
 
 class Application:
-    """The registered handlers. `refused` is python-socketio's ConnectionRefusedError, `plain_trigger` the
-    `trigger_event` of its AsyncNamespace: a class with one of its own is called through that."""
+    """The registered handlers.
+
+    `refused` is python-socketio's ConnectionRefusedError. `plain_trigger` is `AsyncNamespace.trigger_event`: a class
+    that has a `trigger_event` of its own is called through that.
+    """
 
     def __init__(
         self, server: Registrations, refused: type[Exception], plain_trigger: Any, json_module: JsonModule | None = None
@@ -76,7 +80,7 @@ class Application:
         return target is not None and self._signatures.of(target.shape).is_reconnect
 
     async def connect(self, namespace: str, sid: str, environ: Any, auth: Any, *, is_reconnect: bool) -> Refusal | None:
-        """None: let the client in. Raises what the handler raises, except for refusals."""
+        """Calls the connect handler. None: let the client in. Raises what the handler raises, except for refusals."""
         target = self._target("connect", namespace, (sid,))
         if target is None:
             return None
@@ -91,6 +95,7 @@ class Application:
         return REJECTED if result is False else None
 
     async def disconnect(self, namespace: str, sid: str, reason: str) -> None:
+        """Calls the disconnect handler, if there is one. Raises what it raises."""
         target = self._target("disconnect", namespace, (sid,))
         if target is not None:
             await run(target.call, disconnect_arguments(self._signatures.of(target.shape), target.leading, reason))
@@ -98,7 +103,7 @@ class Application:
     def event(
         self, namespace: str, sid: str, name: Any, args: Sequence[Any], *, redelivered: bool
     ) -> tuple[Handler, Sequence[Any], dict[str, Any] | None] | None:
-        """The handler of this event and its arguments, None where none serves it."""
+        """The handler of this event with its arguments and keywords. None where no handler serves it."""
         target = self._target(name, namespace, (sid, *args))
         if target is None:
             return None
@@ -127,8 +132,8 @@ def _through(trigger_event: Callable[..., Any], event: Any) -> Handler:
 
 
 def _anything(*args: Any) -> None:
-    """The signature of a `trigger_event` that finds its handlers in a way of its own."""
+    """Stands for the signature of handlers that a class' own `trigger_event` finds: it may take anything."""
 
 
 def _nothing(*args: Any) -> None:
-    """A class namespace without a method for the event: python-socketio answers it with an empty ack."""
+    """The handler where a class namespace has no method for the event: python-socketio answers with an empty ack."""

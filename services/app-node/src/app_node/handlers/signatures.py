@@ -1,7 +1,7 @@
-"""How a handler wants to be called, read from its signature once.
+"""Which arguments a handler takes, read from its signature once.
 
-python-socketio finds this out by catching TypeError, so that an error inside the handler runs it twice. Here a handler
-runs once, whatever it raises.
+python-socketio finds this out by catching TypeError and calling again. So a handler that raises TypeError itself runs
+twice there. Here it runs once, whatever it raises.
 """
 
 import asyncio
@@ -20,8 +20,9 @@ _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_O
 class Signature:
     """What a handler takes.
 
-    `positional` counts the arguments given by position, None where it takes any number; the two flags tell whether it
-    has a parameter of that name, and `reconnect_at` where `is_reconnect` stands among the positional ones.
+    `positional`: how many arguments it takes by position, without the two below; None: any number. `is_reconnect` and
+    `is_redelivered`: whether it has a parameter of that name. `reconnect_at`: the position of `is_reconnect`, None
+    where it is taken by name only.
     """
 
     positional: int | None
@@ -31,12 +32,13 @@ class Signature:
 
 
 class Signatures:
-    """The signatures of all handlers seen. Bounded by the handlers that the application registers."""
+    """The signatures of all handlers that were called so far. As many as the application registers, at most."""
 
     def __init__(self) -> None:
         self._known: dict[Handler, Signature] = {}
 
     def of(self, handler: Handler) -> Signature:
+        """The handler's signature, read the first time that it is asked for."""
         try:
             known = self._known.get(handler)
         except TypeError:  # a callable object that cannot be hashed
@@ -47,7 +49,7 @@ class Signatures:
 
 
 def read_signature(handler: Handler) -> Signature:
-    """The handler's signature; one that cannot be inspected is taken to take anything."""
+    """The handler's signature. One that cannot be inspected counts as taking anything."""
     try:
         parameters = list(inspect.signature(handler).parameters.values())
     except (TypeError, ValueError):
@@ -81,19 +83,22 @@ def connect_arguments(
 
 
 def disconnect_arguments(signature: Signature, leading: tuple[Any, ...], reason: str) -> list[Any]:
-    """Arguments of a `disconnect` handler: those of python-socketio before 5.12 take no reason."""
+    """Arguments of a `disconnect` handler. Those written for python-socketio before 5.12 take no reason."""
     wanted = signature.positional
     return [*leading, reason] if wanted is None or wanted > len(leading) else [*leading]
 
 
 async def run(handler: Handler, args: Any, keywords: dict[str, Any] | None = None) -> Any:
-    """Calls a handler of either colour once: a plain function is called right here, as python-socketio does."""
+    """Calls a handler once. A plain function runs right here, as in python-socketio; a coroutine is awaited."""
     result = handler(*args, **keywords) if keywords else handler(*args)
     return await result if is_awaitable(result) else result
 
 
 def raise_if_cancelled() -> None:
-    """A handler that was cancelled by itself counts as ended, as in python-socketio; one that we cancel stops here."""
+    """To be called where a handler raised CancelledError. Raises it again if we cancelled the running task.
+
+    Else the handler cancelled itself, and counts as ended, as in python-socketio.
+    """
     task = asyncio.current_task()
     if task is not None and task.cancelling():
         raise asyncio.CancelledError

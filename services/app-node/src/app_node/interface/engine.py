@@ -1,4 +1,4 @@
-"""What python-socketio's server asks of its Engine.IO server, where there is none: connections live on io-nodes."""
+"""A stand-in for the Engine.IO server that python-socketio's server asks for: the connections are on io-nodes."""
 
 import asyncio
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from typing import Any
 
 
 class Engine:
-    """Stands in for `engineio.AsyncServer`. `transport_of` knows each client's transport."""
+    """The part of `engineio.AsyncServer` that is still asked for. `transport_of(sid)` knows each client's transport."""
 
     async_mode = "asgi"
 
@@ -15,7 +15,7 @@ class Engine:
         self.transport_of: Callable[[str], str] = _unknown
 
     def on(self, event: str, handler: Any = None) -> None:
-        """python-socketio registers itself here; nothing calls it back."""
+        """python-socketio registers its methods here. Nothing calls them."""
 
     def transport(self, sid: str) -> str:
         return self.transport_of(sid)
@@ -25,12 +25,6 @@ class Engine:
 
     async def sleep(self, seconds: float = 0) -> None:
         await asyncio.sleep(seconds)
-
-    def create_queue(self, *args: Any, **kwargs: Any) -> "asyncio.Queue[Any]":
-        return asyncio.Queue(*args, **kwargs)
-
-    def get_queue_empty_exception(self) -> type[Exception]:
-        return asyncio.QueueEmpty
 
     def create_event(self, *args: Any, **kwargs: Any) -> asyncio.Event:
         return asyncio.Event(*args, **kwargs)

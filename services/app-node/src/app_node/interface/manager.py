@@ -1,7 +1,6 @@
-"""The client manager of the cluster: what python-socketio's server asks of its `client_manager`.
+"""What python-socketio's server asks of its `client_manager` (the name is python-socketio's).
 
-(The name is python-socketio's.) Which clients there are, it knows for the lanes of this app-node; commands reach every
-client of the cluster, wherever it is.
+Questions are answered for the clients whose lanes this app-node holds. Commands reach every client of the cluster.
 """
 
 from collections.abc import Callable, Iterator
@@ -9,19 +8,21 @@ from typing import Any, Protocol
 
 from app_node.app import AppNode
 from app_node.clients.client import Client, State
-from app_node.downlink.emitter import checked_room, rooms_of, skipped
-from app_node.lanes.progress import open_scope
+from app_node.interface.rooms import checked_room, rooms_of, shared_room, single_sid, skipped
+from app_node.lanes.progress import open_progress
 from app_node.payloads import arguments, encode
 from sio_cluster.protocol.ids import node_of
-from sio_cluster.streams.redis.records import Joined, Left, RecordChange
+from sio_cluster.streams.api import Joined, Left, RecordChange
 
 
 class HasNode(Protocol):
+    """The part of the server object that is needed here."""
+
     node: AppNode
 
 
 class ClusterManager:
-    """Public methods as in `socketio.AsyncManager`, as far as there is a meaning to them without connections."""
+    """Has the public methods of `socketio.AsyncManager` that mean something where there are no connections."""
 
     def __init__(self) -> None:
         self._server: HasNode | None = None
@@ -30,10 +31,11 @@ class ClusterManager:
         self._server = server
 
     def initialize(self) -> None:
-        """Nothing: the node starts with the first command, or with `start`."""
+        """Does nothing: the node opens with the first command, or with `start`."""
 
     @property
     def node(self) -> AppNode:
+        """The app-node that the server object is now."""
         if self._server is None:
             raise RuntimeError("this manager belongs to no server yet")
         return self._server.node
@@ -41,10 +43,11 @@ class ClusterManager:
     # --- what it knows
 
     def get_namespaces(self) -> list[str]:
+        """Namespaces of the clients whose lanes this app-node holds."""
         return list({client.namespace for client in self.node.clients if client.state is State.CONNECTED})
 
     def get_participants(self, namespace: str, room: Any) -> Iterator[tuple[str, str]]:
-        """Of the clients whose lanes this app-node holds."""
+        """Sids of the clients whose lanes this app-node holds. python-socketio wants pairs: here both are the sid."""
         rooms = None if room is None else set(rooms_of(room) or ())
         for client in self.node.clients:
             if client.namespace == namespace and (
@@ -53,16 +56,18 @@ class ClusterManager:
                 yield client.sid, client.sid
 
     def is_connected(self, sid: str, namespace: str) -> bool:
+        """Whether the client is connected, and its lane is one of this app-node's."""
         return self.node.clients.connected(sid, namespace) is not None
 
     def sid_from_eio_sid(self, eio_sid: str, namespace: str) -> str | None:
         return eio_sid if self._present(eio_sid, namespace) is not None else None
 
     def eio_sid_from_sid(self, sid: str, namespace: str) -> str | None:
-        """Engine.IO sids stay on the io-node; here the sid itself stands for its connection."""
+        """The sid itself, which stands for its connection here: Engine.IO sids stay on the io-node."""
         return sid if self._present(sid, namespace) is not None else None
 
     def get_rooms(self, sid: str, namespace: str) -> list[Any]:
+        """The client's rooms; [] where this app-node does not hold its lane."""
         client = self._present(sid, namespace)
         return [] if client is None else [sid, *client.rooms]
 
@@ -79,23 +84,22 @@ class ClusterManager:
         to: Any = None,
         **kwargs: Any,
     ) -> None:
-        """Raises TypeError for data that is not JSON, or a room that is neither str nor int."""
+        """Raises TypeError for data that is not JSON, and for a room that is neither str nor int."""
         node = self.node
         recipients = rooms_of(to or room)
-        payload = encode([event, *arguments(data)], node.json_module)
+        payload = encode([event, *arguments(data)], node.application.json_module)
         await node.open()
         ack_id = None
         if callback is not None:
-            await node.open_acks()
-            ack_id = node.acks.ask(callback, _single_sid(recipients))
+            await node.open_callbacks()
+            ack_id = node.callbacks.ask(callback, single_sid(recipients))
         await node.emitter.emit(namespace, payload, recipients, skipped(skip_sid), ack_id)
 
     async def enter_room(self, sid: str, namespace: str, room: Any, eio_sid: str | None = None) -> None:
-        room = checked_room(room)
+        """Raises ValueError for another client's sid as the room, and for a sid that is not of this namespace."""
         if room == sid:
             return
-        if isinstance(room, str) and node_of(room) is not None:
-            raise ValueError("cannot enter a sid room")
+        room = shared_room(room, "enter")
         client = self._findable(sid, namespace)
         node = self.node
         await node.open()
@@ -105,6 +109,7 @@ class ClusterManager:
         await node.emitter.join(sid, room)
 
     async def leave_room(self, sid: str, namespace: str, room: Any) -> None:
+        """Does nothing for what is no sid. A client cannot leave the room that is its own sid."""
         room = checked_room(room)
         client = self.node.clients.present(sid, namespace)
         if room == sid or (client is None and node_of(sid) is None):
@@ -117,63 +122,55 @@ class ClusterManager:
         await node.emitter.leave(sid, room)
 
     async def close_room(self, room: Any, namespace: str) -> None:
-        room = checked_room(room)
-        if isinstance(room, str) and node_of(room) is not None:
-            raise ValueError("cannot close a sid room")
+        """Empties the room in the whole cluster. Raises ValueError for a sid as the room."""
+        room = shared_room(room, "close")
         node = self.node
         await node.open()
         for client in node.clients:
             if client.namespace == namespace and room in client.rooms:
                 client.rooms.discard(room)
-                node.writer.change(Left(client.sid, room), open_scope())
+                node.writer.change(Left(client.sid, room), open_progress())
         await node.emitter.close_room(namespace, room)
 
     async def can_disconnect(self, sid: str, namespace: str) -> bool:
-        """Whether the client is connected, in whichever lane it is."""
+        """Whether the client is connected to this namespace, whichever app-node holds its lane."""
         client = self.node.clients.get(sid)
         if client is not None and client.state is not State.UNKNOWN:
             return client.namespace == namespace and client.state is State.CONNECTED
         await self.node.open()
-        record = await self.node.load(sid)
+        record = await self.node.records.load(sid)
         return record is not None and record.connected.namespace == namespace
 
     async def disconnect(self, sid: str, namespace: str, **kwargs: Any) -> None:
-        """By a DISCONNECT packet, after which the client does not come back by itself."""
+        """Disconnects by a DISCONNECT packet, after which the client does not come back by itself."""
         node = self.node
         await node.open()
         client = node.clients.connected(sid, namespace)
         if client is not None:
-            await node.admission.disconnect(client, open_scope())
+            await node.lifecycle.disconnect(client, open_progress())
         else:
             await node.emitter.disconnect(sid, close=False)
 
     async def close_connection(self, sid: str) -> None:
-        """Every namespace of the client's connection; each gets its `disconnect` as the io-node reports it."""
+        """Closes the client's connection. Each namespace on it gets its `disconnect` when the io-node reports it."""
         await self.node.open()
         await self.node.emitter.disconnect(sid, close=True)
 
     async def _record(self, change: RecordChange) -> None:
-        """Like a command: inside a handler it counts for the handler's entry, outside it is waited for."""
-        scope = open_scope()
-        self.node.writer.change(change, scope)
-        if scope is None:
+        """Inside a handler: queues the change, and its lane entry waits for it. Outside: waits until it is written."""
+        progress = open_progress()
+        self.node.writer.change(change, progress)
+        if progress is None:
             await self.node.writer.drained()
 
     def _present(self, sid: str, namespace: str) -> Client | None:
         return self.node.clients.present(sid, namespace)
 
     def _findable(self, sid: str, namespace: str) -> Client | None:
-        """The client if it is one of ours; ValueError where it surely is not connected to this namespace."""
+        """The client if it is known here, else None. ValueError where it surely is not connected to this namespace."""
         client = self.node.clients.get(sid)
         if client is not None and client.state is State.UNKNOWN:
             client = None
         if node_of(sid) is None or (client is not None and client.namespace != namespace):
             raise ValueError("sid is not connected to requested namespace")
         return client
-
-
-def _single_sid(recipients: list[Any] | None) -> str | None:
-    """The one client that will answer, None where there may be several."""
-    if recipients is not None and len(recipients) == 1 and isinstance(recipients[0], str):
-        return recipients[0] if node_of(recipients[0]) is not None else None
-    return None

@@ -1,54 +1,54 @@
-"""Which lanes this app-node holds: dividing them with the others, renewing leases, taking over and handing over.
+"""Which lanes this app-node holds: it divides them with the others, renews its leases, takes over and hands over.
 
-Live app-nodes divide the lanes by rendezvous hashing (`protocol.ids.lane_owner`); one that drains is left out. A lane
-is acquired as soon as its former holder has released it, or its lease has run out; then what that one was given and did
-not commit comes first. A lane that goes to another node is released when its handlers have ended.
+The app-nodes that live divide the lanes by rendezvous hashing (`protocol.ids.lane_owner`). One that drains gets none.
+A lane is acquired as soon as its former holder has released it, or that one's lease has run out. Entries that the
+former holder had read and not committed are handled first. A lane that moves to another app-node is released when its
+handlers have ended.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 import structlog
 
+from app_node.clock import Clock
 from app_node.counters import Counters
-from app_node.lanes.lane import Clock, Lane
-from sio_cluster.node.retry import Backoff
-from sio_cluster.protocol.errors import BusRefused, BusUnavailable
+from app_node.lanes.lane import Lane
+from sio_cluster.node.retry import Retry
+from sio_cluster.protocol.errors import BusError
 from sio_cluster.protocol.ids import lane_owner
-from sio_cluster.streams.redis.lanes import LaneEntry
-from sio_cluster.streams.redis.records import Under
+from sio_cluster.streams.api import LaneEntry, Leases
 
 log = structlog.get_logger()
 
 DRAINING = {"state": "draining"}
-"""The info of an app-node that gives its lanes away."""
+"""What an app-node says about itself in the registry while it gives its lanes away."""
 
-MARGIN = 0.1  # of a lease: how much earlier than Redis we count it as run out
-
-
-class Leasing(Protocol):
-    async def acquire(self, lane: int, holder: str, lease_ms: int) -> int | None: ...
-
-    async def renew(self, tokens: Mapping[int, int], holder: str, lease_ms: int) -> set[int]: ...
-
-    async def bar_former(self, tokens: Mapping[int, int], holder: str) -> set[str]: ...
-
-    async def release(self, lane: int, holder: str, token: int, *, settled: bool) -> None: ...
+MARGIN = 0.1
+"""This part of a lease is not used: with a lease of 5 s we stop acting 4.5 s after the renewal was sent."""
 
 
 class Claiming(Protocol):
+    """The part of `streams.api.LaneReader` that is needed here."""
+
     async def claim(self, lane: int) -> list[LaneEntry]: ...
 
     async def interrupt(self) -> None: ...
 
 
 class AppNodes(Protocol):
+    """The part of `streams.api.Registry` that is needed here."""
+
     async def app_nodes(self) -> dict[str, dict[str, str]]: ...
 
 
 class LaneKeeper:
-    """The lanes of one app-node. `on_take` gets a lane with its redelivered entries, `on_lost` one to leave alone."""
+    """The lanes of one app-node.
+
+    Calls `on_take(lane, entries)` with a lane that was acquired and the entries that its former holder left. Calls
+    `on_lost(lane)` when this app-node must not act for the lane any more.
+    """
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class LaneKeeper:
         lanes: int,
         lease_ms: int,
         handover_ms: int,
-        leases: Leasing,
+        leases: Leases,
         reader: Claiming,
         registry: AppNodes,
         clock: Clock,
@@ -76,63 +76,58 @@ class LaneKeeper:
         self._counters = counters
         self._on_take = on_take
         self._on_lost = on_lost
-        self._handovers: dict[Lane, asyncio.Task[None]] = {}  # a lane may be acquired anew while its last life ends
+        self._handovers: dict[Lane, asyncio.Task[None]] = {}  # by lease: a lane may come back before its handover ends
         self._draining = False
         self._planning = asyncio.Lock()
-        self.held: dict[int, Lane] = {}
-        self.readable: set[int] = set()
+        self.held: dict[int, Lane] = {}  # by number
+        self.readable: set[int] = set()  # numbers of those lanes whose new entries may be read
         self.changed = asyncio.Event()  # set when `readable` changes
-        self.planned = asyncio.Event()  # set once the lanes have been divided with us among the nodes
+        self.planned = asyncio.Event()  # set once the lanes were divided, and this app-node took part
 
     async def run_plan(self) -> None:
-        """Divides the lanes anew, about four times in a lease."""
-        backoff = Backoff()
-        while True:
-            try:
-                await self.plan()
-            except (BusUnavailable, BusRefused) as error:
-                log.warning("lanes_plan_retry", error=str(error))
-                await asyncio.sleep(next(backoff))
-            else:
-                backoff.reset()
-                await asyncio.sleep(min(0.25, self._lease_ms / 4000))
+        """A loop for as long as the node lives: divides the lanes anew, four times in a lease, at least each 250 ms."""
+        retry = Retry("lanes_plan", self._counters.redis_retries)
+        await retry.forever(self.plan, pause_s=min(0.25, self._lease_ms / 4000))
 
     async def run_renew(self) -> None:
-        """Renews the leases four times in a lease; tries again at once while Redis is away."""
-        backoff = Backoff(cap_ms=self._lease_ms / 8)
-        while True:
-            try:
-                await self.renew()
-            except (BusUnavailable, BusRefused) as error:
-                log.warning("leases_renew_retry", error=str(error), lanes=len(self.held))
-                await asyncio.sleep(next(backoff))
-            else:
-                backoff.reset()
-                await asyncio.sleep(self._lease_ms / 4000)
+        """A loop for as long as the node lives: renews the leases, four times in a lease.
+
+        While Redis is away it waits an eighth of a lease at most, so that a short outage costs no lane.
+        """
+        retry = Retry("leases_renew", self._counters.redis_retries, cap_ms=self._lease_ms / 8)
+        await retry.forever(self.renew, pause_s=self._lease_ms / 4000)
 
     async def run_watch(self) -> None:
-        """Notices leases that ran out while a renewal hangs."""
+        """A loop for as long as the node lives: looks for leases that have run out, ten times in a lease.
+
+        `run_renew` cannot do that, since a renewal may hang.
+        """
         while True:
             self.check()
             await asyncio.sleep(self._lease_ms / 10_000)
 
+    def holds(self, number: int) -> bool:
+        """Whether this app-node may act for this lane now."""
+        lane = self.held.get(number)
+        return lane is not None and lane.held()
+
     def check(self) -> None:
-        """Drops the lanes whose lease may have run out."""
+        """Gives up the lanes whose lease may have run out."""
         for lane in list(self.held.values()):
             if not lane.held():
                 self.lose(lane)
 
     def lose(self, lane: Lane) -> None:
-        """The lane is another's, or may be."""
+        """Stops acting for a lane: another app-node has it, or may have it."""
         if self.held.get(lane.number) is lane:
             del self.held[lane.number]
             self._set_readable(lane.number, readable=False)
-            self._counters.add("lanes_lost")
+            self._counters.lanes_lost += 1
             log.warning("lane_lost", lane=lane.number, token=lane.token)
         self._on_lost(lane)
 
     async def plan(self) -> None:
-        """One look at who lives, and what follows from it."""
+        """Looks who lives, hands over the lanes that go to others, acquires those that are ours. Raises BusError."""
         async with self._planning:
             await self._divide()
 
@@ -155,14 +150,12 @@ class LaneKeeper:
         self.planned.set()
 
     async def renew(self) -> None:
-        """One round trip for all leases."""
+        """Renews all leases in one round trip. Raises BusError."""
         lanes = dict(self.held)
         if not lanes:
             return
         sent_at = self._clock()
-        ours = await self._leases.renew(
-            {number: lane.token for number, lane in lanes.items()}, self._node_id, self._lease_ms
-        )
+        ours = await self._leases.renew([lane.lease for lane in lanes.values()], self._lease_ms)
         for number, lane in lanes.items():
             if number in ours and lane.held():
                 lane.deadline = self._deadline(sent_at)
@@ -170,35 +163,35 @@ class LaneKeeper:
                 self.lose(lane)
 
     async def hand_over_all(self) -> None:
-        """A planned stop: every lane is released when its handlers have ended, after `handover_ms` at the latest."""
+        """For a planned stop: releases each lane when its handlers have ended, after `handover_ms` at the latest."""
         self._draining = True
         self._hand_over_held()
-        async with self._planning:  # a plan that was under way may have acquired more
+        async with self._planning:  # a plan that was under way may have acquired more lanes
             self._hand_over_held()
         await asyncio.gather(*self._handovers.values(), self._interrupt())
 
     async def _acquire(self, number: int) -> Lane | None:
         sent_at = self._clock()
-        token = await self._leases.acquire(number, self._node_id, self._lease_ms)
-        if token is None:
+        lease = await self._leases.acquire(number, self._node_id, self._lease_ms)
+        if lease is None:
             return None
-        lane = self.held[number] = Lane(Under(number, self._node_id, token), self._deadline(sent_at), self._clock)
+        lane = self.held[number] = Lane(lease, self._deadline(sent_at), self._clock)
         return lane
 
     async def _take_over(self, numbers: list[int]) -> list[int]:
-        """Acquires what is free of these lanes, bars their former holders, and begins with what those left.
+        """Acquires those of these lanes that are free, bars their former holders, and takes what those left.
 
-        Which of them are ours now. Raises BusError: the next plan acquires anew what was not taken.
+        Returns the numbers of the lanes that are ours now. Raises BusError: the next plan tries again with the rest.
         """
         acquired = await asyncio.gather(*map(self._acquire, numbers), return_exceptions=True)
         lanes = [lane for lane in acquired if isinstance(lane, Lane)]
         outcomes: list[bool | BaseException] = [False] * len(lanes)
         try:
-            raise_first(acquired)
+            _raise_first(acquired)
             if lanes:
                 await self._bar_former(lanes)
             outcomes = await asyncio.gather(*map(self._take, lanes), return_exceptions=True)
-            raise_first(outcomes)
+            _raise_first(outcomes)
         finally:
             for lane, ours in zip(lanes, outcomes, strict=True):
                 if ours is not True:
@@ -206,13 +199,13 @@ class LaneKeeper:
         return [lane.number for lane, ours in zip(lanes, outcomes, strict=True) if ours]
 
     async def _bar_former(self, lanes: list[Lane]) -> None:
-        barred = await self._leases.bar_former({lane.number: lane.token for lane in lanes}, self._node_id)
+        barred = await self._leases.bar_former([lane.lease for lane in lanes])
         if barred:
-            self._counters.add("holders_barred", len(barred))
-            log.warning("former_holders_barred", holders=sorted(barred))
+            self._counters.holders_barred += len(barred)
+            log.warning("former_holders_barred", nodes=sorted(barred))
 
     def _let_go(self, lane: Lane) -> None:
-        """A lane that was acquired and not taken. One that is being handed over is left to that."""
+        """Gives up a lane that was acquired and could not be taken, unless its handover has begun."""
         if self.held.get(lane.number) is lane and lane not in self._handovers:
             del self.held[lane.number]
             self._on_lost(lane)
@@ -251,10 +244,10 @@ class LaneKeeper:
             if self.held.get(lane.number) is lane:
                 del self.held[lane.number]
                 self._on_lost(lane)
-                await self._leases.release(lane.number, self._node_id, lane.token, settled=settled)
+                await self._leases.release(lane.lease, settled=settled)
                 log.debug("lane_released", lane=lane.number, token=lane.token)
-        except (BusUnavailable, BusRefused) as error:
-            log.warning("lane_release_failed", lane=lane.number, error=str(error))  # its lease runs out
+        except BusError as error:
+            log.warning("lane_release_failed", lane=lane.number, error=str(error))  # the lease will run out
         finally:
             del self._handovers[lane]
 
@@ -265,15 +258,15 @@ class LaneKeeper:
     async def _interrupt(self) -> None:
         try:
             await self._reader.interrupt()
-        except (BusUnavailable, BusRefused) as error:
-            log.debug("interrupt_failed", error=str(error))  # the read fails, too, or ends after its block time
+        except BusError as error:
+            log.debug("interrupt_failed", error=str(error))  # then the read fails as well, or ends after `block_ms`
 
     def _deadline(self, sent_at: float) -> float:
         return sent_at + self._lease_ms * (1 - MARGIN) / 1000
 
 
-def raise_first(outcomes: Sequence[object]) -> None:
-    """Raises the first error among what `gather` brought."""
+def _raise_first(outcomes: Sequence[object]) -> None:
+    """Raises the first error among the results of `gather(..., return_exceptions=True)`."""
     for outcome in outcomes:
         if isinstance(outcome, BaseException):
             raise outcome

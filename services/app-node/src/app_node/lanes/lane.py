@@ -1,27 +1,18 @@
-"""A lane that this app-node holds."""
+"""A lane that this app-node holds: until when, and what it has in work."""
 
 import asyncio
-import sys
-import time
-from collections.abc import Callable
-from functools import partial
 from typing import Any
 
+from app_node.clock import Clock
 from sio_cluster.protocol.errors import LeaseLost
-from sio_cluster.streams.redis.records import Under
-
-Clock = Callable[[], float]
-"""Seconds of a monotonic clock."""
-
-if sys.platform == "linux":
-    steady: Clock = partial(time.clock_gettime, time.CLOCK_BOOTTIME)
-    """It goes on while the machine is suspended, as leases in Redis do; `time.monotonic` stands still then."""
-else:
-    steady: Clock = time.monotonic
+from sio_cluster.streams.api import Lease
 
 
 class Unfinished:
-    """What an entry in work weighs in bytes: `size` now, `share` less with each of its `facts` that ends."""
+    """What one entry in work weighs, for the bound MAX_INFLIGHT_BYTES.
+
+    `size` is its weight now, in bytes. `facts` counts those that have not ended; each that ends takes `share` away.
+    """
 
     __slots__ = ("facts", "share", "size")
 
@@ -32,10 +23,11 @@ class Unfinished:
 
 
 class Lane:
-    """One lease: until when it surely lasts, and the entries in work.
+    """One lease of one lane, and the lane's entries that are in work.
 
-    `deadline` is the moment before the renewal was sent, plus the lease, minus a margin. Whoever finds it past must
-    not act: Redis may have given the lane to another app-node. A process that was stopped for a while notices so.
+    The lease surely lasts until `deadline`: that is the time at which its last renewal was *sent*, plus the lease's
+    length, minus a margin. After it Redis may have given the lane to another app-node, so nothing may be done for its
+    clients. A process that was stopped for a while finds out in this way.
     """
 
     __slots__ = (
@@ -43,7 +35,7 @@ class Lane:
         "unfinished",
     )  # fmt: skip
 
-    def __init__(self, lease: Under, deadline: float, clock: Clock) -> None:
+    def __init__(self, lease: Lease, deadline: float, clock: Clock) -> None:
         self.lease = lease
         self.number = lease.lane
         self.token = lease.token
@@ -51,43 +43,43 @@ class Lane:
         self.lost = False
         self.in_work: set[bytes] = set()  # ids of entries that were read and are not committed
         self.unfinished: dict[bytes, Unfinished] = {}  # those of them that are not done
-        self.to_commit: list[bytes] = []  # those that are
-        self.tasks: set[asyncio.Task[Any]] = set()
-        self.idle = asyncio.Event()  # set while nothing is in work, nor on its way into it
+        self.to_commit: list[bytes] = []  # those of them that are done
+        self.tasks: set[asyncio.Task[Any]] = set()  # handlers that run
+        self.idle = asyncio.Event()  # set while no entry is in work or about to be
         self.idle.set()
         self._arriving = 0
         self._clock = clock
 
     def held(self) -> bool:
-        """Whether this app-node may act for the lane's clients now. Once False it stays so."""
+        """Whether this app-node may act for the lane's clients now. Once False, it stays False."""
         if not self.lost and self._clock() >= self.deadline:
             self.lost = True
         return not self.lost
 
     def require_held(self) -> None:
-        """Raises LeaseLost where `held` is False: nothing may begin any more."""
+        """Raises LeaseLost where `held` is False: nothing new may begin."""
         if not self.held():
             raise LeaseLost(f"lane {self.number} is no longer held: another app-node goes on with its clients")
 
     def expect(self) -> None:
-        """An entry was read, and will be taken."""
+        """An entry was read, and waits for its turn."""
         self._arriving += 1
         self.idle.clear()
 
     def arrived(self) -> None:
-        """An entry that was expected was taken, or is none of ours any more."""
+        """An entry that waited for its turn has had it."""
         self._arriving -= 1
         self._look()
 
     def opened(self, entry_id: bytes, size: int) -> Unfinished:
-        """An entry is being worked on."""
+        """Work on an entry begins."""
         self.in_work.add(entry_id)
         unfinished = self.unfinished[entry_id] = Unfinished(size)
         self.idle.clear()
         return unfinished
 
     def committed(self, entry_ids: list[bytes]) -> None:
-        """These entries are done and forgotten."""
+        """These entries are done, and Redis has removed them from the lane."""
         self.in_work.difference_update(entry_ids)
         self._look()
 

@@ -1,49 +1,53 @@
-"""What must be done before a lane entry may be forgotten.
+"""What must end before a lane entry may be forgotten.
 
-A `Scope` belongs to one lane entry. It counts the facts that are not handled, the batches of commands that Redis does
-not have, and the record changes that are not written. At nought the entry is committed. Handlers carry it in a context
-variable, so that what they emit counts for their entry.
+A lane entry carries the facts of one io-node's tick. Each entry in work has one `EntryProgress`. It counts the facts
+whose handling has not ended, the batches of commands that Redis does not have, and the changes of client records that
+are not written. At nought the entry is committed. A running handler finds its entry in a context variable, so that what
+it emits counts for that entry.
 """
 
 from collections.abc import Callable
 from contextvars import ContextVar
 
+from app_node.counters import Outcome
 from app_node.lanes.lane import Lane
 
 
-class Scope:
-    """The account of one lane entry. `on_done` is called once, when everything that was begun has ended; `on_fact` for
-    each of its facts that has ended."""
+class EntryProgress:
+    """How far one lane entry is.
 
-    __slots__ = ("_last", "_on_done", "_on_fact", "_pending", "done", "id", "lane", "redelivered")
+    Calls `on_fact` each time that one of its facts has ended, and `on_done` once, when all that was begun has ended.
+    """
+
+    __slots__ = ("_last", "_on_done", "_on_fact", "_pending", "done", "entry_id", "lane", "redelivered")
 
     def __init__(
         self,
         lane: Lane,
-        id: bytes,
+        entry_id: bytes,
         redelivered: bool,
-        on_done: "Callable[[Scope], None]",
-        on_fact: "Callable[[Scope, str], None] | None" = None,
+        on_done: "Callable[[EntryProgress], None]",
+        on_fact: "Callable[[EntryProgress, Outcome], None] | None" = None,
     ) -> None:
         self.lane = lane
-        self.id = id
+        self.entry_id = entry_id
         self.redelivered = redelivered
         self.done = False
-        self._pending = 1  # the reader's own, until all facts are handed out
+        self._pending = 1  # the reader's own share, until it has handed out all facts
         self._last: Callable[[], None] | None = None
         self._on_done = on_done
         self._on_fact = on_fact
 
     def then(self, last: Callable[[], None]) -> None:
-        """What to do when everything else has ended, before `on_done`."""
+        """Sets what to call when everything else has ended, just before `on_done`."""
         self._last = last
 
     def begin(self, number: int = 1) -> None:
-        """Something more must end before the entry is done."""
+        """The entry is not done before this many more calls of `end`."""
         self._pending += number
 
-    def end_fact(self, outcome: str) -> None:
-        """One of the entry's facts, which were begun, has ended. `outcome`: what it counts as, see `counters`."""
+    def end_fact(self, outcome: Outcome) -> None:
+        """One of the facts that were begun has ended, in this way."""
         if self._on_fact is not None:
             self._on_fact(self, outcome)
         self.end()
@@ -58,11 +62,11 @@ class Scope:
             self._on_done(self)
 
 
-current_scope: ContextVar[Scope | None] = ContextVar("current_scope", default=None)
-"""The entry on whose behalf the running handler acts. None outside of handlers."""
+current_progress: ContextVar[EntryProgress | None] = ContextVar("current_progress", default=None)
+"""The entry for which the running handler works. None outside of handlers."""
 
 
-def open_scope() -> Scope | None:
-    """The current scope, None where there is none or its entry is done already (a background task lives on)."""
-    scope = current_scope.get()
-    return None if scope is None or scope.done else scope
+def open_progress() -> EntryProgress | None:
+    """The current entry. None outside of handlers, and in a task that goes on after its handler's entry is done."""
+    progress = current_progress.get()
+    return None if progress is None or progress.done else progress

@@ -1,123 +1,102 @@
-"""That this app-node is there: registration, heartbeats, and a canary that proves Redis both ways.
+"""This app-node's own place in the cluster: the part of its presence that is not the same in an io-node.
 
-"Registered" is not "alive", and "subscribed" is not either: each heartbeat sends a Canary through this node's own
-inbox, and the node is ready only while they come back.
+What every node does (heartbeats, canaries) is `sio_cluster.node.presence`.
 """
-
-import asyncio
-from collections.abc import Sequence
-from typing import Protocol
 
 import structlog
 
+from app_node.clock import Clock
+from app_node.counters import Counters
 from app_node.lanes.keeper import DRAINING
-from app_node.lanes.lane import Clock
-from sio_cluster.node.retry import Backoff
+from sio_cluster.node.config import Config
+from sio_cluster.node.presence import BusProof, Pace, Presence
+from sio_cluster.node.retry import Retry
 from sio_cluster.protocol.codec import encode_app_inbox
-from sio_cluster.protocol.errors import BusRefused, BusUnavailable
-from sio_cluster.protocol.messages import Canary
-from sio_cluster.streams.redis.appender import Append, AppendResult
+from sio_cluster.streams.api import Bus, Registry
 
 log = structlog.get_logger()
 
-
-class Registering(Protocol):
-    async def register_app_node(self, node_id: str, info: dict[str, str]) -> None: ...
-
-    async def heartbeat(self, node_id: str, ttl_ms: int) -> None: ...
-
-    async def unregister_app_node(self, node_id: str) -> None: ...
-
-    async def found(self) -> str: ...
-
-    async def app_nodes(self) -> dict[str, dict[str, str]]: ...
+RUNNING = {"state": "running"}
+"""What an app-node that takes lanes says about itself in the registry."""
 
 
-class Appends(Protocol):
-    async def append(self, appends: Sequence[Append]) -> list[AppendResult]: ...
+class AppNodePresence:
+    """Heartbeats, canaries and registration of an app-node.
 
-
-class Presence:
-    """One app-node's place in the registry.
-
-    It counts as dead when its leases have run out, too: `ttl_ms` is the shorter of both times. One that only emits
-    (`takes_lanes=False`) sends heartbeats, which keep its inbox, but does not register: it gets no lanes.
+    One that only emits sends heartbeats, which keep its inbox, and does not register: else the others would leave lanes
+    to it. `proof` says whether canaries come back.
     """
 
-    def __init__(
-        self,
-        *,
-        node_id: str,
-        inbox: str,
-        inbox_max_bytes: int,
-        heartbeat_ms: int,
-        ttl_ms: int,
-        registry: Registering,
-        appender: Appends,
-        clock: Clock,
-    ) -> None:
-        self._node_id = node_id
-        self._inbox = inbox
-        self._inbox_max_bytes = inbox_max_bytes
-        self._heartbeat_ms = heartbeat_ms
-        self._ttl_ms = max(ttl_ms, 2 * heartbeat_ms)
-        self._registry = registry
-        self._appender = appender
-        self._clock = clock
-        self._nonce = 0
-        self._proved_at = float("-inf")
-        self._info: dict[str, str] = {"state": "running"}
-        self.proved = asyncio.Event()
+    def __init__(self, node_id: str, config: Config, bus: Bus, clock: Clock, counters: Counters) -> None:
+        self.proof = BusProof(
+            node_id,
+            bus.keys.inbox(node_id),
+            config.inbox_max_bytes,
+            config.heartbeat_ms,
+            appender=bus.appender,
+            encode=lambda seq, canary: encode_app_inbox(node_id, seq, [canary]),
+            clock=clock,
+        )
+        self._registration = Registration(node_id, bus.registry)
+        self._retry = Retry("presence", counters.redis_retries)
+        self._presence = Presence(
+            node_id,
+            _pace(config),
+            registry=bus.registry,
+            registration=self._registration,
+            proof=self.proof,
+            retry=self._retry,
+        )
 
-    def is_proved(self) -> bool:
-        """Whether a canary came back within the last three heartbeats."""
-        return self._clock() - self._proved_at < 3 * self._heartbeat_ms / 1000
+    async def run(self) -> None:
+        """A loop for as long as the node lives: one heartbeat after the other. Retried while Redis is away.
 
-    def canary_came_back(self, canary: Canary) -> None:
-        if canary.nonce == self._nonce:
-            self._proved_at = self._clock()
-            self.proved.set()
-
-    async def run(self, *, takes_lanes: bool) -> None:
-        """Heartbeats for ever; registers anew where Redis lost the registration. Waits out Redis' absence.
-
-        Raises ClusterMismatch where another has founded a cluster since, which this node does not fit.
+        Raises ClusterMismatch where Redis lost its data, and another node has founded a cluster that this one does not
+        fit.
         """
-        backoff = Backoff()
-        while True:
-            try:
-                await self.beat(takes_lanes=takes_lanes)
-            except (BusUnavailable, BusRefused) as error:
-                log.warning("heartbeat_retry", error=str(error))
-                await asyncio.sleep(next(backoff))
-            else:
-                backoff.reset()
-                await asyncio.sleep(self._heartbeat_ms / 1000)
+        await self._presence.run()
 
-    async def beat(self, *, takes_lanes: bool) -> None:
-        """One heartbeat. Raises BusUnavailable or BusRefused."""
-        if takes_lanes:
-            await self._register_if_missing()
-        await self._registry.heartbeat(self._node_id, self._ttl_ms)
-        await self._send_canary()
+    async def take_lanes(self) -> None:
+        """Registers this app-node, so that it has a part of the lanes. Waits for Redis. Raises ClusterMismatch."""
+        self._registration.takes_lanes = True
+        await self._retry.call(self._presence.beat)
 
     async def drain(self) -> None:
-        """Tells the others to divide the lanes without this node."""
+        """Asks the other app-nodes to divide the lanes without this one. Raises BusError."""
+        await self._registration.drain()
+
+    async def leave(self) -> None:
+        """Forgets this app-node, its inbox and its sequence numbers. No heartbeat follows. Raises BusError."""
+        await self._presence.leave()
+
+
+class Registration:
+    """`sio_cluster.node.presence.Registration` of an app-node."""
+
+    def __init__(self, node_id: str, registry: Registry) -> None:
+        self._node_id = node_id
+        self._registry = registry
+        self._info = RUNNING
+        self.takes_lanes = False
+
+    async def refresh(self) -> None:
+        """Registers this app-node where it should be registered and is not. Raises BusError and ClusterMismatch."""
+        if self.takes_lanes and self._node_id not in await self._registry.app_nodes():
+            await self._registry.join_cluster()
+            await self._registry.register_app_node(self._node_id, self._info)
+            log.info("app_node_registered", **self._info)
+
+    async def drain(self) -> None:
+        """Says that this app-node takes no lanes any more. Raises BusError."""
         self._info = DRAINING
         await self._registry.register_app_node(self._node_id, self._info)
 
     async def leave(self) -> None:
-        """Forgets this node and its inbox."""
+        """Forgets this app-node. Raises BusError."""
         await self._registry.unregister_app_node(self._node_id)
 
-    async def _register_if_missing(self) -> None:
-        if self._node_id not in await self._registry.app_nodes():
-            await self._registry.found()
-            await self._registry.register_app_node(self._node_id, self._info)
-            log.info("app_node_registered", **self._info)
 
-    async def _send_canary(self) -> None:
-        self._nonce += 1
-        entry = encode_app_inbox(self._node_id, self._nonce, [Canary(self._nonce)])
-        append = Append(self._inbox, self._node_id, self._nonce, entry, self._inbox_max_bytes, urgent=True)
-        await self._appender.append([append])  # urgent: an app-node must be able to work a full Redis off
+def _pace(config: Config) -> Pace:
+    """A heartbeat counts for no longer than a lease, but for two heartbeats at least."""
+    ttl_ms = min(config.node_timeout_ms, config.lease_ms)
+    return Pace(config.heartbeat_ms, max(ttl_ms, 2 * config.heartbeat_ms))

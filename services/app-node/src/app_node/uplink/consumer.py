@@ -1,49 +1,49 @@
-"""Lane entries to the dispatcher, and their commit when everything that they caused is done.
+"""Reads lane entries, hands their facts to the dispatcher, and commits each entry when all that it caused is done.
 
-Bounded: no more is read while `max_inflight_bytes` are in work. An entry whose outcome is not whole (a handler was
-cancelled, a lease ran out) is not committed: the lane's next holder gets it again.
+Bounded: nothing more is read while entries of `max_inflight_bytes` are in work. An entry that was not handled to its
+end (a handler was cancelled, a lease ran out) is not committed: the lane's next holder gets it again.
 """
 
 import asyncio
-from collections.abc import Collection, Sequence
-from typing import Protocol
+from collections.abc import Sequence
 
 import structlog
 
-from app_node.counters import ABANDONED, Counters
+from app_node.counters import LANE_LOST, Counters, Outcome
 from app_node.downlink.routes import Routes
 from app_node.lanes.keeper import LaneKeeper
 from app_node.lanes.lane import Lane
-from app_node.lanes.progress import Scope
+from app_node.lanes.progress import EntryProgress
 from app_node.uplink.dispatcher import Dispatcher
 from app_node.uplink.turns import Turns
-from sio_cluster.node.retry import Backoff
+from sio_cluster.node.retry import Retry
 from sio_cluster.protocol.codec import decode_uplink
-from sio_cluster.protocol.errors import BusRefused, BusUnavailable, LeaseLost, MalformedBatch
-from sio_cluster.streams.redis.lanes import LaneEntry
+from sio_cluster.protocol.errors import BusError, LeaseLost, MalformedBatch
+from sio_cluster.streams.api import LaneEntry, LaneReader
 
 log = structlog.get_logger()
 
 BLOCK_MS = 1_000
-COUNT = 32  # entries of one lane and read
-FACT_BYTES = 1_000  # what a fact in work weighs besides its payload: its objects, and its handler's task
-TURN_FACTS = 256  # then handlers and timers have their turn
-READ_AGAIN_S = 0.01  # while something waits to be taken: at least as long after a read, and as long as that has lasted
+"""How long one read waits for entries, while there is nothing else to do."""
 
+COUNT = 32
+"""How many entries one read brings of each lane, at most."""
 
-class Reading(Protocol):
-    async def read(self, lanes: Collection[int], block_ms: int, count: int) -> list[LaneEntry]: ...
+FACT_BYTES = 1_000
+"""What a fact in work weighs besides its payload: its objects, and the task of its handler."""
 
-    async def commit(self, lane: int, token: int, ids: Sequence[bytes]) -> None: ...
+TURN_FACTS = 256
+"""After so many facts, handlers and timers have their turn."""
 
-    async def set_aside(self, lane: int, token: int, entry: LaneEntry, why: str) -> int: ...
+READ_AGAIN_S = 0.01
+"""While entries wait for their turn, the next read comes after this time, or after as long as the last read took."""
 
 
 class Consumer:
-    """Reads the lanes that the keeper holds."""
+    """Reads the lanes that the keeper holds. `facts_in_work` and `inflight_bytes` are for `/metrics`."""
 
     def __init__(
-        self, reader: Reading, dispatcher: Dispatcher, routes: Routes, max_inflight_bytes: int, counters: Counters
+        self, reader: LaneReader, dispatcher: Dispatcher, routes: Routes, max_inflight_bytes: int, counters: Counters
     ) -> None:
         self._reader = reader
         self._dispatcher = dispatcher
@@ -56,12 +56,16 @@ class Consumer:
         self._to_commit: set[Lane] = set()
         self._commit_wake = asyncio.Event()
         self._aside: set[asyncio.Task[None]] = set()
+        self._aside_retry = Retry("dead_letters", counters.redis_retries)
 
     async def run_read(self, keeper: LaneKeeper) -> None:
-        """Reads for ever; waits out Redis' absence. A long lane keeps no other from being read; nor do these reads,
-        each a round trip, keep it from being worked off."""
+        """A loop for as long as the node lives: reads the lanes, and takes what came. Retried while Redis is away.
+
+        While a lane with a long backlog is worked on, the others are still read. Each of these reads is a round trip,
+        so work on the backlog goes on between them.
+        """
         now = asyncio.get_running_loop().time
-        backoff = Backoff()
+        retry = Retry("lanes_read", self._counters.redis_retries)
         turns = Turns()
         while True:
             if not keeper.readable and not turns:
@@ -74,35 +78,34 @@ class Consumer:
             begun = now()
             try:
                 entries = await self._reader.read(asked.keys(), block_ms, COUNT) if asked else []
-            except (BusUnavailable, BusRefused) as error:
-                wait = next(backoff)
-                log.warning("lanes_read_retry", error=str(error), wait_ms=round(wait * 1000))
-                until = now() + wait
+            except BusError as error:
+                until = now() + retry.failed(error)
                 await self._take_turns(turns, keeper, until)
                 await asyncio.sleep(max(0.0, until - now()))
                 continue
-            backoff.reset()
+            if asked:
+                retry.succeeded()
             for entry in entries:
                 lane = asked[entry.lane]
-                # One that was lost meanwhile and acquired again begins with what is claimed: see LaneReader.claim.
+                # A lane that was lost and acquired again meanwhile must begin with what `LaneReader.claim` brings.
                 if keeper.held.get(entry.lane) is lane:
                     turns.put(lane, entry)
             lasted = 0.0 if block_ms else now() - begun
             await self._take_turns(turns, keeper, now() + max(READ_AGAIN_S, lasted))
 
     async def _take_turns(self, turns: Turns, keeper: LaneKeeper, until: float) -> None:
-        """At least one turn, and others while something waits and `until`, by the event loop's clock, is to come."""
+        """One turn, and more of them while something waits and `until` (by the event loop's clock) has not come."""
         await self._take_turn(turns, keeper)
         while turns and asyncio.get_running_loop().time() < until:
             await self._take_turn(turns, keeper)
 
     async def _take_turn(self, turns: Turns, keeper: LaneKeeper) -> None:
-        """Takes entries of TURN_FACTS facts, at least one entry; then other work of the event loop comes."""
+        """Takes entries until they had TURN_FACTS facts in all. Then gives way to the event loop's other work."""
         taken = 0
         while turns:
             await self._wait_for_room()
             lane, entry = turns.next()
-            if keeper.held.get(entry.lane) is lane:  # else its next holder is given it
+            if keeper.held.get(entry.lane) is lane:  # else the lane's next holder gets it
                 taken += self.take(lane, entry)
             lane.arrived()
             if taken >= TURN_FACTS:
@@ -110,20 +113,21 @@ class Consumer:
                 return
 
     async def run_commit(self, keeper: LaneKeeper) -> None:
-        """Commits what is done, all lanes in one round trip; waits out Redis' absence."""
-        backoff = Backoff()
+        """A loop for as long as the node lives: commits what is done. Retried while Redis is away."""
+        retry = Retry("lanes_commit", self._counters.redis_retries)
         while True:
             await self._commit_wake.wait()
             self._commit_wake.clear()
             lanes, self._to_commit = self._to_commit, set()
             outcomes = await asyncio.gather(*[self._commit(lane, keeper) for lane in lanes])
-            if all(outcomes):
-                backoff.reset()
+            failure = next(filter(None, outcomes), None)
+            if failure is None:
+                retry.succeeded()
             else:
-                await asyncio.sleep(next(backoff))
+                await asyncio.sleep(retry.failed(failure))
 
     async def take_claimed(self, lane: Lane, entries: Sequence[LaneEntry]) -> None:
-        """Entries that a former holder was given, before anything new of this lane is read."""
+        """Takes the entries that a former holder left, before anything new of this lane is read."""
         taken = 0
         for entry in entries:
             taken += self.take(lane, entry)
@@ -132,7 +136,7 @@ class Consumer:
                 await asyncio.sleep(0)
 
     def take(self, lane: Lane, entry: LaneEntry) -> int:
-        """Hands an entry's facts to the dispatcher. How many they were."""
+        """Hands an entry's facts to the dispatcher. Returns how many they were."""
         if not lane.held() or entry.id in lane.in_work:
             return 0
         size = len(entry.entry)
@@ -144,42 +148,45 @@ class Consumer:
             self._set_aside(lane, entry, str(error))
             return 0
         number = len(batch.facts)
-        self._counters.add("facts_read_again" if entry.redelivered else "facts_read", number)
+        if entry.redelivered:
+            self._counters.facts_read_again += number
+        else:
+            self._counters.facts_read += number
         self.facts_in_work += number
         unfinished.facts = number
-        if batch.facts and batch.facts[0].sid.startswith(f"{batch.node}."):  # not from the reaper
+        if batch.facts and batch.facts[0].sid.startswith(f"{batch.node}."):  # else the reaper wrote it
             self._routes.saw(batch.node)
         unfinished.size += FACT_BYTES * number
         self.inflight_bytes += unfinished.size - size
         unfinished.share = unfinished.size // max(1, number)
-        scope = Scope(lane, entry.id, entry.redelivered, self._done, self._fact_done)
-        scope.begin(number)
+        progress = EntryProgress(lane, entry.id, entry.redelivered, self._done, self._fact_done)
+        progress.begin(number)
         for fact in batch.facts:
-            self._dispatcher.deliver(fact, scope)
-        scope.end()
+            self._dispatcher.deliver(fact, progress)
+        progress.end()
         return number
 
     def drop_lane(self, lane: Lane) -> None:
-        """Nothing of this lane will end here."""
+        """Forgets the lane's entries in work. Their facts count as abandoned."""
         for entry_id in list(lane.unfinished):
             self._release(lane, entry_id)
 
-    def _fact_done(self, scope: Scope, outcome: str) -> None:
-        """Counts it. A slow handler holds its own part of `max_inflight_bytes`, not that of all who share its entry."""
-        unfinished = scope.lane.unfinished.get(scope.id)
-        if unfinished is not None:  # else its lane was dropped, and it counts as abandoned
-            self._counters.add(ABANDONED if scope.lane.lost else outcome)
+    def _fact_done(self, progress: EntryProgress, outcome: Outcome) -> None:
+        """Counts a fact, and gives its bytes back: a slow handler must not hold those of its entry's other facts."""
+        unfinished = progress.lane.unfinished.get(progress.entry_id)
+        if unfinished is not None:  # else the lane was dropped, and the fact was counted as abandoned
+            self._counters.outcomes[LANE_LOST if progress.lane.lost else outcome] += 1
             self.facts_in_work -= 1
             unfinished.facts -= 1
             unfinished.size -= unfinished.share
             self.inflight_bytes -= unfinished.share
             self._room.set()
 
-    def _done(self, scope: Scope) -> None:
-        lane = scope.lane
-        self._release(lane, scope.id)
+    def _done(self, progress: EntryProgress) -> None:
+        lane = progress.lane
+        self._release(lane, progress.entry_id)
         if lane.held():
-            lane.to_commit.append(scope.id)
+            lane.to_commit.append(progress.entry_id)
             self._to_commit.add(lane)
             self._commit_wake.set()
 
@@ -187,58 +194,58 @@ class Consumer:
         unfinished = lane.unfinished.pop(entry_id, None)
         if unfinished is not None:
             if unfinished.facts:
-                self._counters.add(ABANDONED, unfinished.facts)
+                self._counters.outcomes[LANE_LOST] += unfinished.facts
                 self.facts_in_work -= unfinished.facts
             self.inflight_bytes -= unfinished.size
             self._room.set()
 
     async def _wait_for_room(self) -> None:
         while self.inflight_bytes >= self._max_inflight_bytes:
-            self._counters.add("waits_for_handlers")
+            self._counters.waits_for_handlers += 1
             self._room.clear()
             await self._room.wait()
 
-    async def _commit(self, lane: Lane, keeper: LaneKeeper) -> bool:
-        """False where it must be tried again."""
+    async def _commit(self, lane: Lane, keeper: LaneKeeper) -> BusError | None:
+        """Commits what is done of one lane. Returns an error where it must be tried again."""
         if not lane.held():
-            return True
+            return None
         ids, lane.to_commit = lane.to_commit, []
         try:
-            await self._reader.commit(lane.number, lane.token, ids)
+            await self._reader.commit(lane.lease, ids)
         except LeaseLost:
             keeper.lose(lane)
-            return True
-        except (BusUnavailable, BusRefused) as error:
-            log.warning("commit_retry", lane=lane.number, error=str(error))
+            return None
+        except BusError as error:
             lane.to_commit += ids
             self._to_commit.add(lane)
             self._commit_wake.set()
-            return False
-        self._counters.add("entries_committed", len(ids))
+            return error
+        self._counters.entries_committed += len(ids)
         lane.committed(ids)
-        return True
+        return None
 
     def _set_aside(self, lane: Lane, entry: LaneEntry, why: str) -> None:
-        self._counters.add("entries_malformed")
+        self._counters.entries_malformed += 1
         log.error("entry_malformed", lane=lane.number, id=entry.id.decode(), why=why)
         task = asyncio.create_task(self._put_aside(lane, entry, why))
         self._aside.add(task)
         task.add_done_callback(self._aside.discard)
 
     async def _put_aside(self, lane: Lane, entry: LaneEntry, why: str) -> None:
-        backoff = Backoff()
-        while lane.held():
-            try:
-                gone = await self._reader.set_aside(lane.number, lane.token, entry, why)
-            except LeaseLost:
-                lane.lost = True
-            except (BusUnavailable, BusRefused):
-                await asyncio.sleep(next(backoff))
-            else:
-                self._counters.add("dead_letters")
-                if gone:
-                    self._counters.add("dead_letters_lost", gone)
-                    log.error("dead_letters_lost", lane=lane.number, number=gone)
-                self._release(lane, entry.id)
-                lane.committed([entry.id])
-                return
+        """Moves the entry to the lane's dead letters. Retried while Redis is away and the lane is ours."""
+
+        async def once() -> int:
+            lane.require_held()
+            return await self._reader.set_aside(lane.lease, entry, why)
+
+        try:
+            gone = await self._aside_retry.call(once)
+        except LeaseLost:
+            lane.lost = True
+            return
+        self._counters.dead_letters += 1
+        if gone:
+            self._counters.dead_letters_lost += gone
+            log.error("dead_letters_lost", lane=lane.number, number=gone)
+        self._release(lane, entry.id)
+        lane.committed([entry.id])

@@ -1,8 +1,9 @@
-"""Facts to handlers, in order per client.
+"""Hands facts to handlers, in order for each client.
 
-The facts of a client are taken in order; its connect, and its connect with `is_reconnect`, end before its events
-start. Events start in order, as tasks that may overlap (`async_handlers=True`), or one after another. Different clients
-do not wait for each other. A fact counts as handled in its entry's scope when its handler has ended.
+The facts of a client are taken in the order in which they came. Its `connect` handler (also one that is called with
+`is_reconnect`) ends before its events begin. Events begin in order; with `async_handlers=True` each runs as a task, and
+they may overlap, else one ends before the next begins. Clients do not wait for each other. A fact has ended when its
+handler has.
 """
 
 import asyncio
@@ -14,15 +15,27 @@ import structlog
 
 from app_node.clients.client import Client, Clients, State
 from app_node.clients.incidents import Incidents
-from app_node.clients.lifecycle import Admission
-from app_node.counters import HANDLED_EVENT, UNHANDLED_EVENT
+from app_node.clients.lifecycle import ClientLifecycle
+from app_node.counters import (
+    CLIENT_DISCONNECTED,
+    CLIENT_UPGRADED,
+    DEFECT,
+    EVENT_HANDLED,
+    EVENT_UNHANDLED,
+    FOREIGN_SID,
+    MALFORMED_EVENT,
+    MISPLACED_ACK,
+    RESERVED_EVENT,
+    UNKNOWN_CLIENT,
+    Outcome,
+)
 from app_node.downlink.outbox import Outbox
 from app_node.downlink.record_writer import RecordWriter
-from app_node.handlers.application import RESERVED, Application
+from app_node.handlers.application import Application
 from app_node.handlers.signatures import is_awaitable, raise_if_cancelled
 from app_node.lanes.lane import Lane
-from app_node.lanes.progress import Scope, current_scope
-from app_node.payloads import ack_packet, arguments, decode, encode
+from app_node.lanes.progress import EntryProgress, current_progress
+from app_node.payloads import arguments, decode, encode
 from sio_cluster.protocol.errors import LeaseLost, MalformedPacket
 from sio_cluster.protocol.ids import node_of
 from sio_cluster.protocol.messages import (
@@ -34,7 +47,8 @@ from sio_cluster.protocol.messages import (
     EventReceived,
     Fact,
 )
-from sio_cluster.streams.redis.records import Upgraded
+from sio_cluster.protocol.socketio import RESERVED_EVENTS, encode_ack
+from sio_cluster.streams.api import Upgraded
 
 log = structlog.get_logger()
 
@@ -46,7 +60,7 @@ class Dispatcher:
         self,
         *,
         application: Application,
-        admission: Admission,
+        lifecycle: ClientLifecycle,
         clients: Clients,
         outbox: Outbox,
         writer: RecordWriter,
@@ -55,7 +69,7 @@ class Dispatcher:
         trace: bool = False,
     ) -> None:
         self._application = application
-        self._admission = admission
+        self._lifecycle = lifecycle
         self._clients = clients
         self._outbox = outbox
         self._writer = writer
@@ -63,15 +77,15 @@ class Dispatcher:
         self._async_handlers = async_handlers
         self._trace = trace
 
-    def deliver(self, fact: Fact, scope: Scope) -> None:
-        """Takes over one fact that `scope` has begun. Never blocks."""
+    def deliver(self, fact: Fact, progress: EntryProgress) -> None:
+        """Takes over one fact, which `progress` counts already. Never waits."""
         client = self._clients.get(fact.sid)
         if client is None:
             io_node = node_of(fact.sid)
             if io_node is None:
-                scope.end_fact("refused.foreign_sid")
+                progress.end_fact(FOREIGN_SID)
                 return
-            client = Client(fact.sid, io_node, scope.lane)
+            client = Client(fact.sid, io_node, progress.lane)
             self._clients.add(client)
         elif (
             type(fact) is EventReceived
@@ -79,17 +93,17 @@ class Dispatcher:
             and client.state is State.CONNECTED
             and not client.draining
         ):
-            self._start(self._event(client, fact, scope), scope.lane)
+            self._start(self._event(client, fact, progress), progress.lane)
             return
         if client.inbox is None:
             client.inbox = deque()
-        client.inbox.append((fact, scope))
+        client.inbox.append((fact, progress))
         if not client.draining:
             client.draining = True
-            self._start(self._drain(client), scope.lane)
+            self._start(self._drain(client), progress.lane)
 
     def drop_lane(self, lane: Lane) -> None:
-        """Stops acting for a lane: its handlers are cancelled, its instances dropped, nothing of it is committed."""
+        """Stops acting for a lane: cancels its handlers, forgets its clients, and commits nothing of it any more."""
         lane.lost = True
         for task in list(lane.tasks):
             task.cancel()
@@ -104,88 +118,88 @@ class Dispatcher:
         task.add_done_callback(lane.tasks.discard)
 
     async def _drain(self, client: Client) -> None:
-        """Works off what waits for one client."""
+        """Works off the facts that wait for one client, one after the other."""
         while client.inbox:
-            fact, scope = client.inbox.popleft()
-            if not scope.lane.held():
+            fact, progress = client.inbox.popleft()
+            if not progress.lane.held():
                 return
-            current_scope.set(scope)
+            current_progress.set(progress)
             try:
-                outcome = await self._handle(client, fact, scope)
+                outcome = await self._handle(client, fact, progress)
             except LeaseLost:
                 return
-            except Exception:  # a defect here must not stop this client, nor its lane, for ever
-                outcome = "refused.defect"
-                log.exception("dispatch_failed", sid=client.sid, lane=scope.lane.number, fact=type(fact).__name__)
+            except Exception:  # a defect of ours must not stop this client and its lane for ever
+                outcome = DEFECT
+                log.exception("dispatch_failed", sid=client.sid, lane=progress.lane.number, fact=type(fact).__name__)
             if outcome is not None:
-                scope.end_fact(outcome)
+                progress.end_fact(outcome)
         client.inbox = None
         client.draining = False
         if client.forgotten or client.state is State.UNKNOWN:
             self._clients.remove(client)
 
-    async def _handle(self, client: Client, fact: Fact, scope: Scope) -> str | None:
-        """What the fact counts as, None where a task of its own goes on with it. Raises LeaseLost."""
+    async def _handle(self, client: Client, fact: Fact, progress: EntryProgress) -> Outcome | None:
+        """Handles one fact. None: a task of its own goes on with it. Raises LeaseLost."""
         match fact:
             case EventReceived():
-                if not await self._admission.is_ready(client, scope):
-                    return self._incidents.refused(client, "unknown_client")
+                if not await self._lifecycle.is_ready(client, progress):
+                    return self._incidents.refused(client, UNKNOWN_CLIENT)
                 if not self._async_handlers:
-                    return await self._run_event(client, fact, scope)
-                self._start(self._event(client, fact, scope), scope.lane)
+                    return await self._run_event(client, fact, progress)
+                self._start(self._event(client, fact, progress), progress.lane)
                 return None
             case ClientConnected():
-                return await self._admission.connected(client, fact, scope)
+                return await self._lifecycle.connected(client, fact, progress)
             case ClientUpgraded():
                 client.transport = fact.transport
-                self._writer.change(Upgraded(fact.sid, fact.transport), scope)
-                return "handled.upgraded"
+                self._writer.change(Upgraded(fact.sid, fact.transport), progress)
+                return CLIENT_UPGRADED
             case ClientDisconnected():
-                await self._admission.disconnected(client, fact, scope)
-                return "handled.disconnected"
+                await self._lifecycle.disconnected(client, fact, progress)
+                return CLIENT_DISCONNECTED
             case AckReceived():
-                return self._incidents.refused(client, "misplaced_ack")
+                return self._incidents.refused(client, MISPLACED_ACK)
             case _:
                 assert_never(fact)
 
     # --- events ----------------------------------------------------------------------------------------------------
 
-    async def _event(self, client: Client, fact: EventReceived, scope: Scope) -> None:
+    async def _event(self, client: Client, fact: EventReceived, progress: EntryProgress) -> None:
         """One event as a task of its own."""
-        current_scope.set(scope)
+        current_progress.set(progress)
         try:
-            scope.end_fact(await self._run_event(client, fact, scope))
+            progress.end_fact(await self._run_event(client, fact, progress))
         except LeaseLost:
-            return  # the lane's next holder runs it
+            return  # the lane's next holder handles it
 
-    async def _run_event(self, client: Client, fact: EventReceived, scope: Scope) -> str:
-        """Runs the handler, once. What the fact counts as. Raises LeaseLost where it must not begin."""
-        scope.lane.require_held()
+    async def _run_event(self, client: Client, fact: EventReceived, progress: EntryProgress) -> Outcome:
+        """Runs the handler, once, and queues its answer. Raises LeaseLost where it must not begin."""
+        progress.lane.require_held()
         application = self._application
         name: Any = None
         args: Sequence[Any]
         try:
             name, *args = decode(fact.data, fact.attachments, application.json_module)
-            if name in RESERVED:
-                return self._incidents.refused(client, "reserved_event")
+            if name in RESERVED_EVENTS:
+                return self._incidents.refused(client, RESERVED_EVENT)
             if self._trace:
-                log.debug("event", sid=client.sid, event_name=name, lane=scope.lane.number)
-            call = application.event(client.namespace, client.sid, name, args, redelivered=scope.redelivered)
+                log.debug("event", sid=client.sid, event_name=name, lane=progress.lane.number)
+            call = application.event(client.namespace, client.sid, name, args, redelivered=progress.redelivered)
             if call is None:
-                return UNHANDLED_EVENT
+                return EVENT_UNHANDLED
             handler, args, keywords = call
             result = handler(*args, **keywords) if keywords else handler(*args)
             if is_awaitable(result):
                 result = await result
             if fact.ack_id is not None:
                 payload = encode(arguments(result), application.json_module)
-                packet = ack_packet(client.namespace, payload, fact.ack_id)
+                packet = encode_ack(client.namespace, payload.text, len(payload.attachments), fact.ack_id)
                 size = len(packet) + sum(map(len, payload.attachments))
-                self._outbox.put(client.io_node, Ack(client.sid, packet, payload.attachments), size, scope)
+                self._outbox.put(client.io_node, Ack(client.sid, packet, payload.attachments), size, progress)
         except (asyncio.CancelledError, LeaseLost):
             raise_if_cancelled()
         except MalformedPacket:
-            return self._incidents.refused(client, "malformed_event")
+            return self._incidents.refused(client, MALFORMED_EVENT)
         except Exception:  # noqa: BLE001 - the application's own error, which may be any
             self._incidents.handler_failed(client, name)
-        return HANDLED_EVENT
+        return EVENT_HANDLED

@@ -1,17 +1,17 @@
-"""Entries that were read and are not taken yet, one of each lane after the other.
+"""Entries that were read and wait for their turn. The lanes take turns: one entry of each, then again from the first.
 
-A lane with much in it must not keep the others waiting: neither those whose entries were read with it, nor those whose
-entries come while it is worked on.
+So a lane with a long backlog does not keep the others waiting: neither those whose entries were read with it, nor those
+whose entries come while it is worked on.
 """
 
 from collections import deque
 
 from app_node.lanes.lane import Lane
-from sio_cluster.streams.redis.lanes import LaneEntry
+from sio_cluster.streams.api import LaneEntry
 
 
 class Turns:
-    """Holds what one read of each lane brought. Each entry in here is expected by its lane."""
+    """Holds what one read of each lane brought. A lane is not idle while one of its entries is in here."""
 
     def __init__(self) -> None:
         self._entries: dict[int, deque[tuple[Lane, LaneEntry]]] = {}
@@ -24,12 +24,16 @@ class Turns:
         return number in self._entries
 
     def put(self, lane: Lane, entry: LaneEntry) -> None:
-        """Behind what waits of its lane."""
+        """Adds an entry behind those of its lane."""
         lane.expect()
         self._entries.setdefault(lane.number, deque()).append((lane, entry))
 
     def next(self) -> tuple[Lane, LaneEntry]:
-        """The first entry of the lane whose turn it is; that lane is the last one then. There must be one."""
+        """Takes the first entry of the lane whose turn it is. That lane's next turn comes after all others'.
+
+        Raises StopIteration where nothing waits.
+        """
+
         number, waiting = next(iter(self._entries.items()))
         del self._entries[number]
         first = waiting.popleft()

@@ -1,60 +1,54 @@
-"""Lanes that few connections flood: whoever sends most of it is read no further until the lane is short again.
+"""Keeps few connections from flooding a lane: whoever sends most of it is not read until the lane is short again.
 
-A lane is *crowded* while more than LANE_FAIR_BYTES of it wait, in Redis and here; until it is below half of that. Then
-those are paused who put far more into it of late than the others: more than a sixteenth of LANE_FAIR_BYTES and four
-times the median. They are read again once that is true no more, or the lane is short. Of a few senders none may put
-more than LANE_FAIR_BYTES into it. So the others wait for no more than a short lane; and a lane that is long since many
-send, or since nobody takes from it, stops nobody here (LANE_MAX_BYTES does).
+A lane is *crowded* when more than LANE_FAIR_BYTES wait for it, in Redis and here, until less than half of that waits.
+While it is crowded, a connection is paused that has of late put more into it than both
 
-Redis is asked only about lanes into which much was put, each 50 ms at most.
+- a sixteenth of LANE_FAIR_BYTES, and
+- four times the median of all connections that put something into it.
+
+It is read again when that is no longer true, or when the lane is short. Where up to 8 connections fill a lane their
+median says little: then nobody may put more than LANE_FAIR_BYTES into it.
+
+So the events of others wait behind about LANE_FAIR_BYTES. A lane that is long because many send the same amount, or
+because no app-node reads it, stops nobody here. LANE_MAX_BYTES does that.
+
+Redis is asked only about lanes into which much was put, at most every 50 ms.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol, TypeAlias
+from typing import Protocol
 
 import structlog
 
-from sio_cluster.node.retry import Backoff
+from io_node.backpressure import Backpressure, Paused, Sender
+from sio_cluster.node.retry import Retry
 from sio_cluster.protocol.errors import BusError
+from sio_cluster.streams.api import Appender
 
 log = structlog.get_logger()
 
 LOOK_S = 0.05
 
 _FEW = 8
-"""Up to so many senders say too little about what is usual."""
+"""Up to this many senders, the median says little about what is usual."""
 _TIMES = 4
-"""So many times the median is far more than the others."""
+"""A sender stands out when it puts this many times the median into a lane."""
 _HALF_LIFE_LOOKS = 20
-"""While a lane of many senders is crowded, what was put into it counts half after so many looks."""
-
-
-class Sender(Protocol):
-    """The connection that a fact comes from."""
-
-    def pause_reading(self) -> None: ...
-
-    def resume_reading(self) -> None: ...
+"""While a lane of many senders is crowded, what each has put into it is halved after this many looks."""
 
 
 class Queue(Protocol):
-    """What waits here for one lane."""
+    """What waits in this process for one lane."""
 
     stream: str
     waiting_bytes: int
 
 
-class Holds(Protocol):
-    async def held_bytes(self, streams: Sequence[str]) -> list[int]: ...
-
-
-Paused: TypeAlias = dict[Sender, None]
-"""Connections that are not read for one reason, in the order in which they were paused."""
-
-
 class _Lane:
-    """What was put into a lane since the last look that found it short, and how much of it one sender may have put."""
+    """`put` bytes went into this lane since the last look that found it short: `shares[sender]` of them from each.
+
+    While it is `crowded`, a sender whose share exceeds `bound` is paused.
+    """
 
     __slots__ = ("bound", "crowded", "looks", "paused", "put", "queue", "shares")
 
@@ -69,27 +63,20 @@ class _Lane:
 
 
 class Fairness:
-    """`run` is a task for as long as the node lives. `pause` and `release` carry out what it finds."""
+    """`run` is a loop for as long as the node lives."""
 
-    def __init__(
-        self,
-        redis: Holds,
-        fair_bytes: int,
-        *,
-        pause: Callable[[Paused, Sender], None],
-        release: Callable[[Paused, Iterable[Sender]], None],
-    ) -> None:
-        self._redis = redis
+    def __init__(self, appender: Appender, fair_bytes: int, *, backpressure: Backpressure, retry: Retry) -> None:
+        self._appender = appender
         self._fair_bytes = fair_bytes
         self._small_bytes = fair_bytes // 16
-        self._pause = pause
-        self._release = release
+        self._backpressure = backpressure
+        self._retry = retry
         self._lanes: dict[str, _Lane] = {}
         self._suspects: dict[_Lane, None] = {}
         self._wake = asyncio.Event()
 
     def put(self, queue: Queue, size: int, sender: Sender) -> None:
-        """The sender has put so much into this lane. Until Redis was asked, one alone may put LANE_FAIR_BYTES."""
+        """The sender has put `size` bytes into this lane. Until Redis was asked, it may put LANE_FAIR_BYTES."""
         lane = self._lanes.get(queue.stream)
         if lane is None:
             lane = self._lanes[queue.stream] = _Lane(queue)
@@ -101,31 +88,29 @@ class Fairness:
             self._suspects[lane] = None
             self._wake.set()
         if share > (lane.bound if lane.crowded else self._fair_bytes):
-            self._pause(lane.paused, sender)
+            self._backpressure.pause(lane.paused, sender)
 
     def forget(self, sender: Sender) -> None:
-        """The connection is closed."""
+        """The connection has closed."""
         for lane in self._lanes.values():
             lane.shares.pop(sender, None)
 
     async def run(self) -> None:
-        """Look at crowded lanes for ever; with backoff while Redis is away, when nothing is found to be short."""
-        backoff = Backoff()
+        """Look at suspected lanes for ever. While Redis is away no lane is found to be short."""
         while True:
             await self._wake.wait()
             self._wake.clear()
             while self._suspects:
                 lanes = list(self._suspects)
                 try:
-                    held = await self._redis.held_bytes([lane.queue.stream for lane in lanes])
+                    held = await self._appender.held_bytes([lane.queue.stream for lane in lanes])
                 except BusError as error:
-                    log.debug("lanes_not_measured", error=str(error))  # the flush says it aloud
                     for lane in lanes:
                         if lane.crowded:
                             self._compare(lane)
-                    await asyncio.sleep(next(backoff))
+                    await asyncio.sleep(self._retry.failed(error))
                 else:
-                    backoff.reset()
+                    self._retry.succeeded()
                     for lane, held_bytes in zip(lanes, held, strict=True):
                         self._judge(lane, held_bytes + lane.queue.waiting_bytes)
                     await asyncio.sleep(LOOK_S)
@@ -141,10 +126,10 @@ class Fairness:
         lane.put = lane.looks = 0
         lane.shares.clear()
         del self._suspects[lane]
-        self._release(lane.paused, list(lane.paused))
+        self._backpressure.release_all(lane.paused)
 
     def _compare(self, lane: _Lane) -> None:
-        """Pause those who put far more into a crowded lane than others, and release those of whom that is not true."""
+        """Pause who stands out in a crowded lane, and release who no longer does."""
         many = len(lane.shares) > _FEW
         lane.looks += many
         if many and lane.looks % _HALF_LIFE_LOOKS == 0:
@@ -156,6 +141,8 @@ class Fairness:
             lane.bound = min(lane.bound, self._fair_bytes)
         for sender, share in lane.shares.items():
             if share > lane.bound:
-                self._pause(lane.paused, sender)
-        as_others = min(usual, lane.bound)
-        self._release(lane.paused, [sender for sender in lane.paused if lane.shares.get(sender, 0) <= as_others])
+                self._backpressure.pause(lane.paused, sender)
+        released = min(usual, lane.bound)
+        self._backpressure.release(
+            lane.paused, [sender for sender in lane.paused if lane.shares.get(sender, 0) <= released]
+        )

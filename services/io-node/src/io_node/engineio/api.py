@@ -1,21 +1,52 @@
-"""Where the two halves of an io-node meet: Engine.IO below knows no namespaces, Socket.IO above knows no sockets."""
+"""Where the two halves of an io-node meet: Engine.IO below knows no namespaces, Socket.IO above knows no sockets.
+
+Whoever uses Engine.IO gives it an `Accepter`, which makes a `ConnectionHandler` for each `Connection`. This is a whole
+server, which sends every message back:
+
+    import uvicorn
+
+    from io_node.engineio.api import Connection, Outbound
+    from io_node.engineio.server import EngineServer
+    from sio_cluster.node.config import Config
+
+    class Echo:
+        def __init__(self, connection: Connection) -> None:
+            self.connection = connection
+
+        def on_message(self, data: str | bytes) -> None:
+            message = Outbound(data.encode()) if isinstance(data, str) else Outbound(None, [data])
+            self.connection.send(message)
+
+        def on_upgrade(self, transport: str) -> None:
+            print("now on", transport)
+
+        def on_close(self, reason: str) -> None:
+            print("gone because of", reason)
+
+    class EchoServer:
+        def on_connection(self, connection: Connection) -> Echo:
+            return Echo(connection)
+
+    engine = EngineServer(Config(), EchoServer(), "echo-aaaaaa")
+    uvicorn.run(engine.polling, http=engine.http_protocol, port=3000)
+"""
 
 import base64
 from collections.abc import Sequence
 from typing import Protocol
 
+from io_node.engineio.frames import BINARY, ws_frame
 from sio_cluster.protocol.messages import Handshake
-
-TEXT = 0x81  # FIN and opcode 1 (RFC 6455 section 5.2)
-BINARY = 0x82  # FIN and opcode 2
 
 
 class Outbound:
-    """One message to any number of connections. Each encoding is built once, by the first connection that needs it.
+    """One message to any number of connections. Each encoding is built once, when the first connection needs it.
 
-    `packet` is a Socket.IO packet text in UTF-8; it goes out as Engine.IO message `4` + packet (None: no text, only
-    attachments). `attachments` are the binary messages that follow it directly. A `volatile` message is dropped where
-    a connection cannot write at once. `size` is the length in bytes that bounds are counted in.
+    `packet` is the text of a Socket.IO packet in UTF-8. It goes out as the Engine.IO message `4` + packet. None: there
+    is no text, only attachments.
+    `attachments` are the binary messages that directly follow it.
+    A `volatile` message is dropped where a connection cannot write at once.
+    `size` is its length in bytes, in which bounds are counted.
     """
 
     __slots__ = ("_polling", "_ws", "attachments", "packet", "size", "volatile")
@@ -43,7 +74,7 @@ class Outbound:
 
     @property
     def polling_packets(self) -> list[bytes]:
-        """The packets of a polling payload, `4...` and `b<base64>`; a payload joins them by 0x1e."""
+        """The packets of a polling payload: `4...`, then `b<base64>` for each attachment."""
         packets = self._polling
         if packets is None:
             packets = self._polling = [] if self.packet is None else [b"4" + self.packet]
@@ -56,7 +87,7 @@ class Connection(Protocol):
 
     @property
     def id(self) -> str:
-        """The Engine.IO sid. It is a secret between this client and this node: it never leaves for the bus."""
+        """The Engine.IO sid. It is a secret of this client and this node, so it must not be written to the bus."""
 
     @property
     def handshake(self) -> Handshake:
@@ -67,19 +98,21 @@ class Connection(Protocol):
         """`polling` or `websocket`: what carries messages at this moment."""
 
     def send(self, message: Outbound) -> None:
-        """Send in order. Never blocks, never raises; after `close` it does nothing.
+        """Send in order. Never blocks, never raises. After `close` it does nothing.
 
-        Messages of one tick leave together at its end. A message that finds others waiting and makes them more than
-        SEND_BUFFER_BYTES closes the connection with `reasons.SLOW_CONSUMER`. A volatile message to a connection that
-        is not writable is dropped and counted.
+        Messages of one tick leave together at its end. When messages wait, and this one would make them more than
+        SEND_BUFFER_BYTES, the connection closes with `reasons.SLOW_CONSUMER`. A volatile message to a connection that
+        cannot write at once is dropped and counted.
         """
 
     def close(self, reason: str) -> None:
-        """Close after what was sent is written. Idempotent. `on_close(reason)` comes in this tick or a later one."""
+        """Close once all that was sent is written. Idempotent. `on_close(reason)` comes in this tick or a later one."""
 
     def pause_reading(self) -> None:
-        """Stop reading from the client, so that TCP pushes back: no `on_message` until `resume_reading`,
-        except for what the transport has already read. Idempotent."""
+        """Stop reading from the client, so that TCP pushes back. Idempotent.
+
+        What the transport has already read still comes to `on_message`, and nothing else until `resume_reading`.
+        """
 
     def resume_reading(self) -> None:
         """Read again. Idempotent."""
@@ -98,24 +131,14 @@ class ConnectionHandler(Protocol):
         """The connection moved to this transport."""
 
     def on_close(self, reason: str) -> None:
-        """The connection is gone, `reason` is one of `protocol.reasons`. Called exactly once, and last of all."""
+        """The connection is gone. `reason` is one of `protocol.reasons`. Called exactly once, as the last call."""
 
 
 class Accepter(Protocol):
     """Lets connections in."""
 
     def on_connection(self, connection: Connection) -> ConnectionHandler | None:
-        """A handler for this connection, or None where the node takes no more: the client gets HTTP 503.
+        """A handler for this connection. None: the node takes no more, and the client gets HTTP 503.
 
-        The Engine.IO open packet is written before whatever is sent from within this call.
+        What is sent from within this call follows the Engine.IO open packet.
         """
-
-
-def ws_frame(payload: bytes, first_byte: int = TEXT) -> bytes:
-    """One unmasked frame, from server to client (RFC 6455 section 5.2)."""
-    size = len(payload)
-    if size < 126:
-        return bytes((first_byte, size)) + payload
-    if size < 65536:
-        return bytes((first_byte, 126)) + size.to_bytes(2, "big") + payload
-    return bytes((first_byte, 127)) + size.to_bytes(8, "big") + payload

@@ -1,4 +1,4 @@
-"""One Engine.IO connection: a session, the sockets that carry it, and the Socket.IO side that it serves."""
+"""One Engine.IO connection: its session, its poll or WebSocket, and the handler that it serves."""
 
 import asyncio
 import zlib
@@ -19,6 +19,7 @@ from io_node.engineio.effects import (
     WriteProbe,
     WriteSocket,
 )
+from io_node.engineio.frames import CloseCode
 from io_node.engineio.packets import Message
 from io_node.engineio.session import EngineSession, State
 from io_node.engineio.tick import Flusher
@@ -31,7 +32,7 @@ log = structlog.get_logger()
 
 _OPEN = State.OPEN
 _POST_SLICE = 200
-"""Packets of one POST that are handled before other clients have their turn."""
+"""How many packets of one POST are handled before other clients get their turn."""
 
 
 class Socket(Protocol):
@@ -47,7 +48,7 @@ class Socket(Protocol):
 
 
 class EngineConnection:
-    """Implements `api.Connection`. Feeds the session, carries out its effects, and keeps its deadline on the wheel."""
+    """Implements `api.Connection`: feeds the session, carries out its effects, and calls its `tick` in time."""
 
     __slots__ = (
         "_clock",
@@ -131,12 +132,12 @@ class EngineConnection:
 
     @property
     def name(self) -> str:
-        """What logs call this connection: its sid is a secret."""
+        """What logs call this connection, since its sid is a secret."""
         return f"{zlib.crc32(self.id.encode()):08x}"
 
     @property
     def waiting(self) -> int:
-        """Messages to the client that wait in the session itself."""
+        """How many messages to the client wait in the session."""
         return self._session.waiting
 
     def attach(self, handler: ConnectionHandler) -> None:
@@ -149,14 +150,14 @@ class EngineConnection:
         self.flush()
 
     def catch_up(self) -> None:
-        """Do what is due but what the wheel has not come round to. A request must not meet a session that is over."""
+        """Do what is due now. The wheel may be late, and a request must not find a session whose time is over."""
         now = self._clock()
         if now >= self._session.deadline:
             self._apply(self._session.tick(now))
             self._arm()
 
     def flush(self) -> None:
-        """Write what gathered in this tick."""
+        """Write what was sent in this tick."""
         self._apply(self._session.flush())
         if self._session.state is not _OPEN:  # a node that drains sets a nearer deadline
             self._arm()
@@ -164,7 +165,7 @@ class EngineConnection:
     # --- from the polling endpoint ----------------------------------------------------------------------------------
 
     def poll(self) -> asyncio.Future[bytes] | None:
-        """The payload to come. None: two polls at once, which closes the session; the first one gets CLOSE."""
+        """The payload, which may be still to come. None: two polls at once, so the session closes."""
         session = self._session
         if session.poll_waiting:
             self.fail(reasons.TRANSPORT_ERROR)
@@ -176,7 +177,7 @@ class EngineConnection:
         return waiting
 
     def begin_post(self) -> bool:
-        """False: two POSTs at once, which closes the session."""
+        """False: two POSTs at once. The session closes."""
         if self._posting:
             self.fail(reasons.TRANSPORT_ERROR)
             return False
@@ -187,7 +188,7 @@ class EngineConnection:
         self._posting = False
 
     async def post(self, body: bytes) -> bool:
-        """Handle a payload, giving others their turn. False if it was malformed."""
+        """Handle a payload. Other clients get their turn meanwhile. False if it was malformed."""
         complete = False
         try:
             for count, effects in enumerate(self._session.post(body, self._clock()), 1):
@@ -196,13 +197,13 @@ class EngineConnection:
                     await asyncio.sleep(0)
             complete = True
         finally:
-            if not complete:  # a bug, or the server stops: what is left of the payload is lost, which must show
+            if not complete:  # a bug, or the server stops. The rest of the payload is lost, so the session must end
                 self.fail(reasons.TRANSPORT_ERROR)
         self._arm()
         return self.closed_reason != reasons.PARSE_ERROR
 
     async def readable(self) -> None:
-        """Wait while reading is paused."""
+        """Wait until reading is not paused."""
         while self._readable is not None:
             await self._readable
 
@@ -213,7 +214,7 @@ class EngineConnection:
     # --- from WebSockets --------------------------------------------------------------------------------------------
 
     def open_probe(self, socket: Socket) -> bool:
-        """A WebSocket came to take over. False: not for this session, now."""
+        """A WebSocket came for an upgrade. False: this session cannot upgrade now."""
         if not self._session.open_probe(self._clock()):
             return False
         self._probe = socket
@@ -223,7 +224,7 @@ class EngineConnection:
     def on_text(self, socket: Socket, data: str) -> None:
         if socket is self._socket:
             self._apply(self._session.text(data, self._clock()))
-            if data[:1] == "3":  # a PONG brings the next PING nearer than the end that was due without it
+            if data[:1] == "3":  # after a PONG the next PING is due, sooner than the end would have been
                 self._arm()
         elif socket is self._probe:
             self._apply(self._session.probe_text(data))
@@ -236,7 +237,7 @@ class EngineConnection:
             self._apply(self._session.probe_closed())
 
     def on_lost(self, socket: Socket, reason: str) -> None:
-        """The socket is gone, or going: nothing comes from it any more."""
+        """The socket is gone or closing. Nothing comes from it any more."""
         if socket is self._socket:
             self._socket = None
             self._apply(self._session.fail(reason))
@@ -262,7 +263,7 @@ class EngineConnection:
         self._arm()
 
     def _arm(self) -> None:
-        """A deadline that moves away is looked at when the old one comes; only a nearer one moves the timer."""
+        """Set the timer where the deadline has come nearer. One that moved away is seen when the old one comes."""
         deadline = self._session.deadline
         if deadline < self._timer_at:
             self._timer_at = deadline
@@ -285,7 +286,7 @@ class EngineConnection:
                     if self._probe is not None:
                         self._probe.write(frames)
                 case CloseProbe():
-                    self._close_socket(self._probe, 1008)
+                    self._close_socket(self._probe, CloseCode.POLICY_VIOLATION)
                     self._probe = None
                 case Upgraded():
                     self._on_upgraded()
@@ -301,7 +302,7 @@ class EngineConnection:
                     assert_never(effect)
 
     def _deliver(self, data: str | bytes) -> bool:
-        """False: the rest of this input is void."""
+        """False: drop the rest of this input."""
         if self._handler is None:
             return False
         try:

@@ -1,4 +1,4 @@
-"""Which web pages may connect (the Fetch standard's CORS protocol), as a pure function of the request's headers."""
+"""Which web pages may connect (the CORS protocol of the Fetch standard). Pure."""
 
 import re
 from collections.abc import Mapping
@@ -12,11 +12,11 @@ _HEADER_NAMES = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~, -]{1,1000}")
 
 
 class OriginPolicy:
-    """Answers for CORS_ALLOWED_ORIGINS and CORS_CREDENTIALS.
+    """What CORS_ALLOWED_ORIGINS and CORS_CREDENTIALS allow.
 
-    Without an Origin header there is no page to judge: such a request is allowed. By default a page may connect to the
-    host that it came from; scheme and host are those that X-Forwarded-Proto and X-Forwarded-Host name, since the page
-    itself cannot set them across origins.
+    A request without an Origin header comes from no web page, and is allowed. By default a page may connect to the
+    host that it came from. Behind a proxy that host is in X-Forwarded-Host, and the scheme in X-Forwarded-Proto. These
+    headers can be trusted here: a page cannot set them for another origin.
     """
 
     __slots__ = ("_allowed", "_any", "_credentials")
@@ -28,7 +28,7 @@ class OriginPolicy:
         self._credentials = config.cors_credentials
 
     def allows(self, headers: Mapping[str, str], scheme: str) -> bool:
-        """`headers` by lower-case name; `scheme` is the connection's own, http or https (ws, wss)."""
+        """`headers` are by lower-case name. `scheme` is the connection's own: http, https, ws or wss."""
         origin = headers.get("origin")
         if origin is None or self._any:
             return True
@@ -40,7 +40,7 @@ class OriginPolicy:
         return origin.lower() == f"{scheme}://{host}".lower()
 
     def headers(self, headers: Mapping[str, str]) -> Headers:
-        """For the response to a request that is allowed."""
+        """The CORS headers of the response to a request that is allowed."""
         origin = headers.get("origin")
         if origin is None or self._allowed is None:
             return []
@@ -52,7 +52,7 @@ class OriginPolicy:
         return answer
 
     def preflight(self, headers: Mapping[str, str]) -> Headers:
-        """For the response to an OPTIONS request that is allowed."""
+        """The CORS headers of the response to an OPTIONS request that is allowed."""
         asked = headers.get("access-control-request-headers", "")
         allowed = asked if _HEADER_NAMES.fullmatch(asked) else "content-type"
         return [

@@ -1,4 +1,4 @@
-"""What a session wants done: the outputs of the machine in `session`, in the order in which it returns them."""
+"""What a session wants done. Its owner carries these effects out, in the order in which the session returns them."""
 
 from typing import TypeAlias
 
@@ -8,45 +8,45 @@ from io_node.engineio.packets import Message
 
 
 class AnswerPoll(msgspec.Struct, frozen=True, gc=False):
-    """The waiting poll's response."""
+    """Answer the poll that waits with this payload."""
 
     payload: bytes
 
 
 class WriteSocket(msgspec.Struct, frozen=True, gc=False):
-    """Complete frames for the WebSocket that carries the session."""
+    """Write these complete frames to the session's WebSocket."""
 
     frames: bytes
 
 
 class CloseSocket(msgspec.Struct, frozen=True, gc=False):
-    """Close the WebSocket that carries the session: with this code after what was written, or at once if None."""
+    """Close the session's WebSocket with this code, after what was written. None: drop the connection at once."""
 
     code: int | None
 
 
 class PartSocket(msgspec.Struct, frozen=True, gc=False):
-    """Say on the WebSocket that carries the session that nothing follows, and go on reading until the client agrees."""
+    """Send a close frame with this code on the session's WebSocket, and read on until the client has answered it."""
 
     code: int
 
 
 class WriteProbe(msgspec.Struct, frozen=True, gc=False):
-    """Complete frames for the WebSocket that probes."""
+    """Write these complete frames to the WebSocket that probes."""
 
     frames: bytes
 
 
 class CloseProbe(msgspec.Struct, frozen=True, gc=False):
-    """The upgrade failed: close the WebSocket that probes."""
+    """Close the WebSocket that probes: the upgrade failed."""
 
 
 class Upgraded(msgspec.Struct, frozen=True, gc=False):
-    """The WebSocket that probed carries the session from now on."""
+    """From now on the WebSocket that probed is the session's."""
 
 
 class Closed(msgspec.Struct, frozen=True, gc=False):
-    """The session is over. Comes once, and no effect follows it."""
+    """The session is over. It comes once, and no effect follows it."""
 
     reason: str
 

@@ -1,11 +1,14 @@
-"""uvicorn's HTTP protocol with the engine's way in for WebSockets, and limits on a request's time and size."""
+"""The way in for WebSockets: uvicorn's HTTP protocol, which hands them to the engine, and bounds each request.
+
+`HttpToolsProtocol` is a private class of uvicorn. tests/engineio/test_private_classes.py fails when it changes.
+"""
 
 import asyncio
 import base64
 import binascii
 import functools
 import hashlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httptools
 import structlog
@@ -14,31 +17,40 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from io_node.engineio.request import BAD_REQUEST, TIMED_OUT, UPGRADE_REQUIRED, Refusal, Request
+from io_node.engineio.connections import Connections
+from io_node.engineio.frames import CloseCode
+from io_node.engineio.request import (
+    BAD_REQUEST,
+    HEAD_TOO_LARGE,
+    TIMED_OUT,
+    UPGRADE_REQUIRED,
+    Refusal,
+    Request,
+)
 from io_node.engineio.wheel import Timer
-
-if TYPE_CHECKING:
-    from io_node.engineio.server import EngineServer
 
 log = structlog.get_logger()
 
-_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 section 1.3
+_SWITCHING_PROTOCOLS = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+"""RFC 6455 section 4.2.2."""
+_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+"""RFC 6455 section 1.3."""
 _MAX_HEAD_BYTES = 65536
-_HEAD_TOO_LARGE = Refusal(431, 3, "Request header too large")
 
 
 class EngineHttpProtocol(HttpToolsProtocol):
-    """uvicorn's HttpToolsProtocol, except that
+    """uvicorn's HttpToolsProtocol with four changes:
 
-    - a WebSocket under SOCKETIO_PATH goes to the engine; others go where uvicorn sends them;
-    - the head of any request, and the body of one to SOCKETIO_PATH, must arrive within REQUEST_TIMEOUT_MS: else 408;
-    - a head that goes on beyond 64 KB is refused by 431;
-    - a client that reads nothing of a response from SOCKETIO_PATH for REQUEST_TIMEOUT_MS is dropped.
+    - A WebSocket to SOCKETIO_PATH goes to the engine. Others go where uvicorn sends them.
+    - The head of any request, and the body of a request to SOCKETIO_PATH, must arrive within REQUEST_TIMEOUT_MS.
+      Else the answer is 408.
+    - A head of more than 64 KB gets 431.
+    - A client that reads nothing of a response from SOCKETIO_PATH for REQUEST_TIMEOUT_MS is dropped.
     """
 
     def __init__(
         self,
-        engine: "EngineServer",
+        engine: Connections,
         config: UvicornConfig,
         server_state: ServerState,
         app_state: dict[str, Any],
@@ -71,9 +83,9 @@ class EngineHttpProtocol(HttpToolsProtocol):
         if self._upgraded or self.transport.is_closing():
             self._timer.cancel()
         elif self._in_head and self._head_bytes > _MAX_HEAD_BYTES:
-            self._refuse(_HEAD_TOO_LARGE)
+            self._refuse(HEAD_TOO_LARGE)
         elif not self._in_message and self._head_bytes == 0:
-            self._timer.cancel()  # nothing of a next request has come
+            self._timer.cancel()  # the next request has not begun
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -132,27 +144,24 @@ class EngineHttpProtocol(HttpToolsProtocol):
     # --- inside -----------------------------------------------------------------------------------------------------
 
     def _hand_over(self, request: Request, accept: bytes) -> Refusal | None:
-        """The socket becomes a WebSocket of the engine, and this object is done."""
+        """Give the TCP connection to a WebSocket of the engine. This object has nothing more to do."""
         sid = request.fields.get("sid")
-        connection = self._engine.connections[sid] if sid else self._engine.open(request, "websocket")
+        connection = self._engine.by_sid[sid] if sid else self._engine.open(request, "websocket")
         if isinstance(connection, Refusal):
             return connection
         self.connections.discard(self)
         self.flow.resume_reading()
-        self.transport.write(
-            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n"
-        )
+        self.transport.write(_SWITCHING_PROTOCOLS + b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n")
         socket = self._engine.new_socket(self.transport)
         socket.start(connection)
         if not sid:
             connection.start(socket)
         elif not connection.open_probe(socket):
-            socket.close(1008)
+            socket.close(CloseCode.POLICY_VIOLATION)
         return None
 
     def _refuse(self, refusal: Refusal) -> None:
-        """Answer outside of ASGI, and close."""
+        """Answer without ASGI, and close."""
         body = refusal.body
         lines = [
             STATUS_LINE[refusal.status],
@@ -173,7 +182,7 @@ class EngineHttpProtocol(HttpToolsProtocol):
             return
         if self.transport.is_closing():
             return
-        if self.flow.read_paused:  # it is we who do not read
+        if self.flow.read_paused:  # not the client's fault: we do not read
             self._arm()
             return
         log.debug("request_timed_out", client=self.client)
@@ -192,7 +201,7 @@ class EngineHttpProtocol(HttpToolsProtocol):
 
 
 def _accept_key(request: Request) -> bytes | Refusal:
-    """The server's answer to the client's key (RFC 6455 section 4.2)."""
+    """The value of Sec-WebSocket-Accept, or why the handshake is refused (RFC 6455 section 4.2)."""
     if request.headers.get("sec-websocket-version") != "13":
         return UPGRADE_REQUIRED
     key = request.headers.get("sec-websocket-key", "").encode("latin-1")
@@ -206,7 +215,7 @@ def _accept_key(request: Request) -> bytes | Refusal:
 
 
 def _apply_proxy_headers(config: UvicornConfig, scope: Any) -> None:
-    """Take client and scheme from a trusted proxy, by uvicorn's own rules, which ASGI requests go through."""
+    """Take client and scheme from a trusted proxy, by uvicorn's own rules, as it does for ASGI requests."""
     if not config.proxy_headers:
         return
     trusted = config.forwarded_allow_ips

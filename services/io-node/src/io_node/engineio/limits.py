@@ -1,4 +1,4 @@
-"""What one session may do, and what all of them did."""
+"""The bounds of a session, and what all sessions of a node count."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -29,18 +29,23 @@ class Limits:
 
 @dataclass(slots=True)
 class EngineCounters:
-    """Totals since the node started. `opened` equals the sum of `closed` plus the connections that live."""
+    """Totals since the node started. `opened` = the sum of `closed` + the connections that are open."""
 
     opened: int = 0
     upgraded: int = 0
+    """Connections that moved from polling to WebSocket."""
     written: int = 0
-    """Messages handed to a socket or to the answer of a poll."""
+    """Messages handed to a WebSocket or to the answer of a poll."""
     dropped: Counter[str] = field(default_factory=Counter)
-    """Messages that were not: `volatile`, `slow_consumer` or `connection_closed`. With `written` and what waits in the
-    sessions this makes up all that was sent."""
+    """Messages that were not written, by reason: `volatile`, `slow_consumer` or `connection_closed`.
+
+    All messages sent = `written` + `dropped` + those that wait in the sessions.
+    """
     slow_consumers: int = 0
+    """Connections closed because the client does not read."""
     malformed: int = 0
+    """Connections closed because the client broke a protocol."""
     closed: Counter[str] = field(default_factory=Counter)
-    """By reason, one of `protocol.reasons`."""
+    """Connections gone, by reason (`protocol.reasons`)."""
     refused: Counter[str] = field(default_factory=Counter)
-    """Requests and upgrades that were turned away, by reason."""
+    """Requests and upgrades that were refused, by reason."""

@@ -1,10 +1,13 @@
-"""Engine.IO v4 packets and polling payloads, as text (docs/engine.io-protocol/v4-current.md of Socket.IO). Pure.
+"""Engine.IO v4 packets and polling payloads (docs/engine.io-protocol/v4-current.md of Socket.IO). Pure.
 
-    frame or packet   TYPE DATA            `4hello`, `2`, `3probe`; a binary message is a binary frame, or `bBASE64`
-    payload           PACKET 0x1e PACKET   the body of a polling request or response
+    packet    TYPE DATA            `4hello`, `2`, `3probe`
+    payload   PACKET 0x1e PACKET   the body of a polling request or response
 
-Strict where guessing would hide an error: an empty packet, an unknown type, base64 that is none and bytes that are not
-UTF-8 raise MalformedPacket.
+On a WebSocket each text frame is one packet, and a binary message is a binary frame. In a payload a binary message is
+`b` and its base64.
+
+MalformedPacket is raised for an empty packet, an unknown type, text that is not base64 after `b`, and bytes that are
+not UTF-8.
 """
 
 import base64
@@ -14,7 +17,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from io_node.engineio.api import ws_frame
+from io_node.engineio.frames import ws_frame
 from sio_cluster.protocol.errors import MalformedPacket
 
 _SEPARATOR = "\x1e"
@@ -27,7 +30,7 @@ class Message(msgspec.Struct, frozen=True, gc=False):
 
 
 class Open(msgspec.Struct, frozen=True):
-    """Only a server sends it."""
+    """The first packet of a session. Only a server sends it."""
 
 
 class Close(msgspec.Struct, frozen=True):
@@ -35,7 +38,7 @@ class Close(msgspec.Struct, frozen=True):
 
 
 class Ping(msgspec.Struct, frozen=True):
-    """From a client only as `2probe`, on a socket that probes."""
+    """A client sends it only as `2probe`, on a WebSocket that probes."""
 
     data: str
 
@@ -47,18 +50,18 @@ class Pong(msgspec.Struct, frozen=True):
 
 
 class Upgrade(msgspec.Struct, frozen=True):
-    """The probing socket takes over."""
+    """The WebSocket that probed takes over."""
 
 
 class Noop(msgspec.Struct, frozen=True):
-    """Nothing; ends a poll."""
+    """Says nothing. It ends a poll."""
 
 
 Packet: TypeAlias = Message | Open | Close | Ping | Pong | Upgrade | Noop
 
 
 class Control:
-    """A packet that the engine itself sends, in both encodings. Shaped as api.Outbound, so that both share a queue."""
+    """A packet of the engine itself, in both encodings. It has the attributes of `api.Outbound`: both share a queue."""
 
     __slots__ = ("polling_packets", "size", "ws_frames")
 
@@ -114,9 +117,9 @@ def decode_packet(text: str) -> Packet:
 
 
 def decode_payload(body: bytes) -> Iterator[Packet]:
-    """The packets of a POST body, in order, decoded one at a time as they are asked for.
+    """The packets of a POST body, in order. Each is decoded when it is asked for.
 
-    Raises MalformedPacket when it comes to a bad packet; before the first one if the body is not UTF-8.
+    Raises MalformedPacket at once where the body is not UTF-8, else when it comes to a bad packet.
     """
     try:
         text = body.decode()

@@ -1,7 +1,8 @@
-"""picows' frame parser, tamed: no handshake on the wire, no log of its own, and it never closes the connection.
+"""picows' frame parser, without what the engine does itself.
 
-It parses in C, but its read buffer never shrinks, it logs each connection, and it keeps the handshake. So it gets a
-handshake of our own making with the least in it.
+picows parses frames in C. It also wants to read the HTTP handshake, keeps it in memory, logs each connection, and
+closes the connection on an error. Here uvicorn has read the handshake already. So picows is given a short one that was
+never on the wire, a log of ours, and a transport that it cannot close.
 """
 
 import asyncio
@@ -17,8 +18,9 @@ from picows.picows import (  # type: ignore[attr-defined]  # its stubs leave WSP
 log = structlog.get_logger()
 
 _READ_BYTES: Final = 65536
-"""Most that is read, and so handled, in one turn of a client."""
+"""How much of one client is read, and so handled, in one turn of the event loop."""
 _SMALL_BYTES: Final = 2048
+"""The size of a new read buffer."""
 _HANDSHAKE: Final = (
     b"GET / HTTP/1.1\r\nUpgrade: websocket\r\nConnection: upgrade\r\nSec-WebSocket-Version: 13\r\n"
     b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
@@ -27,11 +29,13 @@ _NOBODY: Final = asyncio.Protocol()
 
 
 def install_parser(transport: asyncio.Transport, socket: WSListener, max_frame_bytes: int) -> "Parser":
-    """Let picows read from this TCP connection, as of a WebSocket that is already open.
+    """Let picows read from this TCP connection, on which the WebSocket handshake is done.
 
-    `socket` gets the frames. Besides what picows calls, it has `mid_frame`, which becomes True when bytes come, and
-    `on_parser_error()`, called when picows met bytes that break the protocol, or the socket raised, and picows has sent
-    the close frame; what comes afterwards is dropped.
+    `socket` gets the frames, as any listener of picows. Besides, it has
+
+    - `mid_frame`, which is set to True when bytes come;
+    - `on_parser_error()`, which is called when picows has sent a close frame, because the client broke the protocol or
+      the socket raised. What comes afterwards is dropped.
     """
     outlet = _Outlet(transport)
     parser = Parser(socket, max_frame_bytes)
@@ -44,7 +48,7 @@ def install_parser(transport: asyncio.Transport, socket: WSListener, max_frame_b
 
 
 class _Outlet:
-    """The transport as picows sees it: mute while it believes that it negotiates, and not for it to close."""
+    """The transport as picows sees it. While `muted` it writes nothing, and picows cannot close it."""
 
     __slots__ = ("_transport", "muted")
 
@@ -69,7 +73,7 @@ class _Outlet:
 
 
 class _PicowsLog:
-    """picows' logger. A client that breaks the protocol is a matter for debugging; an error of ours is not."""
+    """The logger of picows. That a client broke the protocol is logged at debug level; an error of ours as an error."""
 
     def isEnabledFor(self, level: int) -> bool:
         return False
@@ -90,38 +94,38 @@ _LOG = _PicowsLog()
 
 
 class Parser(WSProtocol):  # type: ignore[misc]  # see its import
-    """picows' protocol, reading in bounded portions."""
+    """picows' protocol, which reads at most `_READ_BYTES` at a time."""
 
     __slots__ = ()
 
     def __init__(self, socket: WSListener, max_frame_bytes: int) -> None:
         super().__init__(
-            None,
-            None,
-            False,
-            lambda request: socket,
-            _LOG,
-            True,
-            None,
-            False,
-            10.0,
-            10.0,
-            WSAutoPingStrategy.PING_WHEN_IDLE,
-            False,
-            max_frame_bytes,
-            None,
-            _SMALL_BYTES,
+            host_port=None,
+            ws_path=None,
+            is_client_side=False,
+            ws_listener_factory=lambda request: socket,
+            logger=_LOG,
+            disconnect_on_exception=True,
+            websocket_handshake_timeout=None,
+            enable_auto_ping=False,
+            auto_ping_idle_timeout=10.0,
+            auto_ping_reply_timeout=10.0,
+            auto_ping_strategy=WSAutoPingStrategy.PING_WHEN_IDLE,
+            enable_auto_pong=False,
+            max_frame_size=max_frame_bytes,
+            extra_headers=None,
+            read_buffer_init_size=_SMALL_BYTES,
         )
 
     def negotiate(self) -> None:
         buffer = super().get_buffer(-1)
         buffer[: len(_HANDSHAKE)] = _HANDSHAKE
         super().buffer_updated(len(_HANDSHAKE))
-        self.transport.request.headers = self.transport.response.headers = None  # nobody asks, and each costs 1 KB
+        self.transport.request.headers = self.transport.response.headers = None  # unused, and each takes 1 KB
 
     @property
     def idle_bytes(self) -> int:
-        """What is free of the read buffer."""
+        """How much of the read buffer is free."""
         return len(super().get_buffer(-1))
 
     def get_buffer(self, hint: int) -> memoryview:

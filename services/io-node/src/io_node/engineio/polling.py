@@ -1,42 +1,50 @@
-"""HTTP long-polling as an ASGI app: GET opens a session or polls, POST brings a payload, OPTIONS asks for CORS."""
+"""The way in for HTTP long-polling, as an ASGI app.
+
+GET opens a session or polls, POST brings a payload, OPTIONS asks what CORS allows.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 from io_node.engineio.connection import EngineConnection
+from io_node.engineio.connections import Connections
 from io_node.engineio.cors import Headers
 from io_node.engineio.request import BAD_REQUEST, FORBIDDEN, TOO_LARGE, UNKNOWN_SID, Refusal, Request
 from sio_cluster.protocol import reasons
 from sio_cluster.protocol.errors import PayloadTooLarge
 
-if TYPE_CHECKING:
-    from io_node.engineio.server import EngineServer
-
 Scope: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
+_OK = 200
+"""RFC 9110 section 15.3.1."""
+_NO_CONTENT = 204
+"""RFC 9110 section 15.3.5. The answer to a CORS preflight."""
+
 _PAYLOAD = b"text/plain; charset=UTF-8"
-_DONE = b"text/html"  # as Socket.IO's server: some browsers offer text/plain as a download
+_DONE = b"text/html"
+"""As in Socket.IO's server: some browsers offer text/plain as a download."""
 _JSON = b"application/json"
 
 
 class PollingEndpoint:
     """The ASGI app for SOCKETIO_PATH.
 
-    Two polls or two POSTs at once, a poll or a POST that breaks off: the session closes, as in Socket.IO's server.
+    As in Socket.IO's server, the session closes when two polls or two POSTs come at once, and when a poll or a POST
+    breaks off.
     """
 
-    def __init__(self, engine: "EngineServer") -> None:
-        self._engine = engine
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request.of(scope, scope["path"], scope["query_string"])
         if request.method == "OPTIONS":
             await self._preflight(request, send)
             return
-        refusal = self._engine.check(request, upgrade=False)
+        refusal = self._connections.check(request, upgrade=False)
         if refusal is not None:
             await self._refuse(refusal, request, send)
             return
@@ -44,58 +52,58 @@ class PollingEndpoint:
         if not sid:
             await self._open(request, send)
             return
-        connection = self._engine.connections.get(sid)
+        connection = self._connections.by_sid.get(sid)
         if connection is None:
-            await self._refuse(self._engine.refused(UNKNOWN_SID), request, send)
+            await self._refuse(self._connections.refused(UNKNOWN_SID), request, send)
         elif request.method == "GET":
             await self._poll(connection, request, receive, send)
         elif request.method == "POST":
             await self._post(connection, request, receive, send)
         else:
-            await self._refuse(self._engine.refused(BAD_REQUEST), request, send)
+            await self._refuse(self._connections.refused(BAD_REQUEST), request, send)
 
     async def _open(self, request: Request, send: Send) -> None:
-        connection = self._engine.open(request, "polling")
+        connection = self._connections.open(request, "polling")
         if isinstance(connection, Refusal):
             await self._refuse(connection, request, send)
             return
         connection.start(None)
         waiting = connection.poll()
-        payload = waiting.result() if waiting is not None else b""  # the open packet is there
-        await self._respond(200, _PAYLOAD, payload, request, send)
+        payload = waiting.result() if waiting is not None else b""  # there at once: the open packet
+        await self._respond(_OK, _PAYLOAD, payload, request, send)
 
     async def _poll(self, connection: EngineConnection, request: Request, receive: Receive, send: Send) -> None:
         waiting = connection.poll()
         if waiting is None:
-            await self._refuse(self._engine.refused(BAD_REQUEST), request, send)
+            await self._refuse(self._connections.refused(BAD_REQUEST), request, send)
             return
         if not waiting.done() and not await _answered(waiting, receive, connection):
             return
         payload = waiting.result()
         if payload:
-            await self._respond(200, _PAYLOAD, payload, request, send)
+            await self._respond(_OK, _PAYLOAD, payload, request, send)
         else:  # the node drains
-            await self._refuse(self._engine.refused(UNKNOWN_SID), request, send)
+            await self._refuse(self._connections.refused(UNKNOWN_SID), request, send)
 
     async def _post(self, connection: EngineConnection, request: Request, receive: Receive, send: Send) -> None:
         if request.headers.get("content-type") == "application/octet-stream":  # binary payloads ended with v3
             connection.fail(reasons.TRANSPORT_ERROR)
-            await self._refuse(self._engine.refused(BAD_REQUEST), request, send)
+            await self._refuse(self._connections.refused(BAD_REQUEST), request, send)
             return
         if not connection.begin_post():
-            await self._refuse(self._engine.refused(BAD_REQUEST), request, send)
+            await self._refuse(self._connections.refused(BAD_REQUEST), request, send)
             return
         try:
             refusal = await self._take(connection, request, receive)
         finally:
             connection.end_post()
         if refusal is not None:
-            await self._refuse(self._engine.refused(refusal), request, send)
+            await self._refuse(self._connections.refused(refusal), request, send)
         else:
-            await self._respond(200, _DONE, b"ok", request, send)
+            await self._respond(_OK, _DONE, b"ok", request, send)
 
     async def _take(self, connection: EngineConnection, request: Request, receive: Receive) -> Refusal | None:
-        bound = self._engine.config.max_payload_bytes
+        bound = self._connections.config.max_payload_bytes
         try:
             body = await _read(request, receive, connection, bound)
         except PayloadTooLarge:
@@ -111,11 +119,11 @@ class PollingEndpoint:
         return None if await connection.post(body) else BAD_REQUEST
 
     async def _preflight(self, request: Request, send: Send) -> None:
-        if not self._engine.origins.allows(request.headers, request.scheme):
-            await self._refuse(self._engine.refused(FORBIDDEN), request, send)
+        if not self._connections.origins.allows(request.headers, request.scheme):
+            await self._refuse(self._connections.refused(FORBIDDEN), request, send)
             return
-        headers = self._engine.origins.preflight(request.headers)
-        await send({"type": "http.response.start", "status": 204, "headers": headers})
+        headers = self._connections.origins.preflight(request.headers)
+        await send({"type": "http.response.start", "status": _NO_CONTENT, "headers": headers})
         await send({"type": "http.response.body", "body": b""})
 
     async def _refuse(self, refusal: Refusal, request: Request, send: Send) -> None:
@@ -129,14 +137,14 @@ class PollingEndpoint:
             (b"content-length", b"%d" % len(body)),
             (b"cache-control", b"no-store"),
         ]
-        if cors and self._engine.origins.allows(request.headers, request.scheme):
-            headers += self._engine.origins.headers(request.headers)
+        if cors and self._connections.origins.allows(request.headers, request.scheme):
+            headers += self._connections.origins.headers(request.headers)
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
 
 async def _answered(waiting: "asyncio.Future[bytes]", receive: Receive, connection: EngineConnection) -> bool:
-    """Wait for the payload. False: the client has gone, which closes the session."""
+    """Wait for the payload. False: the client has gone, and the session closes."""
     gone = asyncio.ensure_future(_disconnected(receive))
     try:
         await asyncio.wait((waiting, gone), return_when=asyncio.FIRST_COMPLETED)
@@ -157,7 +165,7 @@ async def _disconnected(receive: Receive) -> None:
 
 
 async def _read(request: Request, receive: Receive, connection: EngineConnection, bound: int) -> bytes | None:
-    """The whole body, read only while the connection is readable. None: it broke off. Raises PayloadTooLarge."""
+    """The whole body, read only while reading is not paused. None: it broke off. Raises PayloadTooLarge."""
     length = request.headers.get("content-length", "")
     if length.isdecimal() and int(length) > bound:
         raise PayloadTooLarge(f"content-length {length} exceeds {bound}")

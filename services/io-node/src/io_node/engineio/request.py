@@ -1,4 +1,7 @@
-"""What a request asks of the engine, and how it is refused. Pure; the answers are those of Socket.IO's own server."""
+"""The head of an HTTP request to the engine, and how it is refused. Pure.
+
+The answers are those of Socket.IO's own server.
+"""
 
 import functools
 import json
@@ -10,20 +13,28 @@ from sio_cluster.protocol.messages import Handshake
 
 _MAX_FIELDS = 100
 _PYTHON_PAYLOAD_PACKETS = 16
-"""python-engineio's client gives up on a larger payload (`Payload.max_decode_packets`). It sends its HTTP library's
-name, `Python/3.13 aiohttp/3.14` or `python-requests/2.34`; others would only pay with round trips."""
+"""python-engineio's client gives up on a payload of more packets (`Payload.max_decode_packets`).
+
+It is known by the name of its HTTP library, such as `Python/3.13 aiohttp/3.14` or `python-requests/2.34`. Other clients
+get payloads of any size, since smaller ones would only cost them round trips.
+"""
 _SHORT_BYTES = 256
+"""Longer header values are not shared."""
 _SHARED = frozenset(
     b"accept accept-encoding accept-language cache-control connection host origin pragma referer sec-ch-ua "
     b"sec-ch-ua-mobile sec-ch-ua-platform sec-fetch-dest sec-fetch-mode sec-fetch-site sec-websocket-extensions "
     b"sec-websocket-version upgrade user-agent x-forwarded-host x-forwarded-proto".split()
 )
-"""Headers whose values many clients share: each pair is held once, not once a connection."""
+"""Headers whose values many clients send. Such a name and value are kept once, and not once for each connection."""
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """An HTTP error. `code` and `message` are those of Socket.IO's server (engine.io, `Server.errors`)."""
+    """An HTTP error. `status` is as in RFC 9110 section 15.
+
+    `code` and `message` are those of Socket.IO's server (engine.io, `Server.errors`). Where it has none that fits,
+    `code` is 3, its "Bad request".
+    """
 
     status: int
     code: int
@@ -43,12 +54,15 @@ UNSUPPORTED_VERSION = Refusal(400, 5, "Unsupported protocol version")
 TIMED_OUT = Refusal(408, 3, "Request took too long")
 TOO_LARGE = Refusal(413, 3, "Payload too large")
 UPGRADE_REQUIRED = Refusal(426, 3, "WebSocket version 13 required")
+"""The answer names the version in Sec-WebSocket-Version (RFC 6455 section 4.2.2)."""
+HEAD_TOO_LARGE = Refusal(431, 3, "Request header too large")
+"""RFC 6585 section 5."""
 UNAVAILABLE = Refusal(503, 3, "Not accepting connections")
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """The head of an HTTP request. `headers` by lower-case name, the last of a name wins."""
+    """The head of an HTTP request. `headers` are by lower-case name; where a name comes twice, the last one counts."""
 
     method: str
     path: str
@@ -62,7 +76,7 @@ class Request:
 
     @staticmethod
     def of(scope: Mapping[str, object], path: str, query: bytes) -> "Request":
-        """From an ASGI scope. A query that cannot be read is one without fields."""
+        """From an ASGI scope. A query that cannot be parsed has no fields."""
         raw: list[tuple[bytes, bytes]] = scope["headers"]  # type: ignore[assignment]  # ASGI says so
         text = query.decode("latin-1")
         return Request(
@@ -79,12 +93,12 @@ class Request:
 
     @property
     def payload_packets(self) -> int | None:
-        """The most packets of one payload that this client reads; None: any number."""
+        """How many packets this client reads in one payload. None: any number."""
         agent = self.headers.get("user-agent", "").lower()
         return _PYTHON_PAYLOAD_PACKETS if "python" in agent or "aiohttp" in agent else None
 
     def handshake(self) -> Handshake:
-        """All that an application may ask about the request."""
+        """What the application is told about the request."""
         host, port = self.client or ("", 0)
         return Handshake(
             method=self.method,
@@ -99,9 +113,9 @@ class Request:
 
 
 def check(request: Request, transports: Iterable[str], current: str | None, *, upgrade: bool) -> Refusal | None:
-    """Whether a request may go on, in the order in which Socket.IO's server asks.
+    """None: the request may go on. Checks in the order in which Socket.IO's server checks.
 
-    `current` is the transport of the session that its `sid` names, None if it names none or an unknown one.
+    `current` is the transport of the session that the request's `sid` names, None where there is no such session.
     """
     transport = request.fields.get("transport", "")
     if transport not in transports or (upgrade and transport != "websocket"):
@@ -121,7 +135,7 @@ def check(request: Request, transports: Iterable[str], current: str | None, *, u
 
 
 def _header(name: bytes, value: bytes) -> tuple[str, str]:
-    """A header as it is kept for the life of a connection: names, and values that many clients send, are shared."""
+    """A header as it is kept while the connection lives. Names and values that many clients send are shared."""
     if len(value) <= _SHORT_BYTES and name in _SHARED:
         return _shared_header(name, value)
     return name.decode("latin-1").lower(), value.decode("latin-1")

@@ -1,13 +1,14 @@
 """One Engine.IO v4 session as a sans-IO state machine: no socket, no clock, no task.
 
-Each input returns the effects that its owner must carry out, in order. `now` is in seconds of any monotonic clock; the
-owner calls `tick` when `deadline` has come. The machine covers both transports and the way from one to the other:
+Each input returns the effects that its owner must carry out, in order. `now` is in seconds of any monotonic clock. The
+owner calls `tick` when `deadline` has come. The machine covers both transports, and the upgrade from polling to
+WebSocket (`upgrade`).
 
-    polling --open_probe--> polling, a WebSocket beside it --`2probe`--> probed --`5`--> websocket
-                                     '--- silence, anything else: the WebSocket closes, polling goes on
-
-Messages leave once and in order, by whatever transport carries them at that moment. What waits is bounded in bytes.
+Messages leave once and in order, by the transport that the session has at that moment. What waits is bounded in bytes.
 The behaviour is that of Socket.IO's own server, except where that one would wait or loop for ever.
+
+The file is longer than others because the queue stays inside the session: `send` and `flush` run for every delivery,
+and a queue object between them would cost each an attribute more.
 """
 
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ from io_node.engineio.effects import (
     WriteProbe,
     WriteSocket,
 )
+from io_node.engineio.frames import CloseCode
 from io_node.engineio.limits import EngineCounters, Limits
 from io_node.engineio.packets import (
     CLOSE,
@@ -45,41 +47,32 @@ from io_node.engineio.packets import (
     decode_payload,
     encode_payload,
 )
+from io_node.engineio.upgrade import NEVER, Probe
 from sio_cluster.protocol import reasons
 from sio_cluster.protocol.errors import MalformedPacket
 
-_NEVER = float("inf")
-_GOING_AWAY = 1001  # RFC 6455 section 7.4.1
-_FIRST_NOOP_S = 0.1
-"""As Socket.IO's own server: a poll that a message answers meanwhile needs no NOOP, and its client's tests count."""
 _LAST_POLL_S = 0.1
-"""How long a client that closed by polling has for the poll that it sent at the same time, on another connection."""
+"""A polling client that sends CLOSE may have sent a poll on another connection. How long the session waits for it."""
 _LAST_POSTS_S = 1.0
-"""How long POSTs are taken of a client that polled, once a node that drains has answered its last poll."""
+"""How long a draining node takes POSTs of a client after it has answered the client's last poll."""
 _LATE_S = 0.05
-"""A PING later than this was held up by a stall of the process: the client gets its whole time to answer."""
+"""When a PING is sent later than this, the process had stalled. Then the client gets its whole time to answer."""
 
 
 class State(Enum):
     OPEN = "open"
     CLOSING = "closing"
-    """What was sent still leaves; nothing is received. Of a node that drains: both directions go on."""
+    """What was sent still leaves, and nothing is received. While the node drains, both directions go on."""
     PARTING = "parting"
-    """Only as a node drains: nothing leaves any more; what the client sent before it heard of that is received."""
+    """Only while the node drains. Nothing leaves any more. What the client sent before it knew is still received."""
     CLOSED = "closed"
 
 
-_OPEN = State.OPEN  # in the hot path: an enum's attribute costs a look-up in its metaclass
-
-
-class Probe(Enum):
-    NONE = "none"
-    OPENED = "opened"
-    PROBED = "probed"
+_OPEN = State.OPEN  # for the hot path: `State.OPEN` costs a look-up in the enum's metaclass
 
 
 class EngineSession:
-    """The state of one session. Only `send` and `close` may be called from within the handling of an effect."""
+    """The state of one session. While an effect is carried out, only `send` and `close` may be called."""
 
     __slots__ = (
         "_backlog",
@@ -91,8 +84,6 @@ class EngineSession:
         "_heartbeat_at",
         "_held",
         "_limits",
-        "_noop_after_s",
-        "_noop_at",
         "_overflowed",
         "_part_until",
         "_paused",
@@ -100,7 +91,6 @@ class EngineSession:
         "_pong_due",
         "_probe",
         "_queue",
-        "_upgrade_at",
         "poll_waiting",
         "state",
         "transport",
@@ -115,7 +105,10 @@ class EngineSession:
         now: float,
         payload_packets: int | None = None,
     ) -> None:
-        """`opening` is the open packet: it leaves first. `payload_packets` is the most that a poll's answer holds."""
+        """`opening` is the open packet, which leaves first.
+
+        `payload_packets` is how many packets the answer to a poll may hold. None: any number.
+        """
         self._payload_packets = payload_packets
         self.state = State.OPEN
         self.transport = transport
@@ -123,7 +116,7 @@ class EngineSession:
         self._limits = limits
         self._counters = counters
         self._queue: list[Outbound | Control] = [opening]
-        self._controls = 1  # how many of the queue are packets of our own, which the ledger does not count
+        self._controls = 1  # how many in the queue are the engine's own packets, which are not counted
         self._held = opening.size
         self._backlog = 0
         self._congested = False
@@ -131,18 +124,17 @@ class EngineSession:
         self._paused = False
         self._pong_due = False
         self._heartbeat_at = now + limits.ping_interval_s
-        self._close_at = _NEVER
+        self._close_at = NEVER
         self._close_reason = ""
-        self._part_until = _NEVER
-        self._probe = Probe.NONE
-        self._upgrade_at = _NEVER
-        self._noop_at = _NEVER
-        self._noop_after_s = _FIRST_NOOP_S
+        self._part_until = NEVER
+        self._probe: Probe | None = None
 
     @property
     def deadline(self) -> float:
         """When `tick` has something to do."""
-        return min(self._heartbeat_at, self._upgrade_at, self._noop_at, self._close_at)
+        deadline = min(self._heartbeat_at, self._close_at)
+        probe = self._probe
+        return deadline if probe is None else min(deadline, probe.ends_at, probe.noop_at)
 
     @property
     def writable(self) -> bool:
@@ -151,18 +143,18 @@ class EngineSession:
 
     @property
     def held_bytes(self) -> int:
-        """What waits in the session itself."""
+        """How many bytes wait in the session."""
         return self._held
 
     @property
     def waiting(self) -> int:
-        """Messages that wait in the session itself."""
+        """How many messages wait in the session."""
         return len(self._queue) - self._controls
 
     # --- from the Socket.IO side ------------------------------------------------------------------------------------
 
     def send(self, message: Outbound) -> bool:
-        """Queue a message. True if `flush` must be called at the end of the tick: a queue that was empty has filled."""
+        """Queue a message. True: the queue was empty, so `flush` must be called at the end of the tick."""
         if self._overflowed or (self.state is not _OPEN and not self._moves_on):
             self._counters.dropped["connection_closed"] += 1
             return False
@@ -181,7 +173,7 @@ class EngineSession:
         return len(queue) == 1
 
     def close(self, reason: str, now: float) -> list[Effect]:
-        """Begin to close; `flush` must be called. A client that does not fetch the rest in PING_TIMEOUT_MS loses it."""
+        """Begin to close. `flush` must be called. The client has PING_TIMEOUT_MS to fetch what is queued."""
         if self.state is not State.OPEN:
             return []
         self.state = State.CLOSING
@@ -208,20 +200,20 @@ class EngineSession:
         if self._close_reason != reasons.NODE_DRAINED:
             return effects + self._end(self._close_reason)
         self.state = State.PARTING
-        return [*effects, PartSocket(_GOING_AWAY)]
+        return [*effects, PartSocket(CloseCode.GOING_AWAY)]
 
     def fail(self, reason: str) -> list[Effect]:
-        """Close at once. What was queued is lost. A session that parted ends for the reason for which it did."""
+        """Close at once. What was queued is lost. A session that is parting keeps the reason that it parted for."""
         return self._end(self._close_reason if self.state is State.PARTING else reason)
 
     def malformed(self) -> list[Effect]:
-        """The client broke a protocol, this one or the one above it."""
+        """The client broke the Engine.IO protocol, or the one above it."""
         if self.state is not State.CLOSED:
             self._counters.malformed += 1
         return self._end(reasons.PARSE_ERROR)
 
     def paused(self, paused: bool, now: float) -> None:
-        """Whether the owner reads from the client. While it does not, a PONG cannot arrive and is not waited for."""
+        """Say whether reading from the client is paused. Then no PONG can arrive, and none is waited for."""
         self._paused = paused
         if not paused and self._pong_due:
             self._heartbeat_at = max(self._heartbeat_at, now + self._limits.ping_timeout_s)
@@ -239,30 +231,30 @@ class EngineSession:
             if self._pong_due and not self._paused:
                 return self._end(reasons.PING_TIMEOUT)
             effects += self._beat(now)
-        if now >= self._upgrade_at:
+        probe = self._probe
+        if probe is not None and now >= probe.ends_at:
             effects += self._drop_probe()
-        if now >= self._noop_at:
+        elif probe is not None and now >= probe.noop_at:
             effects += self._release_poll()
         return effects
 
     # --- from HTTP --------------------------------------------------------------------------------------------------
 
     def poll(self, now: float) -> list[Effect]:
-        """A poll waits for its answer. Only while `poll_waiting` is False and `transport` is polling."""
+        """A poll came. Call it only while `poll_waiting` is False and `transport` is polling."""
         self.poll_waiting = True
         if self.state is State.CLOSING:
             self._part_until = now + _LAST_POSTS_S
         effects = self._flush_polling()
-        if self.poll_waiting and self._probe is Probe.PROBED:
-            # The client lets its last poll come home before it upgrades. Two polls can race with `3probe`, so each is
-            # released; a client that goes on polling meets growing pauses, not a loop of NOOPs.
-            self._noop_at = now + self._noop_after_s
-            self._noop_after_s *= 2
+        if self.poll_waiting and self._probe is not None and self._probe.probed:
+            self._probe.on_poll(now)
         return effects
 
     def post(self, body: bytes, now: float) -> Iterator[list[Effect]]:
-        """The effects of a POST, one packet at a time: the owner may pause in between, also where a packet has none.
-        Ends where the session ends."""
+        """A POST came. Yields the effects of one packet at a time, so that the owner may pause in between.
+
+        Some packets have no effects, which gives []. Ends early where the session ends.
+        """
         try:
             for packet in decode_payload(body):
                 if not self._receives:
@@ -303,30 +295,29 @@ class EngineSession:
     # --- from the WebSocket that probes -----------------------------------------------------------------------------
 
     def open_probe(self, now: float) -> bool:
-        """A WebSocket came for this session. False: it cannot upgrade (it has, it does, it may not, it closes)."""
+        """A WebSocket came for this session. False: the session cannot upgrade.
+
+        It has upgraded, an upgrade is under way, upgrades are not allowed, or it closes.
+        """
         if (
             self.state is not State.OPEN
             or self.transport != "polling"
-            or self._probe is not Probe.NONE
+            or self._probe is not None
             or not self._limits.allow_upgrades
         ):
             return False
-        self._probe = Probe.OPENED
-        self._upgrade_at = now + self._limits.upgrade_timeout_s
-        self._noop_after_s = _FIRST_NOOP_S
+        self._probe = Probe(now, self._limits.upgrade_timeout_s)
         return True
 
     def probe_text(self, data: str) -> list[Effect]:
         """A text message on the WebSocket that probes: `2probe`, then `5`. Anything else ends the probe."""
-        if self._probe is Probe.NONE:
+        if self._probe is None:
             return []
         if data == "2probe":
-            self._probe = Probe.PROBED
-            if self.poll_waiting:
-                self._noop_at = self._upgrade_at - self._limits.upgrade_timeout_s + _FIRST_NOOP_S
+            self._probe.on_probe(poll_waits=self.poll_waiting)
             return [WriteProbe(PROBE_PONG.ws_frames)]
-        if data == "5" and self._probe is Probe.PROBED:
-            return self._upgrade()
+        if data == "5" and self._probe.probed:
+            return self._move_to_websocket()
         return self._drop_probe()
 
     def probe_closed(self) -> list[Effect]:
@@ -337,7 +328,7 @@ class EngineSession:
 
     @property
     def _moves_on(self) -> bool:
-        """Whether a node that drains has told the client to go, but nothing has reached it yet."""
+        """Whether the node drains and this session closes, but the client was not told yet."""
         return self.state is State.CLOSING and self._close_reason == reasons.NODE_DRAINED
 
     @property
@@ -364,8 +355,11 @@ class EngineSession:
                 assert_never(packet)
 
     def _beat(self, now: float) -> list[Effect]:
-        """A PING. A client that we ourselves do not read from gets more of them, one waiting at most: without any it
-        would give us up."""
+        """Send a PING.
+
+        A client whose reading is paused cannot be asked for a PONG, but it gets PINGs, at most one of them waiting:
+        without any it would give the connection up.
+        """
         due = self._heartbeat_at if now - self._heartbeat_at < _LATE_S else now
         self._heartbeat_at = due + self._limits.ping_timeout_s
         if self.state is not State.OPEN or (self._pong_due and self._controls):
@@ -376,19 +370,24 @@ class EngineSession:
         self._held += PING.size
         return self.flush()
 
-    def _upgrade(self) -> list[Effect]:
+    def _move_to_websocket(self) -> list[Effect]:
         effects = self._release_poll()
-        self._clear_probe()
+        self._probe = None
         self.transport = "websocket"
         self._counters.upgraded += 1
         return [*effects, Upgraded(), *self.flush()]
 
     def _release_poll(self) -> list[Effect]:
-        self._noop_at = _NEVER
-        if not self.poll_waiting:
+        if not self._take_poll():
             return []
-        self.poll_waiting = False
         return [AnswerPoll(NOOP.polling_packets[0])]
+
+    def _take_poll(self) -> bool:
+        """Whether a poll waits. The caller answers it."""
+        if self._probe is not None:
+            self._probe.noop_at = NEVER
+        waits, self.poll_waiting = self.poll_waiting, False
+        return waits
 
     def _flush_polling(self) -> list[Effect]:
         closing = self.state is State.CLOSING
@@ -400,8 +399,7 @@ class EngineSession:
         elif closing and self._fits():
             answer = NOOP if self._close_reason == reasons.CLIENT_DISCONNECT else CLOSE
             return self._end(self._close_reason, answer=answer, keep=True)
-        self.poll_waiting = False
-        self._noop_at = _NEVER
+        self._take_poll()
         return [AnswerPoll(self._take_payload())]
 
     def _take_frames(self) -> bytes:
@@ -418,7 +416,7 @@ class EngineSession:
         return bound is None or sum(len(message.polling_packets) for message in self._queue) < bound
 
     def _take_payload(self) -> bytes:
-        """As much of the queue as one payload may hold; a message is never divided."""
+        """As many messages as one payload may hold. A message is never divided."""
         queue, self._queue = self._queue, []
         bound = self._payload_packets
         packets: list[bytes] = []
@@ -442,18 +440,13 @@ class EngineSession:
         self._held = 0
 
     def _drop_probe(self) -> list[Effect]:
-        if self._probe is Probe.NONE:
+        if self._probe is None:
             return []
-        self._clear_probe()
+        self._probe = None
         return [CloseProbe()]
 
-    def _clear_probe(self) -> None:
-        self._probe = Probe.NONE
-        self._upgrade_at = _NEVER
-        self._noop_at = _NEVER
-
     def _part(self, now: float) -> list[Effect]:
-        """The client closed. Its last poll may have been overtaken by that on the way, and is waited for."""
+        """The client sent CLOSE. Its last poll may still be on its way, and is waited for."""
         if self.transport != "polling" or self.poll_waiting or self.state is not State.OPEN:
             return self._end(reasons.CLIENT_DISCONNECT, answer=NOOP)
         self._drop_queue()
@@ -462,10 +455,10 @@ class EngineSession:
         return effects
 
     def _end(self, reason: str, *, answer: Control = CLOSE, keep: bool = False) -> list[Effect]:
-        """Close. A waiting poll gets `answer`, behind what is queued if `keep`.
+        """Close. A poll that waits gets `answer`; with `keep`, what is queued comes before it.
 
-        A drained node says no CLOSE: after one on polling the Python client does not come back. It gets what is
-        queued, or an empty answer, which stands for an unknown session.
+        A draining node sends no CLOSE, since the Python client does not come back after one on polling. The poll gets
+        what is queued, or an empty answer, which the polling endpoint turns into "Session ID unknown".
         """
         if self.state is State.CLOSED:
             return []
@@ -483,18 +476,18 @@ class EngineSession:
         effects += self._drop_probe()
         if self.transport == "websocket":
             effects.append(CloseSocket(_close_code(reason)))
-        self._heartbeat_at = self._close_at = _NEVER
+        self._heartbeat_at = self._close_at = NEVER
         return [*effects, Closed(reason)]
 
 
 def _close_code(reason: str) -> int | None:
-    """The WebSocket's close code (RFC 6455 section 7.4.1), None where nobody would read it."""
+    """The close code for the WebSocket. None where the client does not read, so that nobody would see it."""
     match reason:
         case reasons.SLOW_CONSUMER:
             return None
         case reasons.NODE_DRAINED:
-            return _GOING_AWAY
+            return CloseCode.GOING_AWAY
         case reasons.PARSE_ERROR | reasons.TRANSPORT_ERROR:
-            return 1008
+            return CloseCode.POLICY_VIOLATION
         case _:
-            return 1000
+            return CloseCode.NORMAL

@@ -1,12 +1,13 @@
-"""One write per connection and tick."""
+"""Gathers what is sent in one turn of the event loop, so that each connection writes once."""
 
 import asyncio
 import time
 from typing import Protocol
 
 _TURN_S = 0.01
+"""After this long other work gets its turn."""
 _LOOK = 64
-"""Connections between two looks at the clock."""
+"""How many connections are flushed between two looks at the clock."""
 
 
 class Flushable(Protocol):
@@ -14,10 +15,10 @@ class Flushable(Protocol):
 
 
 class Flusher:
-    """Flushes each connection that has registered, at the end of the tick.
+    """Flushes each connection that was added, at the end of the tick.
 
-    A message for very many takes several ticks, between which other work goes on. Those who registered meanwhile come
-    behind the rest; each client's order is its own queue's, so it stays.
+    A message for very many connections takes several ticks, and other work goes on in between. Connections that are
+    added meanwhile come last. The order of one client's messages is that of its own queue, so it does not change.
     """
 
     __slots__ = ("_pending",)
@@ -26,7 +27,7 @@ class Flusher:
         self._pending: list[Flushable] = []
 
     def add(self, connection: Flushable) -> None:
-        """Flush in its turn. Registering twice does no harm."""
+        """Flush this connection at the end of the tick. Adding it twice does no harm."""
         pending = self._pending
         if not pending:
             asyncio.get_running_loop().call_soon(self._run)
@@ -43,7 +44,7 @@ class Flusher:
                 if done % _LOOK == 0 and time.perf_counter() > ends_at:
                     break
         finally:
-            # A flush that raises is a bug, which the loop reports. It must not cost the others their messages.
+            # A flush that raises is a bug, which the event loop reports. The others must get their messages anyway.
             if done < len(pending):
                 if not self._pending:
                     asyncio.get_running_loop().call_soon(self._run)

@@ -1,6 +1,7 @@
-"""WebSocket (RFC 6455) on a socket that uvicorn hands over: picows parses frames, whole frames are written as they are.
+"""A WebSocket (RFC 6455) on a TCP connection that uvicorn hands over.
 
-A parser whose read buffer has grown is replaced while it is empty, since picows never gives one back.
+picows parses what comes. What goes out are whole frames, which the owner has made. The read buffer of a picows parser
+never shrinks, so a parser whose buffer has grown is replaced when the buffer is empty.
 """
 
 import asyncio
@@ -10,26 +11,23 @@ from typing import Final, Protocol
 import structlog
 from picows.picows import WSFrame, WSListener, WSMsgType, WSTransport
 
-from io_node.engineio.api import ws_frame
+from io_node.engineio.frames import CLOSE, PONG, CloseCode, close_frame, ws_frame
 from io_node.engineio.parser import Parser, install_parser
 from io_node.engineio.wheel import Timer, TimerWheel
 from sio_cluster.protocol import reasons
 
 log = structlog.get_logger()
 
-_CLOSE: Final = 0x88  # FIN and opcode 8 (RFC 6455 section 5.2)
-_PONG: Final = 0x8A
-_PROTOCOL_ERROR: Final = 1002  # RFC 6455 section 7.4.1
-_INVALID_TEXT: Final = 1007
-_TOO_BIG: Final = 1009
-
 _LARGE_BYTES: Final = 16384
+"""A read buffer with more free space than this is given back."""
 _MOST_IGNORED_BYTES: Final = 4_000_000
-_FRAME_BYTES: Final = 100  # what a frame costs besides its payload
+"""How much is read and dropped after our close frame, before the connection is dropped."""
+_FRAME_BYTES: Final = 100
+"""What a frame counts besides its payload where bytes are counted that are dropped."""
 
 
 class Owner(Protocol):
-    """Who holds the socket."""
+    """The connection that the socket belongs to."""
 
     def on_text(self, socket: "WebSocket", data: str) -> None: ...
     def on_binary(self, socket: "WebSocket", data: bytes) -> None: ...
@@ -39,10 +37,11 @@ class Owner(Protocol):
 
 
 class WebSocket(WSListener):
-    """One WebSocket. Its owner hears of messages, never of frames; `on_lost` comes at most once, and last.
+    """One WebSocket. Its owner gets whole messages. `on_lost` comes at most once, as the last call.
 
-    A message above `max_payload_bytes` closes with 1009, text that is not UTF-8 with 1007, what breaks the protocol
-    with 1002. After `close` the peer has `close_timeout_s` to answer; then the TCP connection is dropped.
+    It closes with `CloseCode.TOO_BIG` on a message above `max_payload_bytes`, with INVALID_TEXT on text that is not
+    UTF-8, and with PROTOCOL_ERROR on what else breaks the protocol. After `close` the peer has `close_timeout_s` to
+    answer. Then the TCP connection is dropped.
     """
 
     __slots__ = (
@@ -75,7 +74,7 @@ class WebSocket(WSListener):
         wheel: TimerWheel,
         registry: "set[WebSocket]",
     ) -> None:
-        """`registry` holds the sockets that live."""
+        """`registry`: the sockets that are open. This one adds and removes itself."""
         self._transport = transport
         self._bound = max_payload_bytes
         self._close_timeout_s = close_timeout_s
@@ -85,8 +84,8 @@ class WebSocket(WSListener):
         self._owner: Owner | None = None
         self._parser: Parser | None = None
         self._timer: Timer | None = None
-        self._closing = False  # our close frame is written
-        self._parting = False  # and what still comes counts
+        self._closing = False  # our close frame is written, or the connection is gone
+        self._parting = False  # our close frame is written, but the owner still gets what comes
         self._fragments: bytearray | None = None
         self._collected = 0
         self._ignored = 0
@@ -94,34 +93,34 @@ class WebSocket(WSListener):
         self._pong: bytes | None = None
         self._text = False
         self.mid_frame = False
-        """Whether picows holds the beginning of a frame."""
+        """Whether the read buffer holds a part of a frame."""
 
     def start(self, owner: Owner) -> None:
-        """Take the socket over. The HTTP response is already written."""
+        """Begin to read. The response to the handshake must be written already."""
         self._owner = owner
         self._registry.add(self)
         self._replace_parser()
 
     def write(self, frames: bytes) -> None:
-        """Whole frames. Never blocks: `on_congested` comes from within where the socket takes no more."""
+        """Write whole frames. Never blocks. Where the socket takes no more, it calls `on_congested` from within."""
         if not self._closing:
             self._transport.write(frames)
 
     def part(self, code: int) -> None:
-        """Say that nothing follows what was written. The owner still hears what the client sent before it knew, and
-        then that the socket is gone."""
+        """Write a close frame, and go on reading. The owner still gets what the client sent before it knew, and then
+        `on_lost`."""
         if not self._closing:
             self._parting = True
             self._say_goodbye(code)
 
     def close(self, code: int) -> None:
-        """Close behind what was written. The owner hears nothing any more."""
+        """Write a close frame. The owner gets nothing any more."""
         self._owner = None
         self._stop_parting()
         self._say_goodbye(code)
 
     def abort(self) -> None:
-        """Drop the connection and what was written but did not leave."""
+        """Drop the connection at once, with what was written and has not left."""
         self._owner = None
         self._closing = True
         self._transport.abort()
@@ -135,7 +134,7 @@ class WebSocket(WSListener):
             self._transport.resume_reading()
 
     def trim(self) -> None:
-        """Give a large, empty read buffer back."""
+        """Give a large read buffer back, if it is empty."""
         if self._parser is None or self._closing or self.mid_frame:
             return
         if self._parser.idle_bytes > _LARGE_BYTES:
@@ -155,12 +154,12 @@ class WebSocket(WSListener):
                 self._ignore(frame)
                 return
         if frame.rsv1 or frame.rsv2 or frame.rsv3:  # no extension was agreed on
-            self._fail(_PROTOCOL_ERROR)
+            self._fail(CloseCode.PROTOCOL_ERROR)
         elif kind == WSMsgType.TEXT and frame.fin and self._fragments is None:
             try:
                 data = frame.get_payload_as_utf8_text()
             except UnicodeDecodeError:
-                self._fail(_INVALID_TEXT)
+                self._fail(CloseCode.INVALID_TEXT)
                 return
             if frame.payload_size > _LARGE_BYTES:
                 asyncio.get_running_loop().call_soon(self.trim)
@@ -178,9 +177,10 @@ class WebSocket(WSListener):
         self._parser = None
 
     def on_parser_error(self) -> None:
-        """picows met bytes that break the protocol, or we raised, and it has sent the close frame.
+        """picows has sent a close frame: the peer broke the protocol, or our code raised.
 
-        What still comes is read and dropped until the peer ends the connection, so that it sees our close frame.
+        What still comes is read and dropped until the peer ends the connection. Only so is it sure to see our close
+        frame.
         """
         if self._closing:
             return
@@ -207,7 +207,7 @@ class WebSocket(WSListener):
     # --- inside -----------------------------------------------------------------------------------------------------
 
     def _ignore(self, frame: WSFrame) -> None:
-        """After our close frame a well-behaved client sends little more. One that floods is not read for long."""
+        """Count what comes after our close frame. A well-behaved client sends little; one that floods is dropped."""
         self._ignored += frame.payload_size + _FRAME_BYTES
         if self._ignored > _MOST_IGNORED_BYTES:
             self._transport.abort()
@@ -216,7 +216,7 @@ class WebSocket(WSListener):
         match kind:
             case WSMsgType.TEXT | WSMsgType.BINARY:
                 if self._fragments is not None:
-                    self._fail(_PROTOCOL_ERROR)
+                    self._fail(CloseCode.PROTOCOL_ERROR)
                     return
                 self._fragments = bytearray()
                 self._collected = 0
@@ -224,19 +224,21 @@ class WebSocket(WSListener):
                 self._collect(frame)
             case WSMsgType.CONTINUATION:
                 if self._fragments is None:
-                    self._fail(_PROTOCOL_ERROR)
+                    self._fail(CloseCode.PROTOCOL_ERROR)
                 else:
                     self._collect(frame)
             case WSMsgType.PING:
-                self._answer_ping(ws_frame(frame.get_payload_as_bytes(), _PONG))
+                self._answer_ping(ws_frame(frame.get_payload_as_bytes(), PONG))
             case WSMsgType.CLOSE:
                 self._on_close_frame(frame)
             case _:  # PONG: nothing was asked
                 pass
 
     def _answer_ping(self, pong: bytes) -> None:
-        """To a client that does not read only the latest PING is answered (RFC 6455 section 5.5.3): a flood of them
-        must not fill our memory."""
+        """Answer at once, or, where the client does not read, only the latest PING (RFC 6455 section 5.5.3).
+
+        So a flood of PINGs does not fill our memory.
+        """
         if self._congested:
             self._pong = pong
         else:
@@ -246,10 +248,10 @@ class WebSocket(WSListener):
         fragments = self._fragments
         if fragments is None:
             return
-        # An empty fragment costs time, so that a flood of them ends at the bound too.
+        # An empty fragment counts as one byte, so that a flood of them ends at the bound too.
         self._collected += max(frame.payload_size, 1)
         if self._collected > self._bound:
-            self._fail(_TOO_BIG)
+            self._fail(CloseCode.TOO_BIG)
             return
         fragments += frame.get_payload_as_memoryview()
         if not frame.fin:
@@ -265,16 +267,16 @@ class WebSocket(WSListener):
         try:
             text = data.decode()
         except UnicodeDecodeError:
-            self._fail(_INVALID_TEXT)
+            self._fail(CloseCode.INVALID_TEXT)
             return
         if self._owner is not None:
             self._owner.on_text(self, text)
 
     def _on_close_frame(self, frame: WSFrame) -> None:
-        """Answer with the same code, then drop the connection (RFC 6455 section 5.5.1)."""
+        """Answer with the same code, then close the TCP connection (RFC 6455 section 5.5.1)."""
         code = frame.get_payload_as_bytes()[:2]
         self._closing = True
-        self._transport.write(ws_frame(code, _CLOSE))
+        self._transport.write(ws_frame(code, CLOSE))
         self._drop_later()
         self._transport.close()
         self._lost(reasons.TRANSPORT_CLOSE)
@@ -286,7 +288,7 @@ class WebSocket(WSListener):
         self._lost(reasons.TRANSPORT_ERROR)
 
     def _stop_parting(self) -> None:
-        """What still comes counts no more, and is bounded as that of others whom we closed."""
+        """From now on what comes is dropped, and bounded as after any close frame."""
         if self._parting:
             self._parting = False
             self._fragments = None
@@ -298,13 +300,13 @@ class WebSocket(WSListener):
         self._closing = True
         if not self._parting:
             self._fragments = None
-        self._transport.write(ws_frame(code.to_bytes(2, "big"), _CLOSE))
-        # The peer's close frame is waited for: closing TCP on unread input would make the kernel take back our output.
+        self._transport.write(close_frame(code))
+        # Wait for the peer's close frame. If TCP were closed with unread input, the kernel would drop our output.
         self._drop_later()
 
     def _drop_later(self) -> None:
         self._timer = self._wheel.schedule(self._clock() + self._close_timeout_s, self._transport.abort)
-        if not self._parting:  # else what comes is still taken, and backpressure with it
+        if not self._parting:  # while parting, the owner still gets what comes, so its backpressure stays
             self.resume_reading()
 
     def _lost(self, reason: str) -> None:

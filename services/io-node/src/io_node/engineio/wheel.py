@@ -1,4 +1,4 @@
-"""Deadlines of every client on one timer of the event loop."""
+"""The deadlines of all clients, on one timer of the event loop."""
 
 import asyncio
 import math
@@ -10,6 +10,7 @@ log = structlog.get_logger()
 
 _TICK_S = 0.02
 _STALL_S = 0.5
+"""An event loop that is later than this was held up."""
 
 
 class Timer:
@@ -27,7 +28,7 @@ class Timer:
         return self._slot is not None
 
     def set(self, deadline: float) -> None:
-        """Call back at `deadline`, and not at one that was set before."""
+        """Call back at `deadline`. A deadline that was set before no longer counts."""
         self._wheel.arm(self, deadline)
 
     def cancel(self) -> None:
@@ -37,9 +38,9 @@ class Timer:
 class TimerWheel:
     """Calls back at deadlines, 0 to 20 ms late and never early. Setting, moving and cancelling are O(1).
 
-    `clock` is monotonic, in seconds. The loop's timer runs only while a deadline is set. A loop that was held up for
-    more than half a second first reads what has arrived meanwhile, so that no client is closed for a stall of the
-    node itself. Only for the thread of the loop.
+    `clock` is monotonic and gives seconds. The event loop's timer runs only while a deadline is set. When the loop was
+    held up for more than half a second, it first reads what has arrived meanwhile. So no client is closed because the
+    node itself stalled. Use it only in the event loop's thread.
     """
 
     __slots__ = ("_clock", "_expected", "_handle", "_next", "_slots")
@@ -52,13 +53,13 @@ class TimerWheel:
         self._handle: asyncio.TimerHandle | None = None
 
     def schedule(self, deadline: float, callback: Callable[[], None]) -> Timer:
-        """Call back once at `deadline`, in seconds of `clock`. The callback must not raise."""
+        """Call back once at `deadline`, which is a time of `clock`. The callback must not raise."""
         timer = Timer(self, callback)
         self.arm(timer, deadline)
         return timer
 
     def arm(self, timer: Timer, deadline: float) -> None:
-        """(Re)set a timer. `inf` disarms it."""
+        """Set a timer, or set it anew. `inf` disarms it."""
         self.disarm(timer)
         if deadline == math.inf:
             return
@@ -120,5 +121,5 @@ class TimerWheel:
                 self.disarm(timer)
                 timer.callback()
         finally:
-            if slot in self._slots:  # a callback raised: the loop reports it, the others are called in the next turn
+            if slot in self._slots:  # a callback raised. The loop reports it; the rest is called in the next turn
                 self._next = slot

@@ -3,33 +3,34 @@
 from collections.abc import Callable
 
 from io_node.engineio.api import Connection
+from io_node.socketio.client import SessionLimits
 from io_node.socketio.counters import ClientCounters
-from io_node.socketio.hub import Hub
-from io_node.socketio.session import ClientSession, FactSink, SessionLimits, StartIdleTimer, Waiting
+from io_node.socketio.session import ClientSession, FactSink, Membership, Throttle
+from io_node.socketio.timer import StartTimer
 from sio_cluster.protocol.ids import RandomBytes
 
 
 class Gate:
-    """The engine's `Accepter`: a session for each connection while `is_open`."""
+    """The engine's `Accepter`: gives each connection a session, while `is_open` says so."""
 
     def __init__(
         self,
         limits: SessionLimits,
         *,
-        hub: Hub,
+        hub: Membership,
         facts: FactSink,
-        waiting: Waiting,
+        throttle: Throttle,
         counters: ClientCounters,
-        start_idle_timer: StartIdleTimer,
+        start_timer: StartTimer,
         random_bytes: RandomBytes,
         is_open: Callable[[], bool],
     ) -> None:
         self._limits = limits
         self._hub = hub
         self._facts = facts
-        self._waiting = waiting
+        self._throttle = throttle
         self._counters = counters
-        self._start_idle_timer = start_idle_timer
+        self._start_timer = start_timer
         self._random_bytes = random_bytes
         self._is_open = is_open
 
@@ -42,7 +43,7 @@ class Gate:
             limits=self._limits,
             hub=self._hub,
             facts=self._facts,
-            waiting=self._waiting,
+            throttle=self._throttle,
             counters=self._counters,
-            start_idle_timer=self._start_idle_timer,
+            start_timer=self._start_timer,
         )

@@ -1,7 +1,8 @@
-"""Who is here, who is in which room, and the carrying out of commands.
+"""Knows this node's clients and their rooms, and carries out the commands of app-nodes.
 
-A message for many is one `Outbound`, handed to every member in one tight loop. Each sid is a room of its own, which
-its client never leaves. A pending client is a member like others: its messages are held until it is accepted.
+A message for many clients is one `Outbound`, handed to each of them in one tight loop. Each client has a room of its
+own, named by its sid, which it never leaves. A pending client is a member of its rooms like others: it holds messages
+back until it is accepted.
 """
 
 from collections.abc import Callable, Iterable
@@ -10,9 +11,8 @@ from typing import TypeAlias, assert_never
 import structlog
 
 from io_node.engineio.api import Outbound
+from io_node.socketio.client import Client, Session
 from io_node.socketio.counters import ClientCounters
-from io_node.socketio.packets import Connect
-from io_node.socketio.session import Client, ClientSession
 from sio_cluster.protocol.ids import RandomBytes, lane_of, new_sid
 from sio_cluster.protocol.messages import (
     Accept,
@@ -28,6 +28,7 @@ from sio_cluster.protocol.messages import (
     Refuse,
     Room,
 )
+from sio_cluster.protocol.socketio import Connect
 
 log = structlog.get_logger()
 
@@ -46,10 +47,11 @@ _NOBODY: dict[str, Send] = {}
 
 
 class Hub:
-    """The clients of this io-node. `on_canary` gets the nonce of each Canary that comes through the inbox.
+    """The clients of this io-node.
 
-    `on_phantom` gets the sid of each client that the application accepts though it is not here: it left, and where an
-    app-node died between its connect and its disconnect, the application may not hear of that again by itself.
+    `on_canary` gets each Canary that comes through the inbox. `on_phantom` gets the sid of each client
+    that the application accepts though it is not here. Such a client left before. If an app-node died between the
+    client's connect and its disconnect, nobody else tells the application that it is gone.
     """
 
     def __init__(
@@ -59,12 +61,12 @@ class Hub:
         *,
         random_bytes: RandomBytes,
         counters: ClientCounters,
-        on_canary: Callable[[int], None] = lambda nonce: None,
+        on_canary: Callable[[Canary], None] = lambda canary: None,
         on_phantom: Callable[[str], None] = lambda sid: None,
     ) -> None:
         self.counters = counters
-        self.on_canary = on_canary
-        self.on_phantom = on_phantom
+        self._on_canary = on_canary
+        self._on_phantom = on_phantom
         self._node_id = node_id
         self._lanes = lanes
         self._random_bytes = random_bytes
@@ -79,17 +81,17 @@ class Hub:
 
     @property
     def held(self) -> int:
-        """Messages held back for pending clients."""
+        """How many messages are held back for pending clients."""
         return sum(client.held for client in self._clients.values())
 
     def clients(self) -> list[Client]:
-        """All clients, pending and joined, at this moment."""
+        """All clients that are pending or joined now."""
         return list(self._clients.values())
 
     # --- for sessions
 
-    def new_client(self, session: ClientSession, connect: Connect) -> Client:
-        """A client with a fresh sid, which is to be added once the application is told of it."""
+    def new_client(self, session: Session, connect: Connect) -> Client:
+        """A client with a fresh sid. It is not a member yet: `add` it when the application is told of it."""
         connection = session.connection
         sid = new_sid(self._node_id, self._random_bytes)
         connected = ClientConnected(
@@ -122,9 +124,10 @@ class Hub:
     # --- for the downlink
 
     def execute(self, commands: Iterable[Command], is_over: Callable[[], bool] = lambda: False) -> bool:
-        """Carry out commands in order. A sid that is not here is counted, not an error: clients leave at any time.
+        """Carry out commands in order. A sid that is not here is counted and no error: clients leave at any time.
 
-        False if `is_over` said between two commands that this turn is: then `commands`, an iterator, has more.
+        `is_over` is asked after each command. When it says yes, the method returns False, and `commands`, an iterator,
+        still holds the rest. True: all commands are carried out.
         """
         for command in commands:
             match command:
@@ -132,35 +135,23 @@ class Hub:
                     self._emit(command)
                 case Ack(sid, packet, attachments):
                     if (client := self._find(sid)) is not None:
-                        self.counters.answers += 1
+                        self.counters.acks_sent += 1
                         client.send(Outbound(packet, attachments))
                 case Accept(sid):
-                    if (client := self._find(sid)) is not None:
-                        self._accept(client)
-                    else:
-                        self.counters.phantoms += 1
-                        self.on_phantom(sid)
+                    self._accept(sid)
                 case Refuse(sid, data):
-                    if (client := self._find(sid)) is not None:
-                        self._refuse(client, data)
+                    self._refuse(sid, data)
                 case Join(sid, room):
-                    if (client := self._find(sid)) is not None:
-                        self._join(client, room)
+                    self._join(sid, room)
                 case Leave(sid, room):
-                    if (client := self._find(sid)) is not None and room in client.rooms:
-                        client.rooms.remove(room)
-                        self._remove_member(self._namespaces[client.namespace], room, sid)
+                    self._leave(sid, room)
                 case CloseRoom(namespace, room):
                     self._close_room(namespace, room)
                 case Disconnect(sid, close):
-                    if (client := self._find(sid)) is not None:
-                        if close:
-                            client.session.disconnect_all()
-                        else:
-                            client.session.disconnect(client)
-                case Canary(nonce):
+                    self._disconnect(sid, close)
+                case Canary():
                     self.counters.canaries += 1
-                    self.on_canary(nonce)
+                    self._on_canary(command)
                 case _:
                     assert_never(command)
             if is_over():
@@ -194,7 +185,7 @@ class Hub:
             send(message)
 
     def _members(self, namespace: _Namespace, to: list[Room] | None) -> dict[str, Send]:
-        """The members of several rooms, each once. Not for changing: it may be a room itself."""
+        """The members of these rooms, each once. The caller must not change the dict: it may be the room itself."""
         if to is None:
             return namespace.everyone
         if len(to) == 1:
@@ -211,39 +202,63 @@ class Hub:
             return members
         return {**members, str(room): own}
 
-    def _accept(self, client: Client) -> None:
+    def _accept(self, sid: str) -> None:
+        client = self._find(sid)
+        if client is None:
+            self.counters.phantoms += 1
+            self._on_phantom(sid)
+            return
         if client.joined:
-            return  # repeated after a redelivery
+            return  # the command came again after a redelivery
         self.counters.accepted += 1
         client.accept()
         if client.sid not in self._clients:
-            return  # what was held overflowed the connection
+            return  # what was held back overflowed the connection, which closed
         namespace = self._namespaces[client.namespace]
         namespace.everyone[client.sid] = client.send
         for room in client.rooms:
             namespace.rooms[room][client.sid] = client.send
 
-    def _refuse(self, client: Client, data: bytes) -> None:
+    def _refuse(self, sid: str, data: bytes) -> None:
+        client = self._find(sid)
+        if client is None:
+            return
         if client.joined:
             log.warning("refused_too_late", sid=client.sid, lane=client.lane)
             client.session.disconnect(client)
         else:
             client.session.refuse(client, data)
 
-    def _join(self, client: Client, room: Room) -> None:
-        if room in client.rooms or room == client.sid:
+    def _join(self, sid: str, room: Room) -> None:
+        client = self._find(sid)
+        if client is None or room in client.rooms or room == sid:
             return
         client.rooms.add(room)
         rooms = self._namespaces[client.namespace].rooms
         members = rooms.get(room)
         if members is None:
             members = rooms[room] = {}
-        members[client.sid] = client.send
+        members[sid] = client.send
+
+    def _leave(self, sid: str, room: Room) -> None:
+        client = self._find(sid)
+        if client is not None and room in client.rooms:
+            client.rooms.remove(room)
+            self._remove_member(self._namespaces[client.namespace], room, sid)
 
     def _close_room(self, name: str, room: Room) -> None:
         namespace = self._namespaces.get(name)
         for sid in namespace.rooms.pop(room, _NOBODY) if namespace is not None else ():
             self._clients[sid].rooms.remove(room)
+
+    def _disconnect(self, sid: str, close: bool) -> None:
+        client = self._find(sid)
+        if client is None:
+            return
+        if close:
+            client.session.disconnect_all()
+        else:
+            client.session.disconnect(client)
 
     @staticmethod
     def _remove_member(namespace: _Namespace, room: Room, sid: str) -> None:

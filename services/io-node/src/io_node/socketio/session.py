@@ -1,73 +1,59 @@
-"""One connection's Socket.IO session: its namespaces, pending or joined. Sans-IO: messages in, facts and packets out.
+"""One connection's Socket.IO session: its clients, one for each namespace. Sans-IO: messages in, facts and packets out.
+
+A client goes through these states:
 
     CONNECT ──► waiting ──► pending ──Accept──► joined ──► gone
                                └──────Refuse─────────────────┘
 
-Invalid states close the connection as Socket.IO's own server does (client.ts, `ondecoded`): CONNECT to a namespace
-that is pending or joined, anything else to one that is not joined. One exception: what was under way from the client
-while the server disconnected it from a namespace is dropped and counted, since the client could not know.
+- waiting: CONNECT_RATE holds it back, and the application has not heard of it;
+- pending: the application was told, and has not answered;
+- joined: the client has its CONNECT packet.
+
+What the protocol forbids closes the connection, as in Socket.IO's own server (client.ts, `ondecoded`): a CONNECT to a
+namespace that is pending or joined, and any other packet to a namespace that is not joined. There is one exception: a
+packet that was on its way while the server disconnected the client from the namespace is dropped and counted, since
+the client could not know.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol, TypeAlias, assert_never
+from typing import Protocol, assert_never
 
 import msgspec
 import structlog
 
 from io_node.engineio.api import Connection, Outbound
+from io_node.socketio.client import Client, SessionLimits
 from io_node.socketio.counters import ClientCounters
-from io_node.socketio.packets import (
-    Ack,
-    Connect,
-    Disconnect,
-    Event,
-    PacketReader,
-    encode_connect_error,
-    encode_connected,
-    encode_disconnect,
-)
+from io_node.socketio.reader import PacketReader
+from io_node.socketio.timer import StartTimer, Timer
 from sio_cluster.protocol import reasons
 from sio_cluster.protocol.errors import MalformedPacket
 from sio_cluster.protocol.messages import (
     AckReceived,
-    AckRequest,
-    ClientConnected,
     ClientDisconnected,
     ClientUpgraded,
     EventReceived,
     Fact,
-    Room,
+)
+from sio_cluster.protocol.socketio import (
+    Ack,
+    Connect,
+    Disconnect,
+    Event,
+    encode_connect_error,
+    encode_disconnect,
 )
 
 log = structlog.get_logger()
 
-_MAX_PENDING_ACKS = 1_000
-"""Answers that one client may owe; the oldest question is given up, counted."""
-
 _MAX_LEFT = 16
-"""Namespaces that the server disconnected, of which late packets are forgiven; the oldest is forgotten."""
+"""How many namespaces that the server ended are remembered, so that late packets to them are forgiven."""
 
 _TOO_MANY_NAMESPACES = b'{"message":"Too many namespaces"}'
 
 
-class IdleTimer(Protocol):
-    def cancel(self) -> None: ...
-
-
-StartIdleTimer: TypeAlias = Callable[[Callable[[], None]], IdleTimer]
-"""Calls back after CONNECT_TIMEOUT_MS, unless cancelled."""
-
-
-@dataclass(frozen=True, slots=True)
-class SessionLimits:
-    max_namespaces: int
-    max_attachments: int
-    max_payload_bytes: int
-    send_buffer_bytes: int
-
-
 class FactSink(Protocol):
+    """The uplink."""
+
     def put(self, destination: int | str, fact: Fact, sender: Connection) -> None:
         """Pass a fact on to a lane (int) or to an app-node (its id). Never drops; may pause reading from `sender`."""
 
@@ -76,96 +62,31 @@ class FactSink(Protocol):
 
 
 class Membership(Protocol):
-    """The hub, as a session sees it."""
+    """The hub."""
 
-    def new_client(self, session: "ClientSession", connect: Connect) -> "Client": ...
+    def new_client(self, session: "ClientSession", connect: Connect) -> Client: ...
 
-    def add(self, client: "Client") -> None: ...
+    def add(self, client: Client) -> None: ...
 
-    def remove(self, client: "Client") -> None: ...
+    def remove(self, client: Client) -> None: ...
 
     def __contains__(self, sid: str) -> bool: ...
 
 
-class Waiting(Protocol):
+class Throttle(Protocol):
     """Where clients wait until they may be passed on to the application."""
 
-    def enter(self, client: "Client") -> None:
-        """`client.session.admit(client)` is called now or later."""
+    def enter(self, client: Client) -> None:
+        """Calls `client.session.admit(client)`, now or later."""
 
-    def leave(self, client: "Client") -> bool:
-        """Whether the client was still waiting; now it is not."""
-
-
-class Client:
-    """One client: a connection's membership of one namespace.
-
-    `send` writes to the connection once the client is joined; until then it holds messages back, at most
-    SEND_BUFFER_BYTES of them: beyond that the connection is closed as a slow consumer.
-    """
-
-    __slots__ = ("_held", "_held_bytes", "acks", "connected", "joined", "lane", "rooms", "send", "session", "sid")
-
-    def __init__(self, session: "ClientSession", connected: ClientConnected, lane: int) -> None:
-        self.sid = connected.sid
-        self.lane = lane
-        self.session = session
-        self.connected = connected
-        self.joined = False
-        self.rooms: set[Room] = set()
-        self.acks: dict[int, str] | None = None
-        self.send: Callable[[Outbound], None] = self._hold
-        self._held: list[Outbound] = []
-        self._held_bytes = 0
-
-    @property
-    def namespace(self) -> str:
-        return self.connected.namespace
-
-    @property
-    def held(self) -> int:
-        """Messages held back until the client is accepted."""
-        return len(self._held)
-
-    def accept(self) -> None:
-        """Write the CONNECT packet, then what was held."""
-        self.joined = True
-        self.send = self.session.connection.send
-        self.session.counters.controls += 1
-        self.send(Outbound(encode_connected(self.namespace, self.sid)))
-        held, self._held = self._held, []
-        for message in held:
-            self.send(message)
-
-    def drop_held(self) -> int:
-        """Forget what was held. Returns how many messages that were."""
-        dropped, self._held = len(self._held), []
-        return dropped
-
-    def expect_ack(self, request: AckRequest) -> bool:
-        """Remember who wants the answer. False if an older question had to be given up."""
-        if self.acks is None:
-            self.acks = {}
-        self.acks[request.ack_id] = request.app_node
-        if len(self.acks) <= _MAX_PENDING_ACKS:
-            return True
-        del self.acks[next(iter(self.acks))]
-        return False
-
-    def _hold(self, message: Outbound) -> None:
-        if message.volatile or self._held_bytes > self.session.limits.send_buffer_bytes:  # it closes already
-            self.session.counters.held_dropped += 1
-            return
-        self._held.append(message)
-        self._held_bytes += message.size
-        if self._held_bytes > self.session.limits.send_buffer_bytes:
-            self.session.connection.close(reasons.SLOW_CONSUMER)
+    def leave(self, client: Client) -> bool:
+        """Stop waiting. True if the client was waiting."""
 
 
 class ClientSession:
     """The `ConnectionHandler` of one connection.
 
-    A connection that is in no namespace and waits for none is closed after CONNECT_TIMEOUT_MS.
+    A connection without any client is closed after `limits.connect_timeout_s`.
     """
 
     __slots__ = (
@@ -175,8 +96,8 @@ class ClientSession:
         "_idle",
         "_left",
         "_reader",
-        "_start_idle_timer",
-        "_waiting",
+        "_start_timer",
+        "_throttle",
         "connection",
         "counters",
         "limits",
@@ -191,22 +112,25 @@ class ClientSession:
         limits: SessionLimits,
         hub: Membership,
         facts: FactSink,
-        waiting: Waiting,
+        throttle: Throttle,
         counters: ClientCounters,
-        start_idle_timer: StartIdleTimer,
+        start_timer: StartTimer,
     ) -> None:
+        """`name` is what the application and the log call the connection: its Engine.IO sid is a secret."""
         self.connection = connection
         self.name = name
         self.limits = limits
         self.counters = counters
         self._hub = hub
         self._facts = facts
-        self._waiting = waiting
-        self._start_idle_timer = start_idle_timer
+        self._throttle = throttle
+        self._start_timer = start_timer
         self._reader = PacketReader(limits.max_attachments, limits.max_payload_bytes)
         self._clients: dict[str, Client] = {}
         self._left: dict[str, None] = {}
-        self._idle: IdleTimer | None = start_idle_timer(self._close_idle)
+        self._idle: Timer | None = start_timer(limits.connect_timeout_s, self._close_idle)
+
+    # --- from the connection
 
     def on_message(self, data: str | bytes) -> None:
         """Raises MalformedPacket, after which the connection must close."""
@@ -234,7 +158,7 @@ class ClientSession:
     def on_upgrade(self, transport: str) -> None:
         for client in self._clients.values():
             if client.sid not in self._hub:
-                continue  # its ClientConnected is still to come, and will say so
+                continue  # it waits: its ClientConnected is still to come, and will name the new transport
             self.counters.upgraded += 1
             self._facts.put(client.lane, ClientUpgraded(client.sid, transport), self.connection)
 
@@ -244,6 +168,8 @@ class ClientSession:
         self._stop_idle_timer()
         self._facts.forget(self.connection)
 
+    # --- from the throttle and the hub
+
     def admit(self, client: Client) -> None:
         """Pass the client on to the application: it is pending from now on."""
         self._hub.add(client)
@@ -252,9 +178,13 @@ class ClientSession:
             client.connected = msgspec.structs.replace(client.connected, transport=self.connection.transport)
         self._facts.put(client.lane, client.connected, self.connection)
 
-    def leave(self, client: Client, reason: str) -> None:
-        """Take the client out of its namespace; the connection and its other namespaces stay."""
-        self._remove(client, reason)
+    def refuse(self, client: Client, data: bytes) -> None:
+        """Turn a pending client away by a CONNECT_ERROR packet. No fact is put: the application knows."""
+        del self._clients[client.namespace]
+        self._hub.remove(client)
+        self.counters.refused += 1
+        self.counters.held_dropped += client.drop_held()
+        self._send_control(encode_connect_error(client.namespace, data))
         self._watch_if_idle()
 
     def disconnect(self, client: Client) -> None:
@@ -265,20 +195,18 @@ class ClientSession:
             del self._left[next(iter(self._left))]
         self.leave(client, reasons.SERVER_DISCONNECT)
 
-    def refuse(self, client: Client, data: bytes) -> None:
-        """Turn a pending client away by a CONNECT_ERROR packet. No fact: the application knows."""
-        del self._clients[client.namespace]
-        self._hub.remove(client)
-        self.counters.refused += 1
-        self.counters.held_dropped += client.drop_held()
-        self._send_control(encode_connect_error(client.namespace, data))
-        self._watch_if_idle()
-
     def disconnect_all(self) -> None:
-        """Disconnect from every namespace, then close the connection."""
+        """Disconnect every client, then close the connection."""
         for client in list(self._clients.values()):
             self.disconnect(client)
         self.connection.close(reasons.SERVER_DISCONNECT)
+
+    def leave(self, client: Client, reason: str) -> None:
+        """Take the client out of its namespace. The connection and its other clients stay."""
+        self._remove(client, reason)
+        self._watch_if_idle()
+
+    # --- inside
 
     def _on_connect(self, packet: Connect) -> None:
         if packet.namespace in self._clients:
@@ -291,22 +219,22 @@ class ClientSession:
         self._left.pop(packet.namespace, None)
         client = self._hub.new_client(self, packet)
         self._clients[packet.namespace] = client
-        self._waiting.enter(client)
+        self._throttle.enter(client)
 
     def _on_ack(self, packet: Ack) -> None:
         client = self._joined(packet.namespace)
         if client is None:
             return
-        app_node = client.acks.pop(packet.ack_id, None) if client.acks else None
+        app_node = client.pending_acks.pop(packet.ack_id, None) if client.pending_acks else None
         if app_node is None:
             self.counters.unexpected_acks += 1
             return
-        self.counters.acks += 1
+        self.counters.acks_received += 1
         fact = AckReceived(client.sid, packet.ack_id, packet.data, packet.attachments)
         self._facts.put(app_node, fact, self.connection)
 
     def _joined(self, namespace: str) -> Client | None:
-        """The client in this namespace; None where the packet is late, and counted so."""
+        """The client of this namespace. None for a late packet, which is counted."""
         client = self._clients.get(namespace)
         if client is not None and client.joined:
             return client
@@ -317,7 +245,7 @@ class ClientSession:
 
     def _remove(self, client: Client, reason: str) -> None:
         del self._clients[client.namespace]
-        if self._waiting.leave(client):
+        if self._throttle.leave(client):
             self.counters.left_waiting += 1
             return  # the application never heard of it
         self._hub.remove(client)
@@ -331,7 +259,7 @@ class ClientSession:
 
     def _watch_if_idle(self) -> None:
         if not self._clients and self._idle is None:
-            self._idle = self._start_idle_timer(self._close_idle)
+            self._idle = self._start_timer(self.limits.connect_timeout_s, self._close_idle)
 
     def _stop_idle_timer(self) -> None:
         timer, self._idle = self._idle, None

@@ -1,34 +1,32 @@
 """Lets clients through to the application at a rate that it can bear.
 
-A storm of reconnections (a node that died, a deployment) asks for everything at once: each CONNECT costs the
-application a handler and Redis a record. Beyond CONNECT_RATE clients wait in the order in which they came, and live
-events go past them.
+When a node dies or a deployment begins, thousands of clients reconnect at once, and each CONNECT costs the application
+a handler call and Redis a record. Beyond CONNECT_RATE a second, clients wait here in the order in which they came.
+Events of clients that have joined do not wait behind them.
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import structlog
 
-from io_node.bus.batch import size_of
-from io_node.bus.fairness import Paused, Sender
-from io_node.socketio.session import Client, IdleTimer
+from io_node.backpressure import Backpressure, Paused, size_of
+from io_node.socketio.client import Client
+from io_node.socketio.timer import StartTimer, Timer
 
 log = structlog.get_logger()
 
 _ROUND_S = 0.02
 
-StartTimer = Callable[[float, Callable[[], None]], IdleTimer]
-"""Calls back after so many seconds."""
 
+class ConnectThrottle:
+    """The session's `Throttle`: a token bucket in front of the uplink.
 
-class Admission:
-    """The session's `Waiting`: a token bucket in front of the uplink.
+    Guarantees: within any second at most twice `rate` clients are admitted, since a quiet time saves up at most one
+    second's worth. They are admitted in the order in which they asked, and none is refused.
 
-    Guarantees: in any second at most twice `rate` clients are admitted (what a pause has saved up is at most one
-    second's worth), in the order in which they asked. None is refused. Bounds: each connection waits with at most
-    MAX_NAMESPACES clients, a client that leaves leaves the queue, and beyond UPLINK_BUFFER_BYTES whoever asks for more
-    is read no further until half of that is left.
+    Bounds: a connection waits with at most MAX_NAMESPACES clients, and a client that leaves stops waiting. When what
+    waits weighs more than UPLINK_BUFFER_BYTES, whoever asks for more is not read until half of that is left.
     """
 
     def __init__(
@@ -37,29 +35,27 @@ class Admission:
         *,
         has_room: Callable[[], bool],
         buffer_bytes: int,
-        pause: Callable[[Paused, Sender], None],
-        release: Callable[[Paused, Iterable[Sender]], None],
+        backpressure: Backpressure,
         start_timer: StartTimer,
         clock: Callable[[], float],
     ) -> None:
-        """`rate`: clients a second, 0 for no limit. While `has_room` says no, those that wait go on waiting. `pause`
-        and `release` are the uplink's, which also forgets senders that are closed."""
+        """`rate`: clients a second, 0 for no limit. While `has_room` says no, nobody who waits is admitted."""
         self._rate = rate
         self._has_room = has_room
         self._buffer_bytes = buffer_bytes
-        self._pause = pause
-        self._release = release
+        self._backpressure = backpressure
         self._paused: Paused = {}
         self._start_timer = start_timer
         self._clock = clock
-        self._waiting: dict[Client, int] = {}  # what each weighs
+        self._waiting: dict[Client, int] = {}
+        """How many bytes each client that waits weighs."""
         self._waiting_bytes = 0
         self._tokens = float(rate)
         self._refilled_at = -math.inf
-        self._timer: IdleTimer | None = None
+        self._timer: Timer | None = None
 
     def __len__(self) -> int:
-        """How many wait."""
+        """How many clients wait."""
         return len(self._waiting)
 
     def enter(self, client: Client) -> None:
@@ -74,10 +70,11 @@ class Admission:
         if self._waiting_bytes > self._buffer_bytes:
             if not self._paused:
                 log.warning("connects_buffer_full", waiting=len(self._waiting), waiting_bytes=self._waiting_bytes)
-            self._pause(self._paused, client.session.connection)
+            self._backpressure.pause(self._paused, client.session.connection)
         self._come_back()
 
     def leave(self, client: Client) -> bool:
+        """Stop waiting. True if the client was waiting."""
         if client not in self._waiting:
             return False
         self._remove(client)
@@ -95,7 +92,7 @@ class Admission:
     def _remove(self, client: Client) -> None:
         self._waiting_bytes -= self._waiting.pop(client)
         if self._paused and self._waiting_bytes <= self._buffer_bytes // 2:
-            self._release(self._paused, list(self._paused))
+            self._backpressure.release_all(self._paused)
 
     def _come_back(self) -> None:
         if self._timer is None:

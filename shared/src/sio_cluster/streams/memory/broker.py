@@ -8,10 +8,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from sio_cluster.node.config import Config
-from sio_cluster.protocol.errors import BusUnavailable, ClusterMismatch
-from sio_cluster.protocol.keys import Keys
-from sio_cluster.protocol.messages import PROTOCOL_VERSION, Room
+from sio_cluster.protocol.errors import BusUnavailable
+from sio_cluster.protocol.messages import Room
 
 
 @dataclass
@@ -35,7 +33,9 @@ class MemoryStream:
 
 @dataclass
 class MemoryLease:
-    holder: str
+    """A lease, until `deadline`. `claim_until`: the last id that a former holder was given."""
+
+    node_id: str
     token: int
     deadline: float
     claim_until: int
@@ -132,35 +132,3 @@ class MemoryBroker:
             pass  # the caller looks at its own deadline
         finally:
             self.waiters.discard(waiter)
-
-
-class MemoryBus:
-    """`Bus` over a broker that several buses share."""
-
-    def __init__(self, config: Config, broker: MemoryBroker) -> None:
-        self.config = config
-        self.broker = broker
-        self._keys = Keys(config.redis_prefix)
-
-    @property
-    def keys(self) -> Keys:
-        return self._keys
-
-    async def start(self) -> None:
-        await self.found()
-
-    async def found(self) -> str:
-        async with self.broker.operation():
-            mine = (self.config.lanes, PROTOCOL_VERSION)
-            if self.broker.settings is None:
-                self.broker.settings = mine
-            lanes, version = self.broker.settings
-            life = self.broker.begin_life()
-        if lanes != self.config.lanes:
-            raise ClusterMismatch(f"LANES is {self.config.lanes} here, but the cluster runs with {lanes}")
-        if version != PROTOCOL_VERSION:
-            raise ClusterMismatch(f"this node speaks protocol version {PROTOCOL_VERSION}, the cluster {version}")
-        return life
-
-    async def stop(self) -> None:
-        pass

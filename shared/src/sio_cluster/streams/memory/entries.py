@@ -4,17 +4,18 @@ import asyncio
 import time
 from collections.abc import Sequence
 
-from sio_cluster.streams.memory.broker import MemoryBus, MemoryStream
-from sio_cluster.streams.redis.appender import Append, AppendResult, require_distinct
+from sio_cluster.protocol.keys import Keys
+from sio_cluster.streams.api import Append, AppendResult, require_distinct
+from sio_cluster.streams.memory.broker import MemoryBroker, MemoryStream
 
 _READ_COUNT = 1000
 
 
 class MemoryAppender:
-    """`Appender` in memory."""
+    """`api.Appender`."""
 
-    def __init__(self, bus: MemoryBus) -> None:
-        self._broker = bus.broker
+    def __init__(self, broker: MemoryBroker) -> None:
+        self._broker = broker
 
     async def append(self, appends: Sequence[Append]) -> list[AppendResult]:
         require_distinct(appends)
@@ -27,17 +28,17 @@ class MemoryAppender:
         async with self._broker.operation():
             return [self._broker.streams[stream].held_bytes for stream in streams]
 
-    async def bars(self, streams: Sequence[str], sender: str) -> list[int]:
+    async def bars(self, streams: Sequence[str], node_id: str) -> list[int]:
         async with self._broker.operation():
-            return [self._broker.streams[stream].bars.get(sender, 0) for stream in streams]
+            return [self._broker.streams[stream].bars.get(node_id, 0) for stream in streams]
 
 
 class MemoryInboxReader:
-    """`InboxReader` in memory."""
+    """`api.InboxReader`."""
 
-    def __init__(self, bus: MemoryBus, node_id: str, max_batch_bytes: int = 4_000_000) -> None:
-        self._broker = bus.broker
-        self._key = bus.keys.inbox(node_id)
+    def __init__(self, broker: MemoryBroker, keys: Keys, node_id: str) -> None:
+        self._broker = broker
+        self._key = keys.inbox(node_id)
         self._last = 0
 
     async def read(self, block_ms: int) -> list[bytes]:
@@ -67,14 +68,14 @@ class MemoryInboxReader:
 
 
 def _append(stream: MemoryStream, append: Append) -> AppendResult:
-    if append.seq <= stream.last_seq.get(append.sender, -1):
+    if append.seq <= stream.last_seq.get(append.node_id, -1):
         return AppendResult.DUPLICATE
-    if append.bar != stream.bars.get(append.sender, 0):
+    if append.bar != stream.bars.get(append.node_id, 0):
         return AppendResult.BARRED
     if stream.held_bytes and stream.held_bytes + len(append.entry) > append.max_bytes:
         return AppendResult.FULL
     stream.last_id += 1
     stream.entries[stream.last_id] = append.entry
     stream.held_bytes += len(append.entry)
-    stream.last_seq[append.sender] = append.seq
+    stream.last_seq[append.node_id] = append.seq
     return AppendResult.APPENDED

@@ -2,83 +2,79 @@
 
 import asyncio
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 
 from sio_cluster.protocol.errors import LeaseLost
-from sio_cluster.streams.memory.broker import MemoryBroker, MemoryBus, MemoryLease
-from sio_cluster.streams.redis.lanes import LaneEntry
-
-_DEAD_ENTRIES = 1000
+from sio_cluster.protocol.keys import Keys
+from sio_cluster.streams.api import DEAD_LETTERS_KEPT, LaneEntry, Lease
+from sio_cluster.streams.memory.broker import MemoryBroker, MemoryLease
 
 
 class MemoryLeases:
-    """`Leases` in memory."""
+    """`api.Leases`."""
 
-    def __init__(self, bus: MemoryBus) -> None:
-        self._broker = bus.broker
-        self._keys = bus.keys
+    def __init__(self, broker: MemoryBroker, keys: Keys) -> None:
+        self._broker = broker
+        self._keys = keys
 
-    async def acquire(self, lane: int, holder: str, lease_ms: int) -> int | None:
+    async def acquire(self, lane: int, node_id: str, lease_ms: int) -> Lease | None:
         broker = self._broker
         async with broker.operation():
-            lease = _lease(broker, lane)
-            if lease is not None and lease.holder != holder:
+            current = _lease(broker, lane)
+            if current is not None and current.node_id != node_id:
                 return None
             stream = broker.streams[self._keys.uplink(lane)]
-            stream.reader = holder
+            stream.reader = node_id
             broker.tokens[lane] += 1
             token = broker.tokens[lane]
-            broker.leases[lane] = MemoryLease(holder, token, broker.clock() + lease_ms / 1000, stream.delivered)
-            broker.holders[lane].add(holder)
-        return token
+            broker.leases[lane] = MemoryLease(node_id, token, broker.clock() + lease_ms / 1000, stream.delivered)
+            broker.holders[lane].add(node_id)
+        return Lease(lane, node_id, token)
 
-    async def renew(self, tokens: Mapping[int, int], holder: str, lease_ms: int) -> set[int]:
-        broker = self._broker
+    async def renew(self, leases: Collection[Lease], lease_ms: int) -> set[int]:
         ours = set()
-        async with broker.operation():
-            for lane, token in tokens.items():
-                lease = _lease(broker, lane)
-                if lease is not None and (lease.holder, lease.token) == (holder, token):
-                    lease.deadline = broker.clock() + lease_ms / 1000
-                    ours.add(lane)
+        async with self._broker.operation():
+            for lease in leases:
+                current = _current(self._broker, lease)
+                if current is not None:
+                    current.deadline = self._broker.clock() + lease_ms / 1000
+                    ours.add(lease.lane)
         return ours
 
-    async def bar_former(self, tokens: Mapping[int, int], holder: str) -> set[str]:
+    async def bar_former(self, leases: Collection[Lease]) -> set[str]:
         broker = self._broker
         async with broker.operation():
-            former = {lane: broker.holders[lane] - {holder} for lane in tokens}
+            former = {lease: broker.holders[lease.lane] - {lease.node_id} for lease in leases}
             inboxes = [self._keys.inbox(node) for node in broker.io_nodes]
-        barred = set().union(*former.values())
+        barred: set[str] = set().union(*former.values())
         if not barred:
             return barred
         async with broker.operation():
             for inbox in inboxes:
-                for sender in barred:
+                for node_id in barred:
                     bars = broker.streams[inbox].bars
-                    bars[sender] = bars.get(sender, 0) + 1
+                    bars[node_id] = bars.get(node_id, 0) + 1
         async with broker.operation():
-            for lane, token in tokens.items():
-                lease = _lease(broker, lane)
-                if lease is not None and (lease.holder, lease.token) == (holder, token):
-                    broker.holders[lane] -= former[lane]
+            for lease in leases:
+                if _current(broker, lease) is not None:
+                    broker.holders[lease.lane] -= former[lease]
         return barred
 
-    async def release(self, lane: int, holder: str, token: int, *, settled: bool = True) -> None:
+    async def release(self, lease: Lease, *, settled: bool = True) -> None:
         async with self._broker.operation():
-            lease = _lease(self._broker, lane)
-            if lease is not None and (lease.holder, lease.token) == (holder, token):
-                del self._broker.leases[lane]
+            if _current(self._broker, lease) is not None:
+                del self._broker.leases[lease.lane]
                 if settled:
-                    self._broker.holders[lane].discard(holder)
+                    self._broker.holders[lease.lane].discard(lease.node_id)
 
 
 class MemoryLaneReader:
-    """`LaneReader` in memory."""
+    """`api.LaneReader`."""
 
-    def __init__(self, bus: MemoryBus, consumer: str) -> None:
-        self._broker = bus.broker
-        self._keys = bus.keys
-        self._consumer = consumer
+    def __init__(self, broker: MemoryBroker, keys: Keys, node_id: str) -> None:
+        self._broker = broker
+        self._keys = keys
+        self._node_id = node_id
         self._waiter = asyncio.Event()
         self._reading = False
         self._interrupted = False
@@ -106,7 +102,7 @@ class MemoryLaneReader:
     async def claim(self, lane: int) -> list[LaneEntry]:
         async with self._broker.operation():
             lease = _lease(self._broker, lane)
-            if lease is None or lease.holder != self._consumer:
+            if lease is None or lease.node_id != self._node_id:
                 return []
             stream = self._broker.streams[self._keys.uplink(lane)]
             self.doubt[lane] = lease.claim_until
@@ -123,19 +119,19 @@ class MemoryLaneReader:
                 self._interrupted = True
                 self._waiter.set()
 
-    async def commit(self, lane: int, token: int, ids: Sequence[bytes]) -> None:
+    async def commit(self, lease: Lease, ids: Sequence[bytes]) -> None:
         async with self._broker.operation():
-            self._check_token(lane, token)
-            self._broker.streams[self._keys.uplink(lane)].remove([number_of(entry_id) for entry_id in ids])
+            self._check(lease)
+            self._broker.streams[self._keys.uplink(lease.lane)].remove([number_of(entry_id) for entry_id in ids])
 
-    async def set_aside(self, lane: int, token: int, entry: LaneEntry, why: str) -> int:
+    async def set_aside(self, lease: Lease, entry: LaneEntry, why: str) -> int:
         async with self._broker.operation():
-            self._check_token(lane, token)
-            dead = self._broker.dead[lane]
+            self._check(lease)
+            dead = self._broker.dead[lease.lane]
             dead.append((entry.entry, why))
-            gone = max(0, len(dead) - _DEAD_ENTRIES)
+            gone = max(0, len(dead) - DEAD_LETTERS_KEPT)
             del dead[:gone]
-            self._broker.streams[self._keys.uplink(lane)].remove([number_of(entry.id)])
+            self._broker.streams[self._keys.uplink(lease.lane)].remove([number_of(entry.id)])
         return gone
 
     async def close(self) -> None:
@@ -143,7 +139,7 @@ class MemoryLaneReader:
 
     def _take(self, lane: int, count: int) -> list[LaneEntry]:
         stream = self._broker.streams[self._keys.uplink(lane)]
-        if stream.reader != self._consumer:
+        if stream.reader != self._node_id:
             return []
         after = self.doubt.pop(lane, stream.delivered)
         new = [number for number in stream.entries if after < number <= stream.delivered]
@@ -152,16 +148,21 @@ class MemoryLaneReader:
         stream.delivered = max([stream.delivered, *new])
         return [LaneEntry(lane, _id(number), stream.entries[number], False) for number in new]
 
-    def _check_token(self, lane: int, token: int) -> None:
-        lease = _lease(self._broker, lane)
-        if lease is None or lease.token != token:
-            raise LeaseLost(f"lane {lane} is no longer held with token {token}")
+    def _check(self, lease: Lease) -> None:
+        if _current(self._broker, lease) is None:
+            raise LeaseLost(f"lane {lease.lane} is no longer held with token {lease.token}")
 
 
 def _lease(broker: MemoryBroker, lane: int) -> MemoryLease | None:
     """The lane's lease while it runs."""
     lease = broker.leases.get(lane)
     return lease if lease is not None and lease.deadline > broker.clock() else None
+
+
+def _current(broker: MemoryBroker, lease: Lease) -> MemoryLease | None:
+    """The lane's lease if it runs and is this one."""
+    current = _lease(broker, lease.lane)
+    return current if current is not None and (current.node_id, current.token) == (lease.node_id, lease.token) else None
 
 
 def _id(number: int) -> bytes:

@@ -8,25 +8,25 @@ import msgspec
 from sio_cluster.protocol.errors import LeaseLost
 from sio_cluster.protocol.ids import lane_of
 from sio_cluster.protocol.messages import ClientConnected
-from sio_cluster.streams.memory.broker import MemoryBus, MemoryClient
-from sio_cluster.streams.redis.records import (
+from sio_cluster.streams.api import (
     Accepted,
     ClientRecord,
     Joined,
+    Lease,
     Left,
     RecordChange,
-    Under,
     Upgraded,
-    owner_of,
+    io_node_of,
     paired,
 )
+from sio_cluster.streams.memory.broker import MemoryBroker, MemoryClient
 
 
 class MemoryClientRecords:
-    """`ClientRecords` in memory."""
+    """`api.ClientRecords`."""
 
-    def __init__(self, bus: MemoryBus, lanes: int) -> None:
-        self._broker = bus.broker
+    def __init__(self, broker: MemoryBroker, lanes: int) -> None:
+        self._broker = broker
         self._lanes = lanes
 
     async def store(self, connected: Sequence[ClientConnected]) -> None:
@@ -37,7 +37,7 @@ class MemoryClientRecords:
                     encoded = msgspec.msgpack.encode(client)
                     record = self._broker.clients[client.sid] = MemoryClient(encoded, client.transport)
                 record.transport = client.transport
-                self._broker.clients_of[owner_of(client.sid)].add(client.sid)
+                self._broker.clients_of[io_node_of(client.sid)].add(client.sid)
 
     async def load(self, sid: str) -> ClientRecord | None:
         async with self._broker.operation():
@@ -47,20 +47,20 @@ class MemoryClientRecords:
             connected = msgspec.msgpack.decode(client.connected, type=ClientConnected)
             return ClientRecord(connected, client.session, set(client.rooms), client.accepted, client.transport)
 
-    async def forget(self, sids: Sequence[str], under: Sequence[Under | None] = ()) -> int:
+    async def forget(self, sids: Sequence[str], leases: Sequence[Lease | None] = ()) -> int:
         fenced = 0
         async with self._broker.operation():
-            for sid, lease in paired(sids, under):
+            for sid, lease in paired(sids, leases):
                 if self._is_fenced(sid, lease):
                     fenced += 1
                     continue
                 self._broker.clients.pop(sid, None)
-                self._broker.clients_of[owner_of(sid)].discard(sid)
+                self._broker.clients_of[io_node_of(sid)].discard(sid)
         return fenced
 
-    async def save_session(self, sid: str, session: bytes, under: Under | None = None) -> bool:
+    async def save_session(self, sid: str, session: bytes, lease: Lease | None = None) -> bool:
         async with self._broker.operation():
-            if self._is_fenced(sid, under):
+            if self._is_fenced(sid, lease):
                 raise LeaseLost(f"the lane of {sid} is no longer held")
             client = self._broker.clients.get(sid)
             if client is not None:
@@ -72,10 +72,10 @@ class MemoryClientRecords:
             client = self._broker.clients.get(sid)
             return client.session if client is not None else None
 
-    async def update(self, changes: Sequence[RecordChange], under: Sequence[Under | None] = ()) -> int:
+    async def update(self, changes: Sequence[RecordChange], leases: Sequence[Lease | None] = ()) -> int:
         fenced = 0
         async with self._broker.operation():
-            for change, lease in paired(changes, under):
+            for change, lease in paired(changes, leases):
                 client = self._broker.clients.get(change.sid)
                 if self._is_fenced(change.sid, lease):
                     fenced += 1
@@ -91,13 +91,13 @@ class MemoryClientRecords:
         async with self._broker.operation():
             self._broker.clients_of.pop(node_id, None)
 
-    def _is_fenced(self, sid: str, under: Under | None) -> bool:
-        if under is None or under.lane != lane_of(sid, self._lanes):
+    def _is_fenced(self, sid: str, lease: Lease | None) -> bool:
+        if lease is None or lease.lane != lane_of(sid, self._lanes):
             return False
-        lease = self._broker.leases.get(under.lane)
-        if lease is None or lease.deadline <= self._broker.clock():
+        current = self._broker.leases.get(lease.lane)
+        if current is None or current.deadline <= self._broker.clock():
             return True
-        return (lease.holder, lease.token) != (under.holder, under.token)
+        return (current.node_id, current.token) != (lease.node_id, lease.token)
 
 
 def _apply(client: MemoryClient, change: RecordChange) -> None:

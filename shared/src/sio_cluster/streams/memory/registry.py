@@ -1,24 +1,36 @@
 """Which nodes there are."""
 
-from sio_cluster.streams.memory.broker import MemoryBus
-
-_EPOCHS = 1 << 21
+from sio_cluster.protocol.errors import ClusterMismatch
+from sio_cluster.protocol.keys import Keys
+from sio_cluster.protocol.messages import PROTOCOL_VERSION
+from sio_cluster.streams.api import EPOCHS
+from sio_cluster.streams.memory.broker import MemoryBroker
 
 
 class MemoryRegistry:
-    """`Registry` in memory."""
+    """`api.Registry`."""
 
-    def __init__(self, bus: MemoryBus) -> None:
-        self._bus = bus
-        self._broker = bus.broker
-        self._keys = bus.keys
+    def __init__(self, broker: MemoryBroker, keys: Keys, lanes: int) -> None:
+        self._broker = broker
+        self._keys = keys
+        self._lanes = lanes
+
+    async def join_cluster(self) -> str:
+        async with self._broker.operation():
+            mine = (self._lanes, PROTOCOL_VERSION)
+            if self._broker.settings is None:
+                self._broker.settings = mine
+            lanes, version = self._broker.settings
+            life = self._broker.begin_life()
+        if lanes != self._lanes:
+            raise ClusterMismatch(f"LANES is {self._lanes} here, but the cluster runs with {lanes}")
+        if version != PROTOCOL_VERSION:
+            raise ClusterMismatch(f"this node speaks protocol version {PROTOCOL_VERSION}, the cluster {version}")
+        return life
 
     async def life(self) -> str | None:
         async with self._broker.operation():
             return self._broker.life
-
-    async def found(self) -> str:
-        return await self._bus.found()
 
     async def register_io_node(self, node_id: str, info: dict[str, str]) -> None:
         async with self._broker.operation():
@@ -72,7 +84,7 @@ class MemoryRegistry:
     async def next_epoch(self) -> int:
         async with self._broker.operation():
             self._broker.epoch += 1
-            return self._broker.epoch % _EPOCHS
+            return self._broker.epoch % EPOCHS
 
     def _alive(self, node_id: str) -> bool:
         return self._broker.alive_until.get(node_id, 0) > self._broker.clock()

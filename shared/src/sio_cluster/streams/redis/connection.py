@@ -1,4 +1,4 @@
-"""A connection to Redis that comes back."""
+"""One connection to Redis that comes back after it was lost."""
 
 import asyncio
 import socket
@@ -19,14 +19,14 @@ log = structlog.get_logger()
 Command: TypeAlias = tuple[str | bytes | int, ...]
 
 WHO_AM_I: tuple[Command, ...] = (("CLIENT", "ID"), ("CLIENT", "INFO"))
-"""The greeting of a link whose connection may have to be closed or woken from another one."""
+"""The greeting of a connection that may have to be killed, or woken from a blocking read, through another one."""
 
 ANSWER_TIMEOUT_S = 3.0
-"""How long an answer may take. Whoever blocks for at most 2 s notices within 5 s that its connection is dead."""
+"""How long an answer may take. A reader that blocks for 2 s thus notices within 5 s that its connection is dead."""
 
 
-class Link:
-    """One connection at a time, opened by the first who asks, and again by the next one after it was lost.
+class Connection:
+    """One connection at a time. The first command opens it; after it was lost, the next command opens another one.
 
     redis-py reads the address; the connection itself is our own, an asyncio protocol over hiredis. Measured, a round
     trip costs 25 us of CPU that way, 80 us by `redis.asyncio.Redis`, and there are several in each tick of a node.
@@ -39,15 +39,15 @@ class Link:
         timeout_s: float = ANSWER_TIMEOUT_S,
         on_silence: Callable[[], None] | None = None,
     ) -> None:
-        """`greeting` opens each connection. `on_silence`: an answer did not come in time.
+        """`greeting`: commands that each new connection begins with. `on_silence`: called when an answer is overdue.
 
         No IO here; raises ConfigError where the address is malformed.
         """
         self._on_silence = on_silence
         self._options = _parse(address)
         self._greeting = list(greeting)
-        self._kill_this: list[Command] = []  # what closes the connection from another one
-        self._kill_former: list[Command] = []  # the same of one which we closed, and which Redis may hold for alive
+        self._kill_this: list[Command] = []  # kills this connection at Redis, through another one
+        self._kill_former: list[Command] = []  # kills the one before, which we closed and Redis may still serve
         self._timeout_s = timeout_s
         self._wire: Wire | None = None
         self._opening: asyncio.Task[Wire] | None = None
@@ -74,13 +74,19 @@ class Link:
         return replies
 
     async def ready(self) -> int:
-        """Connects where that is needed; the number of this connection. What is run next, at once, runs on it."""
+        """Connects where there is no connection. Returns its number: 1 for the first, 2 for the next.
+
+        A command that is run next, without an await in between, runs on this connection.
+        """
         if self._wire is None or self._wire.lost is not None:
             await self._open()
         return self._opened_count
 
     async def run_alone(self, command: Command, block_ms: int) -> Reply:
-        """A blocking command. When it ends early, also by cancellation, the connection goes: nobody waits behind it."""
+        """Runs one blocking command.
+
+        If it fails or is cancelled, the connection is closed, so that no later command waits behind it.
+        """
         answered = False
         try:
             [reply] = await self.run([command], block_ms)
@@ -91,7 +97,7 @@ class Link:
                 self.drop("a blocking read was given up")
 
     def drop(self, why: str) -> None:
-        """Closes the connection at once; the next who asks opens another one. Idempotent."""
+        """Closes the connection at once. The next command opens another one. Idempotent."""
         self.greeted = []
         wire, self._wire = self._wire, None
         if wire is not None:
@@ -100,13 +106,13 @@ class Link:
                 self._kill_former = self._kill_this
 
     def lose(self, why: str) -> None:
-        """As if the connection had been lost: what waits on it ends with BusUnavailable. Idempotent."""
+        """Closes the connection as if it had been lost: commands under way end with BusUnavailable. Idempotent."""
         if self._wire is not None:
             self.greeted = []
             self._wire.drop(why)
 
     async def close(self) -> None:
-        """Closes the connection, also one that is being opened. Idempotent."""
+        """Closes the connection, even while it is being opened. Idempotent."""
         opening, self._opening = self._opening, None
         if opening is not None:
             opening.cancel()
@@ -114,7 +120,7 @@ class Link:
         self.drop("the bus was stopped")
 
     async def _open(self) -> Wire:
-        """All who ask meanwhile share one try, and its outcome."""
+        """Callers that come while it is being opened share that one try, and its outcome."""
         if self._opening is None:
             self._opening = asyncio.create_task(self._connect(), name="redis-connect")
             self._opening.add_done_callback(self._opened)
@@ -157,10 +163,10 @@ class Link:
         return wire
 
     async def _greet(self, wire: Wire) -> list[Reply]:
-        """The answers to the greeting proper, without those to the log-in.
+        """Logs in and greets. Returns the answers to the greeting, without those to the log-in.
 
-        First a connection that we gave up is closed at Redis, too: a read under way on it would be answered to nobody,
-        after we have looked for what was. Where Redis does not allow that, we go on without it: better than never.
+        A connection that we gave up is killed at Redis first. A read that still waits there would take entries and
+        give them to nobody. Where our user may not kill connections, we go on without it.
         """
         welcome = False
         try:
@@ -197,7 +203,8 @@ def raise_first_error(replies: list[Reply]) -> None:
 
 
 def _kill(client_id: Reply, info: Reply) -> Command:
-    """Of that address, too: a Redis that was started anew counts its ids anew, and has given ours to somebody else."""
+    """By address as well as by id: a Redis that was restarted counts its ids from 1 again, and may have given this id
+    to another client."""
     fields = dict(field.partition(b"=")[::2] for field in info.split())
     return ("CLIENT", "KILL", "ID", client_id, "ADDR", fields[b"addr"])
 
@@ -210,7 +217,7 @@ def _parse(address: str) -> dict[str, Any]:
 
 
 def _place(options: dict[str, Any]) -> str:
-    """For people, without user and password."""
+    """The address for messages to people: without user and password."""
     return str(options.get("path") or f"{options.get('host', 'localhost')}:{options.get('port', 6379)}")
 
 

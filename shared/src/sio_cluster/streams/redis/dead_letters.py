@@ -3,14 +3,19 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sio_cluster.streams.redis.bus import Bus, call
+from sio_cluster.protocol.keys import Keys
 from sio_cluster.streams.redis.connection import Command
+from sio_cluster.streams.redis.connections import Connections, call
 from sio_cluster.streams.redis.scripts import REQUEUE
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """One of them. `id` is its own, which begins with milliseconds of Redis' clock; `entry_id` the one it had."""
+    """One entry that was set aside.
+
+    `id` is its id among the dead letters: it begins with the time in milliseconds by Redis' clock. `entry_id` is the id
+    that the entry had in its lane.
+    """
 
     lane: int
     id: str
@@ -25,35 +30,36 @@ class DeadLetter:
 
 
 class DeadLetters:
-    """The dead streams of all lanes. Each keeps its newest `lanes.DEAD_ENTRIES`."""
+    """The dead letters of all lanes. Each lane keeps its newest 1,000 (`api.DEAD_LETTERS_KEPT`)."""
 
-    def __init__(self, bus: Bus) -> None:
-        self._bus = bus
+    def __init__(self, connections: Connections, keys: Keys) -> None:
+        self._connections = connections
+        self._keys = keys
 
     async def lanes(self) -> int:
         """How many lanes the cluster has, 0 where there is none of this prefix."""
-        [lanes] = await self._bus.run(("HGET", self._bus.keys.config, "lanes"))
+        [lanes] = await self._connections.run(("HGET", self._keys.config, "lanes"))
         return int(lanes or 0)
 
     async def newest(self, lanes: Sequence[int], limit: int) -> list[DeadLetter]:
-        """At most `limit` of those of these lanes, the last to be set aside, the oldest first."""
+        """The newest `limit` dead letters of these lanes, the oldest of them first."""
         found: list[DeadLetter] = []
         for lane in lanes:  # one after the other: no more than twice `limit` are held at a time
-            [entries] = await self._bus.run(("XREVRANGE", self._bus.keys.dead(lane), "+", "-", "COUNT", limit))
+            [entries] = await self._connections.run(("XREVRANGE", self._keys.dead(lane), "+", "-", "COUNT", limit))
             found += [_letter(lane, entry_id, fields) for entry_id, fields in reversed(entries)]
             found = sorted(found, key=lambda letter: letter.set_aside_at)[-limit:]
         return found
 
     async def read(self, lanes: Sequence[int], ids: Sequence[str] | None = None) -> list[DeadLetter]:
-        """Those of these lanes, or those of them with these ids; in order within a lane."""
-        keys = self._bus.keys
+        """The dead letters of these lanes. `ids`: only those with one of these ids. In order within a lane."""
+        keys = self._keys
         commands: list[Command] = []
         of_lane = []
         for lane in lanes:
             for first, last in [("-", "+")] if ids is None else [(entry_id, entry_id) for entry_id in ids]:
                 commands.append(("XRANGE", keys.dead(lane), first, last))
                 of_lane.append(lane)
-        replies = await self._bus.run(*commands)
+        replies = await self._connections.run(*commands)
         return [
             _letter(lane, entry_id, fields)
             for lane, entries in zip(of_lane, replies, strict=True)
@@ -62,14 +68,15 @@ class DeadLetters:
 
     async def requeue(self, letter: DeadLetter) -> bool:
         """Moves it to the end of its lane, where the lane's holder reads it. False where it is gone already."""
-        keys = self._bus.keys
+        keys = self._keys
         uplink = keys.uplink(letter.lane)
-        [moved] = await self._bus.run(call(REQUEUE, (keys.dead(letter.lane), uplink, keys.state(uplink)), letter.id))
+        lane_keys = (keys.dead(letter.lane), uplink, keys.state(uplink))
+        [moved] = await self._connections.run(call(REQUEUE, lane_keys, letter.id))
         return bool(moved)
 
     async def delete(self, letter: DeadLetter) -> bool:
         """Removes it for good. False where it is gone already."""
-        [gone] = await self._bus.run(("XDEL", self._bus.keys.dead(letter.lane), letter.id))
+        [gone] = await self._connections.run(("XDEL", self._keys.dead(letter.lane), letter.id))
         return bool(gone)
 
 

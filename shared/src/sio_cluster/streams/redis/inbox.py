@@ -7,8 +7,8 @@ import structlog
 from sio_cluster.protocol.errors import BusRefused, BusUnavailable
 from sio_cluster.protocol.keys import Keys
 from sio_cluster.streams.redis.appender import INBOX_TTL_MS
-from sio_cluster.streams.redis.bus import Bus, call
 from sio_cluster.streams.redis.connection import Command, raise_first_error
+from sio_cluster.streams.redis.connections import Connections, call
 from sio_cluster.streams.redis.scripts import TRIM
 from sio_cluster.streams.redis.wire import Reply
 
@@ -20,53 +20,47 @@ _MAX_COUNT = 1000
 _REFRESH_S = INBOX_TTL_MS / 1000 / 10
 
 
-class InboxReader:
-    """Reads the inbox of this process, which nobody else reads.
+class RedisInboxReader:
+    """`api.InboxReader`. `max_batch_bytes` bounds what one read brings, roughly: how many entries a read asks for
+    follows from the largest entry of the read before."""
 
-    Guarantees: each entry once and in order, also over lost connections. `max_batch_bytes` bounds what one read
-    brings, give or take: the count it asks for follows from the largest entry seen of late.
-    """
-
-    def __init__(self, bus: Bus, node_id: str, max_batch_bytes: int = 4_000_000) -> None:
-        self._bus = bus
-        self._key = bus.keys.inbox(node_id)
+    def __init__(self, connections: Connections, keys: Keys, node_id: str, max_batch_bytes: int) -> None:
+        self._connections = connections
+        self._key = keys.inbox(node_id)
         self._state = Keys.state(self._key)
-        self._link = bus.reader()
+        self._connection = connections.new_reader()
         self._max_batch_bytes = max_batch_bytes
         self._count = _FIRST_COUNT
         self._last = _START
-        self._connection = 0
+        self._connection_number = 0
         self._refresh_at = 0.0
         self._read_bytes = 0
         self._trimmed = _START
         self._trimming: tuple[bytes, int] | None = None
 
     async def read(self, block_ms: int) -> list[bytes]:
-        """The entries after the last one read, in order; [] when none came within `block_ms` (0: does not wait)."""
-        connection = await self._link.ready()
-        if connection != self._connection or time.monotonic() >= self._refresh_at:
+        number = await self._connection.ready()
+        if number != self._connection_number or time.monotonic() >= self._refresh_at:
             await self._find_place()
-            self._connection = connection
+            self._connection_number = number
             self._refresh_at = time.monotonic() + _REFRESH_S
         block: Command = ("BLOCK", block_ms) if block_ms > 0 else ()
         command: Command = ("XREAD", "COUNT", self._count, *block, "STREAMS", self._key, self._last)
-        reply = await self._link.run_alone(command, block_ms)
+        reply = await self._connection.run_alone(command, block_ms)
         raise_first_error([reply])
         return self._take(reply)
 
     async def trim(self) -> None:
-        """Forgets what was read, and gives its bytes back to those who append."""
         if self._trimming is None:
             if self._last == self._trimmed:
                 return
             self._trimming, self._read_bytes = (self._last, self._read_bytes), 0
         last, size = self._trimming  # kept until it has worked, so that a retry is the same
-        await self._bus.run(call(TRIM, (self._key, self._state), last, _following(last), size))
+        await self._connections.run(call(TRIM, (self._key, self._state), last, _following(last), size))
         self._trimmed, self._trimming = last, None
 
     async def close(self) -> None:
-        """Closes the reader's own connection. Idempotent."""
-        await self._bus.close_reader(self._link)
+        await self._connections.close_reader(self._connection)
 
     def _take(self, reply: Reply) -> list[bytes]:
         if not reply:
@@ -79,17 +73,18 @@ class InboxReader:
         return entries
 
     async def _find_place(self) -> None:
-        """On a new connection, and now and then: keeps the inbox from expiring, and notices a Redis that lost data.
+        """Keeps the inbox from expiring, and notices a Redis that lost data. On each new connection, and each minute.
 
-        An inbox without our mark is another one than we read before: from its beginning. One whose newest id lies
-        before the last we read has lost its end (a replica took over): what is left of it was read.
+        An inbox without our mark is not the one that we read before: it is read from its beginning. An inbox whose
+        newest id is older than the last one that we read has lost its end, because a replica took over: all that is
+        left of it has been read.
         """
         commands: list[Command] = [
             ("XINFO", "STREAM", self._key),
             ("HSETNX", self._state, "reader", 1),
             *[("PEXPIRE", key, INBOX_TTL_MS) for key in (self._key, self._state)],
         ]
-        stream, unmarked, *_ = replies = await self._link.run(commands)
+        stream, unmarked, *_ = replies = await self._connection.run(commands)
         raise_first_error([reply for reply in replies if isinstance(reply, BusUnavailable)])
         newest = _START if isinstance(stream, BusRefused) else _field(stream, b"last-generated-id")
         place = _START if unmarked == 1 else min(newest, self._last, key=_order)

@@ -16,11 +16,11 @@ class NoGroup(BusRefused):
 
 
 class NoKey(BusRefused):
-    """The key does not exist, where the command needs it."""
+    """The key does not exist, and the command needs it."""
 
 
 class ReadOnly(BusRefused):
-    """This server is a replica by now: connect anew, where the address may lead to the new master."""
+    """This server has become a replica. Connect again: the address may lead to the new master by now."""
 
 
 _KINDS: dict[str, type[BusError]] = {
@@ -28,14 +28,14 @@ _KINDS: dict[str, type[BusError]] = {
     "MASTERDOWN": BusUnavailable,
     "CLUSTERDOWN": BusUnavailable,
     "TRYAGAIN": BusUnavailable,
-    "BUSY": BusUnavailable,  # a script of somebody else runs on and on
+    "BUSY": BusUnavailable,  # another client's script runs for too long
     "NOSCRIPT": NoScript,
     "NOGROUP": NoGroup,
     "UNBLOCKED": NoGroup,  # the stream went away under a blocked read
     "READONLY": ReadOnly,
     "OOM": RedisFull,
 }
-_NO_KEY = "ERR no such key"  # has no code of its own
+_NO_KEY = "ERR no such key"  # this error has no code of its own
 
 
 def error_of(text: str) -> BusError:

@@ -1,12 +1,17 @@
-"""What must be atomic, in Lua. Every script touches keys of one hash tag, and bears to be repeated.
+"""What must be atomic, in Lua. Each script touches keys of one hash tag only, and may be repeated without harm.
 
-A stream's state is a hash: `bytes`, what the stream holds; `trimmed`, the last id that the reader of an inbox trimmed;
-`reader`, the mark of that reader; and, by its node id, the last sequence number of each sender, and `ID:bar`, how often
-that sender was barred.
+A stream's state is a hash beside it:
 
-A Redis that is out of memory must still let readers remove what they have read, and an app-node take over from a dead
-one, since nothing else frees memory: such a script begins with a write that Redis allows then (XDEL, XTRIM, HDEL of no
-field, PERSIST), after which it allows all others.
+    bytes      how many bytes of entries the stream holds
+    NODE       the last sequence number that this node appended
+    NODE:bar   how often this node was barred
+    reader     the mark of the inbox's reader: while it is there, this is the inbox that the reader knows
+    trimmed    the last id that the inbox's reader has trimmed
+
+A Redis that is out of memory refuses writes that need memory. But readers must still remove what they have read, and an
+app-node must still take over from a dead one, since nothing else frees memory. Redis lets a script go on once its
+first write is one that needs no memory. So such a script begins with one: XDEL, XTRIM, PERSIST, or HDEL of a field
+that does not exist.
 """
 
 import hashlib
@@ -25,7 +30,7 @@ def _script(source: str) -> Script:
     return Script(source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest().encode())
 
 
-# Removing entries: gives bytes back, and begins anew at zero whenever the stream is empty.
+# Gives back the bytes of entries that were removed. An empty stream holds 0 bytes, whatever was counted.
 _GIVE_BACK = """
 local function give_back(stream, state, bytes)
   if redis.call('XLEN', stream) == 0 then
@@ -36,17 +41,17 @@ local function give_back(stream, state, bytes)
 end
 """
 
-# Whether the lease is that of this holder and token. The holder counts too: a Redis that lost its data counts its
+# Whether the lease is that of this node and token. The token alone does not do: a Redis that lost its data counts
 # tokens from 1 again.
 _HOLDS = """
-local function holds(lease, holder, token)
+local function holds(lease, node, token)
   local now = redis.call('HMGET', lease, 'holder', 'token')
-  return now[1] == holder and now[2] == token
+  return now[1] == node and now[2] == token
 end
 """
 
-# KEYS stream, state; ARGV sender, seq, entry, max_bytes, ttl_ms (0: for ever), bar, urgent (1: also into a full Redis).
-# 0 appended, 1 duplicate, 2 full, 3 barred: more often than the sender knows
+# KEYS stream, state; ARGV node, seq, entry, max_bytes, ttl_ms (0: no expiry), bar, urgent (1: even if Redis is full).
+# Returns 0 appended, 1 duplicate, 2 the stream is full, 3 the node was barred more often than it knows.
 APPEND = _script("""
 local state = redis.call('HMGET', KEYS[2], ARGV[1], 'bytes', ARGV[1] .. ':bar')
 if state[1] and tonumber(ARGV[2]) <= tonumber(state[1]) then return 1 end
@@ -64,7 +69,7 @@ end
 return 0
 """)
 
-# KEYS state; ARGV sender, ttl_ms. What this sender has made until now is not appended any more: see Leases.bar_former.
+# KEYS state; ARGV node, ttl_ms. What this node has made until now is not appended any more: see api.Leases.bar_former.
 BAR = _script("""
 redis.call('HDEL', KEYS[1], '')
 redis.call('HINCRBY', KEYS[1], ARGV[1] .. ':bar', 1)
@@ -90,7 +95,7 @@ redis.call('PERSIST', KEYS[1])
 return redis.call('INCR', KEYS[1])
 """)
 
-# KEYS inbox, state; ARGV last id read, the id after it, bytes read. A repeated trim of the same id does nothing.
+# KEYS inbox, state; ARGV last id read, the id after it, bytes read. Trimming the same id again does nothing.
 TRIM = _script(
     _GIVE_BACK
     + """
@@ -102,11 +107,12 @@ return 1
 """
 )
 
-# KEYS lease, token, uplink, holders; ARGV holder, lease_ms. The token, or nil while another holds the lane.
+# KEYS lease, token, uplink, holders; ARGV node, lease_ms. Returns the token, or nil while another node holds the lane.
 #
-# The stream's one consumer group bears its holder's name and keeps the position up to which entries were given out.
-# Taking over renames it: a former holder that does not know yet can read nothing more, and a read of his that is
-# blocked in Redis ends. Without that he would be given entries which the new holder then never sees.
+# The lane has one consumer group. It bears the node id of the holder, and keeps the position up to which entries were
+# given out. Taking the lane over replaces the group by one with the new node id, at the same position. So a former
+# holder that does not know yet reads nothing more, and a read of its that is blocked in Redis ends. Otherwise it would
+# be given entries that the new holder then never sees.
 ACQUIRE = _script("""
 local current = redis.call('HGET', KEYS[1], 'holder')
 if current and current ~= ARGV[1] then return false end
@@ -128,7 +134,7 @@ redis.call('SADD', KEYS[4], ARGV[1])
 return token
 """)
 
-# KEYS lease; ARGV holder, token, lease_ms. 1 while it is ours
+# KEYS lease; ARGV node, token, lease_ms. Returns 1 while the lease is ours.
 RENEW = _script(
     _HOLDS
     + """
@@ -137,7 +143,7 @@ return redis.call('PEXPIRE', KEYS[1], ARGV[3])
 """
 )
 
-# KEYS lease, holders; ARGV holder, token, settled (1: all that its holding has caused is in Redis)
+# KEYS lease, holders; ARGV node, token, settled (1: all that this lease has caused is in Redis)
 RELEASE = _script(
     _HOLDS
     + """
@@ -147,7 +153,7 @@ return redis.call('DEL', KEYS[1])
 """
 )
 
-# KEYS lease, holders; ARGV holder, token, former holders that are barred...
+# KEYS lease, holders; ARGV node, token, then the former holders that are barred now
 BARRED = _script(
     _HOLDS
     + """
@@ -156,7 +162,7 @@ return redis.call('SREM', KEYS[2], unpack(ARGV, 3))
 """
 )
 
-# KEYS uplink, state, lease; ARGV holder, token, bytes, ids... How many were there, -1 where the lease is lost.
+# KEYS uplink, state, lease; ARGV node, token, bytes, ids... Returns how many were there, -1 for a lost lease.
 COMMIT = _script(
     _GIVE_BACK
     + _HOLDS
@@ -168,8 +174,8 @@ return gone
 """
 )
 
-# KEYS uplink, state, lease, dead; ARGV holder, token, id, entry, why, most entries. -1 lease lost, 0 moved before, else
-# moved: 1, and 1 more for each older one that went for good.
+# KEYS uplink, state, lease, dead; ARGV node, token, id, entry, why, most dead letters. Returns -1 for a lost lease,
+# 0 if it was moved before, else 1, and 1 more for each older dead letter that went for good.
 SET_ASIDE = _script(
     _GIVE_BACK
     + _HOLDS
@@ -183,7 +189,7 @@ return 2 + before - redis.call('XLEN', KEYS[4])
 """
 )
 
-# KEYS dead, uplink, state; ARGV id. 0 where it is gone.
+# KEYS dead, uplink, state; ARGV id. Returns 0 where the dead letter is gone.
 REQUEUE = _script("""
 local found = redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1])[1]
 if not found then return 0 end
@@ -195,19 +201,19 @@ redis.call('XDEL', KEYS[1], ARGV[1])
 return 1
 """)
 
-# The record of a client may be changed by whoever holds its lane: a change on behalf of a lease comes with that lease's
-# key, holder and token, and has no effect (-1) where the lease is lost. A full Redis takes it, with a lease or without:
-# a lane entry waits for it, or for what waits behind it, and is removed only afterwards.
+# A change of a client's record may be made on behalf of a lease. Then it comes with that lease's key, node and token,
+# and has no effect (-1) where the lease is lost. A full Redis takes such changes, with a lease or without: a lane entry
+# is removed only after the changes that it has caused are written.
 _FENCED = (
     _HOLDS
     + """
-local function fenced(lease, holder, token)
-  return lease and not holds(lease, holder, token)
+local function fenced(lease, node, token)
+  return lease and not holds(lease, node, token)
 end
 """
 )
 
-# KEYS client, lease?; ARGV field, value, holder?, token?. 0 where the client is gone.
+# KEYS client, lease?; ARGV field, value, node?, token?. Returns 0 where the client is gone.
 SET_FIELD = _script(
     _FENCED
     + """
@@ -219,7 +225,7 @@ return 1
 """
 )
 
-# KEYS client, rooms, lease?; ARGV room, holder?, token?. 0 where the client is gone.
+# KEYS client, rooms, lease?; ARGV room, node?, token?. Returns 0 where the client is gone.
 JOIN = _script(
     _FENCED
     + """
@@ -231,7 +237,7 @@ return 1
 """
 )
 
-# KEYS rooms, lease?; ARGV room, holder?, token?
+# KEYS rooms, lease?; ARGV room, node?, token?
 LEAVE = _script(
     _FENCED
     + """
@@ -240,7 +246,7 @@ return redis.call('SREM', KEYS[1], ARGV[1])
 """
 )
 
-# KEYS client, rooms, lease?; ARGV holder?, token?
+# KEYS client, rooms, lease?; ARGV node?, token?
 FORGET = _script(
     _FENCED
     + """

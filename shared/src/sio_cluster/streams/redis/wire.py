@@ -18,7 +18,7 @@ _LATE_S = 0.5
 
 
 class _Question:
-    """Commands that were sent together, and their answers so far."""
+    """Commands that were sent together, and the answers that have come so far."""
 
     __slots__ = ("answers", "count", "deadline", "future")
 
@@ -30,11 +30,11 @@ class _Question:
 
 
 class Wire(asyncio.Protocol):
-    """A connection for as long as it stands. What is unanswered when it goes ends with BusUnavailable.
+    """One TCP connection, from when it is made until it is lost. What is unanswered then ends with BusUnavailable.
 
-    Questions of any number of callers may be under way at a time. A caller that is cancelled leaves the others alone:
-    its answers are read and dropped. One timer watches the oldest question, so that asking costs no timer.
-    `on_silence` is called when an answer did not come in time, after the connection was closed.
+    Questions of many callers may be under way at the same time. If a caller is cancelled, its answers are read and
+    dropped, and the other callers notice nothing. One timer watches the oldest question, so that a question costs none.
+    When an answer does not come in time, the connection is closed, and then `on_silence` is called.
     """
 
     def __init__(self, on_silence: Callable[[], None] | None = None) -> None:
@@ -45,7 +45,7 @@ class Wire(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._watch: asyncio.TimerHandle | None = None
         self._lost: str | None = None
-        self.given_up = False  # closed by us: what we sent may still reach Redis
+        self.given_up = False  # whether we closed it: then what we sent may still reach Redis
 
     @property
     def lost(self) -> str | None:
@@ -108,7 +108,7 @@ class Wire(asyncio.Protocol):
         if not self._questions:
             return
         oldest, now = self._questions[0], self._loop.time()
-        if oldest.deadline + _LATE_S < now:  # this process stood still: the answer may be here, and unread
+        if oldest.deadline + _LATE_S < now:  # this process stood still: the answer may have come, and not been read yet
             oldest.deadline = now + _LATE_S
         if oldest.deadline > now:
             self._watch = self._loop.call_at(oldest.deadline, self._look_at_the_clock)

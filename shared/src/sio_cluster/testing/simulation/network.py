@@ -9,24 +9,25 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from sio_cluster.protocol.errors import BusError, BusUnavailable
+from sio_cluster.protocol.errors import BusError, BusUnavailable, LeaseLost
 from sio_cluster.testing.simulation.clock import SteppedLoop, VirtualClock
 
 ANSWER_TIMEOUT_S = 1.0
-"""After which a process gives its connection up, as `streams.link` does after more."""
+"""How long a process waits for an answer before it gives its connection up (`streams.redis` waits 3 s)."""
 
 LATE_S = (0.0, 0.01, 0.5, 1.5, 3.0)
-"""How late Redis may see what was sent over a connection that its process has given up: the kernel sends it again."""
+"""How many seconds late Redis may see what was sent over a connection that its process has given up: the kernel
+sends it again and again."""
 
 Effect = Callable[[], Any]
 
 
 class Outage(enum.Enum):
-    """How Redis is not there."""
+    """In which way Redis is away."""
 
     NONE = "none"
     STALLED = "stalled"
-    """It was stopped: it accepts and does nothing, and does everything that it was sent when it goes on."""
+    """It was stopped (SIGSTOP). It takes commands in and does nothing; when it goes on, it carries all of them out."""
     GONE = "gone"
     """Nobody listens: connections are reset."""
 
@@ -34,18 +35,18 @@ class Outage(enum.Enum):
 class Request:
     """One command on its way: `future` belongs to the process that waits for the reply."""
 
-    __slots__ = ("arguments", "blocked", "dropped", "effect", "future", "link", "name", "patience_s", "sent")
+    __slots__ = ("arguments", "blocked", "connection", "dropped", "effect", "future", "name", "patience_s", "sent")
 
     def __init__(
         self,
-        link: "Link",
+        connection: "SimulatedConnection",
         name: str,
         arguments: tuple[Any, ...],
         effect: Effect,
         future: asyncio.Future[Any],
         patience_s: float | None,
     ) -> None:
-        self.link = link
+        self.connection = connection
         self.name = name
         self.arguments = arguments
         self.effect = effect
@@ -56,7 +57,7 @@ class Request:
         self.dropped = False
 
 
-class Link:
+class SimulatedConnection:
     """One connection of one process: commands take effect in the order sent, and replies come in that order."""
 
     def __init__(self, network: "Network", loop: SteppedLoop, name: str) -> None:
@@ -84,8 +85,10 @@ class Link:
             raise BusUnavailable("no answer in time") from None
 
     def reset(self) -> None:
-        """The connection is lost, and the next command opens another one. What Redis had taken in by then it does,
-        sooner or later; the rest it never sees. A read it does not: nothing would come of it."""
+        """The connection is lost, and the next command opens another one.
+
+        Redis carries out what it had taken in by then, sooner or later, except for reads. It never sees the rest.
+        """
         network = self.network
         waiting, self.in_flight = self.in_flight, deque()
         self.effect_at = self.reply_at = 0.0
@@ -133,12 +136,12 @@ class Network:
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._stalled: list[Request] = []
         self._blocked: list[Request] = []
-        self._links: list[Link] = []
+        self._connections: list[SimulatedConnection] = []
 
-    def link(self, loop: SteppedLoop, name: str) -> Link:
-        link = Link(self, loop, name)
-        self._links.append(link)
-        return link
+    def connection(self, loop: SteppedLoop, name: str) -> SimulatedConnection:
+        connection = SimulatedConnection(self, loop, name)
+        self._connections.append(connection)
+        return connection
 
     @property
     def next_at(self) -> float | None:
@@ -157,26 +160,26 @@ class Network:
         self.outage = outage
         if outage is Outage.GONE:
             self._stalled.clear()
-            for link in self._links:
-                link.reset()
+            for connection in self._connections:
+                connection.reset()
         elif outage is Outage.NONE:
             stalled, self._stalled = self._stalled, []
             for request in self._mixed(stalled):
                 self._take_effect(request)
 
     def send(self, request: Request) -> None:
-        """From a process. One that is dead sends nothing any more."""
-        link = request.link
-        if not link.open:
+        """A process sends a command. A dead process sends nothing any more."""
+        connection = request.connection
+        if not connection.open:
             return
-        link.in_flight.append(request)
-        link.effect_at = max(link.effect_at, self.clock.now + self._delay_s())
-        self._at(link.effect_at, lambda: self._arrive(request))
+        connection.in_flight.append(request)
+        connection.effect_at = max(connection.effect_at, self.clock.now + self._delay_s())
+        self._at(connection.effect_at, lambda: self._arrive(request))
 
     def send_late(self, request: Request, delay_s: float) -> None:
-        """What is still on its way when its connection is lost. Of one connection it stays in order."""
+        """Commands that are on their way when their connection is lost arrive late, in order for each connection."""
 
-        late = request.link.late
+        late = request.connection.late
 
         def arrive() -> None:
             if request in late:
@@ -197,8 +200,8 @@ class Network:
             return
         match self.outage:
             case Outage.GONE:
-                if request in request.link.in_flight:
-                    request.link.reset()
+                if request in request.connection.in_flight:
+                    request.connection.reset()
             case Outage.STALLED:
                 request.sent = True
                 self._stalled.append(request)
@@ -206,12 +209,12 @@ class Network:
                 self._take_effect(request)
 
     def _take_effect(self, request: Request) -> None:
-        if request.patience_s is not None and request not in request.link.in_flight:
+        if request.patience_s is not None and request not in request.connection.in_flight:
             return
-        if request in request.link.in_flight:
-            request.link.late.clear()  # a new connection begins by closing the former one at Redis
-        elif request in request.link.late:
-            request.link.late.remove(request)
+        if request in request.connection.in_flight:
+            request.connection.late.clear()  # a new connection begins by closing the former one at Redis
+        elif request in request.connection.late:
+            request.connection.late.remove(request)
         elif not request.sent:
             return
         request.sent = True
@@ -228,7 +231,7 @@ class Network:
     def _run(self, request: Request) -> Any:
         try:
             result = request.effect()
-        except BusError as error:
+        except (BusError, LeaseLost) as error:
             result = error
         for observer in self.after_effect:
             observer(request, result)
@@ -246,15 +249,15 @@ class Network:
             self._reply(request, [])
 
     def _reply(self, request: Request, result: Any) -> None:
-        link = request.link
-        link.reply_at = max(link.reply_at, self.clock.now + self._delay_s())
+        connection = request.connection
+        connection.reply_at = max(connection.reply_at, self.clock.now + self._delay_s())
 
         def deliver() -> None:
-            if request in link.in_flight:
-                link.in_flight.remove(request)
-                link.finish(request, result)
+            if request in connection.in_flight:
+                connection.in_flight.remove(request)
+                connection.finish(request, result)
 
-        self._at(link.reply_at, deliver)
+        self._at(connection.reply_at, deliver)
 
     def _at(self, moment: float, action: Callable[[], None]) -> None:
         heapq.heappush(self._events, (moment, next(self._number), action))
@@ -267,14 +270,14 @@ class Network:
         return 0.0002 + 0.001 * draw if draw < 0.95 else 0.03 * self.random.random()
 
     def _mixed(self, requests: list[Request]) -> list[Request]:
-        """Of each link in order; which link comes when is left to chance."""
-        queues: dict[Link, deque[Request]] = {}
+        """In order for each connection. Which connection comes when is left to chance."""
+        queues: dict[SimulatedConnection, deque[Request]] = {}
         for request in requests:
-            queues.setdefault(request.link, deque()).append(request)
+            queues.setdefault(request.connection, deque()).append(request)
         mixed = []
         while queues:
-            link = self.random.choice(list(queues))
-            mixed.append(queues[link].popleft())
-            if not queues[link]:
-                del queues[link]
+            connection = self.random.choice(list(queues))
+            mixed.append(queues[connection].popleft())
+            if not queues[connection]:
+                del queues[connection]
         return mixed

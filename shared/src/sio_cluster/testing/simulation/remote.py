@@ -1,12 +1,12 @@
-"""The fakes of `testing.memory` as a process sees them: behind a connection."""
+"""The fakes of `streams.memory` as a process sees them: behind a connection."""
 
 from collections.abc import Collection, Coroutine
 from typing import Any
 
-from sio_cluster.streams.memory import MemoryInboxReader, MemoryLaneReader
-from sio_cluster.streams.memory.lanes import number_of
-from sio_cluster.streams.redis.lanes import LaneEntry
-from sio_cluster.testing.simulation.network import Link
+from sio_cluster.streams.api import LaneEntry
+from sio_cluster.streams.memory.entries import MemoryInboxReader
+from sio_cluster.streams.memory.lanes import MemoryLaneReader, number_of
+from sio_cluster.testing.simulation.network import SimulatedConnection
 
 _STEPS = 100
 
@@ -22,19 +22,19 @@ def carry_out(operation: Coroutine[Any, Any, Any]) -> Any:
 
 
 class Remote:
-    """Every method of `fake` as one round trip over `link`."""
+    """Every method of `fake` as one round trip over `connection`."""
 
-    def __init__(self, link: Link, fake: Any) -> None:
-        self._link = link
+    def __init__(self, connection: SimulatedConnection, fake: Any) -> None:
+        self._connection = connection
         self._fake = fake
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._fake, name)
 
-        async def over_the_link(*arguments: Any, **keywords: Any) -> Any:
-            return await self._link.call(name, arguments, lambda: carry_out(method(*arguments, **keywords)))
+        async def over_the_connection(*arguments: Any, **keywords: Any) -> Any:
+            return await self._connection.call(name, arguments, lambda: carry_out(method(*arguments, **keywords)))
 
-        return over_the_link
+        return over_the_connection
 
     async def close(self) -> None:
         return None
@@ -43,7 +43,7 @@ class Remote:
 class RemoteInboxReader:
     """`InboxReader`: what a lost reply held comes with the next read."""
 
-    def __init__(self, commands: Link, reads: Link, fake: MemoryInboxReader) -> None:
+    def __init__(self, commands: SimulatedConnection, reads: SimulatedConnection, fake: MemoryInboxReader) -> None:
         self._reads = reads
         self._fake = fake
         self.trim = Remote(commands, fake).trim
@@ -65,7 +65,7 @@ class RemoteInboxReader:
 class RemoteLaneReader:
     """`LaneReader`: entries given out with a reply that was lost come with the next read, unless another took over."""
 
-    def __init__(self, commands: Link, reads: Link, fake: MemoryLaneReader) -> None:
+    def __init__(self, commands: SimulatedConnection, reads: SimulatedConnection, fake: MemoryLaneReader) -> None:
         self._commands = commands
         self._reads = reads
         self._fake = fake

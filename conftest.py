@@ -1,0 +1,141 @@
+"""How a run of the tests is spread over processes, and the three lines that it ends with.
+
+With `-n N` (pytest-xdist; the Makefile chooses N) the tests of one file run in one worker process, so that a cluster
+that they share starts once. `SPREAD` and `group_of` have the exceptions. The mark `alone` says that no other test runs
+meanwhile, because what is asserted is a time; such tests come last.
+"""
+
+import fcntl
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Generator, Sequence
+from functools import cache
+from pathlib import Path
+from typing import IO, Any
+
+import pytest
+
+LEFT_OUT = {
+    "ci_only": "longer runs that CI makes (make test-all)",
+    "chaos": "chaos (make chaos)",
+    "browser": "Chromium (make test-browser)",
+    "compose": "Docker Compose (make test-compose)",
+    "slow": "slow (make test)",
+    "e2e": "whole clusters (make test)",
+}
+"""What a run may leave out by its marks, and which command runs it. A test counts under its first mark here."""
+
+LONGEST_FIRST = (
+    "tests/conformance", "loadtest/tests/scenarios/test_scenarios", "tests/model", "loadtest/tests/scenarios",
+    "loadtest/tests/runner", "tests/e2e", "loadtest", "services", "stack", "shared",
+)  # fmt: skip
+"""The order in which files begin. A long one that began last would keep one worker busy while the others have ended."""
+
+SPREAD = ("tests/chaos/", "tests/e2e/", "tests/model/test_mutants.py", "loadtest/tests/scenarios/test_faulty_server.py")
+"""Long files whose tests share nothing: each test may run in another worker."""
+
+_left_out = pytest.StashKey[Counter[str]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_left_out] = Counter()
+    if config.getoption("dist", "no") != "no" and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Distribution())
+
+
+class Distribution:
+    """For the process that hands tests out to the workers."""
+
+    def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Any) -> Any:
+        from xdist.scheduler import LoadScopeScheduling
+
+        class Groups(LoadScopeScheduling):  # type: ignore[misc]  # pytest-xdist has no types
+            def _split_scope(self, nodeid: str) -> str:
+                return group_of(nodeid)
+
+        return Groups(config, log)
+
+    def pytest_testnodedown(self, node: Any) -> None:
+        """All workers collect all tests, so that each of them knows what was left out."""
+        _lock_path(node.workerinput["testrunuid"]).unlink(missing_ok=True)  # those who need it have it open
+        left_out: Counter[str] = Counter(getattr(node, "workeroutput", {}).get("left_out", {}))
+        node.config.stash[_left_out] = left_out
+
+
+def group_of(nodeid: str) -> str:
+    """Tests of one group run in one worker. The conformance tests are grouped by the cluster that they need."""
+    if nodeid.startswith(SPREAD):
+        return nodeid
+    if nodeid.startswith("tests/conformance/"):
+        return "cluster_of_4" if "nginx-4" in nodeid else "cluster_of_1"
+    return nodeid.partition("::")[0]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=_place)
+
+
+def _place(item: pytest.Item) -> tuple[bool, int]:
+    path = item.path.relative_to(item.config.rootpath).as_posix()
+    places = (place for place, start in enumerate(LONGEST_FIRST) if path.startswith(start))
+    return item.get_closest_marker("alone") is not None, next(places, len(LONGEST_FIRST))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
+    """One that runs alone waits until no other test runs, and the others wait for its end."""
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID")
+    if run is None:
+        return (yield)
+    fcntl.flock(_lock(run), fcntl.LOCK_EX if item.get_closest_marker("alone") else fcntl.LOCK_SH)
+    try:
+        return (yield)
+    finally:
+        fcntl.flock(_lock(run), fcntl.LOCK_UN)
+
+
+@cache
+def _lock(run: str) -> IO[str]:
+    return _lock_path(run).open("a")
+
+
+def _lock_path(run: str) -> Path:
+    return Path(tempfile.gettempdir()) / f"sio-tests-{run}.lock"
+
+
+def pytest_deselected(items: Sequence[pytest.Item]) -> None:
+    for item in items:
+        mark = next((mark for mark in LEFT_OUT if item.get_closest_marker(mark)), "")
+        item.config.stash[_left_out][mark] += 1
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if output := getattr(session.config, "workeroutput", None):
+        left_out: Counter[str] = session.config.stash[_left_out]
+        output["left_out"] = dict(left_out)
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Three lines: what ran, what did not and why, where to look next."""
+    found = terminalreporter.stats
+    counts = {kind: len(found.get(kind, [])) for kind in ("passed", "failed", "error")}
+    ran = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
+    terminalreporter.section("what next")
+    terminalreporter.write_line(f"Ran:      {ran or 'nothing'}")
+    terminalreporter.write_line(f"Not run:  {_not_run(found.get('skipped', []), config.stash[_left_out])}")
+    terminalreporter.write_line(f"Next:     {_next(found)}")
+
+
+def _not_run(skipped: Sequence[Any], left_out: Counter[str]) -> str:
+    why = Counter(str(report.longrepr[2]).removeprefix("Skipped: ") for report in skipped)
+    parts = [f"{count} skipped: {reason}" for reason, count in why.items()]
+    parts += [f"{left_out[mark]} {what}" for mark, what in LEFT_OUT.items() if left_out[mark]]
+    return "; ".join(parts) or "nothing was left out"
+
+
+def _next(found: dict[str, list[Any]]) -> str:
+    if broken := [*found.get("failed", []), *found.get("error", [])]:
+        return f"the first failure is shown first above; alone: .venv/bin/python -m pytest '{broken[0].nodeid}'"
+    return "`make help` lists what else there is; CONTRIBUTING.md says how to change something"

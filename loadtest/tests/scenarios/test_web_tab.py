@@ -1,0 +1,74 @@
+"""The tab in locust's real web interface. Locust runs in a process of its own, because it patches its interpreter."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from loadtest.runner.options import FOLDER
+
+from sio_stack.settings import free_ports
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(scope="module")
+def locust() -> Iterator[httpx.Client]:
+    """A client of locust's web interface. A run has ended before."""
+    port = free_ports(1)[0]
+    words = [
+        "-f",
+        str(HERE / "tab_locustfile.py"),
+        "--host",
+        "http://x",
+        "--web-host",
+        "127.0.0.1",
+        "--web-port",
+        str(port),
+    ]
+    result = HERE.parent / "accounting/sample_result.json"
+    env = os.environ | {"PYTHONPATH": str(FOLDER.parent), "LOADTEST_RESULT": str(result)}
+    with (
+        subprocess.Popen([sys.executable, "-m", "locust", *words], env=env, cwd=FOLDER.parent) as process,
+        httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as http,
+    ):
+        try:
+            _wait_for(http, process)
+            yield http
+        finally:
+            process.kill()
+
+
+def _wait_for(http: httpx.Client, process: "subprocess.Popen[bytes]") -> None:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            if http.get("/").status_code == 200:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.05)
+    pytest.fail("locust's web interface did not come up with the tab")
+
+
+@pytest.mark.slow
+def test_the_tab_is_there_and_has_figures(locust):
+    page = locust.get("/").text
+    assert '"extended_tabs": [{"key": "fan-out", "title": "Fan-out"}]' in page
+    (table,) = locust.get("/stats/requests").json()["extended_stats"]
+    assert table["key"] == "fan-out"
+    rows = {row["figure"]: row["now"] for row in table["data"]}
+    assert rows["Deliveries a second"] == "4,321"
+    assert rows["Megabytes a second"] == "2.5"
+    assert rows["Seem lost so far"] == "2"
+
+
+@pytest.mark.slow
+def test_the_report_is_that_of_the_run_that_ended_last(locust):
+    report = locust.get("/fan-out/report")
+    assert report.status_code == 200
+    assert "19,322" in report.text

@@ -1,0 +1,28 @@
+"""Reads client records and sessions, and stores sessions. Each call waits until Redis answers."""
+
+from app_node.counters import Counters
+from app_node.lanes.progress import open_progress
+from sio_cluster.node.retry import Retry
+from sio_cluster.streams.api import ClientRecord, ClientRecords
+
+
+class RecordAccess:
+    """For those who need the answer. Changes that nobody waits for go through `downlink.record_writer`."""
+
+    def __init__(self, records: ClientRecords, counters: Counters) -> None:
+        self._records = records
+        self._retry = Retry("record_access", counters.redis_retries)
+
+    async def load(self, sid: str) -> ClientRecord | None:
+        """The client's record, None when it is gone."""
+        return await self._retry.call(lambda: self._records.load(sid))
+
+    async def load_session(self, sid: str) -> bytes | None:
+        """The encoded session. None when nothing was saved, or the client is gone."""
+        return await self._retry.call(lambda: self._records.load_session(sid))
+
+    async def save_session(self, sid: str, session: bytes) -> bool:
+        """Stores the encoded session. False when the client is gone. LeaseLost in a handler whose lane was lost."""
+        progress = open_progress()
+        lease = None if progress is None else progress.lane.lease
+        return await self._retry.call(lambda: self._records.save_session(sid, session, lease))

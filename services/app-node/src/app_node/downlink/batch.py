@@ -1,0 +1,48 @@
+"""The commands that leave for one inbox together."""
+
+import asyncio
+
+from app_node.lanes.progress import EntryProgress
+from sio_cluster.protocol.messages import Command
+
+
+class Batch:
+    """The commands of one inbox entry, and who waits until it has landed."""
+
+    __slots__ = ("_landed", "_outcome", "items", "last_progress", "size", "waiting")
+
+    def __init__(self) -> None:
+        self.items: list[tuple[Command, EntryProgress | None]] = []  # each with the lane entry that caused it
+        self.size = 0  # bytes, about
+        self.waiting: list[EntryProgress] = []  # lane entries that are not done before this has landed
+        self.last_progress: EntryProgress | None = None  # the latest of them: most commands in a row have the same
+        self._landed: asyncio.Event | None = None
+        self._outcome: bool | None = None
+
+    async def landed(self) -> bool:
+        """Waits until the batch has come to its end. True: Redis has it. False: it was dropped."""
+        if self._outcome is None:
+            if self._landed is None:
+                self._landed = asyncio.Event()
+            await self._landed.wait()
+        return bool(self._outcome)
+
+    def finish(self, written: bool) -> None:
+        """The batch has come to its end: tells all who wait."""
+        self._outcome = written
+        if self._landed is not None:
+            self._landed.set()
+        for progress in self.waiting:
+            progress.end()
+
+    def drop_lost(self) -> int:
+        """Drops the commands that lane entries of lost lanes caused: the next holder's handlers say them again.
+
+        Returns how many they were.
+        """
+        held = {progress: progress.lane.held() for progress in self.waiting}
+        kept = [item for item in self.items if item[1] is None or held[item[1]]]
+        dropped = len(self.items) - len(kept)
+        if dropped:
+            self.items = kept
+        return dropped

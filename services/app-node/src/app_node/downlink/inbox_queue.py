@@ -1,0 +1,137 @@
+"""What waits for the inbox of one io-node, and the one entry that is on its way there.
+
+The inbox gets the commands in the order in which they were put, each once. For that, an entry keeps its sequence number
+until Redis has taken it, and the next one is made only then. When another app-node takes over a lane of ours it bars
+us at each inbox, and Redis refuses what we made before. Such an entry is made anew, without the commands of lanes that
+are lost.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import structlog
+
+from app_node.counters import Counters
+from app_node.downlink.batch import Batch
+from sio_cluster.node.retry import Backoff
+from sio_cluster.protocol.codec import encode_downlink
+from sio_cluster.streams.api import Append
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What all queues of an outbox share. `on_end` is called with a batch whose end has come; True: Redis has it."""
+
+    node_id: str
+    inbox_max_bytes: int
+    counters: Counters
+    on_end: Callable[[Batch, bool], None]
+
+
+class InboxQueue:
+    """One inbox. `flying` is the entry on its way: its batch and the append that carries it."""
+
+    __slots__ = ("_around", "backoff", "bar", "batches", "flying", "held_until", "node", "seq", "stream")
+
+    def __init__(self, node: str, stream: str, seq: int, bar: int, around: Surroundings) -> None:
+        self.node = node
+        self.stream = stream
+        self.seq = seq  # of the last entry made
+        self.bar = bar  # how often we were barred at this inbox, as far as we know
+        self.batches: list[Batch] = []  # the last one still takes commands
+        self.flying: tuple[Batch, Append] | None = None
+        self.held_until = 0.0  # the inbox was full: nothing is tried before
+        self.backoff = Backoff()
+        self._around = around
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing waits and nothing is on its way."""
+        return self.flying is None and not self.batches
+
+    @property
+    def waiting(self) -> int:
+        """Commands that Redis does not have yet, as far as we know."""
+        flying = 0 if self.flying is None else len(self.flying[0].items)
+        return flying + sum(len(batch.items) for batch in self.batches)
+
+    def prepare(self) -> tuple[Batch, Append] | None:
+        """The entry to append now: the one on its way again, or else the next one. None where there is none."""
+        if self.flying is not None:
+            self._look_again(*self.flying)
+        if self.flying is None and self.batches:
+            self._make_next()
+        return self.flying
+
+    def written(self, batch: Batch) -> None:
+        """Redis has the entry that was on its way."""
+        self.flying = None
+        self.held_until = 0.0
+        self.backoff.reset()
+        self._around.counters.commands_written += len(batch.items)
+        self._around.on_end(batch, True)
+
+    def hold(self, now: float) -> None:
+        """The inbox is full: the same entry is tried again after a while."""
+        wait = next(self.backoff)
+        self.held_until = now + wait
+        self._around.counters.inbox_full += 1
+        log.warning("inbox_full", node=self.node, wait_ms=round(wait * 1000))
+
+    def barred(self, bar: int) -> None:
+        """Redis refused the entry: it is made anew with the next `prepare`. `bar` must have been read after that."""
+        self._around.counters.appends_barred += 1
+        log.warning("outbox_barred", node=self.node, bar=bar)
+        if self.flying is not None:
+            self.batches.insert(0, self.flying[0])
+            self.flying = None
+            self.seq -= 1
+        self.bar = bar
+
+    def drop(self) -> None:
+        """Gives everything up: the io-node is gone, and nobody reads its inbox."""
+        batches = [*([self.flying[0]] if self.flying else []), *self.batches]
+        number = sum(len(batch.items) for batch in batches)
+        self._around.counters.commands_dropped["node_gone"] += number
+        log.warning("outbox_dropped", node=self.node, commands=number)
+        self.flying = None
+        self.batches = []
+        for batch in batches:
+            self._around.on_end(batch, False)
+
+    def _make_next(self) -> None:
+        while self.batches:
+            batch = self.batches.pop(0)
+            self._drop_lost(batch)
+            if batch.items:
+                self.seq += 1
+                entry = self._encode(batch, self.seq)
+                node_id, max_bytes = self._around.node_id, self._around.inbox_max_bytes
+                self.flying = (batch, Append(self.stream, node_id, self.seq, entry, max_bytes, self.bar))
+                return
+            self._around.on_end(batch, False)
+
+    def _look_again(self, batch: Batch, append: Append) -> None:
+        """Before a retry: leaves out what lost lanes said. After a long pause of this process nobody may know any more
+        that we were barred.
+
+        The first try may have landed, so other commands never get its sequence number.
+        """
+        if not self._drop_lost(batch):
+            return
+        if batch.items:
+            self.flying = (batch, replace(append, entry=self._encode(batch, append.seq)))
+        else:
+            self.flying = None
+            self._around.on_end(batch, False)
+
+    def _drop_lost(self, batch: Batch) -> int:
+        dropped = batch.drop_lost()
+        if dropped:
+            self._around.counters.commands_dropped["lane_lost"] += dropped
+        return dropped
+
+    def _encode(self, batch: Batch, seq: int) -> bytes:
+        return encode_downlink(self._around.node_id, seq, [command for command, _ in batch.items])

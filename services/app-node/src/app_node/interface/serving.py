@@ -1,0 +1,100 @@
+"""Runs an app-node as a process: until a signal comes, and with a port for health checks.
+
+The port answers /healthz (the node lives), /readyz (it can serve) and /metrics, see `sio_cluster.node.health`. It is an
+app-node's only HTTP.
+"""
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+
+import uvicorn
+from fastapi import FastAPI
+
+from app_node.app import AppNode
+from sio_cluster.node.health import Health, health_routes
+from sio_cluster.protocol.errors import ConfigError
+
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+async def serve(node: AppNode, start: Callable[[], Awaitable[None]], stop: Callable[[], Awaitable[None]]) -> None:
+    """Starts, runs until a signal comes or `node` is over, and stops cleanly.
+
+    Raises what `start` raises, and what a loop raised that failed. Raises ConfigError where HEALTH_PORT is taken.
+    """
+    with _stop_signals() as signalled:
+        try:
+            await _run(node, start, signalled)
+        finally:
+            await stop()  # further signals have no effect: nothing cuts this short
+
+
+async def _run(node: AppNode, start: Callable[[], Awaitable[None]], signalled: asyncio.Event) -> None:
+    starting = asyncio.ensure_future(start())
+    over = asyncio.ensure_future(node.over.wait())
+    stopping = asyncio.ensure_future(signalled.wait())
+    try:
+        async with health_server(health_app(node), node.config.http_host, node.config.health_port):
+            await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
+            if starting.done():
+                starting.result()
+                await asyncio.wait((over, stopping), return_when=asyncio.FIRST_COMPLETED)
+        if node.loops.failure is not None:
+            raise node.loops.failure
+    finally:
+        for task in (starting, over, stopping):
+            task.cancel()
+
+
+@contextlib.contextmanager
+def _stop_signals() -> Iterator[asyncio.Event]:
+    """An event that a stop signal sets, while the block runs."""
+    loop = asyncio.get_running_loop()
+    signalled = asyncio.Event()
+    for number in STOP_SIGNALS:
+        loop.add_signal_handler(number, signalled.set)
+    try:
+        yield signalled
+    finally:
+        for number in STOP_SIGNALS:
+            loop.remove_signal_handler(number)
+
+
+def health_app(node: AppNode) -> FastAPI:
+    """What answers on the health port."""
+    app = FastAPI(title="app-node", docs_url=None, redoc_url=None, openapi_url=None)
+    health = Health(node.id, lambda: node.dead_because, lambda: node.unready_because, node.metrics)
+    app.include_router(health_routes(health))
+    return app
+
+
+@asynccontextmanager
+async def health_server(app: FastAPI, host: str, port: int | None) -> AsyncIterator[None]:
+    """Serves while the block runs; nothing where `port` is None. Raises ConfigError where the port is taken."""
+    if port is None:
+        yield
+        return
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app, host=host, port=port, log_config=None, log_level="warning", access_log=False, lifespan="off"
+        )
+    )
+    server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign, assignment]  # signals are the node's
+    task = asyncio.create_task(server.serve(sockets=[_listen(host, port)]))
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        await task
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]  # IPv4 or IPv6
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        raise ConfigError(f"HEALTH_PORT: cannot listen on {host}:{port}: {error.strerror}") from error

@@ -1,0 +1,65 @@
+"""An app-node's health checks over HTTP."""
+
+import socket
+from typing import Any
+
+import httpx
+import pytest
+
+from app_node import get_client
+from app_node.interface.serving import health_app, health_server
+from sio_cluster.protocol.errors import ConfigError
+
+
+def free_port(host: str) -> int:
+    family = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0][0]
+    try:
+        with socket.create_server((host, 0), family=family) as taken:
+            return int(taken.getsockname()[1])
+    except OSError:
+        pytest.skip(f"there is no {host} here")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
+async def test_get_and_head_by_ipv4_and_ipv6(host: str) -> None:
+    port = free_port(host)
+    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    node = get_client().node  # it is alive, and not started
+    async with health_server(health_app(node), host, port), httpx.AsyncClient(base_url=url) as http:
+        for method in ("GET", "HEAD"):
+            assert (await http.request(method, "/healthz")).status_code == 200
+            assert (await http.request(method, "/readyz")).status_code == 503
+        answer = (await http.get("/readyz")).json()
+    assert answer == {"status": "unready", "why": "the node is starting", "node": node.id}
+
+
+async def test_a_name_that_leads_nowhere_is_one_clear_error() -> None:
+    with pytest.raises(ConfigError, match="HEALTH_PORT"):
+        async with health_server(health_app(get_client().node), "nowhere.invalid", 1):
+            pass
+
+
+async def test_metrics_are_served_as_prometheus_reads_them(memory_stage: Any) -> None:
+    sio = memory_stage.server()
+    await sio.start()
+    port = free_port("127.0.0.1")
+    async with health_server(health_app(sio.node), "127.0.0.1", port), httpx.AsyncClient() as http:
+        answer = await http.get(f"http://127.0.0.1:{port}/metrics")
+    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+    assert "sio_app_lanes_held 4.0" in answer.text
+
+
+async def test_a_loop_that_fails_is_death_and_gives_the_lanes_up(memory_stage: Any) -> None:
+    sio = memory_stage.server()
+    await sio.start()
+    node = sio.node
+    assert (node.dead_because, len(node.keeper.held)) == ("", 4)
+
+    async def fail() -> None:
+        raise ZeroDivisionError("a defect")
+
+    node.loops.start("failing", fail())
+    await node.over.wait()
+    assert node.dead_because == "a loop has failed: ZeroDivisionError('a defect')"
+    assert node.unready_because
+    assert not node.keeper.held

@@ -1,0 +1,172 @@
+"""All Engine.IO connections of one io-node: how they are opened, found and closed. Both ways in use it.
+
+The ways in are the polling endpoint (`polling`) and the WebSocket handshake (`http`). `server` joins all three.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator
+
+import structlog
+
+from io_node.engineio.api import Accepter
+from io_node.engineio.connection import EngineConnection
+from io_node.engineio.cors import OriginPolicy
+from io_node.engineio.limits import EngineCounters, Limits
+from io_node.engineio.packets import open_packet
+from io_node.engineio.request import FORBIDDEN, UNAVAILABLE, Refusal, Request, check
+from io_node.engineio.session import EngineSession
+from io_node.engineio.tick import Flusher
+from io_node.engineio.websocket import WebSocket
+from io_node.engineio.wheel import TimerWheel
+from sio_cluster.node.config import Config
+from sio_cluster.protocol import reasons
+from sio_cluster.protocol.ids import RandomBytes, new_sid
+
+log = structlog.get_logger()
+
+_WAVE_S = 0.1
+"""The pause between two waves of a drain."""
+_LOOK_S = 0.02
+"""How often a drain looks whether all connections have gone."""
+_CLOSE_SLICE = 200
+"""How many connections are closed before other work has its turn."""
+
+
+class Connections:
+    """The connections of one node. Needs a running loop from the first `open` on, none before."""
+
+    def __init__(
+        self,
+        config: Config,
+        accepter: Accepter,
+        node_id: str,
+        *,
+        clock: Callable[[], float],
+        random_bytes: RandomBytes,
+        counters: EngineCounters,
+    ) -> None:
+        self.config = config
+        self.clock = clock
+        self.counters = counters
+        self.wheel = TimerWheel(clock)
+        self.origins = OriginPolicy(config)
+        self.by_sid: dict[str, EngineConnection] = {}
+        self._accepter = accepter
+        self._node_id = node_id
+        self._random_bytes = random_bytes
+        self._flusher = Flusher()
+        self._limits = Limits.of(config)
+        self._sockets: set[WebSocket] = set()
+
+    def __len__(self) -> int:
+        return len(self.by_sid)
+
+    def __iter__(self) -> Iterator[EngineConnection]:
+        return iter(self.by_sid.values())
+
+    @property
+    def waiting(self) -> int:
+        """How many messages to clients wait in their sessions."""
+        return sum(connection.waiting for connection in self.by_sid.values())
+
+    # --- for the ways in
+
+    def handles(self, path: str) -> bool:
+        """Whether requests to this path are for the engine: SOCKETIO_PATH, with or without a slash at its end."""
+        return path.rstrip("/") == self.config.socketio_path
+
+    def check(self, request: Request, *, upgrade: bool) -> Refusal | None:
+        """Judge the head of a request. Counts what it refuses."""
+        sid = request.fields.get("sid")
+        connection = self.find(sid) if sid else None
+        refusal = check(
+            request,
+            self.config.transports,
+            None if connection is None else connection.transport,
+            upgrade=upgrade,
+        )
+        if refusal is None and not self.origins.allows(request.headers, request.scheme):
+            refusal = FORBIDDEN
+        return refusal if refusal is None else self.refused(refusal)
+
+    def refused(self, refusal: Refusal) -> Refusal:
+        """Count a refusal, and return it."""
+        self.counters.refused[refusal.message] += 1
+        return refusal
+
+    def find(self, sid: str) -> EngineConnection | None:
+        """The connection of this sid. None where there is none, or where its deadline has just closed it."""
+        connection = self.by_sid.get(sid)
+        if connection is not None:
+            connection.catch_up()
+            connection = self.by_sid.get(sid)
+        return connection
+
+    def open(self, request: Request, transport: str) -> EngineConnection | Refusal:
+        """A new session with its open packet queued. The caller calls `start` once it can write."""
+        connection = self._build(request, transport)
+        handler = self._accepter.on_connection(connection)
+        if handler is None:
+            return self.refused(UNAVAILABLE)
+        self.by_sid[connection.id] = connection
+        self.counters.opened += 1
+        connection.attach(handler)
+        log.debug("connection_opened", connection=connection.name, transport=transport)
+        return connection
+
+    def new_socket(self, transport: asyncio.Transport) -> WebSocket:
+        """A WebSocket on this TCP connection, to be started once the handshake's response is written."""
+        return WebSocket(
+            transport, self.config.max_payload_bytes, self._limits.ping_timeout_s, self.clock, self.wheel, self._sockets
+        )
+
+    # --- their end
+
+    async def close_all(self, reason: str) -> None:
+        """Close every connection, after what was sent to it is written. Other work gets its turn every 200 of them."""
+        for number, connection in enumerate(list(self.by_sid.values()), 1):
+            connection.close(reason)
+            if number % _CLOSE_SLICE == 0:
+                await asyncio.sleep(0)
+
+    async def drain(self, over_ms: int, reason: str) -> None:
+        """Close all connections in waves, and abort those that are left after `over_ms`.
+
+        The first half of the time is for the waves. In the second half clients fetch what waits for them.
+        """
+        waiting = list(self.by_sid.values())
+        ends_at = self.clock() + over_ms / 1000
+        waves = max(1, int(over_ms / 2000 / _WAVE_S))
+        size = -(-len(waiting) // waves)
+        for start in range(0, len(waiting), max(size, 1)):
+            for connection in waiting[start : start + size]:
+                connection.close(reason)
+            if start + size < len(waiting):
+                await asyncio.sleep(_WAVE_S)
+        while (self.by_sid or self._sockets) and self.clock() < ends_at:  # noqa: ASYNC110  # two sets, bounded
+            await asyncio.sleep(_LOOK_S)
+        if self.by_sid or self._sockets:
+            log.warning("drain_incomplete", connections=len(self.by_sid), sockets=len(self._sockets))
+            self.abort_all(reason)
+
+    def abort_all(self, reason: str = reasons.NODE_DRAINED) -> None:
+        """Close every connection at once. What was queued is lost, and counted."""
+        for connection in list(self.by_sid.values()):
+            connection.fail(reason)
+        for socket in list(self._sockets):
+            socket.abort()
+
+    # --- inside
+
+    def _build(self, request: Request, transport: str) -> EngineConnection:
+        config = self.config
+        sid = new_sid(self._node_id, self._random_bytes)
+        upgrades = ["websocket"] if transport == "polling" and self._limits.allow_upgrades else []
+        opening = open_packet(sid, upgrades, config.ping_interval_ms, config.ping_timeout_ms, config.max_payload_bytes)
+        session = EngineSession(opening, transport, self._limits, self.counters, self.clock(), request.payload_packets)
+        return EngineConnection(sid, request.handshake(), session, self.clock, self.wheel, self._flusher, self._forget)
+
+    def _forget(self, connection: EngineConnection, reason: str) -> None:
+        self.by_sid.pop(connection.id, None)
+        self.counters.closed[reason] += 1
+        log.debug("connection_closed", connection=connection.name, reason=reason)

@@ -1,0 +1,130 @@
+"""One client: a connection's membership of one namespace."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from io_node.engineio.api import Connection, Outbound
+from io_node.socketio.counters import ClientCounters
+from sio_cluster.protocol import reasons
+from sio_cluster.protocol.messages import AckRequest, ClientConnected, Room
+from sio_cluster.protocol.socketio import encode_connected
+
+_MAX_PENDING_ACKS = 1_000
+"""How many answers one client may owe. Beyond that the oldest question is given up, and counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionLimits:
+    """The bounds of every Socket.IO session of a node."""
+
+    max_namespaces: int
+    max_attachments: int
+    max_payload_bytes: int
+    send_buffer_bytes: int
+    connect_timeout_s: float
+
+
+class Session(Protocol):
+    """The session that a client belongs to, as the hub, the throttle and the client itself use it."""
+
+    @property
+    def connection(self) -> Connection: ...
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def limits(self) -> SessionLimits: ...
+
+    @property
+    def counters(self) -> ClientCounters: ...
+
+    def admit(self, client: "Client") -> None:
+        """Pass a client that waited on to the application."""
+
+    def refuse(self, client: "Client", data: bytes) -> None:
+        """Turn a pending client away by a CONNECT_ERROR packet with this JSON object."""
+
+    def disconnect(self, client: "Client") -> None:
+        """Disconnect the client by a DISCONNECT packet."""
+
+    def disconnect_all(self) -> None:
+        """Disconnect every client of the session, then close the connection."""
+
+
+class Client:
+    """A client that waits, is pending, or has joined its namespace.
+
+    `send` writes to the connection once the client has joined. Until then it holds messages back, at most
+    SEND_BUFFER_BYTES of them: beyond that the connection is closed as a slow consumer.
+    """
+
+    __slots__ = (
+        "_held",
+        "_held_bytes",
+        "connected",
+        "joined",
+        "lane",
+        "pending_acks",
+        "rooms",
+        "send",
+        "session",
+        "sid",
+    )
+
+    def __init__(self, session: Session, connected: ClientConnected, lane: int) -> None:
+        self.sid = connected.sid
+        self.lane = lane
+        self.session = session
+        self.connected = connected
+        self.joined = False
+        self.rooms: set[Room] = set()
+        self.pending_acks: dict[int, str] | None = None
+        """The answers that this client owes: which app-node asked, by ack id."""
+        self.send: Callable[[Outbound], None] = self._hold
+        self._held: list[Outbound] = []
+        self._held_bytes = 0
+
+    @property
+    def namespace(self) -> str:
+        return self.connected.namespace
+
+    @property
+    def held(self) -> int:
+        """How many messages are held back until the client is accepted."""
+        return len(self._held)
+
+    def accept(self) -> None:
+        """Write the CONNECT packet, then what was held back."""
+        self.joined = True
+        self.send = self.session.connection.send
+        self.session.counters.controls += 1
+        self.send(Outbound(encode_connected(self.namespace, self.sid)))
+        held, self._held = self._held, []
+        for message in held:
+            self.send(message)
+
+    def drop_held(self) -> int:
+        """Forget what was held back. Returns how many messages that were."""
+        dropped, self._held = len(self._held), []
+        return dropped
+
+    def expect_ack(self, request: AckRequest) -> bool:
+        """Remember which app-node wants the answer. False if an older question had to be given up."""
+        if self.pending_acks is None:
+            self.pending_acks = {}
+        self.pending_acks[request.ack_id] = request.app_node
+        if len(self.pending_acks) <= _MAX_PENDING_ACKS:
+            return True
+        del self.pending_acks[next(iter(self.pending_acks))]
+        return False
+
+    def _hold(self, message: Outbound) -> None:
+        if message.volatile or self._held_bytes > self.session.limits.send_buffer_bytes:  # it closes already
+            self.session.counters.held_dropped += 1
+            return
+        self._held.append(message)
+        self._held_bytes += message.size
+        if self._held_bytes > self.session.limits.send_buffer_bytes:
+            self.session.connection.close(reasons.SLOW_CONSUMER)

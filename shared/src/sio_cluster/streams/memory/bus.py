@@ -1,0 +1,33 @@
+"""The bus in memory: `api.Bus`."""
+
+from sio_cluster.protocol.keys import Keys
+from sio_cluster.streams.api import BusSettings
+from sio_cluster.streams.memory.broker import MemoryBroker
+from sio_cluster.streams.memory.entries import MemoryAppender, MemoryInboxReader
+from sio_cluster.streams.memory.lanes import MemoryLaneReader, MemoryLeases
+from sio_cluster.streams.memory.records import MemoryClientRecords
+from sio_cluster.streams.memory.registry import MemoryRegistry
+
+
+class MemoryBus:
+    """One process' way to the cluster that its broker stands for. Several buses share one broker."""
+
+    def __init__(self, settings: BusSettings, broker: MemoryBroker) -> None:
+        self.broker = broker
+        self.keys = Keys(settings.redis_prefix)
+        self.appender = MemoryAppender(broker)
+        self.leases = MemoryLeases(broker, self.keys)
+        self.registry = MemoryRegistry(broker, self.keys, settings.lanes)
+        self.records = MemoryClientRecords(broker, settings.lanes)
+
+    def inbox_reader(self, node_id: str, max_batch_bytes: int = 4_000_000) -> MemoryInboxReader:
+        return MemoryInboxReader(self.broker, self.keys, node_id)
+
+    def lane_reader(self, node_id: str) -> MemoryLaneReader:
+        return MemoryLaneReader(self.broker, self.keys, node_id)
+
+    async def start(self) -> None:
+        await self.registry.join_cluster()
+
+    async def stop(self) -> None:
+        pass

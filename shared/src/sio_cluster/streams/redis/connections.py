@@ -1,0 +1,89 @@
+"""All connections of one process to Redis."""
+
+from collections.abc import Sequence
+
+import structlog
+
+from sio_cluster.streams.redis.connection import (
+    ANSWER_TIMEOUT_S,
+    WHO_AM_I,
+    Command,
+    Connection,
+    raise_first_error,
+)
+from sio_cluster.streams.redis.replies import NoScript
+from sio_cluster.streams.redis.scripts import ALL, Script
+from sio_cluster.streams.redis.wire import Reply
+
+log = structlog.get_logger()
+
+
+class Connections:
+    """One connection for commands, and one for each blocking reader.
+
+    A connection that is lost comes back with its next use; whoever uses it backs off between tries. When one of them
+    gets no answer in time, all are closed: packets of the others may vanish too, and a blocking reader would notice
+    that later.
+    """
+
+    def __init__(self, address: str, timeout_s: float = ANSWER_TIMEOUT_S) -> None:
+        """`timeout_s`: how long an answer may take, beyond what a blocking read waits. No IO here.
+
+        Raises ConfigError where the address is malformed.
+        """
+        self._address = address
+        self._timeout_s = timeout_s
+        self._load_scripts: list[Command] = [("SCRIPT", "LOAD", script.source) for script in ALL]
+        # The connection learns its id, so that it can be killed at Redis once we have given it up: what is still under
+        # way on it must not run after a retry.
+        greeting: list[Command] = [*WHO_AM_I, *self._load_scripts]
+        self._commands = Connection(address, greeting, timeout_s, self._on_silence)
+        self._readers: list[Connection] = []
+
+    async def run(self, *commands: Command) -> list[Reply]:
+        """The answers to these commands, which are sent at once and carried out in order. Callers may overlap.
+
+        Raises the first error among them, after all have been carried out. Each command must bear to be repeated:
+        where a script was gone, all commands from that one on are sent once more.
+        """
+        replies = await self._commands.run(commands)
+        for index, reply in enumerate(replies):
+            if type(reply) is NoScript:
+                log.info("redis_scripts_reloaded")
+                raise_first_error(await self._commands.run(self._load_scripts))
+                replies[index:] = await self._commands.run(commands[index:])
+                break
+        raise_first_error(replies)
+        return replies
+
+    def new_reader(self) -> Connection:
+        """A connection of its own for a blocking reader. It is told its client id when it connects (`greeted[0]`)."""
+        reader = Connection(self._address, WHO_AM_I, self._timeout_s, self._on_silence)
+        self._readers.append(reader)
+        return reader
+
+    async def close_reader(self, reader: Connection) -> None:
+        """Closes the connection of a reader that is done."""
+        if reader in self._readers:
+            self._readers.remove(reader)
+        await reader.close()
+
+    def reconnect(self, why: str) -> None:
+        """Closes every connection; each comes back with its next use."""
+        for connection in (self._commands, *self._readers):
+            connection.lose(why)
+
+    async def close(self) -> None:
+        """Closes every connection. Idempotent."""
+        await self._commands.close()
+        for reader in self._readers:
+            await reader.close()
+
+    def _on_silence(self) -> None:
+        log.warning("redis_silent", connections=1 + len(self._readers))
+        self.reconnect("another connection to Redis had no answer in time")
+
+
+def call(script: Script, keys: Sequence[str], *arguments: str | bytes | int) -> Command:
+    """The command that runs a script."""
+    return ("EVALSHA", script.sha, len(keys), *keys, *arguments)

@@ -1,0 +1,274 @@
+"""Registry and client records: the memory fakes and Valkey alike."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from sio_cluster.protocol.errors import LeaseLost
+from sio_cluster.protocol.ids import lane_of
+from sio_cluster.protocol.messages import ClientConnected, Handshake
+from sio_cluster.streams.api import (
+    Accepted,
+    AppendResult,
+    ClientRecord,
+    ClientRecords,
+    Joined,
+    Lease,
+    Left,
+    RecordChange,
+    Upgraded,
+    io_node_of,
+)
+from sio_cluster.streams.memory import MemoryBus
+from sio_cluster.streams.redis import RedisBus
+from sio_cluster.testing.contract import Cluster, Writer
+
+APP1, IO1, IO2 = "app-aaaaaa", "io1-aaaaaa", "io2-aaaaaa"
+HANDSHAKE = Handshake("GET", "/socket.io/", "EIO=4", [("host", "example.org")], "192.0.2.1", 4711)
+
+
+def connected(number: int, node: str = IO1) -> ClientConnected:
+    sid = f"{node}.{number:016d}"
+    return ClientConnected(sid, "c1", "/", b'{"token":1}', HANDSHAKE, "polling")
+
+
+async def loaded(records: ClientRecords, sid: str) -> ClientRecord:
+    """The record of a client that is there."""
+    record = await records.load(sid)
+    assert record is not None
+    return record
+
+
+async def until(condition: Any) -> None:
+    async with asyncio.timeout(10):
+        while not await condition():  # noqa: ASYNC110  # Redis tells nobody
+            await asyncio.sleep(0.005)
+
+
+async def lose_data(cluster: Cluster) -> None:
+    bus = cluster.new_bus()
+    if isinstance(bus, MemoryBus):
+        bus.broker.lose_data()
+    elif isinstance(bus, RedisBus):
+        await bus.connections.run(("DEL", bus.keys.config))
+
+
+class TestRegistry:
+    async def test_a_node_counts_once_it_heartbeats(self, cluster: Cluster) -> None:
+        registry = cluster.registry()
+        await registry.register_io_node(IO1, {"clients": "3"})
+        assert await registry.io_nodes() == {}
+        await registry.heartbeat(IO1, 60_000)
+        assert await registry.io_nodes() == {IO1: {"clients": "3"}}
+        await registry.register_io_node(IO1, {"clients": "4"})
+        assert await registry.io_nodes() == {IO1: {"clients": "4"}}
+        assert await registry.app_nodes() == {}
+
+    async def test_a_silent_node_is_lost_until_it_is_unregistered(self, cluster: Cluster) -> None:
+        registry = cluster.registry()
+        for node in (IO1, IO2):
+            await registry.register_io_node(node, {})
+        await registry.heartbeat(IO1, 30)
+        await registry.heartbeat(IO2, 60_000)
+
+        async def lost() -> bool:
+            return bool(await registry.lost_io_nodes() == [IO1])
+
+        await until(lost)
+        assert set(await registry.io_nodes()) == {IO2}
+        assert await registry.registered_io_nodes() == sorted([IO1, IO2])  # it may still have its clients
+        await registry.unregister_io_node(IO1)
+        await registry.unregister_io_node(IO1)
+        assert await registry.lost_io_nodes() == []
+        assert await registry.registered_io_nodes() == [IO2]
+
+    async def test_app_nodes(self, cluster: Cluster) -> None:
+        registry = cluster.registry()
+        await registry.register_app_node(APP1, {"version": "1"})
+        assert await registry.lost_app_nodes() == [APP1]
+        await registry.heartbeat(APP1, 60_000)
+        assert await registry.app_nodes() == {APP1: {"version": "1"}}
+        assert await registry.io_nodes() == {}
+        await registry.unregister_app_node(APP1)
+        assert await registry.app_nodes() == {}
+        assert await registry.lost_app_nodes() == []
+
+    async def test_an_inbox_goes_with_its_node(self, cluster: Cluster) -> None:
+        registry = cluster.registry()
+        await registry.register_io_node(IO1, {})
+        await Writer(cluster.appender(), cluster.keys.inbox(IO1), APP1).write(b"a")
+        await registry.unregister_io_node(IO1)
+        assert await cluster.inbox_reader(IO1).read(0) == []
+
+    async def test_sequence_numbers_go_with_their_node(self, cluster: Cluster) -> None:
+        registry, appender = cluster.registry(), cluster.appender()
+        await registry.register_io_node(IO1, {})
+        await registry.register_app_node(APP1, {})
+        uplink = Writer(appender, cluster.keys.uplink(3), IO1)
+        inbox = Writer(appender, cluster.keys.inbox(IO1), APP1)
+        await uplink.write(b"a")
+        await inbox.write(b"a")
+        await registry.unregister_app_node(APP1)
+        assert await inbox.write_as(1, b"a") is AppendResult.APPENDED
+        assert await uplink.write_as(1, b"a") is AppendResult.DUPLICATE
+        await registry.unregister_io_node(IO1)
+        assert await uplink.write_as(1, b"a") is AppendResult.APPENDED
+
+    async def test_a_life_begins_with_the_cluster_and_after_each_loss(self, cluster: Cluster) -> None:
+        registry = cluster.registry()
+        assert await registry.life() is None
+        await cluster.new_bus().start()
+        life = await registry.life()
+        assert life
+        assert await registry.join_cluster() == life == await registry.life()
+        await lose_data(cluster)
+        assert await registry.life() is None
+        assert await registry.join_cluster() not in (life, None)
+
+    async def test_epochs_differ(self, cluster: Cluster) -> None:
+        epochs = await asyncio.gather(*[cluster.registry().next_epoch() for _ in range(10)])
+        assert len(set(epochs)) == 10
+        assert all(0 <= epoch < 1 << 21 for epoch in epochs)
+
+    async def test_a_retired_io_node_is_lost_until_it_lives_again_or_is_unregistered(self, cluster: Cluster) -> None:
+        registry = cluster.registry()
+        await registry.register_io_node(IO1, {})
+        await registry.retire_io_node(IO1)
+        await registry.retire_io_node(IO1)
+        assert await registry.registered_io_nodes() == []
+        assert await registry.lost_io_nodes() == [IO1]
+        await registry.heartbeat(IO1, 60_000)
+        assert await registry.lost_io_nodes() == []
+        assert await registry.io_nodes() == {}
+        await registry.register_io_node(IO1, {})
+        assert await registry.io_nodes() == {IO1: {}}
+        await registry.unregister_io_node(IO1)
+        assert await registry.lost_io_nodes() == []
+
+
+class TestRecords:
+    async def test_what_was_stored_comes_back(self, cluster: Cluster) -> None:
+        records = cluster.records()
+        client = connected(1)
+        await records.store([client, connected(2)])
+        record = await cluster.records().load(client.sid)
+        assert record is not None
+        assert record.connected == client
+        assert (record.session, record.rooms, record.accepted, record.transport) == (None, set(), False, "polling")
+        assert await records.load(connected(3).sid) is None
+
+    async def test_rooms_keep_their_type(self, cluster: Cluster) -> None:
+        records, sid = cluster.records(), connected(1).sid
+        await records.store([connected(1)])
+        await records.update([Joined(sid, 42), Joined(sid, "42"), Joined(sid, "ключ \x00"), Joined(sid, -(2**63))])
+        record = await records.load(sid)
+        assert record is not None
+        assert {(type(room), room) for room in record.rooms} == {
+            (int, 42),
+            (str, "42"),
+            (str, "ключ \x00"),
+            (int, -(2**63)),
+        }
+
+    async def test_changes_apply_in_order(self, cluster: Cluster) -> None:
+        records, sid = cluster.records(), connected(1).sid
+        await records.store([connected(1)])
+        await records.update([
+            Joined(sid, "a"), Left(sid, "a"), Joined(sid, "b"), Accepted(sid),
+            Upgraded(sid, "websocket"), Left(sid, "never joined"), Left(sid, "c"), Joined(sid, "c"),
+        ])  # fmt: skip
+        record = await records.load(sid)
+        assert record is not None
+        assert (record.rooms, record.accepted, record.transport) == ({"b", "c"}, True, "websocket")
+        await records.update([])
+
+    async def test_sessions(self, cluster: Cluster) -> None:
+        records, sid = cluster.records(), connected(1).sid
+        assert not await records.save_session(sid, b"early")
+        await records.store([connected(1)])
+        assert await records.load_session(sid) is None
+        assert await records.save_session(sid, b"\x00\xff")
+        assert await records.load_session(sid) == b"\x00\xff"
+        record = await records.load(sid)
+        assert record is not None
+        assert record.session == b"\x00\xff"
+
+    async def test_storing_again_keeps_what_was_gained(self, cluster: Cluster) -> None:
+        records, sid = cluster.records(), connected(1).sid
+        await records.store([connected(1)])
+        await records.save_session(sid, b"s")
+        await records.update([Accepted(sid), Joined(sid, "a")])
+        await records.store([connected(1)])
+        record = await records.load(sid)
+        assert record is not None
+        assert (record.session, record.accepted, record.rooms) == (b"s", True, {"a"})
+
+    async def test_the_dead_stay_dead(self, cluster: Cluster) -> None:
+        records, sid = cluster.records(), connected(1).sid
+        await records.store([connected(1)])
+        await records.forget([sid, connected(9).sid])
+        await records.update([Accepted(sid), Joined(sid, "a"), Upgraded(sid, "websocket"), Left(sid, "a")])
+        assert not await records.save_session(sid, b"late")
+        assert await records.load(sid) is None
+        assert await records.load_session(sid) is None
+        await records.store([connected(1)])
+        record = await records.load(sid)
+        assert record is not None
+        assert (record.accepted, record.rooms) == (False, set())
+
+    async def test_who_holds_whom(self, cluster: Cluster) -> None:
+        records = cluster.records()
+        await records.store([connected(1), connected(2), connected(1, IO2)])
+        assert await records.clients_of(IO1) == [connected(1).sid, connected(2).sid]
+        await records.forget([connected(1).sid])
+        assert await records.clients_of(IO1) == [connected(2).sid]
+        await records.forget_node(IO1)
+        assert await records.clients_of(IO1) == []
+        assert await records.clients_of(IO2) == [connected(1, IO2).sid]
+        assert await records.load(connected(2).sid) is not None
+
+    async def test_a_foreign_sid(self, cluster: Cluster) -> None:
+        records = cluster.records()
+        with pytest.raises(ValueError, match="not a sid"):
+            await records.forget(["whatever"])
+
+
+class TestFencedRecords:
+    """A process that was paused changes nothing of clients whose lane another holds by now."""
+
+    async def test_changes_under_a_lost_lease_have_no_effect(self, cluster: Cluster) -> None:
+        records, leases, client = cluster.records(), cluster.leases(), connected(1)
+        lane = lane_of(client.sid, cluster.config.lanes)
+        await records.store([client])
+        ours = await leases.acquire(lane, APP1, 60_000)
+        assert ours is not None
+        assert await records.update([Joined(client.sid, "kept")], [ours]) == 0
+        assert await records.save_session(client.sid, b"kept", ours)
+        await leases.release(ours)
+        for later in (None, await leases.acquire(lane, "app-bbbbbb", 60_000)):
+            changes: list[RecordChange] = [
+                Accepted(client.sid),
+                Joined(client.sid, "late"),
+                Left(client.sid, "kept"),
+                Upgraded(client.sid, "late"),
+            ]
+            assert await records.update(changes, [ours] * 4) == 4, later
+            assert await records.forget([client.sid], [ours]) == 1
+            with pytest.raises(LeaseLost):
+                await records.save_session(client.sid, b"late", ours)
+        record = await loaded(records, client.sid)
+        assert (record.rooms, record.session, record.accepted) == ({"kept"}, b"kept", False)
+        assert record.transport == client.transport
+        assert await records.clients_of(io_node_of(client.sid)) == [client.sid]
+
+    async def test_a_lease_fences_the_clients_of_its_own_lane(self, cluster: Cluster) -> None:
+        records, client = cluster.records(), connected(1)
+        await records.store([client])
+        other = Lease(lane_of(client.sid, cluster.config.lanes) + 1, APP1, 1)
+        assert await records.update([Joined(client.sid, "room"), Accepted(client.sid)], [other, None]) == 0
+        assert (await loaded(records, client.sid)).rooms == {"room"}
+        assert await records.forget([client.sid], [other]) == 0
+        assert await records.load(client.sid) is None
+        with pytest.raises(ValueError, match="zip"):
+            await records.forget([client.sid], [other, other])

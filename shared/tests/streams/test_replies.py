@@ -1,0 +1,33 @@
+"""What each error of Redis means to the callers of the bus."""
+
+import pytest
+
+from sio_cluster.protocol.errors import BusRefused, BusUnavailable, RedisFull
+from sio_cluster.streams.redis.replies import NoGroup, NoKey, NoScript, ReadOnly, error_of
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("LOADING Redis is loading the dataset in memory", BusUnavailable),
+        ("MASTERDOWN Link with MASTER is down", BusUnavailable),
+        ("CLUSTERDOWN The cluster is down", BusUnavailable),
+        ("TRYAGAIN Multiple keys request during rehashing of slot", BusUnavailable),
+        ("BUSY Redis is busy running a script.", BusUnavailable),
+        ("OOM command not allowed when used memory > 'maxmemory'.", RedisFull),
+        ("READONLY You can't write against a read only replica.", ReadOnly),
+        ("NOPERM User io has no permissions to run the 'get' command", BusRefused),
+        ("NOAUTH Authentication required.", BusRefused),
+        ("WRONGPASS invalid username-password pair", BusRefused),
+        ("MISCONF Redis is configured to save RDB snapshots", BusRefused),
+        ("WRONGTYPE Operation against a key", BusRefused),
+        ("NOSCRIPT No matching script.", NoScript),
+        ("NOGROUP No such key or consumer group", NoGroup),
+        ("UNBLOCKED the stream key no longer exists", NoGroup),
+        ("ERR no such key", NoKey),
+        ("ERR unknown command", BusRefused),
+        ("", BusRefused),
+    ],
+)
+def test_each_error_of_redis_has_its_kind(text: str, kind: type[Exception]) -> None:
+    assert type(error_of(text)) is kind
