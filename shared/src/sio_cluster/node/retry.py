@@ -1,6 +1,6 @@
 """Trying again while Redis is away: written once, for every loop and every call of both services.
 
-    retry = Retry("uplink", counters.redis_retries)
+    retry = Retry("sessions", counters.redis_retries)
     session = await retry.call(lambda: bus.records.load_session(sid))      # one call, until it works
     await retry.forever(look_once, pause_s=1.0)                            # a loop that never ends
 
