@@ -70,8 +70,9 @@ class _Settings(BaseSettings):
     node_name: str | None = Field(
         None,
         pattern=r"^[a-z0-9]{1,32}$",
-        description="Name of this node: 1 to 32 lower-case letters and digits. nginx finds an io-node by its name, so "
-        "two io-nodes must not share one. By default it is the host's name.",
+        description="Name of this node: 1 to 32 lower-case letters and digits. nginx finds an io-node by its name: if "
+        "two share one, polling requests reach the wrong one. By default it is the host's name without all other "
+        "characters: `web-01` becomes `web01`.",
     )
 
     # what clients see; the defaults are those of Socket.IO's own server
@@ -84,23 +85,25 @@ class _Settings(BaseSettings):
         description="Transports that clients may use, separated by commas. A request for another gets HTTP 400.",
     )
     allow_upgrades: bool = Field(
-        True, description="Whether a client that began with polling may move to WebSocket (an upgrade)."
+        True, description="Whether a connection that began with polling may move to WebSocket (an upgrade)."
     )
     ping_interval_ms: Millis = Field(
-        25_000, description="Milliseconds from a client's PONG to the next PING that it gets."
+        25_000, description="Milliseconds from a connection's PONG to the next PING that it gets."
     )
     ping_timeout_ms: Millis = Field(
         20_000,
-        description="Milliseconds in which a client must answer a PING. If it does not, its connection is closed with "
-        "the reason `ping timeout`.",
+        description="Milliseconds in which a connection must answer a PING. If it does not, it is closed with the "
+        "reason `ping timeout`.",
     )
     upgrade_timeout_ms: Millis = Field(
-        10_000, description="Milliseconds in which a client must complete an upgrade. After that it stays on polling."
+        10_000,
+        description="Milliseconds in which an upgrade must be complete. If not, the connection stays on polling.",
     )
     connect_timeout_ms: Millis = Field(
         45_000,
         description="Milliseconds in which a connection that is in no namespace must send a CONNECT. If it does not, "
-        "it is closed. A CONNECT that still waits for the application counts as sent.",
+        "it is closed. Once it has sent one, it may wait for the application, and for CONNECT_RATE, as long as it "
+        "takes.",
     )
     max_payload_bytes: Bytes = Field(
         1_000_000,
@@ -141,13 +144,14 @@ class _Settings(BaseSettings):
     )
     send_buffer_bytes: Bytes = Field(
         4_000_000,
-        description="Most bytes that may wait in an io-node for one client. A client for which more waits is closed "
+        description="Most bytes that may wait in an io-node for one connection. If more waits, it is closed "
         "with the reason `slow consumer`.",
     )
     uplink_buffer_bytes: Bytes = Field(
         16_000_000,
-        description="Most bytes from clients that may wait in an io-node for Redis. When more waits, the io-node stops "
-        "reading from each client from which anything further comes. It reads again when half of this limit waits.",
+        description="Most bytes from clients that may wait in an io-node for Redis. While more waits, the io-node "
+        "stops reading from each connection that sends anything more. It reads all of them again when no more than "
+        "half of this limit waits.",
     )
     connect_rate: int = Field(
         1_000,
@@ -179,12 +183,12 @@ class _Settings(BaseSettings):
     lane_max_bytes: Bytes = Field(
         64_000_000,
         description="Most bytes that one lane may hold in Redis. While a lane is full, its events wait in the "
-        "io-nodes, which then stop reading from the clients that send to it.",
+        "io-nodes, which then stop reading from the connections that send to it.",
     )
     lane_fair_bytes: Bytes = Field(
         64_000,
-        description="Bytes that may wait in one lane before io-nodes stop reading from the clients that send most of "
-        "them. docs/operations.md explains it.",
+        description="Bytes that may wait in one lane before io-nodes stop reading from the connections that send most "
+        "of them. docs/operations.md explains it.",
     )
     inbox_max_bytes: Bytes = Field(
         64_000_000,
@@ -201,8 +205,9 @@ class _Settings(BaseSettings):
     heartbeat_ms: Millis = Field(1_000, description="Milliseconds from one heartbeat of a node to the next.")
     node_timeout_ms: Millis = Field(
         10_000,
-        description="Milliseconds of silence after which an io-node counts as dead at the latest. The application then "
-        "gets a `disconnect` with the reason `node lost` for each of its clients. At least ten times HEARTBEAT_MS.",
+        description="Milliseconds without a heartbeat after which an app-node declares an io-node dead; it may do so "
+        "up to two heartbeats earlier. If no app-node lives, the next one does it. The application then gets a "
+        "`disconnect` with the reason `node lost` for each of its clients. At least ten times HEARTBEAT_MS.",
     )
 
     # an app-node
@@ -214,8 +219,9 @@ class _Settings(BaseSettings):
     )
     shutdown_ms: Millis = Field(
         10_000,
-        description="Milliseconds that running handlers get to finish when an app-node stops. Events whose handlers "
-        "take longer are handled again by another app-node.",
+        description="Milliseconds that running handlers get to finish when an app-node stops, or when a lane moves to "
+        "another app-node, as when one is added. If a handler takes longer, the next app-node handles its event again, "
+        "and all other events of the same lane entry: those that an io-node wrote into the lane at the same time.",
     )
     health_port: int | None = Field(
         None,
