@@ -113,6 +113,8 @@ class Application:
     def _target(self, event: Any, namespace: str, args: tuple[Any, ...]) -> _Target | None:
         handler, leading = self._server._get_event_handler(event, namespace, args)
         if handler:
+            if event == "*":  # python-socketio finds the catch-all by its name, and takes it for an ordinary handler
+                leading = (event, *leading)
             return _Target(handler, leading, handler)
         handler, leading = self._server._get_namespace_handler(namespace, args)
         if not handler:
