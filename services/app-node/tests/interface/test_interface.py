@@ -1,7 +1,10 @@
 """The public interface beside python-socketio's: every name, every signature."""
 
+import asyncio
+import gc
 import inspect
 import warnings
+import weakref
 from typing import Any
 
 import pytest
@@ -86,6 +89,26 @@ async def test_background_tasks() -> None:
 
     assert await sio.start_background_task(work, 1, more=2) == 3
     await sio.shutdown()
+
+
+async def test_a_background_task_that_only_waits_is_not_collected() -> None:
+    sio = get_client()
+    wake: weakref.ref[asyncio.Future[str]] | None = None
+
+    async def wait() -> str:
+        nonlocal wake
+        future: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        wake = weakref.ref(future)  # like a future that only a connection knows, which only the task knows
+        return await future
+
+    task = weakref.ref(sio.start_background_task(wait))
+    await asyncio.sleep(0)
+    gc.collect()
+    waiting, future = task(), wake() if wake is not None else None
+    assert waiting is not None
+    assert future is not None
+    future.set_result("done")
+    assert await waiting == "done"
 
 
 async def test_what_runs_at_the_start(stage: Any) -> None:

@@ -12,6 +12,7 @@ class Engine:
 
     def __init__(self, **options: Any) -> None:
         self.options = options
+        self._background_tasks: set[asyncio.Task[Any]] = set()
         self.transport_of: Callable[[str], str] = _unknown
 
     def on(self, event: str, handler: Any = None) -> None:
@@ -21,7 +22,11 @@ class Engine:
         return self.transport_of(sid)
 
     def start_background_task(self, target: Any, *args: Any, **kwargs: Any) -> "asyncio.Task[Any]":
-        return asyncio.ensure_future(target(*args, **kwargs))
+        """Holds the task until it ends: the event loop alone does not keep it from the garbage collector."""
+        task: asyncio.Task[Any] = asyncio.ensure_future(target(*args, **kwargs))
+        self._background_tasks.add(task)
+        task.add_done_callback(self._background_tasks.discard)
+        return task
 
     async def sleep(self, seconds: float = 0) -> None:
         await asyncio.sleep(seconds)
