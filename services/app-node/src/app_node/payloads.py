@@ -73,8 +73,11 @@ def decode(data: bytes, attachments: Sequence[bytes] = (), json_module: JsonModu
 
 
 def encode_any(value: Any, json_module: JsonModule | None = None) -> bytes:
-    """One value as JSON, such as the payload of a refusal. Raises as `encode`. Binary data has no place in it."""
-    return encode([value], json_module).text[1:-1]
+    """One value as JSON, such as the payload of a refusal. Raises as `encode`, and TypeError for binary data."""
+    payload = encode([value], json_module)
+    if payload.attachments:
+        raise TypeError("binary data has no place in this packet")
+    return payload.text[1:-1]
 
 
 def decode_any(data: bytes, json_module: JsonModule | None = None) -> Any:

@@ -56,6 +56,7 @@ async def test_refusals(stage: Any) -> None:
         "/data": socketio.exceptions.ConnectionRefusedError("no entry", {"code": 4}),
         "/more": socketio.exceptions.ConnectionRefusedError("no entry", 1, "2"),
         "/empty": socketio.exceptions.ConnectionRefusedError(),
+        "/binary": socketio.exceptions.ConnectionRefusedError("no entry", b"\xff"),
         "/builtin": ConnectionRefusedError(),
         "/defect": ZeroDivisionError("in the handler"),
     }
@@ -80,6 +81,7 @@ async def test_refusals(stage: Any) -> None:
         "/data": {"message": "no entry", "data": {"code": 4}},
         "/more": {"message": "no entry", "data": [1, "2"]},
         "/empty": {"message": "Connection rejected by server"},
+        "/binary": {"message": "no entry"},
         "/builtin": {"message": "Connection refused by server"},
         "/defect": {"message": "Internal server error"},
         "/nobody-serves-it": {"message": "Invalid namespace"},
