@@ -304,6 +304,11 @@ class AppNode:
     # --- what others ask
 
     @property
+    def stranded(self) -> bool:
+        """Whether its event loop was closed before `stop`: nothing of this node can run any more."""
+        return self._event_loop is not None and self._event_loop.is_closed()
+
+    @property
     def dead_because(self) -> str:
         """Why this node can do nothing any more. "" while it lives."""
         return "" if self.loops.failure is None else f"a loop has failed: {self.loops.failure!r}"

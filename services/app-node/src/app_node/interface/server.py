@@ -61,8 +61,9 @@ class ClusterServer(socketio.AsyncServer):  # type: ignore[misc]  # socketio has
 
     @property
     def node(self) -> AppNode:
-        """The app-node that this object is now. After `shutdown` it becomes another one."""
-        if self._node is None:
+        """The app-node that this object is now. It becomes another one after `shutdown`, and in a new event loop where
+        the former one was closed without `shutdown`."""
+        if self._node is None or self._node.stranded:
             self._node = AppNode(
                 self.config,
                 self.application,
@@ -109,7 +110,7 @@ class ClusterServer(socketio.AsyncServer):  # type: ignore[misc]  # socketio has
         Clients stay connected. The object can be used again, and is then a new app-node.
         """
         node = self._node
-        if node is None:
+        if node is None or node.stranded:
             return
         try:
             await node.stop()  # handlers that end now still emit through this node
