@@ -9,7 +9,7 @@ from websockets.asyncio.client import connect
 from io_node.engineio.api import Outbound
 from sio_cluster.protocol import reasons
 
-from .serving import Raw, client_frame, serve, soon, until, upgrade_request
+from .serving import Raw, client_frame, serve, soon, until
 
 pytestmark = pytest.mark.slow
 
@@ -308,16 +308,6 @@ async def test_lost_connections_are_noticed() -> None:
         raw.writer.transport.abort()
         assert await soon(recorder.closed.get()) == reasons.TRANSPORT_CLOSE
         assert not node.engine.connections
-
-
-async def test_permessage_deflate_is_not_agreed_on() -> None:
-    async with serve() as node:
-        raw = await Raw.connect(node)
-        await raw.send(upgrade_request(headers="Sec-WebSocket-Extensions: permessage-deflate\r\n"))
-        head = await raw.head()
-        assert "extensions" not in head.lower()
-        assert "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" in head
-        raw.close()
 
 
 async def test_drain_moves_everybody() -> None:

@@ -8,6 +8,7 @@ import base64
 import binascii
 import functools
 import hashlib
+import re
 from typing import Any
 
 import httptools
@@ -36,6 +37,8 @@ _SWITCHING_PROTOCOLS = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 """RFC 6455 section 1.3."""
 _MAX_HEAD_BYTES = 65536
+_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+"""RFC 9110 section 5.6.2."""
 
 
 class EngineHttpProtocol(HttpToolsProtocol):
@@ -151,7 +154,8 @@ class EngineHttpProtocol(HttpToolsProtocol):
             return connection
         self.connections.discard(self)
         self.flow.resume_reading()
-        self.transport.write(_SWITCHING_PROTOCOLS + b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n")
+        lines = [_SWITCHING_PROTOCOLS, b"Sec-WebSocket-Accept: ", accept, *_subprotocol(request), b"\r\n\r\n"]
+        self.transport.write(b"".join(lines))
         socket = self._engine.new_socket(self.transport)
         socket.start(connection)
         if not sid:
@@ -212,6 +216,15 @@ def _accept_key(request: Request) -> bytes | Refusal:
     if not valid or request.method != "GET" or request.http_version != "1.1":
         return BAD_REQUEST
     return base64.b64encode(hashlib.sha1(key + _GUID, usedforsecurity=False).digest())
+
+
+def _subprotocol(request: Request) -> list[bytes]:
+    """Agrees to the first subprotocol that the client offers, as Socket.IO's own server does.
+
+    It means nothing to us. But browsers close a WebSocket whose offer found no answer (WHATWG WebSockets, section 2).
+    """
+    offered = request.headers.get("sec-websocket-protocol", "").partition(",")[0].strip()
+    return [b"\r\nSec-WebSocket-Protocol: ", offered.encode("latin-1")] if _TOKEN.fullmatch(offered) else []
 
 
 def _apply_proxy_headers(config: UvicornConfig, scope: Any) -> None:
