@@ -327,7 +327,9 @@ class TestTls:
         yield f"rediss://127.0.0.1:{relays.sockets[0].getsockname()[1]}/0"
         relays.close()
 
-    @pytest.mark.parametrize("options", [f"ssl_ca_certs={CERTIFICATES / 'cert.pem'}", "ssl_cert_reqs=none"])
+    @pytest.mark.parametrize(
+        "options", [f"ssl_ca_certs={CERTIFICATES / 'cert.pem'}", "ssl_cert_reqs=none", "ssl_cert_reqs=CERT_NONE"]
+    )
     async def test_a_certificate_that_we_trust(self, address: str, options: str) -> None:
         bus = RedisBus(Config(REDIS_URL=f"{address}?{options}"))
         await bus.start()

@@ -1,10 +1,12 @@
 """One connection to Redis that comes back after it was lost."""
 
 import asyncio
+import re
 import socket
 import ssl
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
+from urllib.parse import urlsplit
 
 import hiredis
 import structlog
@@ -23,6 +25,11 @@ WHO_AM_I: tuple[Command, ...] = (("CLIENT", "ID"), ("CLIENT", "INFO"))
 
 ANSWER_TIMEOUT_S = 3.0
 """How long an answer may take. A reader that blocks for 2 s thus notices within 5 s that its connection is dead."""
+
+_UNREADABLE = (
+    "REDIS_URL: cannot be read. It must be like redis://user:password@host:6379/0. Special characters in user and "
+    "password are written as %XX, such as %23 for #"
+)
 
 
 class Connection:
@@ -210,10 +217,19 @@ def _kill(client_id: Reply, info: Reply) -> Command:
 
 
 def _parse(address: str) -> dict[str, Any]:
+    """redis-py's options for this address. Raises ConfigError, whose text shows nothing of the address: where the
+    password has a `/`, `?` or `#`, a part of it is taken for the port."""
     try:
-        return {**parse_url(address)}
-    except ValueError as error:
-        raise ConfigError(f"REDIS_URL: {error}") from None
+        parts = urlsplit(address)
+        options = {**parse_url(address)}
+    except ValueError:
+        raise ConfigError(_UNREADABLE) from None
+    if parts.scheme != "unix":
+        if parts.fragment or "@" in parts.path + parts.query:
+            raise ConfigError(_UNREADABLE)
+        if not re.fullmatch(r"/?[0-9]*", parts.path):  # redis-py takes it for database 0
+            raise ConfigError("REDIS_URL: the database must be a number, such as redis://host:6379/0")
+    return options
 
 
 def _place(options: dict[str, Any]) -> str:
@@ -223,10 +239,11 @@ def _place(options: dict[str, Any]) -> str:
 
 def _log_in(options: dict[str, Any]) -> list[Command]:
     commands: list[Command] = []
-    password = options.get("password")
-    if password is not None:
-        user = options.get("username")
-        commands.append(("AUTH", user, password) if user else ("AUTH", password))
+    user, password = options.get("username"), options.get("password")
+    if user:
+        commands.append(("AUTH", user, password or ""))  # Redis takes any password for a user with `nopass`
+    elif password is not None:
+        commands.append(("AUTH", password))
     if options.get("db"):
         commands.append(("SELECT", int(options["db"])))
     return commands
@@ -249,7 +266,8 @@ def _tls(options: dict[str, Any]) -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=options.get("ssl_ca_certs"))
     if options.get("ssl_certfile"):
         context.load_cert_chain(options["ssl_certfile"], options.get("ssl_keyfile"))
-    unchecked = str(options.get("ssl_cert_reqs", "required")).lower() in ("none", "0")
+    checks = str(options.get("ssl_cert_reqs", "required")).lower()
+    unchecked = checks in ("none", "cert_none", "0")  # Celery wants the second form in the same variable
     context.check_hostname = not unchecked and bool(options.get("ssl_check_hostname", True))
     if unchecked:
         context.verify_mode = ssl.CERT_NONE
