@@ -61,6 +61,31 @@ def test_the_keys_of_the_original() -> None:
     assert config.redis_address == "redis://:p%40ss%2Fw%C3%B6rd%3A@redis:6380/0"
 
 
+@pytest.mark.parametrize("host", ["::1", "[::1]"])
+def test_an_address_of_ipv6(host: str) -> None:
+    assert Config(REDIS_HOST=host).redis_address == "redis://[::1]:6379/0"
+
+
+def test_a_port_as_kubernetes_sets_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REDIS_PORT", "tcp://10.0.0.11:6380")
+    assert Config().redis_port == 6380
+
+
+@pytest.mark.parametrize("end", ["\n", "\r", "\r\n"])
+def test_a_line_end_is_no_part_of_a_value(monkeypatch: pytest.MonkeyPatch, end: str) -> None:
+    """As where a file of secrets ends in a line feed, or an editor on Windows wrote a file of variables."""
+    for name, value in {"REDIS_PASSWORD": " pass word ", "LOG_LEVEL": "debug", "NODE_NAME": "io1"}.items():
+        monkeypatch.setenv(name, value + end)
+    config = Config(TRANSPORTS=f"polling{end}")
+    assert (config.redis_password, config.log_level, config.node_name) == (" pass word ", "debug", "io1")
+    assert config.transports == ("polling",)
+
+
+def test_levels_and_formats_of_logs_are_taken_in_any_case() -> None:
+    config = Config(LOG_LEVEL="INFO", LOG_FORMAT="Json")
+    assert (config.log_level, config.log_format) == ("info", "json")
+
+
 def test_a_url_wins_over_its_parts() -> None:
     assert Config(REDIS_URL="rediss://u:p@h:1/2", REDIS_HOST="other").redis_address == "rediss://u:p@h:1/2"
 
@@ -77,7 +102,10 @@ WRONG: list[tuple[str, Any]] = [
     ("HTTP_PORT", 65536),
     ("HTTP_PORT", "eighty"),
     ("HTTP_PORT", None),
+    ("REDIS_HOST", "redis:6379"),
+    ("REDIS_HOST", "redis://redis"),
     ("REDIS_PORT", 0),
+    ("REDIS_PORT", "tcp://10.0.0.11"),
     ("REDIS_URL", "http://localhost"),
     ("REDIS_URL", "localhost:6379"),
     ("REDIS_PREFIX", "a b"),

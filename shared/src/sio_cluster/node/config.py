@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import quote
 
-from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from sio_cluster.node.setting_forms import as_host, as_lower, as_port, without_line_end
 from sio_cluster.protocol.errors import ConfigError
 
 Transport = Literal["polling", "websocket"]
@@ -51,8 +52,16 @@ class _Settings(BaseSettings):
     http_port: int = Field(
         8080, ge=0, le=65535, description="Port on which an io-node listens for its clients. 0 takes any free port."
     )
-    redis_host: str = Field("localhost", description="Host name or address of the Redis or Valkey server.")
-    redis_port: int = Field(6379, ge=1, le=65535, description="Port of the Redis server.")
+    redis_host: Annotated[str, AfterValidator(as_host)] = Field(
+        "localhost", description="Host name or address of the Redis or Valkey server."
+    )
+    redis_port: Annotated[int, BeforeValidator(as_port)] = Field(
+        6379,
+        ge=1,
+        le=65535,
+        description="Port of the Redis server. `tcp://10.0.0.1:6379`, as Kubernetes sets it for a service called "
+        "`redis`, counts as 6379.",
+    )
     redis_password: str | None = Field(
         None, repr=False, description="Password of the Redis server. By default a node logs in without one."
     )
@@ -231,13 +240,18 @@ class _Settings(BaseSettings):
     )
 
     # logs
-    log_level: Literal["debug", "info", "warning", "error"] = Field(
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(as_lower)] = Field(
         "info", description="Least severe level that is logged: `debug`, `info`, `warning` or `error`."
     )
-    log_format: Literal["auto", "json", "console"] = Field(
+    log_format: Annotated[Literal["auto", "json", "console"], BeforeValidator(as_lower)] = Field(
         "auto",
         description="`json` or `console`, one line for each event. `auto` is `console` on a terminal, else `json`.",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _trim(cls, values: dict[str, Any]) -> dict[str, Any]:
+        return {name: without_line_end(value) for name, value in values.items()}
 
     @field_validator("transports", "cors_allowed_origins", "trusted_proxies", mode="before")
     @classmethod
@@ -279,7 +293,8 @@ class Config(_Settings):
         if self.redis_url:
             return self.redis_url
         password = f":{quote(self.redis_password, safe='')}@" if self.redis_password else ""
-        return f"redis://{password}{self.redis_host}:{self.redis_port}/0"
+        host = f"[{self.redis_host}]" if ":" in self.redis_host else self.redis_host
+        return f"redis://{password}{host}:{self.redis_port}/0"
 
 
 def _explain(error: ValidationError) -> str:
