@@ -2,6 +2,7 @@
 
 import structlog
 
+from sio_cluster.protocol.errors import BusRefused
 from sio_cluster.protocol.keys import Keys
 from sio_cluster.streams.api import BusSettings
 from sio_cluster.streams.redis.appender import RedisAppender
@@ -38,7 +39,19 @@ class RedisBus:
 
     async def start(self) -> None:
         await self.registry.join_cluster()
+        await self._warn_of_eviction()
         log.debug("bus_started", prefix=self._prefix, lanes=self._lanes)
 
     async def stop(self) -> None:
         await self.connections.close()
+
+    async def _warn_of_eviction(self) -> None:
+        """Says so where a full Redis removes keys instead of refusing writes: events and leases would be lost."""
+        try:
+            [memory] = await self.connections.run(("INFO", "memory"))
+        except BusRefused:  # our user may not ask
+            return
+        facts = dict(line.split(":", 1) for line in memory.decode().splitlines() if ":" in line)
+        policy = facts.get("maxmemory_policy", "noeviction")
+        if policy != "noeviction" and facts.get("maxmemory") != "0":
+            log.warning("redis_may_evict", policy=policy, maxmemory=facts.get("maxmemory"))
