@@ -1,11 +1,15 @@
 """Logs: one line an event, in JSON or for people, with nothing secret in it."""
 
+import contextlib
+import io
 import json
 import logging
+import os
 import re
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TextIO
 
 import pytest
 import structlog
@@ -117,6 +121,43 @@ def test_a_guest_writes_to_stderr_from_its_level_on(written: Written) -> None:
     captured = written.readouterr()
     assert captured.out == ""
     assert [json.loads(line)["event"] for line in captured.err.splitlines()] == ["b"]
+
+
+def _broken_pipe() -> TextIO:
+    reader, writer = os.pipe()
+    os.close(reader)
+    return os.fdopen(writer, "w")
+
+
+def _closed() -> TextIO:
+    stream = io.StringIO()
+    stream.close()
+    return stream
+
+
+@pytest.mark.parametrize(
+    ("as_guest", "stderr"), [(True, _broken_pipe), (True, _closed), (True, None), (False, _broken_pipe), (False, None)]
+)
+def test_a_stderr_that_takes_nothing_harms_nobody(
+    written: Written, monkeypatch: pytest.MonkeyPatch, as_guest: bool, stderr: Callable[[], TextIO] | None
+) -> None:
+    """As where the program that read the logs has ended, and in a daemon."""
+    structlog.reset_defaults()
+    stream = None if stderr is None else stderr()
+    monkeypatch.setattr(sys, "stderr", stream)
+    if as_guest:
+        configure_logging_of_guest(Config())
+    else:
+        configure()
+    structlog.get_logger().warning("a")
+    try:
+        raise ZeroDivisionError
+    except ZeroDivisionError:
+        structlog.get_logger().exception("b")
+    monkeypatch.undo()
+    if stream is not None:
+        with contextlib.suppress(BrokenPipeError):
+            stream.close()
 
 
 def test_a_guest_leaves_its_host_s_logs_alone(written: Written) -> None:

@@ -7,6 +7,7 @@ What happens per client is logged at debug, what happens per node or lane at inf
 clients make no more lines than ten.
 """
 
+import contextlib
 import logging
 import sys
 from typing import Any
@@ -67,12 +68,31 @@ def configure_logging_of_guest(config: Config) -> None:
     structlog.configure(
         processors=[structlog.contextvars.merge_contextvars, level, moment, *_renderer(config)],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, config.log_level.upper())),
-        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
+        logger_factory=lambda *_: _Stderr(),
     )
 
 
+class _Stderr:
+    """Writes lines to stderr as it is now. A line that cannot be written is lost, and nothing else.
+
+    The reader of a pipe may have ended, and a daemon may have no stderr. The standard library's handlers bear that too.
+    """
+
+    def msg(self, line: str) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            if sys.stderr is not None:
+                sys.stderr.write(f"{line}\n")
+                sys.stderr.flush()
+
+    debug = info = warning = error = critical = exception = msg
+
+
+def _is_terminal() -> bool:
+    return sys.stderr is not None and not sys.stderr.closed and sys.stderr.isatty()
+
+
 def _on_console(config: Config) -> bool:
-    return config.log_format == "console" or (config.log_format == "auto" and sys.stderr.isatty())
+    return config.log_format == "console" or (config.log_format == "auto" and _is_terminal())
 
 
 def _for_machines(node: str, role: str) -> list[Processor]:
@@ -110,7 +130,7 @@ def _name_foreign(logger: WrappedLogger, method: str, event: EventDict) -> Event
 
 def _renderer(config: Config) -> list[Processor]:
     if _on_console(config):
-        colors, plain = sys.stderr.isatty(), structlog.dev.plain_traceback
+        colors, plain = _is_terminal(), structlog.dev.plain_traceback
         return [structlog.dev.ConsoleRenderer(colors=colors, pad_event_to=28, exception_formatter=plain)]
     return [structlog.processors.format_exc_info, _event_first, structlog.processors.JSONRenderer(default=str)]
 
