@@ -21,6 +21,7 @@ from io_node.app import IoNode
 from io_node.front import AsgiApp
 from sio_cluster.node.config import Config
 from sio_cluster.node.garbage import tune_garbage_collector
+from sio_cluster.node.listening import listen_on
 from sio_cluster.node.log import configure_logging, configure_logging_of_guest
 from sio_cluster.protocol.errors import ConfigError
 
@@ -164,8 +165,7 @@ class Listener:
     def _bind(self) -> None:
         host, port = self.config.http_host, self.config.http_port
         try:
-            family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-            self._socket = socket.create_server((host, port), family=family, backlog=_BACKLOG)
+            self._socket = listen_on(host, port, _BACKLOG)
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
                 raise ConfigError(f"HTTP_PORT: {port} on {host} is already in use") from None

@@ -47,7 +47,9 @@ class _Settings(BaseSettings):
 
     # where
     http_host: str = Field(
-        "127.0.0.1", description="Address on which a node's HTTP server listens. `0.0.0.0` opens it to other machines."
+        "127.0.0.1",
+        description="Address on which a node's HTTP server listens. `0.0.0.0` opens it to other machines, `::` to "
+        "those with IPv6 too.",
     )
     http_port: int = Field(
         8080, ge=0, le=65535, description="Port on which an io-node listens for its clients. 0 takes any free port."

@@ -16,6 +16,7 @@ from fastapi import FastAPI
 
 from app_node.app import AppNode
 from sio_cluster.node.health import Health, health_routes
+from sio_cluster.node.listening import listen_on
 from sio_cluster.protocol.errors import ConfigError
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -94,7 +95,6 @@ async def health_server(app: FastAPI, host: str, port: int | None) -> AsyncItera
 
 def _listen(host: str, port: int) -> socket.socket:
     try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]  # IPv4 or IPv6
-        return socket.create_server((host, port), family=family)
+        return listen_on(host, port)
     except OSError as error:
         raise ConfigError(f"HEALTH_PORT: cannot listen on {host}:{port}: {error.strerror}") from error

@@ -29,6 +29,7 @@ from io_node.engineio.request import (
     Request,
 )
 from io_node.engineio.wheel import Timer
+from sio_cluster.node.listening import plain_address
 
 log = structlog.get_logger()
 
@@ -71,6 +72,8 @@ class EngineHttpProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn does
         super().connection_made(transport)
+        if self.client is not None:  # a trusted proxy is known by its plain address
+            self.client = (plain_address(self.client[0]), self.client[1])
         self._arm()
 
     def connection_lost(self, exc: Exception | None) -> None:
