@@ -1,22 +1,22 @@
 """The command `app-node`."""
 
-import asyncio
 import logging
 import os
-import sys
 import traceback
 from typing import Annotated, Any
 
 import typer
+import uvloop
 
 from app_node.interface.server import ClusterServer
 from sio_cluster.node.garbage import tune_garbage_collector
 from sio_cluster.node.loading import load_target
 from sio_cluster.node.log import configure_logging
-from sio_cluster.protocol.errors import BusError, ConfigError, TargetBroken
+from sio_cluster.protocol.errors import ConfigError, TargetBroken
 
 EXIT_REFUSED = 2
-"""The exit status where the process refuses to run: a wrong setting, a broken application, another cluster."""
+"""The exit status where the process refuses to run: a wrong setting or password, a broken application, another
+cluster."""
 
 cli = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -47,8 +47,8 @@ def run(
         configure_logging(server.config, node=server.node.id, role="app-node")
         logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # not when the health port opens and closes
         tune_garbage_collector()
-        _run(server)
-    except (ConfigError, BusError) as error:
+        uvloop.run(server.serve())
+    except ConfigError as error:
         _refuse(error)
 
 
@@ -56,16 +56,7 @@ def main() -> None:
     cli()
 
 
-def _run(server: ClusterServer) -> None:
-    if sys.platform == "win32":
-        asyncio.run(server.serve())
-        return
-    import uvloop  # Windows has none
-
-    uvloop.run(server.serve())
-
-
-def _refuse(error: ConfigError | BusError) -> None:
+def _refuse(error: ConfigError) -> None:
     """Prints one line, and exits with status 2. LOG_LEVEL=debug shows a broken application's traceback first."""
     cause = error.__cause__ if isinstance(error, TargetBroken) else None
     if cause is not None and os.environ.get("LOG_LEVEL") == "debug":

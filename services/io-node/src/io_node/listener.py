@@ -9,13 +9,13 @@ import contextlib
 import errno
 import signal
 import socket
-import sys
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Self, cast
 
 import structlog
 import uvicorn
+import uvloop
 
 from io_node.app import IoNode
 from io_node.front import AsgiApp
@@ -77,13 +77,12 @@ class Listener:
     def run(self) -> None:
         """Configure logging, serve until SIGINT or SIGTERM, then drain. A second signal skips the draining.
 
-        Raises ConfigError where the port is taken, the application does not start, or the node does not fit the
-        cluster.
+        Raises ConfigError where the port is taken, the application does not start, Redis refuses the node, or the
+        node does not fit the cluster.
         """
         configure_logging(self.config, node=self.node.node_id, role="io-node")
         tune_garbage_collector()
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(self._run())
+        uvloop.run(self._run())
 
     async def serve(self) -> None:
         """Serve inside a running loop until `stop` is called. Raises as `run`."""
@@ -209,11 +208,3 @@ class _Server(uvicorn.Server):
         except SystemExit:
             raise ConfigError("the application's start-up failed, see the lines above") from None
         self._listening.set()
-
-
-def _loop_factory() -> "type[asyncio.AbstractEventLoop] | None":
-    if sys.platform == "win32":
-        return None
-    import uvloop
-
-    return uvloop.Loop
