@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from sio_cluster.node.config import Config
-from sio_cluster.node.presence import BusProof, Pace, Presence
+from sio_cluster.node.presence import BusProof, Pace, Presence, unready_because
 from sio_cluster.node.retry import Retry
 from sio_cluster.protocol.codec import decode_app_inbox, encode_app_inbox
 from sio_cluster.protocol.errors import BusUnavailable, ClusterMismatch
@@ -105,6 +105,26 @@ async def test_a_canary_that_took_three_beats_proves_nothing() -> None:
     assert not world.proof.stands
     world.proof.returned(second)
     assert world.proof.stands
+
+
+async def test_an_inbox_slower_than_one_beat_and_faster_than_three_proves_the_bus() -> None:
+    """Whatever the node: each canary comes back after two more have been sent."""
+    world = World()
+    canaries: list[Canary] = []
+    for beat in range(20):
+        await world.presence.beat()
+        canaries += await world.take_canaries()
+        if beat >= 2:
+            world.proof.returned(canaries.pop(0))
+            assert unready_because(world.proof, stopping=False, started=True) == ""
+        world.now += BEAT_MS / 1000
+
+
+def test_why_a_node_cannot_serve() -> None:
+    proof = World().proof
+    assert unready_because(proof, stopping=True, started=True) == "the node is stopping"
+    assert unready_because(proof, stopping=False, started=False) == "the node is starting"
+    assert unready_because(proof, stopping=False, started=True) == "Redis does not pass messages in both directions"
 
 
 async def test_no_beat_follows_after_it_left() -> None:

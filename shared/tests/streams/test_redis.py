@@ -279,22 +279,6 @@ class TestRefusal:
         [after] = await bus.connections.run(("CLIENT", "ID"))
         assert after > before
 
-    async def test_passwords(self) -> None:
-        with start_valkey(requirepass="open sesame/%") as server:
-            for wrong in (None, "close sesame"):
-                bus = RedisBus(Config(REDIS_HOST="127.0.0.1", REDIS_PORT=server.port, REDIS_PASSWORD=wrong))
-                with pytest.raises(BusRefused):
-                    await bus.start()
-            bus = RedisBus(Config(REDIS_HOST="127.0.0.1", REDIS_PORT=server.port, REDIS_PASSWORD="open sesame/%"))
-            await bus.start()
-            await bus.connections.run(("ACL", "SETUSER", "io", "on", ">pw", "~*", "+@all", "-get"))
-            user = RedisBus(Config(REDIS_URL=f"redis://io:pw@127.0.0.1:{server.port}/3"))
-            await user.start()
-            with pytest.raises(BusRefused, match="NOPERM"):
-                await user.connections.run(("GET", "x"))
-            for opened in (bus, user):
-                await opened.stop()
-
     async def test_databases_are_apart(self, server: Valkey, bus: RedisBus) -> None:
         other = RedisBus(Config(REDIS_URL=server.url.removesuffix("/0") + "/5"))
         await other.start()

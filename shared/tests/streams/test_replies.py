@@ -2,7 +2,7 @@
 
 import pytest
 
-from sio_cluster.protocol.errors import BusRefused, BusUnavailable, RedisFull
+from sio_cluster.protocol.errors import AccessRefused, BusRefused, BusUnavailable, RedisFull
 from sio_cluster.streams.redis.replies import NoGroup, NoKey, NoScript, ReadOnly, error_of
 
 
@@ -16,9 +16,13 @@ from sio_cluster.streams.redis.replies import NoGroup, NoKey, NoScript, ReadOnly
         ("BUSY Redis is busy running a script.", BusUnavailable),
         ("OOM command not allowed when used memory > 'maxmemory'.", RedisFull),
         ("READONLY You can't write against a read only replica.", ReadOnly),
-        ("NOPERM User io has no permissions to run the 'get' command", BusRefused),
-        ("NOAUTH Authentication required.", BusRefused),
-        ("WRONGPASS invalid username-password pair", BusRefused),
+        ("NOPERM User io has no permissions to run the 'get' command", AccessRefused),
+        ("NOAUTH Authentication required.", AccessRefused),
+        ("WRONGPASS invalid username-password pair", AccessRefused),
+        ("DENIED Redis is running in protected mode", AccessRefused),
+        ("MOVED 3999 127.0.0.1:6381", AccessRefused),
+        ("ERR max number of clients reached", BusUnavailable),
+        ("ERR max number of clients + cluster connections reached", BusUnavailable),
         ("MISCONF Redis is configured to save RDB snapshots", BusRefused),
         ("WRONGTYPE Operation against a key", BusRefused),
         ("NOSCRIPT No matching script.", NoScript),

@@ -36,11 +36,13 @@ from app_node.uplink.consumer import Consumer
 from app_node.uplink.dispatcher import Dispatcher
 from sio_cluster.node.config import Config
 from sio_cluster.node.inbox import InboxLoop
+from sio_cluster.node.joining import join
 from sio_cluster.node.loops import Loops
 from sio_cluster.node.metrics import exposition
 from sio_cluster.node.naming import name_of_host
+from sio_cluster.node.presence import unready_because
 from sio_cluster.node.retry import Retry
-from sio_cluster.protocol.errors import BusError, BusUnavailable
+from sio_cluster.protocol.errors import BusError
 from sio_cluster.protocol.ids import new_node_id
 from sio_cluster.streams.api import Bus
 from sio_cluster.streams.redis import RedisBus
@@ -181,7 +183,7 @@ class AppNode:
     # --- start
 
     async def open(self) -> None:
-        """For emitting. Waits for Redis. Raises ClusterMismatch, and BusRefused where Redis does not let us in."""
+        """For emitting. Waits for Redis. Raises ConfigError where Redis refuses this node, or the cluster differs."""
         event_loop = self._event_loop
         if event_loop is not None:
             if event_loop is not asyncio.get_running_loop():
@@ -190,7 +192,7 @@ class AppNode:
         async with self._opening:
             if self._event_loop is not None:
                 return
-            await self._connect()
+            await join(self.bus.start, Retry("start", self.counters.redis_retries))
             self.loops.start("outbox", self.outbox.run())
             self.loops.start("records", self.writer.run())
             self._event_loop = asyncio.get_running_loop()
@@ -227,17 +229,6 @@ class AppNode:
         self.loops.start("reaper", self.reaper.run())
         await self._planned()
         log.info("app_node_started", node=self.id, lanes=sorted(self.keeper.held))
-
-    async def _connect(self) -> None:
-        retry = Retry("connect", self.counters.redis_retries)
-        while True:
-            try:
-                await self.bus.start()
-            except BusUnavailable as error:
-                await asyncio.sleep(retry.failed(error))
-            else:
-                retry.succeeded()
-                return
 
     async def _planned(self) -> None:
         """Waits until the lanes have been divided, or this node is over."""
@@ -309,18 +300,10 @@ class AppNode:
         return self._event_loop is not None and self._event_loop.is_closed()
 
     @property
-    def dead_because(self) -> str:
-        """Why this node can do nothing any more. "" while it lives."""
-        return "" if self.loops.failure is None else f"a loop has failed: {self.loops.failure!r}"
-
-    @property
     def unready_because(self) -> str:
         """Why this node cannot serve now. "" while it takes part in dividing the lanes, and Redis passes messages."""
-        if self._stopping or self.over.is_set():
-            return "the node is stopping"
-        if not self.keeper.planned.is_set():
-            return "the node is starting"
-        return "" if self.presence.proof.stands else "Redis does not pass messages in both directions"
+        stopping, started = self._stopping or self.over.is_set(), self.keeper.planned.is_set()
+        return unready_because(self.presence.proof, stopping=stopping, started=started)
 
     def metrics(self) -> bytes:
         """All counts of this node's life, in Prometheus' text format."""

@@ -53,13 +53,13 @@ async def test_a_loop_that_fails_is_death_and_gives_the_lanes_up(memory_stage: A
     sio = memory_stage.server()
     await sio.start()
     node = sio.node
-    assert (node.dead_because, len(node.keeper.held)) == ("", 4)
+    assert (node.loops.dead_because, len(node.keeper.held)) == ("", 4)
 
     async def fail() -> None:
         raise ZeroDivisionError("a defect")
 
     node.loops.start("failing", fail())
     await node.over.wait()
-    assert node.dead_because == "a loop has failed: ZeroDivisionError('a defect')"
+    assert node.loops.dead_because == "a loop has failed: ZeroDivisionError('a defect')"
     assert node.unready_because
     assert not node.keeper.held

@@ -29,10 +29,11 @@ from io_node.socketio.timer import Timer
 from sio_cluster.node.config import Config
 from sio_cluster.node.health import Health
 from sio_cluster.node.inbox import InboxLoop
+from sio_cluster.node.joining import join
 from sio_cluster.node.loops import Loops
 from sio_cluster.node.metrics import Family, exposition
 from sio_cluster.node.naming import name_of_host
-from sio_cluster.node.presence import BusProof, Pace, Presence
+from sio_cluster.node.presence import BusProof, Pace, Presence, unready_because
 from sio_cluster.node.retry import Retry
 from sio_cluster.protocol import reasons
 from sio_cluster.protocol.codec import encode_downlink
@@ -96,7 +97,7 @@ class IoNode:
         files = ClientFiles(self.config.client_dist_dir or find_client(Path.cwd()))
         health = Health(
             self.node_id,
-            dead_because=lambda: "a loop has failed" if self._loops.failure is not None else "",
+            dead_because=lambda: self._loops.dead_because,
             unready_because=lambda: self.unready_because,
             metrics=lambda: exposition(self.metrics()),
         )
@@ -106,13 +107,13 @@ class IoNode:
     # --- life
 
     async def run(self) -> None:
-        """Serve until cancelled. Raises ClusterMismatch where this node does not fit the cluster.
+        """Serve until cancelled. Raises ConfigError where Redis refuses this node, or it does not fit the cluster.
 
         The order of the start: Redis, then the loops of both directions, then the heartbeat, which registers the node.
         The gate opens once the node has been registered for long enough to miss no broadcast.
         """
         try:
-            await self._retry("start").call(self._bus.start)
+            await join(self._bus.start, self._retry("start"))
             log.info("redis_connected", prefix=self.config.redis_prefix)
             self._loops.start("uplink", self._uplink.run())
             self._loops.start("fairness", self._fairness.run())
@@ -159,11 +160,7 @@ class IoNode:
     @property
     def unready_because(self) -> str:
         """Why a balancer should send no clients here. Empty where it should."""
-        if self._draining:
-            return "the node is stopping"
-        if not self.ready.is_set():
-            return "the node is starting"
-        return "" if self._proof.stands else "Redis does not pass messages in both directions"
+        return unready_because(self._proof, stopping=self._draining, started=self.ready.is_set())
 
     def metrics(self) -> list[Family]:
         """All counters and levels, as of now."""

@@ -1,6 +1,6 @@
 """The command `io-node`, such as `io-node -p 8081 --app path/to/file.py:app`.
 
-A wrong setting ends it with one line on stderr and exit status 2.
+A wrong setting or password ends it with one line on stderr and exit status 2.
 """
 
 import contextlib

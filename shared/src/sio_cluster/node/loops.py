@@ -24,6 +24,11 @@ class Loops:
         self.failed = asyncio.Event()
         self.failure: BaseException | None = None
 
+    @property
+    def dead_because(self) -> str:
+        """Why the node can do nothing any more, "" while no loop has failed."""
+        return "" if self.failure is None else f"a loop has failed: {self.failure!r}"
+
     def __contains__(self, name: str) -> bool:
         return name in self._tasks
 

@@ -97,6 +97,18 @@ class BusProof:
             self._proved_at = self._clock()
 
 
+def unready_because(proof: BusProof, *, stopping: bool, started: bool) -> str:
+    """Why a node cannot serve now, "" where it can: one rule for both kinds of node.
+
+    `started`: whether the node is so far that it may serve.
+    """
+    if stopping:
+        return "the node is stopping"
+    if not started:
+        return "the node is starting"
+    return "" if proof.stands else "Redis does not pass messages in both directions"
+
+
 class Presence:
     """The heartbeat of one node. `run` is a loop for as long as the node lives."""
 

@@ -14,7 +14,8 @@ ClusterError
 |-- BusError                    Redis is away, slow, or refuses: try again, with backoff (`node.retry.Retry`)
 |   |-- BusUnavailable          no connection, a lost answer, or a time-out: nobody knows what has happened
 |   `-- BusRefused              Redis answered with an error: nothing has happened
-|       `-- RedisFull           Redis is out of memory
+|       |-- RedisFull           Redis is out of memory
+|       `-- AccessRefused       Redis does not let this node in, or not do this: ends a start (`node.joining`)
 `-- LeaseLost                   another app-node holds the lane: stop acting for its clients, and never try again
 """
 
@@ -77,6 +78,14 @@ class BusRefused(BusError):
 
 class RedisFull(BusRefused):
     """Redis has reached its `maxmemory` and evicts nothing. The operation had no effect: try again later."""
+
+
+class AccessRefused(BusRefused):
+    """Redis does not let this node in, or its user may not do this: a wrong password, a missing right.
+
+    Waiting does not help, somebody must change something. So it ends a start. Later it is tried again as any BusError:
+    the node keeps its clients, and the password may be on its way to being changed.
+    """
 
 
 class LeaseLost(ClusterError):

@@ -411,7 +411,7 @@ class Bus(Protocol):
         """A reader of the lanes that this node holds, with a connection of its own."""
 
     async def start(self) -> None:
-        """Connects, and joins the cluster. Raises ClusterMismatch, BusUnavailable (try again) or BusRefused."""
+        """Connects, and joins the cluster. Raises ClusterMismatch, or a BusError (`node.joining`)."""
 
     async def stop(self) -> None:
         """Closes all connections. Idempotent; `start` opens the bus again."""

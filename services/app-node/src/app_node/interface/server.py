@@ -88,7 +88,7 @@ class ClusterServer(socketio.AsyncServer):  # type: ignore[misc]  # socketio has
         return handler
 
     async def start(self) -> None:
-        """Becomes an app-node: takes lanes and runs handlers. Waits for Redis. Raises ClusterMismatch."""
+        """Becomes an app-node: takes lanes and runs handlers. Waits for Redis. Raises ConfigError as `AppNode.open`."""
         for handler in self._start_handlers:
             await run(handler, ())
         await self.node.start()

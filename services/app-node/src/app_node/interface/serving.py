@@ -68,7 +68,7 @@ def _stop_signals() -> Iterator[asyncio.Event]:
 def health_app(node: AppNode) -> FastAPI:
     """What answers on the health port."""
     app = FastAPI(title="app-node", docs_url=None, redoc_url=None, openapi_url=None)
-    health = Health(node.id, lambda: node.dead_because, lambda: node.unready_because, node.metrics)
+    health = Health(node.id, lambda: node.loops.dead_because, lambda: node.unready_because, node.metrics)
     app.include_router(health_routes(health))
     return app
 

@@ -38,7 +38,7 @@ class AppNodePresence:
             clock=clock,
         )
         self._registration = Registration(node_id, bus.registry)
-        self._retry = Retry("presence", counters.redis_retries)
+        self._retry = Retry("heartbeat", counters.redis_retries, cap_ms=config.heartbeat_ms)
         self._presence = Presence(
             node_id,
             _pace(config),

@@ -12,7 +12,7 @@ import hiredis
 import structlog
 from redis.asyncio.connection import SSLConnection, parse_url
 
-from sio_cluster.protocol.errors import BusError, BusUnavailable, ConfigError
+from sio_cluster.protocol.errors import AccessRefused, BusError, BusRefused, BusUnavailable, ConfigError
 from sio_cluster.streams.redis.replies import ReadOnly
 from sio_cluster.streams.redis.wire import Reply, Wire, first_error
 
@@ -59,6 +59,7 @@ class Connection:
         self._wire: Wire | None = None
         self._opening: asyncio.Task[Wire] | None = None
         self._was_lost = False
+        self._was_refused = False
         self._may_kill = True
         self._opened_count = 0
         self.greeted: list[Reply] = []
@@ -68,7 +69,7 @@ class Connection:
         """Sends these commands at once and brings their answers; errors of Redis stand among them as BusErrors.
 
         Callers may overlap. An answer may take `timeout_s` longer than the `block_ms` that the commands block.
-        Raises BusUnavailable, and BusRefused where Redis does not let us in.
+        Raises BusUnavailable, and AccessRefused where Redis does not let us in.
         """
         if not commands:
             return []
@@ -141,11 +142,15 @@ class Connection:
 
     def _opened(self, opening: asyncio.Task[Wire]) -> None:
         self._opening = None
-        if opening.cancelled() or opening.exception() is None:
+        error = None if opening.cancelled() else opening.exception()
+        if error is None:
             return
-        if not self._was_lost:  # one line each time Redis goes, not one for each try
-            self._was_lost = True
-            log.warning("redis_away", error=str(opening.exception()))
+        if isinstance(error, AccessRefused) and not self._was_refused:  # somebody has to do something about it
+            self._was_refused = True
+            log.error("redis_refused", error=str(error))
+        elif not self._was_lost:  # one line each time Redis goes, not one for each try
+            log.warning("redis_away", error=str(error))
+        self._was_lost = True
 
     async def _connect(self) -> Wire:
         if self._wire is not None:
@@ -165,7 +170,7 @@ class Connection:
         self._kill_former = []
         self._opened_count += 1
         if self._was_lost:
-            self._was_lost = False
+            self._was_lost = self._was_refused = False
             log.info("redis_back")
         return wire
 
@@ -186,9 +191,21 @@ class Connection:
             self._note_killed(killed)
             welcome = True
             return greeted[begin:-1]
+        except BusError as error:
+            self._raise_refusal(error)
+            raise
         finally:
             if not welcome:
                 wire.drop("Redis did not let us in")
+
+    def _raise_refusal(self, error: BusError) -> None:
+        """Raises AccessRefused where Redis refused the greeting. It may have closed the connection right after that.
+
+        Our greeting is always the same, so a refusal is about who we are and what we may do.
+        """
+        said = error if isinstance(error, BusRefused) else error.__cause__
+        if type(said) in (BusRefused, AccessRefused):
+            raise AccessRefused(f"Redis at {_place(self._options)} does not let this node in: {said}") from error
 
     def _note_killed(self, replies: list[Reply]) -> None:
         refused = first_error(replies)

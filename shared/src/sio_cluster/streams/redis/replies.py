@@ -4,7 +4,7 @@ An error of Redis begins with a code in capitals (https://redis.io/docs/latest/d
 "Simple errors"). Nothing else of the cluster looks at an error's text.
 """
 
-from sio_cluster.protocol.errors import BusError, BusRefused, BusUnavailable, RedisFull
+from sio_cluster.protocol.errors import AccessRefused, BusError, BusRefused, BusUnavailable, RedisFull
 
 
 class NoScript(BusRefused):
@@ -34,13 +34,22 @@ _KINDS: dict[str, type[BusError]] = {
     "UNBLOCKED": NoGroup,  # the stream went away under a blocked read
     "READONLY": ReadOnly,
     "OOM": RedisFull,
+    "NOAUTH": AccessRefused,
+    "WRONGPASS": AccessRefused,
+    "NOPERM": AccessRefused,
+    "DENIED": AccessRefused,  # protected mode: Redis has no password, and we come from another machine
+    "MOVED": AccessRefused,  # this is one server of a Redis Cluster
 }
-_NO_KEY = "ERR no such key"  # this error has no code of its own
+# These errors have no code of their own.
+_NO_KEY = "ERR no such key"
+_TOO_MANY_CLIENTS = "ERR max number of clients"
 
 
 def error_of(text: str) -> BusError:
-    """What an error reply means to the callers of the bus: NOPERM, WRONGPASS and all others are BusRefused."""
+    """What an error reply means to the callers of the bus. Those that are not named here are BusRefused."""
     if text == _NO_KEY:
         return NoKey(text)
+    if text.startswith(_TOO_MANY_CLIENTS):
+        return BusUnavailable(f"Redis answered: {text}")
     kind = _KINDS.get(text.partition(" ")[0], BusRefused)
     return kind(f"Redis answered: {text}")

@@ -31,6 +31,7 @@ class _Question:
 
 class Wire(asyncio.Protocol):
     """One TCP connection, from when it is made until it is lost. What is unanswered then ends with BusUnavailable.
+    If some of its answers had come, the first error among them is the cause of that BusUnavailable.
 
     Questions of many callers may be under way at the same time. If a caller is cancelled, its answers are read and
     dropped, and the other callers notice nothing. One timer watches the oldest question, so that a question costs none.
@@ -77,9 +78,9 @@ class Wire(asyncio.Protocol):
         if self._watch is not None:
             self._watch.cancel()
         while self._questions:
-            future = self._questions.popleft().future
-            if not future.done():
-                future.set_exception(BusUnavailable(why))
+            question = self._questions.popleft()
+            if not question.future.done():
+                question.future.set_exception(_lost(why, first_error(question.answers)))
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but its class
@@ -116,6 +117,13 @@ class Wire(asyncio.Protocol):
         self.drop("no answer from Redis in time")
         if self._on_silence is not None:
             self._on_silence()
+
+
+def _lost(why: str, said: BusError | None) -> BusUnavailable:
+    """`said`: the last that Redis said before it closed the connection, such as that it has too many clients."""
+    lost = BusUnavailable(why if said is None else f"{why}: {said}")
+    lost.__cause__ = said
+    return lost
 
 
 def first_error(replies: list[Reply]) -> BusError | None:
