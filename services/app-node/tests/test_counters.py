@@ -1,6 +1,13 @@
 """How facts' outcomes are counted and shown."""
 
+from collections import Counter
+from dataclasses import fields
+
+import pytest
+
 from app_node.counters import EVENT_HANDLED, EVENT_UNHANDLED, LANE_LOST, Counters
+from app_node.metrics import Levels, families
+from sio_cluster.node.metrics import exposition
 
 
 def test_outcomes_by_their_end() -> None:
@@ -11,6 +18,18 @@ def test_outcomes_by_their_end() -> None:
     assert counters.ended("handled") == {"event": 2, "unhandled_event": 1}
     assert counters.ended("abandoned") == {"lane_lost": 4}
     assert counters.ended("refused") == {}
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(Counters)])
+def test_every_counter_is_shown(name: str) -> None:
+    counters, nothing = Counters(), Levels(False, 0, 0, 0, 0, 0)
+    before = exposition(families(counters, nothing))
+    value = getattr(counters, name)
+    if isinstance(value, Counter):
+        value[EVENT_HANDLED if name == "outcomes" else "some"] += 1
+    else:
+        setattr(counters, name, 1)
+    assert exposition(families(counters, nothing)) != before, f"{name} is counted and never shown"
 
 
 def test_totals_name_what_is_not_nought() -> None:

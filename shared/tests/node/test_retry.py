@@ -58,7 +58,6 @@ class TestRetry:
         retry, counts = self.new()
         assert await retry.call(Flaky(BusUnavailable("away"), BusRefused("no"))) == 3
         assert counts == {"lookup": 2}
-        assert not retry.failing
 
     async def test_an_outage_is_logged_when_it_begins_and_when_it_ends(self) -> None:
         retry, _ = self.new()
@@ -104,7 +103,6 @@ class TestRetry:
         waits = [retry.failed(BusUnavailable("away")) for _ in range(10)]
         assert 0.025 <= waits[0] <= 0.05
         assert 1.0 <= waits[-1] <= 2.0
-        assert retry.failing
         retry.succeeded()
         assert retry.failed(BusUnavailable("away")) <= 0.05
 

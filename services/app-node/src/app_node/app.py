@@ -308,6 +308,7 @@ class AppNode:
     def metrics(self) -> bytes:
         """All counts of this node's life, in Prometheus' text format."""
         levels = Levels(
+            ready=not self.unready_because,
             facts_in_work=self.consumer.facts_in_work,
             bytes_in_work=self.consumer.inflight_bytes,
             commands_emitted=self.outbox.emitted,

@@ -17,6 +17,7 @@ from sio_cluster.node.metrics import Family, labelled
 class Levels:
     """What there is at this moment, and what its parts count themselves."""
 
+    ready: bool
     facts_in_work: int
     bytes_in_work: int
     commands_emitted: int
@@ -51,9 +52,11 @@ def _facts(counters: Counters, levels: Levels) -> Iterator[Family]:
         levels.bytes_in_work,
     )
     yield _count("sio_app_handlers_failed", "Handlers that raised", counters.handlers_failed)
-    yield _count(
-        "sio_app_dead_letters", "Lane entries that could not be decoded, and were set aside", counters.dead_letters
-    )
+    yield _count("sio_app_waits_for_handlers", "How often reading paused at MAX_INFLIGHT_BYTES",
+                 counters.waits_for_handlers)  # fmt: skip
+    yield _count("sio_app_entries_committed", "Lane entries that are done and were removed", counters.entries_committed)
+    yield _count("sio_app_entries_malformed", "Lane entries that could not be decoded", counters.entries_malformed)
+    yield _count("sio_app_dead_letters", "Malformed lane entries that were set aside", counters.dead_letters)
     yield _count(
         "sio_app_dead_letters_lost",
         "Dead letters deleted, the oldest first, since their lane had too many",
@@ -81,6 +84,7 @@ def _commands(counters: Counters, levels: Levels) -> Iterator[Family]:
         "Commands for a sid whose io-node is gone: they go to no inbox",
         counters.recipients_gone,
     )
+    yield _gauge("sio_app_ready", "1 while the node can serve", int(levels.ready))
     yield _by("what", "sio_app_redis_retries", "Operations tried again", counters.redis_retries)
 
 
@@ -112,6 +116,8 @@ def _clients(counters: Counters) -> Iterator[Family]:
     yield _count("sio_app_clients_disconnected", "Clients whose disconnect was handled", counters.clients_disconnected)
     yield _count("sio_app_acks_received", "Answers of clients", counters.acks_received)
     yield _by("reason", "sio_app_acks_refused", "Answers of clients that nobody waits for", counters.acks_refused)
+    yield _count("sio_app_inbox_entries_malformed", "Entries of our own inbox that could not be decoded",
+                 counters.inbox_entries_malformed)  # fmt: skip
     yield _count(
         "sio_app_callbacks_given_up",
         "Callbacks dropped unanswered, the oldest first, since too many waited",

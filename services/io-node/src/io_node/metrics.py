@@ -81,6 +81,7 @@ def _commands(clients: ClientCounters, bus: BusCounters) -> Iterator[Family]:
     dropped = {"unknown_sid": clients.unknown_sid}
     yield _counter("sio_io_commands_read", "Commands that app-nodes sent", bus.commands_read - clients.canaries)
     yield _by_reason("sio_io_commands_dropped", "Commands that had no effect", dropped)
+    yield _counter("sio_io_batches_read", "Inbox entries that were carried out", bus.batches_read)
     yield _counter("sio_io_batches_malformed", "Inbox entries that could not be decoded", bus.malformed_batches)
     yield _counter("sio_io_batches_read_before", "Inbox entries that came again after Redis had lost its data",
                    bus.batches_read_before)  # fmt: skip
@@ -121,6 +122,7 @@ def _redis(counts: Counts, levels: Levels) -> Iterator[Family]:
     yield _gauge("sio_io_connections_paused", "Connections that are not read for now", levels.connections_paused)
     yield _counter("sio_io_pauses", "How often reading from a connection was paused", counts.pauses)
     yield _counter("sio_io_streams_full", "Appends put off because a stream was full", bus.streams_full)
+    yield _counter("sio_io_batches_written", "Entries that are in Redis, in lanes or inboxes", bus.batches_appended)
     yield _counter("sio_io_batches_repeated", "Appends repeated after a lost answer", bus.batches_repeated)
     yield Family("counter", "sio_io_redis_retries", "Operations that were tried again", labelled(retries), ("what",))
     yield _counter("sio_io_redis_full", "Writes that Redis refused because it was out of memory", bus.redis_full)

@@ -258,7 +258,7 @@ async def test_the_node_was_declared_lost() -> None:
         await world.beats()
     assert world.calls == ["declared lost"]
     assert NODE in world.broker.io_nodes
-    assert world.counters.registrations_lost == 1
+    assert world.counters.declared_lost == 1
 
 
 async def test_a_beat_that_ran_out_before_the_view_was_read(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -302,4 +302,4 @@ async def test_who_leaves_is_out_of_the_registry_for_good() -> None:
         await world.presence.leave()
         await world.presence.beat()
     assert await world.registry.io_nodes() == {}
-    assert world.counters.registrations_lost == 0
+    assert (world.counters.data_lost, world.counters.declared_lost) == (0, 0)

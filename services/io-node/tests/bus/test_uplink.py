@@ -104,7 +104,7 @@ async def test_facts_of_a_tick_share_an_entry_per_lane() -> None:
     assert [number_of(fact) for fact in world.lane(0)] == [0, 2, 4, 6, 8]
     assert [number_of(fact) for fact in world.lane(1)] == [1, 3, 5, 7, 9]
     assert world.counters.batches_appended == 2
-    assert world.counters.facts_appended == world.counters.facts_put == 10
+    assert world.counters.facts_appended == 10
     assert world.uplink.waiting_bytes == 0
 
 
@@ -245,7 +245,7 @@ async def test_answers_for_an_app_node_that_is_gone_are_dropped_and_counted() ->
         assert await world.uplink.drain(5)
     counters = world.counters
     assert counters.facts_dropped > 0
-    assert counters.facts_put == counters.facts_appended + counters.facts_dropped
+    assert counters.facts_appended + counters.facts_dropped == 11
     assert world.uplink.waiting_bytes == 0
 
 

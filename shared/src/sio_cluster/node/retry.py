@@ -75,11 +75,6 @@ class Retry:
         self._backoff = Backoff(cap_ms=cap_ms)
         self._failures = 0  # of this outage
 
-    @property
-    def failing(self) -> bool:
-        """Whether the last try failed."""
-        return self._failures > 0
-
     def failed(self, error: BusError) -> float:
         """Counts a failure. Returns how many seconds to wait before the next try."""
         return self._note(error, self._backoff)

@@ -6,15 +6,15 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class BusCounters:
-    """All since the process started. These balance: facts put = appended + dropped + still waiting."""
+    """All since the process started. Facts that were put into the uplink = appended + dropped + still waiting."""
 
-    facts_put: int = 0
     facts_appended: int = 0
     acks_appended: int = 0
     """How many of the facts appended were answers, which went to an app-node's inbox instead of a lane."""
     facts_dropped: int = 0
     """Answers to an app-node that is gone: the only facts that are ever dropped."""
     batches_appended: int = 0
+    """Entries that are in lanes and inboxes. `facts_appended` / `batches_appended` facts share one."""
     batches_repeated: int = 0
     """Batches that Redis already had: the reply to the first try was lost."""
     streams_full: int = 0
@@ -25,14 +25,13 @@ class BusCounters:
     """Writes that Redis refused because it was out of memory. What they carried waits, and is written later."""
 
     batches_read: int = 0
+    """Entries of this node's inbox that were carried out."""
     batches_read_before: int = 0
     """Inbox entries that came a second time, from a Redis that had lost its data. They have no effect."""
     commands_read: int = 0
     malformed_batches: int = 0
     """Inbox entries that could not be decoded."""
 
-    registrations_lost: int = 0
-    """How often the node found itself unknown: Redis lost its data, or the node had been silent for too long."""
     data_lost: int = 0
     """How often Redis had lost its data."""
     declared_lost: int = 0

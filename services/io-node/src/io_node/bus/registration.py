@@ -123,7 +123,6 @@ class IoNodeRegistration:
         self._info = None
         if was_known:
             self._restore_due = True
-            self._counters.registrations_lost += 1
             self._counters.data_lost += 1
             log.error("registration_lost", why="Redis lost its data", clients=self._count_clients(), lost=_MAY_BE_LOST)
 
@@ -133,7 +132,6 @@ class IoNodeRegistration:
         return self._node_id not in registered and await self._registry.life() == self._life
 
     async def _let_go(self) -> None:
-        self._counters.registrations_lost += 1
         self._counters.declared_lost += 1
         log.error("registration_lost", why="silent for too long", clients=self._count_clients())
         await self._on_declared_lost()

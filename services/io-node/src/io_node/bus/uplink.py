@@ -99,7 +99,6 @@ class Uplink:
         queue.facts.append(fact)
         queue.waiting_bytes += size
         self._waiting_bytes += size
-        self._counters.facts_put += 1
         self._active[queue] = None
         if not self._wake.is_set():
             self._wake.set()

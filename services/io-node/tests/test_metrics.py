@@ -1,0 +1,31 @@
+"""Everything that an io-node counts can be seen on /metrics."""
+
+from collections import Counter
+from dataclasses import fields
+from typing import Any
+
+import pytest
+
+from io_node.bus.counters import BusCounters
+from io_node.engineio.limits import EngineCounters
+from io_node.metrics import Counts, Levels, families
+from io_node.socketio.counters import ClientCounters
+from sio_cluster.node.metrics import exposition
+
+KINDS = {"clients": ClientCounters, "bus": BusCounters, "engine": EngineCounters}
+NOTHING = Levels(False, 0, 0, 0, 0, 0, 0, 0)
+
+
+def shown(**changed: Any) -> bytes:
+    counters = {name: kind() for name, kind in KINDS.items()} | changed
+    return exposition(families(Counts(**counters, pauses=0), NOTHING))
+
+
+@pytest.mark.parametrize(
+    ("part", "name"), [(part, field.name) for part, kind in KINDS.items() for field in fields(kind)]
+)
+def test_every_counter_is_shown(part: str, name: str) -> None:
+    counters = KINDS[part]()
+    value = getattr(counters, name)
+    setattr(counters, name, Counter({"some": 3}) if isinstance(value, Counter) else 3)
+    assert shown(**{part: counters}) != shown(), f"{name} is counted and never shown"
