@@ -122,6 +122,7 @@ class Emit(msgspec.Struct, array_like=True, frozen=True, tag="emit"):
     `packet` is the Socket.IO packet as it goes on the wire, such as `2["news",1]` (without Engine.IO's leading `4`),
     encoded once by the app-node; `attachments` follow it. `to` lists rooms (a sid is a room): a client in several of
     them gets the packet once. None means every client of the namespace. `skip` lists sids that do not get it.
+    `volatile`: a client that cannot be written to at once does not get it. App-nodes leave it False.
     """
 
     namespace: str
