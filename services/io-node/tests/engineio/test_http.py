@@ -93,6 +93,30 @@ async def test_dripping_does_not_help_a_slow_loris() -> None:
         raw.close()
 
 
+async def test_a_client_that_still_sends_gets_the_refusal_whole() -> None:
+    """Else its system would answer the late input by a reset, and the refusal might be lost."""
+    async with serve(request_timeout_ms=200) as node:
+        raw = await Raw.connect(node)
+        await raw.send(b"GET / HTTP/1.1\r\nX: " + b"x" * 70_000)
+        assert (await raw.head()).startswith("HTTP/1.1 431 ")
+        assert json.loads(await raw.rest())["code"] == 3
+        for _ in range(20):
+            await raw.send(b"x" * 100_000)
+        assert len(node.http_connections) == 1
+        raw.close()
+        await until(lambda: not node.http_connections)
+
+
+async def test_a_client_that_never_closes_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("io_node.engineio.http._LINGER_S", 0.1)
+    async with serve() as node:
+        raw = await Raw.connect(node)
+        await raw.send(upgrade_request(query="EIO=4"))
+        assert (await raw.head()).startswith("HTTP/1.1 400 ")
+        await until(lambda: not node.http_connections)
+        raw.close()
+
+
 async def test_a_body_that_does_not_come_is_408_and_closes_the_session() -> None:
     async with serve(request_timeout_ms=200) as node, httpx.AsyncClient() as client:
         sid = await open_polling(node, client)

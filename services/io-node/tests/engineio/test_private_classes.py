@@ -92,7 +92,7 @@ async def test_attributes_of_uvicorns_protocol() -> None:
         await asyncio.get_running_loop().sock_recv(theirs, 1_000)
         assert missing(protocol, "config connections url root_path scope client cycle transport flow") == []
         assert missing(protocol.flow, "read_paused write_paused resume_reading") == []
-        assert missing(protocol.cycle, "response_started response_complete") == []
+        assert missing(protocol.cycle, "response_started response_complete disconnected message_event") == []
         transport.close()
     assert STATUS_LINE[404].startswith(b"HTTP/1.1 404 ")
 

@@ -40,6 +40,8 @@ _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _MAX_HEAD_BYTES = 65536
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 """RFC 9110 section 5.6.2."""
+_LINGER_S = 2.0
+"""How long a client that was refused may take to close the connection."""
 
 
 class EngineHttpProtocol(HttpToolsProtocol):
@@ -67,6 +69,7 @@ class EngineHttpProtocol(HttpToolsProtocol):
         self._in_head = True
         self._in_message = False
         self._upgraded = False
+        self._lingering = False  # refused: what still comes is read and dropped
 
     # --- asyncio.Protocol -------------------------------------------------------------------------------------------
 
@@ -81,11 +84,15 @@ class EngineHttpProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if self._lingering:
+            return
         if not self._in_message and not self._timer.armed:
             self._arm()
         if self._in_head:
             self._head_bytes += len(data)
         super().data_received(data)
+        if self._lingering:
+            return
         if self._upgraded or self.transport.is_closing():
             self._timer.cancel()
         elif self._in_head and self._head_bytes > _MAX_HEAD_BYTES:
@@ -168,7 +175,11 @@ class EngineHttpProtocol(HttpToolsProtocol):
         return None
 
     def _refuse(self, refusal: Refusal) -> None:
-        """Answer without ASGI, and close."""
+        """Answer without ASGI, and close.
+
+        The client closes first, if it does so in time. If we did while it still sends, its system would see a reset,
+        and the client might never read our answer (RFC 9112 section 9.6).
+        """
         body = refusal.body
         lines = [
             STATUS_LINE[refusal.status],
@@ -178,13 +189,19 @@ class EngineHttpProtocol(HttpToolsProtocol):
         if refusal is UPGRADE_REQUIRED:
             lines.append(b"sec-websocket-version: 13\r\n")
         self.transport.write(b"".join((*lines, b"\r\n", body)))
-        self.transport.close()
+        if self.cycle is not None:  # its application is told as if the client had gone
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        self._lingering = True
+        self.flow.resume_reading()
+        self.transport.write_eof()
+        self._timer.set(self._engine.clock() + _LINGER_S)
 
     def _arm(self) -> None:
         self._timer.set(self._engine.clock() + self._engine.config.request_timeout_ms / 1000)
 
     def _on_timeout(self) -> None:
-        if self.flow.write_paused:
+        if self.flow.write_paused or self._lingering:
             self.transport.abort()
             return
         if self.transport.is_closing():
