@@ -5,7 +5,6 @@ import contextlib
 import os
 import signal
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -106,9 +105,8 @@ async def test_stop_kills_what_does_not_listen(python, heard):
     part = python("import signal, time; signal.signal(15, signal.SIG_IGN); print('on'); time.sleep(60)", grace_s=0.3)
     await part.start()
     await heard.until("on".__eq__)
-    began = time.monotonic()
-    await part.stop()
-    assert time.monotonic() - began < 3
+    async with asyncio.timeout(20):
+        await part.stop()
     assert part.pid == 0
     assert heard.notices == ["did not stop within 0.3 s: killed"]
 

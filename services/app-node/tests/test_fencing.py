@@ -44,7 +44,13 @@ class Pause:
         return late
 
 
-def app(stage: Any, log: list[Any], name: str, meanwhile: Callable[[], None] = lambda: None) -> Any:
+def app(
+    stage: Any,
+    log: list[Any],
+    name: str,
+    meanwhile: Callable[[], None] = lambda: None,
+    told_lost: asyncio.Event | None = None,
+) -> Any:
     sio = stage.server()
 
     @sio.event
@@ -62,6 +68,8 @@ def app(stage: Any, log: list[Any], name: str, meanwhile: Callable[[], None] = l
             await sio.save_session(sid, {"by": name})
         except LeaseLost:
             log.append((name, "lost"))
+            if told_lost is not None:
+                told_lost.set()
             raise
         return name
 
@@ -108,8 +116,8 @@ async def test_what_a_paused_app_node_had_on_its_way_does_not_land(stage: Any) -
 
 async def test_a_session_is_not_saved_by_one_that_lost_the_lane(stage: Any) -> None:
     log: list[Any] = []
-    pause = Pause()
-    first = app(stage, log, "first", lambda: pause.begin(first.node))
+    pause, told_lost = Pause(), asyncio.Event()
+    first = app(stage, log, "first", lambda: pause.begin(first.node), told_lost)
     io = await stage.io_node()
     await first.start()
     sid = await io.connect()
@@ -120,9 +128,8 @@ async def test_a_session_is_not_saved_by_one_that_lost_the_lane(stage: Any) -> N
     [ack] = await io.wait(1, Ack)
     pause.wake()
     await io.settle()
-    async with asyncio.timeout(5):
-        while ("first", "lost") not in log:  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
+    await asyncio.wait_for(told_lost.wait(), 5)
+    assert ("first", "lost") in log
     assert ack.packet == b'31["second"]'
     assert decode_session(await io.bus.records.load_session(sid)) == {"by": "second"}
     assert len([c for c in io.commands if isinstance(c, Ack)]) == 1
