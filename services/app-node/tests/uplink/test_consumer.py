@@ -10,7 +10,7 @@ import pytest
 
 from app_node.counters import EVENT_HANDLED, Counters
 from app_node.lanes.lane import Lane
-from app_node.uplink.consumer import TURN_FACTS, Consumer
+from app_node.uplink.consumer import FACT_BYTES, TURN_FACTS, Consumer
 from sio_cluster.protocol.codec import encode_uplink
 from sio_cluster.protocol.errors import BusUnavailable
 from sio_cluster.protocol.messages import EventReceived
@@ -38,6 +38,50 @@ class FarReader:
         if self.away:
             raise BusUnavailable("away")
         return []
+
+
+class EmptyReader:
+    """Nothing new comes."""
+
+    async def read(self, lanes: Collection[int], block_ms: int, count: int) -> list[LaneEntry]:
+        await asyncio.sleep(0)
+        return []
+
+
+async def test_what_a_former_holder_left_waits_for_room_and_holds_nobody_up() -> None:
+    """Whoever takes the lane goes on at once. Nothing is lost, and the order stays."""
+    begun: list[Any] = []
+
+    def deliver(fact: Any, progress: Any) -> None:
+        begun.append((fact, progress))
+
+    parts: Any = SimpleNamespace(deliver=deliver, saw=lambda node: None)
+    lane = Lane(Lease(0, "app1", 1), float("inf"), lambda: 0.0)
+    keeper: Any = SimpleNamespace(readable={0}, held={0: lane}, changed=asyncio.Event())
+    left = [
+        LaneEntry(
+            0, b"%d-0" % n, encode_uplink("io1-aaaaaa", n, [EventReceived(SID, n, b'["%s"]' % (b"x" * 9_000))]), True
+        )
+        for n in range(20)
+    ]
+    room = 2 * (len(left[0].entry) + FACT_BYTES)  # for two of them
+    counters = Counters()
+    consumer = Consumer(EmptyReader(), parts, parts, room, counters)  # type: ignore[arg-type]  # a part of each
+    reading = asyncio.create_task(consumer.run_read(keeper))
+    async with asyncio.timeout(5):
+        await consumer.take_claimed(lane, left)
+        for number in range(20):
+            while len(begun) <= number:  # noqa: ASYNC110  # the consumer tells nobody
+                await asyncio.sleep(0)
+            assert consumer.inflight_bytes <= room + len(left[0].entry)
+            fact, progress = begun[number]
+            assert fact.ack_id == number
+            progress.end_fact(EVENT_HANDLED)
+    assert consumer.inflight_bytes == 0
+    assert counters.facts_read_again == 20
+    assert counters.waits_for_handlers > 0
+    reading.cancel()
+    await asyncio.wait([reading])
 
 
 @pytest.mark.parametrize("away", [False, True])

@@ -81,7 +81,7 @@ class LaneKeeper:
         self._planning = asyncio.Lock()
         self.held: dict[int, Lane] = {}  # by number
         self.readable: set[int] = set()  # numbers of those lanes whose new entries may be read
-        self.changed = asyncio.Event()  # set when `readable` changes
+        self.changed = asyncio.Event()  # set when `readable` changes, and when a lane was taken
         self.planned = asyncio.Event()  # set once the lanes were divided, and this app-node took part
 
     async def run_plan(self) -> None:
@@ -217,6 +217,7 @@ class LaneKeeper:
             return False
         log.debug("lane_acquired", lane=number, token=lane.token, redelivered=len(entries))
         await self._on_take(lane, entries)
+        self.changed.set()  # they wait for their turn, also where the lane is about to go
         if not lane.held() or lane in self._handovers:
             return False
         self._set_readable(number, readable=True)

@@ -53,6 +53,7 @@ class Consumer:
         self.inflight_bytes = 0
         self.facts_in_work = 0
         self._room = asyncio.Event()
+        self._turns = Turns()
         self._to_commit: set[Lane] = set()
         self._commit_wake = asyncio.Event()
         self._aside: set[asyncio.Task[None]] = set()
@@ -66,7 +67,7 @@ class Consumer:
         """
         now = asyncio.get_running_loop().time
         retry = Retry("lanes_read", self._counters.redis_retries)
-        turns = Turns()
+        turns = self._turns
         while True:
             if not keeper.readable and not turns:
                 keeper.changed.clear()
@@ -127,13 +128,12 @@ class Consumer:
                 await asyncio.sleep(retry.failed(failure))
 
     async def take_claimed(self, lane: Lane, entries: Sequence[LaneEntry]) -> None:
-        """Takes the entries that a former holder left, before anything new of this lane is read."""
-        taken = 0
+        """The entries that a former holder left get their turns before anything new of this lane is read.
+
+        They wait for room as new ones do. Whoever took the lane does not wait with them: it has other lanes to divide.
+        """
         for entry in entries:
-            taken += self.take(lane, entry)
-            if taken >= TURN_FACTS:
-                taken = 0
-                await asyncio.sleep(0)
+            self._turns.put(lane, entry)
 
     def take(self, lane: Lane, entry: LaneEntry) -> int:
         """Hands an entry's facts to the dispatcher. Returns how many they were."""
