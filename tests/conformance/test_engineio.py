@@ -18,6 +18,7 @@ from tests.conformance.raw import (
     websocket_url,
 )
 from tests.conftest import CONNECT_TIMEOUT_MS, PING_INTERVAL_MS, PING_TIMEOUT_MS, Target
+from websockets.asyncio.client import connect
 
 pytestmark = pytest.mark.e2e
 
@@ -41,8 +42,6 @@ class TestHandshake:
         assert isinstance(opening["sid"], str)
 
     async def test_websocket_open_packet(self, target: Target) -> None:
-        from websockets.asyncio.client import connect
-
         async with connect(websocket_url(target.url), compression=None, proxy=None) as socket:
             message = str(await socket.recv())
         assert message[0] == "0"
@@ -58,6 +57,14 @@ class TestHandshake:
         async with http_client() as http:
             response = await http.get(polling_url(target.url).replace("/?", "?"))
         assert response.status_code == 200
+
+    @pytest.mark.parametrize("path", ["/socket.io//", "/socket.io/v2", "/socket.io/v2/"])
+    async def test_every_path_below_serves_sessions(self, target: Target, path: str) -> None:
+        async with http_client() as http:
+            response = await http.get(polling_url(target.url).replace("/socket.io/", path))
+        assert (response.status_code, response.text[:1]) == (200, "0")
+        async with connect(websocket_url(target.url).replace("/socket.io/", path), proxy=None) as socket:
+            assert str(await socket.recv())[0] == "0"
 
     async def test_sids_differ(self, target: Target) -> None:
         async with Poller.open(target.url) as one, Poller.open(target.url) as other:

@@ -19,7 +19,7 @@ from io_node.engineio.server import EngineServer
 from io_node.front import AsgiApp, Front
 from io_node.metrics import Counts, Levels, families
 from io_node.restore import restore
-from io_node.routes import make_routes
+from io_node.routes import make_routes, own_paths
 from io_node.socketio.client import SessionLimits
 from io_node.socketio.counters import ClientCounters
 from io_node.socketio.gate import Gate
@@ -102,7 +102,13 @@ class IoNode:
             metrics=lambda: exposition(self.metrics()),
         )
         routes = make_routes(health, lambda: self.view, path, files)
-        return Front(path, engine=self.engine.polling, routes=routes, app=app)
+        return Front(
+            own_paths=own_paths(path),
+            routes=routes,
+            handles=self.engine.handles,
+            engine=self.engine.polling,
+            app=app,
+        )
 
     # --- life
 

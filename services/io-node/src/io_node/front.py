@@ -1,6 +1,6 @@
 """Decides which requests are for the io-node, and which are for the application that it is attached to."""
 
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from typing import Any, TypeAlias
 
 from io_node.engineio.frames import CloseCode
@@ -11,32 +11,39 @@ Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 AsgiApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-_OWN_PATHS = frozenset(("/healthz", "/readyz", "/metrics"))
-
 
 class Front:
     """The ASGI application that the server runs.
 
-    - Requests to SOCKETIO_PATH go to the engine.
-    - Requests below SOCKETIO_PATH, and to /healthz, /readyz and /metrics, go to the node's own routes.
+    - HTTP requests to a path in `own_paths` go to the node's own routes.
+    - HTTP requests to another path that the engine `handles` go to the engine. (WebSockets to such a path never come
+      here: `EngineHttpProtocol` takes them by the same rule.)
     - All else goes to `app`, the lifespan and other WebSockets included. Without `app` the answer is 404.
     """
 
-    def __init__(self, path: str, *, engine: AsgiApp, routes: AsgiApp, app: AsgiApp | None) -> None:
-        self._engine = engine
+    def __init__(
+        self,
+        *,
+        own_paths: Collection[str],
+        routes: AsgiApp,
+        handles: Callable[[str], bool],
+        engine: AsgiApp,
+        app: AsgiApp | None,
+    ) -> None:
+        self._own_paths = own_paths
         self._routes = routes
+        self._handles = handles
+        self._engine = engine
         self._app = app
-        self._engine_paths = frozenset((path, f"{path}/"))
-        self._below = f"{path}/"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             path = scope["path"]
-            if path in self._engine_paths:
-                await self._engine(scope, receive, send)
-                return
-            if path in _OWN_PATHS or path.startswith(self._below):
+            if path in self._own_paths:
                 await self._routes(scope, receive, send)
+                return
+            if self._handles(path):
+                await self._engine(scope, receive, send)
                 return
         if self._app is not None:
             await self._app(scope, receive, send)

@@ -16,6 +16,11 @@ _NOT_INSTALLED = (
 )
 
 
+def own_paths(path: str) -> frozenset[str]:
+    """The paths that `make_routes` serves. `path` is SOCKETIO_PATH."""
+    return frozenset(("/healthz", "/readyz", "/metrics", f"{path}/cluster", *(f"{path}/{name}" for name in NAMES)))
+
+
 def make_routes(health: Health, view: Callable[[], ClusterView], path: str, files: ClientFiles) -> FastAPI:
     """An application with /healthz, /readyz, /metrics, PATH/cluster and PATH/socket.io.js.
 
@@ -36,7 +41,7 @@ def make_routes(health: Health, view: Callable[[], ClusterView], path: str, file
     async def client_file(name: str, if_none_match: Annotated[str | None, Header()] = None) -> Response:
         file = files.get(name)
         if file is None:
-            return PlainTextResponse(_NOT_INSTALLED if name in NAMES else "Not found\n", status_code=404)
+            return PlainTextResponse(_NOT_INSTALLED, status_code=404)
         headers = {"ETag": file.etag, "Cache-Control": "public, max-age=0"}
         if if_none_match is not None and file.etag in if_none_match:
             return Response(status_code=304, headers=headers)

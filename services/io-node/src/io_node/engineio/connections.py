@@ -72,8 +72,13 @@ class Connections:
     # --- for the ways in
 
     def handles(self, path: str) -> bool:
-        """Whether requests to this path are for the engine: SOCKETIO_PATH, with or without a slash at its end."""
-        return path.rstrip("/") == self.config.socketio_path
+        """Whether requests to this path, without percent-encoding, are for the engine: SOCKETIO_PATH, or any below it.
+
+        Socket.IO's own server takes all that begins with its path and a slash, such as `/socket.io/` and
+        `/socket.io/v2`. `/socket.io` alone is for clients with `addTrailingSlash: false`. python-socketio takes both.
+        """
+        own = self.config.socketio_path
+        return path.startswith(own) and path[len(own) : len(own) + 1] in ("", "/")
 
     def check(self, request: Request, *, upgrade: bool) -> Refusal | None:
         """Judge the head of a request. Counts what it refuses."""

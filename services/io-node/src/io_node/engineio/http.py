@@ -10,6 +10,7 @@ import functools
 import hashlib
 import re
 from typing import Any
+from urllib.parse import unquote
 
 import httptools
 import structlog
@@ -142,7 +143,7 @@ class EngineHttpProtocol(HttpToolsProtocol):
             return
         url = httptools.parse_url(self.url)
         _apply_proxy_headers(self.config, self.scope)
-        request = Request.of(self.scope, self._path(), url.query or b"")
+        request = Request.of(self.scope, self.root_path.encode() + url.path, url.query or b"")
         accept = _accept_key(request)
         refusal = self._engine.check(request, upgrade=True)
         if refusal is None and isinstance(accept, Refusal):
@@ -217,11 +218,8 @@ class EngineHttpProtocol(HttpToolsProtocol):
             self.transport.close()
 
     def _is_engines(self) -> bool:
-        return self._engine.handles(self._path())
-
-    def _path(self) -> str:
         path: bytes = httptools.parse_url(self.url).path or b""
-        return self.root_path + path.decode("latin-1")
+        return self._engine.handles(self.root_path + unquote(path.decode("latin-1")))
 
 
 def _accept_key(request: Request) -> bytes | Refusal:

@@ -40,7 +40,7 @@ class PollingEndpoint:
         self._connections = connections
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = Request.of(scope, scope["path"], scope["query_string"])
+        request = Request.of(scope, scope["raw_path"], scope["query_string"])
         if request.method == "OPTIONS":
             await self._preflight(request, send)
             return

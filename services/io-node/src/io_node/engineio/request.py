@@ -62,7 +62,10 @@ UNAVAILABLE = Refusal(503, 3, "Not accepting connections")
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """The head of an HTTP request. `headers` are by lower-case name; where a name comes twice, the last one counts."""
+    """The head of an HTTP request. `path` and `query` are as they were sent, percent-encoded.
+
+    `headers` are by lower-case name; where a name comes twice, the last one counts.
+    """
 
     method: str
     path: str
@@ -75,13 +78,13 @@ class Request:
     fields: Mapping[str, str]
 
     @staticmethod
-    def of(scope: Mapping[str, object], path: str, query: bytes) -> "Request":
-        """From an ASGI scope. A query that cannot be parsed has no fields."""
+    def of(scope: Mapping[str, object], path: bytes, query: bytes) -> "Request":
+        """From an ASGI scope, and the path and query as they were sent. A query that cannot be parsed has no fields."""
         raw: list[tuple[bytes, bytes]] = scope["headers"]  # type: ignore[assignment]  # ASGI says so
         text = query.decode("latin-1")
         return Request(
             method=str(scope["method"]),
-            path=path,
+            path=path.decode("latin-1"),
             query=text,
             scheme=str(scope.get("scheme") or "http"),
             http_version=str(scope["http_version"]),

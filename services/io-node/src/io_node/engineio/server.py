@@ -49,7 +49,7 @@ class EngineServer:
         return self.connections.wheel
 
     def handles(self, path: str) -> bool:
-        """Whether requests to this path are the engine's: SOCKETIO_PATH, with or without a slash at its end."""
+        """Whether requests to this path, without percent-encoding, are the engine's: SOCKETIO_PATH, or any below it."""
         return self.connections.handles(path)
 
     async def drain(self, over_ms: int, reason: str = reasons.NODE_DRAINED) -> None:
