@@ -22,7 +22,8 @@ Room: TypeAlias = str | int
 class Handshake(msgspec.Struct, array_like=True, frozen=True):
     """The HTTP request that opened the connection, as far as an application may ask about it.
 
-    `headers` are (lower-case name, value) in the order received, decoded as latin-1 (RFC 9110 section 5.5).
+    `headers` are (lower-case name, value) in the order received. `path` and `query` are as they were sent,
+    percent-encoded. All three are decoded as latin-1, which keeps every byte: what they mean is for the app-node.
     """
 
     method: str

@@ -1,6 +1,7 @@
 """What `connect` handlers get as `environ`, built from the client's `Handshake`.
 
-It has the keys that python-socketio gives behind an ASGI server (engineio/async_drivers/asgi.py). Only the two
+It has the keys and values that python-socketio gives behind an ASGI server (engineio/async_drivers/asgi.py): headers
+and query are read as UTF-8, a header that is not UTF-8 is left out, and such a query reads as empty. Only the two
 callables of an ASGI request, `asgi.receive` and `asgi.send`, are missing: the request is on the io-node.
 """
 
@@ -13,7 +14,7 @@ from sio_cluster.protocol.messages import Handshake
 
 def environ_of(handshake: Handshake) -> dict[str, Any]:
     """A fresh dict that the application may change."""
-    path = unquote(handshake.path)
+    path, query = unquote(handshake.path), _utf8(handshake.query) or ""
     environ: dict[str, Any] = {
         "wsgi.errors": sys.stderr,
         "wsgi.version": (1, 0),
@@ -24,8 +25,8 @@ def environ_of(handshake: Handshake) -> dict[str, Any]:
         "SERVER_SOFTWARE": "asgi",
         "REQUEST_METHOD": handshake.method,
         "PATH_INFO": path,
-        "QUERY_STRING": handshake.query,
-        "RAW_URI": f"{handshake.path}?{handshake.query}" if handshake.query else handshake.path,
+        "QUERY_STRING": query,
+        "RAW_URI": f"{path}?{query}" if query else path,
         "SCRIPT_NAME": "",
         "SERVER_PROTOCOL": f"HTTP/{handshake.http_version}",
         "REMOTE_ADDR": handshake.remote_addr,
@@ -33,11 +34,20 @@ def environ_of(handshake: Handshake) -> dict[str, Any]:
         "asgi.scope": _scope(handshake, path),
     }
     environ["SERVER_NAME"], environ["SERVER_PORT"] = _server(handshake)
-    for name, value in handshake.headers:
-        key = _key(name)
-        environ[key] = f"{environ[key]},{value}" if key.startswith("HTTP_") and key in environ else value
+    for name, latin in handshake.headers:
+        key, value = _key(name), _utf8(latin)
+        if value is not None:
+            environ[key] = f"{environ[key]},{value}" if key.startswith("HTTP_") and key in environ else value
     environ["wsgi.url_scheme"] = environ.get("HTTP_X_FORWARDED_PROTO", handshake.scheme)
     return environ
+
+
+def _utf8(latin: str) -> str | None:
+    """The text whose bytes stand in `latin`, one in each character. None if they are not UTF-8."""
+    try:
+        return latin.encode("latin-1").decode()
+    except UnicodeDecodeError:
+        return None
 
 
 def _key(name: str) -> str:
