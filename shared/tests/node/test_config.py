@@ -39,6 +39,32 @@ def test_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     assert config.redis_password is None
 
 
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("https://a.example/", "https://a.example"),
+        ("HTTPS://A.Example", "https://a.example"),
+        ("https://a.example:443", "https://a.example"),
+        ("http://a.example:80/", "http://a.example"),
+        ("http://a.example:443", "http://a.example:443"),
+        ("http://[::1]:3000", "http://[::1]:3000"),
+        ("file://", "file://"),
+        ("file:///", "file://"),
+        ("capacitor://localhost", "capacitor://localhost"),
+        ("null", "null"),
+        ("*", "*"),
+    ],
+)
+def test_origins_are_kept_as_browsers_write_them(given: str, kept: str) -> None:
+    assert Config(CORS_ALLOWED_ORIGINS=given).cors_allowed_origins == (kept,)
+
+
+@pytest.mark.parametrize("given", ["a.example", "localhost:3000", "https://a.example/app", "https://*.a.example"])
+def test_what_no_browser_sends_as_origin_is_refused(given: str) -> None:
+    with pytest.raises(ConfigError, match="CORS_ALLOWED_ORIGINS"):
+        Config(CORS_ALLOWED_ORIGINS=given)
+
+
 def test_trusted_proxies_are_networks() -> None:
     assert Config(TRUSTED_PROXIES="10.1.2.3, fd00::/8").trusted_proxies == ("10.1.2.3/32", "fd00::/8")
     assert Config(TRUSTED_PROXIES="*").trusted_proxies == ("*",)

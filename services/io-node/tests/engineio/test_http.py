@@ -184,7 +184,10 @@ async def test_a_proxy_that_is_trusted_names_the_client() -> None:
         ({}, "null", {"host": "front"}, False),
         ({"cors_allowed_origins": "http://a.example,http://b.example"}, "http://b.example", {}, True),
         ({"cors_allowed_origins": "http://a.example"}, "http://b.example", {}, False),
-        ({"cors_allowed_origins": "*"}, "http://anybody.example", {}, True),
+        ({"cors_allowed_origins": "http://a.example/"}, "http://a.example", {}, True),
+        ({"cors_allowed_origins": "file://"}, "file://", {}, True),
+        ({"cors_allowed_origins": "file://,null"}, "null", {}, True),
+        ({"cors_allowed_origins": "https://a.example:443"}, "https://a.example", {}, True),
     ],
 )
 async def test_origins(settings: dict[str, str], origin: str, headers: dict[str, str], allowed: bool) -> None:
@@ -216,8 +219,29 @@ async def test_errors_are_readable_across_origins() -> None:
         assert response.headers["access-control-allow-origin"] == "http://a.example"
 
 
-async def test_any_origin_without_credentials_is_a_star() -> None:
-    async with serve(cors_allowed_origins="*", cors_credentials=False) as node, httpx.AsyncClient() as client:
+@pytest.mark.parametrize("credentials", [True, False])
+@pytest.mark.parametrize("origins", ["*", "http://a.example,*"])
+async def test_any_origin_is_a_star_without_credentials(origins: str, credentials: bool) -> None:
+    """Else any page in the world could act with the cookies of its visitor."""
+    settings = {"cors_allowed_origins": origins, "cors_credentials": credentials}
+    async with serve(**settings) as node, httpx.AsyncClient() as client:
+        for method in ("GET", "OPTIONS"):
+            response = await client.request(method, node.url(), headers={"origin": "http://a.example"})
+            assert response.is_success
+            assert response.headers["access-control-allow-origin"] == "*"
+            assert "access-control-allow-credentials" not in response.headers
+
+
+async def test_a_list_of_origins_without_credentials() -> None:
+    settings = {"cors_allowed_origins": "http://a.example", "cors_credentials": False}
+    async with serve(**settings) as node, httpx.AsyncClient() as client:
         response = await client.get(node.url(), headers={"origin": "http://a.example"})
-        assert response.headers["access-control-allow-origin"] == "*"
+        assert response.headers["access-control-allow-origin"] == "http://a.example"
         assert "access-control-allow-credentials" not in response.headers
+
+
+async def test_a_page_cannot_forge_the_host_that_it_came_from() -> None:
+    """The browser asks first, by a preflight that has no forged header."""
+    async with serve() as node, httpx.AsyncClient() as client:
+        headers = {"origin": "http://evil.example", "access-control-request-headers": "x-forwarded-host"}
+        assert (await client.options(node.url(), headers=headers)).status_code == 403

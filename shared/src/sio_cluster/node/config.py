@@ -6,6 +6,7 @@
 The first five keys are those of the 2011 original. Time limits are whole milliseconds, sizes are bytes.
 """
 
+import re
 from collections.abc import Mapping
 from ipaddress import ip_network
 from pathlib import Path
@@ -22,6 +23,7 @@ Transport = Literal["polling", "websocket"]
 Millis = Annotated[int, Field(gt=0, le=86_400_000)]
 Bytes = Annotated[int, Field(gt=0, le=1 << 40)]
 
+_OWN_PORTS = {"http": ":80", "https": ":443"}
 _SECRET = ("REDIS_PASSWORD", "REDIS_URL")
 
 
@@ -36,6 +38,22 @@ def _as_redis_url(url: str) -> str:
     if not url.startswith(("redis://", "rediss://", "unix://")):
         raise ValueError("must begin with redis://, rediss:// or unix://")
     return url
+
+
+def _as_origins(origins: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    return None if origins is None else tuple(_as_origin(origin) for origin in origins)
+
+
+def _as_origin(text: str) -> str:
+    """As browsers write it: in lower case, without a slash at the end and without the scheme's own port."""
+    origin = text.lower()
+    if origin in ("*", "null"):
+        return origin
+    scheme, separator, host = origin.partition("://")
+    host = host.rstrip("/").removesuffix(_OWN_PORTS.get(scheme, "/"))
+    if not separator or re.search(r"[/?#@*\s]", host):
+        raise ValueError(f"{text} is no origin; it must be like https://example.org, or *")
+    return f"{scheme}://{host}"
 
 
 def _as_networks(networks: tuple[str, ...]) -> tuple[str, ...]:
@@ -133,13 +151,17 @@ class _Settings(BaseSettings):
         description="Most namespaces that one connection may be in. A CONNECT to one more is refused, and the "
         "connection stays open.",
     )
-    cors_allowed_origins: Annotated[tuple[str, ...] | None, NoDecode] = Field(
+    cors_allowed_origins: Annotated[tuple[str, ...] | None, NoDecode, AfterValidator(_as_origins)] = Field(
         None,
         description="Origins of web pages that may connect, separated by commas, such as `https://example.org`. `*` "
-        "allows all. Pages from elsewhere get HTTP 403. By default only pages of the same origin may connect; if you "
-        "set it, list that origin too.",
+        "allows all, without cookies. Pages from elsewhere get HTTP 403. By default only pages of the same origin may "
+        "connect; if you set it, list that origin too.",
     )
-    cors_credentials: bool = Field(True, description="Whether pages of other origins may send cookies.")
+    cors_credentials: bool = Field(
+        True,
+        description="Whether pages of the other origins that CORS_ALLOWED_ORIGINS lists may send cookies. It has no "
+        "effect with `*`.",
+    )
 
     trusted_proxies: Annotated[tuple[str, ...], NoDecode, AfterValidator(_as_networks)] = Field(
         ("127.0.0.0/8", "::1/128", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"),

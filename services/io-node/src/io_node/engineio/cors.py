@@ -14,9 +14,14 @@ _HEADER_NAMES = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~, -]{1,1000}")
 class OriginPolicy:
     """What CORS_ALLOWED_ORIGINS and CORS_CREDENTIALS allow.
 
-    A request without an Origin header comes from no web page, and is allowed. By default a page may connect to the
-    host that it came from. Behind a proxy that host is in X-Forwarded-Host, and the scheme in X-Forwarded-Proto. These
-    headers can be trusted here: a page cannot set them for another origin.
+    A request without an Origin header comes from no web page, and is allowed. If every origin is allowed, the answer
+    names none, so that browsers send no cookies: they would be those of a visitor of any page in the world.
+
+    By default a page may connect to the host that it came from. Behind a proxy that host is in X-Forwarded-Host, and
+    the scheme in X-Forwarded-Proto. These two are believed from anybody, not only from TRUSTED_PROXIES. This check
+    protects visitors of web pages, and no page can add these headers to a request for another origin: a WebSocket
+    takes no headers, and before any other request that has them the browser asks by a preflight, which does not have
+    them and is refused. A program that is no browser can send them, but it could as well leave Origin out.
     """
 
     __slots__ = ("_allowed", "_any", "_credentials")
@@ -24,7 +29,7 @@ class OriginPolicy:
     def __init__(self, config: Config) -> None:
         origins = config.cors_allowed_origins
         self._any = origins is not None and "*" in origins
-        self._allowed = None if origins is None else frozenset(origin.rstrip("/").lower() for origin in origins)
+        self._allowed = None if origins is None else frozenset(origins)
         self._credentials = config.cors_credentials
 
     def allows(self, headers: Mapping[str, str], scheme: str) -> bool:
@@ -44,7 +49,7 @@ class OriginPolicy:
         origin = headers.get("origin")
         if origin is None or self._allowed is None:
             return []
-        if self._any and not self._credentials:
+        if self._any:
             return [(b"access-control-allow-origin", b"*")]
         answer = [(b"access-control-allow-origin", origin.encode("latin-1")), (b"vary", b"Origin")]
         if self._credentials:
