@@ -52,11 +52,33 @@ def test_reads_every_packet_type(text: str, packet: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "7", "abc", "-1", "٤hello", " 4", "\x1e", "b!!!!", "bAQIDBA", "bAQI=DBA=", "b€", "bAQ\nID", "B"]
+    "text",
+    [
+        "",
+        "7",
+        "abc",
+        "-1",
+        "٤hello",
+        " 4",
+        "\x1e",
+        "b!!!!",
+        "bAQIDBA",
+        "bAQI=DBA=",
+        "b€",
+        "bAQ ID",
+        "bAQ\tID",
+        "b\nAQ=",
+        "B",
+    ],
 )
 def test_refuses_what_is_no_packet(text: str) -> None:
     with pytest.raises(MalformedPacket):
         decode_packet(text)
+
+
+@pytest.mark.parametrize("text", ["bAQIDBA==\n", "bAQIDBA==\r\n", "bAQI\r\nDBA=\n=", "b\nAQIDBA=="])
+def test_line_ends_in_base64_do_not_count(text: str) -> None:
+    assert decode_packet(text) == Message(b"\x01\x02\x03\x04")
 
 
 def test_payload_is_decoded_packet_by_packet() -> None:

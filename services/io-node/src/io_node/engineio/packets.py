@@ -6,8 +6,8 @@
 On a WebSocket each text frame is one packet, and a binary message is a binary frame. In a payload a binary message is
 `b` and its base64.
 
-MalformedPacket is raised for an empty packet, an unknown type, text that is not base64 after `b`, and bytes that are
-not UTF-8.
+MalformedPacket is raised for an empty packet, an unknown type, text that is not base64 after `b` (line ends in it do
+not count), and bytes that are not UTF-8.
 """
 
 import base64
@@ -134,7 +134,8 @@ def encode_payload(packets: list[bytes]) -> bytes:
 
 
 def _decode_base64(text: str) -> bytes:
+    """Line ends do not count: the official Java client writes base64 in lines (RFC 2045 section 6.8)."""
     try:
-        return base64.b64decode(text, validate=True)
+        return base64.b64decode(text.replace("\r", "").replace("\n", ""), validate=True)
     except ValueError as error:  # binascii.Error, or characters beyond ASCII
         raise MalformedPacket("bad base64") from error
