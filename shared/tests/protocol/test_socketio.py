@@ -47,8 +47,6 @@ GOOD = [
     ('2["x",{"_placeholder":true,"num":5}]', Event("/", None, b'["x",{"_placeholder":true,"num":5}]')),
     ("312[]", Ack("/", 12, b"[]")),
     ('3/chat,0["ok",null]', Ack("/chat", 0, b'["ok",null]')),
-    ('50-["x"]', Event("/", None, b'["x"]')),
-    ('50-/chat,3["x"]', Event("/chat", 3, b'["x"]')),
 ]
 
 BAD = {
@@ -118,6 +116,9 @@ BAD = {
     "placeholder is true": '51-["x",{"_placeholder":true,"num":true}]',
     "placeholder without a number": '51-["x",{"_placeholder":true}]',
     "placeholder deep inside": '51-["x",[[{"a":{"_placeholder":true,"num":9}}]]]',
+    "BINARY_EVENT with no attachments": '50-["x"]',
+    "BINARY_EVENT with no attachments in many digits": '5000-["x"]',
+    "BINARY_ACK with no attachments": "60-1[]",
     "placeholder without attachments": '50-["x",{"_placeholder":true,"num":0}]',
     "placeholder of an ACK out of range": '61-3[{"_placeholder":true,"num":1}]',
     "BINARY_ACK without id": '61-["x"]',

@@ -219,6 +219,8 @@ def _announced(count: str | None, max_attachments: int, value: list[Any]) -> int
     if count is None or len(count) > 9:
         raise MalformedPacket("illegal number of attachments")
     attachments = int(count)
+    if attachments == 0:
+        raise MalformedPacket("a binary packet without attachments")
     if attachments > max_attachments:
         raise MalformedPacket(f"{attachments} attachments, at most {max_attachments} are allowed")
     for level in levels(value):
