@@ -14,6 +14,7 @@ After each of them the clients of the same io-node are served as before, by the 
 What is `stricter` Socket.IO's own server lets through: it would reach other people's clients or handlers.
 """
 
+import asyncio
 import base64
 from dataclasses import dataclass
 
@@ -185,6 +186,21 @@ class TestPackets:
                 await poller.join()
             response = await poller.post(SEPARATOR.join(as_polling(message) for message in case.messages))
             assert response.status_code in (200, 400)
+            await poller.is_gone()
+
+    @pytest.mark.parametrize("bad", ["47", "42{}", '42/custom,["message"]'])
+    async def test_a_polling_client_still_gets_what_was_queued(self, victim: Target, bad: str) -> None:
+        async with Poller.open(victim.url) as poller:
+            await poller.join()
+            await poller.send('42998["echo","before"]')
+            await asyncio.sleep(0.5)  # so that the answer is queued: nothing tells when it is
+            await poller.send(bad)
+            packets: list[str] = []
+            while "1" not in packets:
+                response = await poller.poll()
+                assert response.status_code == 200
+                packets += response.text.split(SEPARATOR)
+            assert '43998["before"]' in packets
             await poller.is_gone()
 
     @pytest.mark.parametrize(("name", "messages"), IGNORED, ids=[name for name, _ in IGNORED])

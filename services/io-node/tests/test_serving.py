@@ -274,8 +274,18 @@ async def test_a_malformed_packet_by_polling(world: World) -> None:
     async with httpx.AsyncClient(base_url=world.url) as http:
         opened = await http.get("/socket.io/?EIO=4&transport=polling")
         path = f"/socket.io/?EIO=4&transport=polling&sid={json.loads(opened.text[1:])['sid']}"
-        await http.post(path, content="4garbage")
+        await http.post(path, content="40")
+        async with asyncio.timeout(5):
+            while world.node.engine.connections.waiting < 2:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        answer = await http.post(path, content="4garbage")
+        assert (answer.status_code, answer.text) == (200, "ok")
+        connected, greeting, close = (await http.get(path)).text.split("\x1e")
+        assert connected.startswith("40{")
+        assert (greeting, close) == ('42["auth",{}]', "1")
         assert (await http.get(path)).status_code == 400
+        await world.app.wait_for(lambda facts: kinds(facts, ClientDisconnected) != [])
+        assert kinds(world.app.facts, ClientDisconnected)[0].reason == reasons.PARSE_ERROR
 
 
 async def test_an_upgrade_is_told_to_every_namespace(world: World) -> None:

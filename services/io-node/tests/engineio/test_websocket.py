@@ -127,6 +127,15 @@ async def test_what_closes(data: bytes, code: int) -> None:
         other.close()
 
 
+async def test_what_was_sent_before_a_malformed_message_still_arrives() -> None:
+    async with serve() as node:
+        raw = await Raw.websocket(node)
+        await raw.send(client_frame(b"4before") + client_frame(b"4malformed"))
+        assert await raw.frame() == (0x81, b"4before")
+        assert await raw.close_code() == 1008
+        raw.close()
+
+
 async def test_nothing_is_handled_behind_an_error() -> None:
     async with serve() as node:
         raw = await Raw.websocket(node)

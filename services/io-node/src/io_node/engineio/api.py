@@ -124,7 +124,8 @@ class ConnectionHandler(Protocol):
     def on_message(self, data: str | bytes) -> None:
         """A text message without Engine.IO's `4`, or a binary message.
 
-        Raises MalformedPacket: the engine then closes the connection with `reasons.PARSE_ERROR`.
+        Raises MalformedPacket: the engine then closes the connection with `reasons.PARSE_ERROR`, once all that was sent
+        is written.
         """
 
     def on_upgrade(self, transport: str) -> None:

@@ -188,18 +188,20 @@ class EngineConnection:
         self._posting = False
 
     async def post(self, body: bytes) -> bool:
-        """Handle a payload. Other clients get their turn meanwhile. False if it was malformed."""
+        """Handle a payload. Other clients get their turn meanwhile. False if it was no Engine.IO payload."""
         complete = False
         try:
             for count, effects in enumerate(self._session.post(body, self._clock()), 1):
-                self._apply(effects)
+                if not self._apply(effects):  # the session closes, and ignores the rest
+                    complete = True
+                    return True
                 if count % _POST_SLICE == 0:
                     await asyncio.sleep(0)
             complete = True
         finally:
             if not complete:  # a bug, or the server stops. The rest of the payload is lost, so the session must end
                 self.fail(reasons.TRANSPORT_ERROR)
-        self._arm()
+            self._arm()
         return self.closed_reason != reasons.PARSE_ERROR
 
     async def readable(self) -> None:
@@ -269,12 +271,13 @@ class EngineConnection:
             self._timer_at = deadline
             self._timer.set(deadline)
 
-    def _apply(self, effects: Iterable[Effect]) -> None:
+    def _apply(self, effects: Iterable[Effect]) -> bool:
+        """False: a message was refused, and the effects behind it are dropped."""
         for effect in effects:
             match effect:
                 case Message(data):
                     if not self._deliver(data):
-                        return
+                        return False
                 case WriteSocket(frames):
                     if self._socket is not None:
                         self._socket.write(frames)
@@ -300,6 +303,7 @@ class EngineConnection:
                     self._on_closed(reason)
                 case _:
                     assert_never(effect)
+        return True
 
     def _deliver(self, data: str | bytes) -> bool:
         """False: drop the rest of this input."""
@@ -309,7 +313,7 @@ class EngineConnection:
             self._handler.on_message(data)
         except MalformedPacket as error:
             log.debug("malformed_packet", connection=self.name, error=str(error))
-            self._apply(self._session.malformed())
+            self._apply(self._session.malformed_message(self._clock()))
             return False
         return True
 

@@ -207,10 +207,21 @@ class EngineSession:
         return self._end(self._close_reason if self.state is State.PARTING else reason)
 
     def malformed(self) -> list[Effect]:
-        """The client broke the Engine.IO protocol, or the one above it."""
+        """The client broke the Engine.IO protocol: close at once, as Socket.IO's own server does."""
         if self.state is not State.CLOSED:
             self._counters.malformed += 1
         return self._end(reasons.PARSE_ERROR)
+
+    def malformed_message(self, now: float) -> list[Effect]:
+        """The client broke the protocol above Engine.IO: close, but let what is queued leave first.
+
+        So a client that polls still gets, for instance, the answer to its CONNECT, and then CLOSE. Meanwhile what else
+        it sends is ignored. Socket.IO's own server does the same.
+        """
+        if self.state is not State.OPEN:
+            return self.malformed()
+        self._counters.malformed += 1
+        return self.close(reasons.PARSE_ERROR, now) + self.flush()
 
     def paused(self, paused: bool, now: float) -> None:
         """Say whether reading from the client is paused. Then no PONG can arrive, and none is waited for."""
