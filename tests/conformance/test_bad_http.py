@@ -9,14 +9,20 @@
 | a sid that is foreign, unknown, of a dead node; an upgrade to it | 400, code 1 |
 | wrong EIO version or transport | 400 (test_engineio.py) |
 | a wrong Origin | 400 or 403, without CORS headers |
+| a head of more than 64 KB (through nginx: also a header or URL of more than 32 KB) | 431; up to that it is served |
+| what is no HTTP | 400 |
 
 After each of them the clients of the same io-node are served as before, by the same process (`bystanders`).
 """
 
+import asyncio
+import json
 import time
+from typing import Any
 
 import pytest
 from tests.conformance.raw import (
+    PROMPT_S,
     SEPARATOR,
     Poller,
     Socket,
@@ -29,6 +35,9 @@ from tests.conformance.raw import (
 from tests.conftest import ALLOWED_ORIGIN, EXTERNAL_URL, Target
 
 pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("bystanders")]
+
+
+LONG = "x" * 32_000
 
 
 class TestPollingBodies:
@@ -79,6 +88,18 @@ class TestPollingBodies:
             except OSError as error:
                 pytest.fail(f"the answer 413 was lost: {error!r}")
 
+    @pytest.mark.parametrize("size", [1_100_000, 100_000_000])
+    async def test_oversized_by_its_length_alone(self, victim: Target, size: int) -> None:
+        """nginx passes a little more than the limit on to the io-node, and refuses what is far beyond."""
+        if victim.is_external:
+            pytest.skip("Socket.IO's own server reads the whole body first")
+        async with Poller.open(victim.url) as poller, Socket.open(victim.url) as socket:
+            head = f"POST /socket.io/?EIO=4&transport=polling&sid={poller.sid} HTTP/1.1\r\nHost: x\r\n"
+            socket.write(f"{head}Content-Length: {size}\r\n\r\n".encode())
+            if size < 2_000_000:
+                socket.write(b"4" + b"x" * (size - 1))
+            assert await json_answer(socket) == (413, {"code": 3, "message": "Payload too large"})
+
     async def test_oversized_in_chunks(self, victim: Target) -> None:
         async with Socket.open(victim.url) as socket, Poller.open(victim.url) as poller:
             await poller.join()
@@ -112,6 +133,55 @@ class TestPollingBodies:
             await poller.join()
             response = await poller.http.request(method, poller.address)
             assert response.status_code in (400, 405, 500)
+
+
+class TestHeads:
+    """Cookies, tokens and queries may be long. What is too long is refused by nginx and io-node alike: in JSON."""
+
+    @pytest.fixture
+    def own(self, victim: Target) -> Target:
+        if victim.is_external:
+            pytest.skip("Socket.IO's own server takes 16 KB, and answers without JSON")
+        return victim
+
+    @pytest.mark.parametrize(
+        ("query", "headers"),
+        [
+            (f"token={LONG}", {}),
+            ("", {"Cookie": f"session={LONG}"}),
+            ("", {"Authorization": f"Bearer {LONG}", "X-More": LONG[:20_000]}),
+        ],
+        ids=["query", "cookie", "headers"],
+    )
+    async def test_long(self, own: Target, query: str, headers: dict[str, str]) -> None:
+        async with http_client() as http:
+            response = await http.get(f"{polling_url(own.url)}&{query}", headers=headers)
+        assert (response.status_code, response.text[:1]) == (200, "0")
+        async with Wire.open(own.url, query=query, additional_headers=headers) as wire:
+            await wire.join()
+            await wire.works()
+
+    @pytest.mark.parametrize(
+        ("query", "headers"),
+        [
+            (f"token={LONG * 3}", {}),
+            ("", {"Cookie": f"session={LONG * 3}"}),
+            ("", {f"X-{number}": LONG for number in range(3)}),
+        ],
+        ids=["query", "cookie", "headers"],
+    )
+    async def test_too_long(self, own: Target, query: str, headers: dict[str, str]) -> None:
+        async with Socket.open(own.url) as socket:
+            lines = [f"GET /socket.io/?EIO=4&transport=polling&{query} HTTP/1.1", "Host: x", "Connection: close"]
+            lines += [f"{name}: {value}" for name, value in headers.items()]
+            socket.write("\r\n".join((*lines, "", "")).encode())
+            assert await json_answer(socket) == (431, {"code": 3, "message": "Request header too large"})
+
+    @pytest.mark.parametrize("head", [b"GET\r\n\r\n", b"GET / HTTP/1.1\r\nno header\r\n\r\n", b"{}\r\n\r\n"])
+    async def test_no_http(self, own: Target, head: bytes) -> None:
+        async with Socket.open(own.url) as socket:
+            socket.write(head)
+            assert await json_answer(socket) == (400, {"code": 3, "message": "Bad request"})
 
 
 class TestSessions:
@@ -227,3 +297,12 @@ class TestOrigin:
             wrong = await http.get(polling_url(victim.url), headers={"Origin": "http://evil.example"})
             assert wrong.status_code in (400, 403)
             assert "access-control-allow-origin" not in wrong.headers
+
+
+async def json_answer(socket: Socket) -> tuple[int, Any]:
+    """Status and body of the response."""
+    head = (await socket.read_head()).decode().lower()
+    assert "content-type: application/json" in head
+    size = int(head.partition("content-length: ")[2].split("\r\n")[0])
+    async with asyncio.timeout(PROMPT_S):
+        return int(head.split()[1]), json.loads(await socket.reader.readexactly(size))

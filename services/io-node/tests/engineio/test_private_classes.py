@@ -68,6 +68,7 @@ def test_arguments_of_uvicorns_protocol() -> None:
         "on_message_complete",
         "_should_upgrade_to_ws",
         "handle_websocket_upgrade",
+        "send_400_response",
     ],
 )
 def test_methods_that_override_those_of_uvicorn(name: str) -> None:
@@ -90,7 +91,7 @@ async def test_attributes_of_uvicorns_protocol() -> None:
         theirs.setblocking(False)
         theirs.send(b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n")
         await asyncio.get_running_loop().sock_recv(theirs, 1_000)
-        assert missing(protocol, "config connections url root_path scope client cycle transport flow") == []
+        assert missing(protocol, "config connections url headers root_path scope client cycle transport flow") == []
         assert missing(protocol.flow, "read_paused write_paused resume_reading") == []
         assert missing(protocol.cycle, "response_started response_complete disconnected message_event") == []
         transport.close()

@@ -45,13 +45,17 @@ _LINGER_S = 2.0
 """How long a client that was refused may take to close the connection."""
 
 
+class _HeadTooLarge(Exception):
+    """Ends the parsing of a request whose head came at once and is too large."""
+
+
 class EngineHttpProtocol(HttpToolsProtocol):
-    """uvicorn's HttpToolsProtocol with four changes:
+    """uvicorn's HttpToolsProtocol with these changes:
 
     - A WebSocket to SOCKETIO_PATH goes to the engine. Others go where uvicorn sends them.
     - The head of any request, and the body of a request to SOCKETIO_PATH, must arrive within REQUEST_TIMEOUT_MS.
       Else the answer is 408.
-    - A head of more than 64 KB gets 431.
+    - A head of more than 64 KB gets 431, and one that is not HTTP gets 400, both with Socket.IO's JSON.
     - A client that reads nothing of a response from SOCKETIO_PATH for REQUEST_TIMEOUT_MS is dropped.
     """
 
@@ -67,6 +71,7 @@ class EngineHttpProtocol(HttpToolsProtocol):
         self._engine = engine
         self._timer = Timer(engine.wheel, self._on_timeout)
         self._head_bytes = 0
+        self._head_too_large = False
         self._in_head = True
         self._in_message = False
         self._upgraded = False
@@ -97,7 +102,7 @@ class EngineHttpProtocol(HttpToolsProtocol):
         if self._upgraded or self.transport.is_closing():
             self._timer.cancel()
         elif self._in_head and self._head_bytes > _MAX_HEAD_BYTES:
-            self._refuse(HEAD_TOO_LARGE)
+            self._refuse(self._engine.refused(HEAD_TOO_LARGE))
         elif not self._in_message and self._head_bytes == 0:
             self._timer.cancel()  # the next request has not begun
 
@@ -122,6 +127,9 @@ class EngineHttpProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._in_head = False
         self._head_bytes = 0
+        if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > _MAX_HEAD_BYTES:
+            self._head_too_large = True
+            raise _HeadTooLarge
         super().on_headers_complete()
         if not self._is_engines():
             self._timer.cancel()
@@ -131,6 +139,10 @@ class EngineHttpProtocol(HttpToolsProtocol):
         self._in_head = True
         self._timer.cancel()
         super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """uvicorn calls it when the parser fails, or one of its callbacks, such as those above."""
+        self._refuse(self._engine.refused(HEAD_TOO_LARGE if self._head_too_large else BAD_REQUEST))
 
     def _should_upgrade_to_ws(self) -> bool:
         return self._is_engines() or super()._should_upgrade_to_ws()
