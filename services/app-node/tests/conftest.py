@@ -25,6 +25,9 @@ from sio_cluster.protocol.messages import (
     EventReceived,
     Fact,
     Handshake,
+    Join,
+    Leave,
+    RoomChanged,
 )
 from sio_cluster.streams.api import Append, AppendResult
 from sio_cluster.streams.memory import MemoryBroker, MemoryBus
@@ -145,6 +148,11 @@ class FakeIoNode:
 
     async def disconnect(self, sid: str, reason: str = "transport close") -> None:
         await self.send(ClientDisconnected(sid, reason))
+
+    async def tell(self, *changes: Join | Leave) -> None:
+        """What a hub says of rooms that changed by command of an app-node that may not hold the client's lane."""
+        assert all(change.tell for change in changes)
+        await self.send(*[RoomChanged(change.sid, change.room, isinstance(change, Join)) for change in changes])
 
     async def answer(self, app_node: str, ack_id: int, sid: str, *args: Any) -> None:
         item = AckReceived(sid, ack_id, json.dumps(list(args)).encode())

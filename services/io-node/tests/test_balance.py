@@ -111,6 +111,7 @@ async def test_after_mixed_traffic_the_counters_balance() -> None:
         "event": 22,
         "ack": 1,
         "upgraded": 0,
+        "room": 0,
         "disconnected": 5,  # four, and the phantom
     }
     assert balance["facts_written_total"] == 33

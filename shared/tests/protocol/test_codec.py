@@ -37,6 +37,7 @@ from sio_cluster.protocol.messages import (
     Join,
     Leave,
     Refuse,
+    RoomChanged,
 )
 
 SID = "io1-abcdef.AAAAAAAAAAAAAAAA"
@@ -46,6 +47,7 @@ FACTS: list[Fact] = [
     EventReceived(SID, 7, b'["a",{"_placeholder":true,"num":0}]', [b"\x00\xff"]),
     AckReceived(SID, (5 << 32) + 1, b"[]"),
     ClientUpgraded(SID, "websocket"),
+    RoomChanged(SID, 42, True),
     ClientDisconnected(SID, "ping timeout"),
 ]
 COMMANDS: list[Command] = [
@@ -53,7 +55,7 @@ COMMANDS: list[Command] = [
     Refuse(SID, b'{"message":"no"}'),
     Emit("/chat", b'2/chat,["a"]', [b"\x01"], ["room", 42], [SID], True, AckRequest("app-abcdef", 1)),
     Ack(SID, b"3/chat,7[]"),
-    Join(SID, "42"),
+    Join(SID, "42", True),
     Leave(SID, 42),
     CloseRoom("/chat", "room"),
     Disconnect(SID, True),
@@ -63,26 +65,27 @@ INBOX_ITEMS: list[AppInboxItem] = [AckReceived(SID, 1, b"[1]"), Canary(2)]
 
 # Change these only together with PROTOCOL_VERSION: nodes of two releases read each other's batches.
 GOLDEN_UPLINK = (
-    "9401aa696f312d616263646566039597a9636f6e6e6563746564bb696f312d6162636465662e4141414141414141414141414141"
+    "9402aa696f312d616263646566039697a9636f6e6e6563746564bb696f312d6162636465662e4141414141414141414141414141"
     "4141a26331a52f63686174c4077b2274223a317d98a3474554ab2f736f636b65742e696f2fa545494f3d349192a4686f7374a178"
     "a93139322e302e322e3150a468747470a3312e31a7706f6c6c696e6795a56576656e74bb696f312d6162636465662e4141414141"
     "414141414141414141414107c4235b2261222c7b225f706c616365686f6c646572223a747275652c226e756d223a307d5d91c402"
     "00ff95a361636bbb696f312d6162636465662e41414141414141414141414141414141cf0000000500000001c4025b5d9093a875"
-    "70677261646564bb696f312d6162636465662e41414141414141414141414141414141a9776562736f636b657493ac646973636f"
-    "6e6e6563746564bb696f312d6162636465662e41414141414141414141414141414141ac70696e672074696d656f7574"
+    "70677261646564bb696f312d6162636465662e41414141414141414141414141414141a9776562736f636b657494a4726f6f6dbb"
+    "696f312d6162636465662e414141414141414141414141414141412ac393ac646973636f6e6e6563746564bb696f312d61626364"
+    "65662e41414141414141414141414141414141ac70696e672074696d656f7574"
 )
 GOLDEN_DOWNLINK = (
-    "9401aa6170702d616263646566049992a6616363657074bb696f312d6162636465662e4141414141414141414141414141414193"
+    "9402aa6170702d616263646566049992a6616363657074bb696f312d6162636465662e4141414141414141414141414141414193"
     "a6726566757365bb696f312d6162636465662e41414141414141414141414141414141c4107b226d657373616765223a226e6f22"
     "7d98a4656d6974a52f63686174c40c322f636861742c5b2261225d91c4010192a4726f6f6d2a91bb696f312d6162636465662e41"
     "414141414141414141414141414141c392aa6170702d6162636465660194a6616e73776572bb696f312d6162636465662e414141"
-    "41414141414141414141414141c40a332f636861742c375b5d9093a46a6f696ebb696f312d6162636465662e4141414141414141"
-    "4141414141414141a2343293a56c65617665bb696f312d6162636465662e414141414141414141414141414141412a93aa636c6f"
-    "73655f726f6f6da52f63686174a4726f6f6d93aa646973636f6e6e656374bb696f312d6162636465662e41414141414141414141"
-    "414141414141c392a663616e61727909"
+    "41414141414141414141414141c40a332f636861742c375b5d9094a46a6f696ebb696f312d6162636465662e4141414141414141"
+    "4141414141414141a23432c394a56c65617665bb696f312d6162636465662e414141414141414141414141414141412ac293aa63"
+    "6c6f73655f726f6f6da52f63686174a4726f6f6d93aa646973636f6e6e656374bb696f312d6162636465662e4141414141414141"
+    "4141414141414141c392a663616e61727909"
 )
 GOLDEN_APP_INBOX = (
-    "9401aa696f312d616263646566059295a361636bbb696f312d6162636465662e4141414141414141414141414141414101c4035b"
+    "9402aa696f312d616263646566059295a361636bbb696f312d6162636465662e4141414141414141414141414141414101c4035b"
     "315d9092a663616e61727902"
 )
 
@@ -95,20 +98,20 @@ def test_golden_bytes() -> None:
 
 def test_golden_bytes_decode() -> None:
     uplink = decode_uplink(bytes.fromhex(GOLDEN_UPLINK))
-    assert (uplink.version, uplink.node, uplink.seq, uplink.facts) == (1, "io1-abcdef", 3, FACTS)
+    assert (uplink.version, uplink.node, uplink.seq, uplink.facts) == (2, "io1-abcdef", 3, FACTS)
     downlink = decode_downlink(bytes.fromhex(GOLDEN_DOWNLINK))
-    assert (downlink.version, downlink.node, downlink.seq, downlink.commands) == (1, "app-abcdef", 4, COMMANDS)
+    assert (downlink.version, downlink.node, downlink.seq, downlink.commands) == (2, "app-abcdef", 4, COMMANDS)
     inbox = decode_app_inbox(bytes.fromhex(GOLDEN_APP_INBOX))
-    assert (inbox.version, inbox.node, inbox.seq, inbox.items) == (1, "io1-abcdef", 5, INBOX_ITEMS)
+    assert (inbox.version, inbox.node, inbox.seq, inbox.items) == (2, "io1-abcdef", 5, INBOX_ITEMS)
 
 
 def test_fields_that_an_older_node_left_out_take_their_defaults() -> None:
-    entry = msgspec.msgpack.encode([1, "app-abcdef", 1, [["emit", "/", b'2["a"]'], ["disconnect", SID]]])
+    entry = msgspec.msgpack.encode([2, "app-abcdef", 1, [["emit", "/", b'2["a"]'], ["disconnect", SID]]])
     assert decode_downlink(entry).commands == [Emit("/", b'2["a"]'), Disconnect(SID, False)]
 
 
 def test_fields_that_a_newer_node_added_are_passed_over() -> None:
-    entry = msgspec.msgpack.encode([1, "app-abcdef", 1, [["accept", SID, "new field"]], "new field"])
+    entry = msgspec.msgpack.encode([2, "app-abcdef", 1, [["accept", SID, "new field"]], "new field"])
     assert decode_downlink(entry).commands == [Accept(SID)]
 
 
@@ -119,16 +122,16 @@ class TestMalformed:
         [
             b"",
             b"\xc1",
-            b"\x94\x01",
-            msgspec.msgpack.encode({"version": 1}),
+            b"\x94\x02",
+            msgspec.msgpack.encode({"version": 2}),
             msgspec.msgpack.encode([]),
-            msgspec.msgpack.encode([1, "n", 1]),
-            msgspec.msgpack.encode([1, "n", "one", []]),
-            msgspec.msgpack.encode([1, "n", 1, [["no such tag", SID]]]),
-            msgspec.msgpack.encode([1, "n", 1, [[]]]),
-            msgspec.msgpack.encode([1, "n", 1, [["accept", 5]]]),
-            msgspec.msgpack.encode([1, b"\xff", 1, []]),
-            b"\x94\x01\xa2\xff\xfe\x01\x90",
+            msgspec.msgpack.encode([2, "n", 1]),
+            msgspec.msgpack.encode([2, "n", "one", []]),
+            msgspec.msgpack.encode([2, "n", 1, [["no such tag", SID]]]),
+            msgspec.msgpack.encode([2, "n", 1, [[]]]),
+            msgspec.msgpack.encode([2, "n", 1, [["accept", 5]]]),
+            msgspec.msgpack.encode([2, b"\xff", 1, []]),
+            b"\x94\x02\xa2\xff\xfe\x01\x90",
             b"\x91" * 100_000,
         ],
         ids=range(13),
@@ -140,7 +143,7 @@ class TestMalformed:
 
     @pytest.mark.parametrize("rest", [["n", 1, []], ["n", {"other": "form"}], []])
     def test_other_versions_are_told_apart(self, decode: Any, rest: list[Any]) -> None:
-        with pytest.raises(UnknownVersion, match="protocol version 2, this node speaks 1"):
+        with pytest.raises(UnknownVersion, match="protocol version 3, this node speaks 2"):
             decode(msgspec.msgpack.encode([PROTOCOL_VERSION + 1, *rest]))
 
     @given(entry=st.binary(max_size=200))
@@ -174,6 +177,7 @@ facts = st.lists(
     | st.builds(EventReceived, texts, st.none() | numbers, st.binary(max_size=30), blobs)
     | acks
     | st.builds(ClientUpgraded, texts, texts)
+    | st.builds(RoomChanged, texts, rooms, st.booleans())
     | st.builds(ClientDisconnected, texts, texts),
     max_size=5,
 )
@@ -191,8 +195,8 @@ commands = st.lists(
         st.none() | st.builds(AckRequest, texts, numbers),
     )
     | st.builds(Ack, texts, st.binary(max_size=30), blobs)
-    | st.builds(Join, texts, rooms)
-    | st.builds(Leave, texts, rooms)
+    | st.builds(Join, texts, rooms, st.booleans())
+    | st.builds(Leave, texts, rooms, st.booleans())
     | st.builds(CloseRoom, texts, rooms)
     | st.builds(Disconnect, texts, st.booleans())
     | st.builds(Canary, numbers),

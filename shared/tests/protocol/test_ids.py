@@ -114,6 +114,7 @@ def test_what_is_atomic_shares_a_hash_tag() -> None:
 
     keys = Keys("sio")
     of_lane = [keys.uplink(3), keys.lease(3), keys.token(3), keys.client(3, "s"), keys.rooms(3, "s"), keys.dead(3)]
+    of_lane += [keys.room(3, "/", '"r"'), keys.room(3, "/r", "7")]
     of_node = [keys.inbox("n"), keys.alive("n"), keys.clients("n")]
     for group in (of_lane, of_node):
         assert len({tag(key) for key in [*group, Keys.state(group[0])]}) == 1

@@ -11,12 +11,14 @@ from sio_cluster.protocol.messages import ClientConnected, Handshake
 from sio_cluster.streams.api import (
     Accepted,
     AppendResult,
+    ChangeResult,
     ClientRecord,
     ClientRecords,
     Joined,
     Lease,
     Left,
     RecordChange,
+    RoomClosed,
     Upgraded,
     io_node_of,
 )
@@ -28,9 +30,9 @@ APP1, IO1, IO2 = "app-aaaaaa", "io1-aaaaaa", "io2-aaaaaa"
 HANDSHAKE = Handshake("GET", "/socket.io/", "EIO=4", [("host", "example.org")], "192.0.2.1", 4711)
 
 
-def connected(number: int, node: str = IO1) -> ClientConnected:
+def connected(number: int, node: str = IO1, namespace: str = "/") -> ClientConnected:
     sid = f"{node}.{number:016d}"
-    return ClientConnected(sid, "c1", "/", b'{"token":1}', HANDSHAKE, "polling")
+    return ClientConnected(sid, "c1", namespace, b'{"token":1}', HANDSHAKE, "polling")
 
 
 async def loaded(records: ClientRecords, sid: str) -> ClientRecord:
@@ -161,7 +163,9 @@ class TestRecords:
     async def test_rooms_keep_their_type(self, cluster: Cluster) -> None:
         records, sid = cluster.records(), connected(1).sid
         await records.store([connected(1)])
-        await records.update([Joined(sid, 42), Joined(sid, "42"), Joined(sid, "ключ \x00"), Joined(sid, -(2**63))])
+        await records.update(
+            [Joined(sid, "/", 42), Joined(sid, "/", "42"), Joined(sid, "/", "ключ \x00"), Joined(sid, "/", -(2**63))]
+        )
         record = await records.load(sid)
         assert record is not None
         assert {(type(room), room) for room in record.rooms} == {
@@ -175,8 +179,8 @@ class TestRecords:
         records, sid = cluster.records(), connected(1).sid
         await records.store([connected(1)])
         await records.update([
-            Joined(sid, "a"), Left(sid, "a"), Joined(sid, "b"), Accepted(sid),
-            Upgraded(sid, "websocket"), Left(sid, "never joined"), Left(sid, "c"), Joined(sid, "c"),
+            Joined(sid, "/", "a"), Left(sid, "a"), Joined(sid, "/", "b"), Accepted(sid),
+            Upgraded(sid, "websocket"), Left(sid, "never joined"), Left(sid, "c"), Joined(sid, "/", "c"),
         ])  # fmt: skip
         record = await records.load(sid)
         assert record is not None
@@ -198,7 +202,7 @@ class TestRecords:
         records, sid = cluster.records(), connected(1).sid
         await records.store([connected(1)])
         await records.save_session(sid, b"s")
-        await records.update([Accepted(sid), Joined(sid, "a")])
+        await records.update([Accepted(sid), Joined(sid, "/", "a")])
         await records.store([connected(1)])
         record = await records.load(sid)
         assert record is not None
@@ -208,7 +212,7 @@ class TestRecords:
         records, sid = cluster.records(), connected(1).sid
         await records.store([connected(1)])
         await records.forget([sid, connected(9).sid])
-        await records.update([Accepted(sid), Joined(sid, "a"), Upgraded(sid, "websocket"), Left(sid, "a")])
+        await records.update([Accepted(sid), Joined(sid, "/", "a"), Upgraded(sid, "websocket"), Left(sid, "a")])
         assert not await records.save_session(sid, b"late")
         assert await records.load(sid) is None
         assert await records.load_session(sid) is None
@@ -228,6 +232,42 @@ class TestRecords:
         assert await records.clients_of(IO2) == [connected(1, IO2).sid]
         assert await records.load(connected(2).sid) is not None
 
+    async def test_who_is_gone_or_elsewhere_enters_no_room(self, cluster: Cluster) -> None:
+        records, client, gone = cluster.records(), connected(1, namespace="/chat"), connected(2)
+        await records.store([client])
+        changes: list[RecordChange] = [
+            Joined(client.sid, "/chat", "a"), Joined(client.sid, "/", "b"), Joined(gone.sid, "/", "a"),
+            Left(gone.sid, "a"), Left(client.sid, "b"), Accepted(gone.sid),
+        ]  # fmt: skip
+        done, lost = ChangeResult.DONE, ChangeResult.GONE
+        assert await records.update(changes) == [done, lost, lost, lost, done, lost]
+        assert (await loaded(records, client.sid)).rooms == {"a"}
+
+    async def test_a_closed_room_has_no_members_in_any_lane(self, cluster: Cluster) -> None:
+        records = cluster.records()
+        here, there = [connected(n) for n in range(12)], [connected(n, IO2, "/chat") for n in range(4)]
+        assert len({lane_of(client.sid, cluster.config.lanes) for client in here}) > 1
+        await records.store([*here, *there])
+        await records.update([
+            Joined(client.sid, client.namespace, room) for client in [*here, *there] for room in (7, "7", "all")
+        ])  # fmt: skip
+        await records.update([Left(here[0].sid, "7")])
+        assert await records.update([RoomClosed("/", "7"), Joined(here[1].sid, "/", "7")]) == [ChangeResult.DONE] * 2
+        for client in here:
+            assert (await loaded(records, client.sid)).rooms == {7, "all"} | ({"7"} if client is here[1] else set())
+        for client in there:
+            assert (await loaded(records, client.sid)).rooms == {7, "7", "all"}
+        await records.update([RoomClosed("/", "never entered")])
+
+    async def test_who_was_forgotten_is_in_no_room_when_it_comes_back(self, cluster: Cluster) -> None:
+        records, client = cluster.records(), connected(1)
+        await records.store([client])
+        await records.update([Joined(client.sid, "/", "a")])
+        await records.forget([client.sid])
+        await records.store([client])
+        await records.update([RoomClosed("/", "a"), Joined(client.sid, "/", "a")])
+        assert (await loaded(records, client.sid)).rooms == {"a"}
+
     async def test_a_foreign_sid(self, cluster: Cluster) -> None:
         records = cluster.records()
         with pytest.raises(ValueError, match="not a sid"):
@@ -243,17 +283,17 @@ class TestFencedRecords:
         await records.store([client])
         ours = await leases.acquire(lane, APP1, 60_000)
         assert ours is not None
-        assert await records.update([Joined(client.sid, "kept")], [ours]) == 0
+        assert await records.update([Joined(client.sid, "/", "kept")], [ours]) == [ChangeResult.DONE]
         assert await records.save_session(client.sid, b"kept", ours)
         await leases.release(ours)
         for later in (None, await leases.acquire(lane, "app-bbbbbb", 60_000)):
             changes: list[RecordChange] = [
                 Accepted(client.sid),
-                Joined(client.sid, "late"),
+                Joined(client.sid, "/", "late"),
                 Left(client.sid, "kept"),
                 Upgraded(client.sid, "late"),
             ]
-            assert await records.update(changes, [ours] * 4) == 4, later
+            assert await records.update(changes, [ours] * 4) == [ChangeResult.FENCED] * 4, later
             assert await records.forget([client.sid], [ours]) == 1
             with pytest.raises(LeaseLost):
                 await records.save_session(client.sid, b"late", ours)
@@ -262,11 +302,26 @@ class TestFencedRecords:
         assert record.transport == client.transport
         assert await records.clients_of(io_node_of(client.sid)) == [client.sid]
 
+    async def test_a_room_that_is_closed_under_a_lost_lease_stays_open_in_that_lane(self, cluster: Cluster) -> None:
+        records, leases = cluster.records(), cluster.leases()
+        clients = [connected(n) for n in range(12)]
+        lane = lane_of(clients[0].sid, cluster.config.lanes)
+        await records.store(clients)
+        await records.update([Joined(client.sid, "/", "a") for client in clients])
+        ours = await leases.acquire(lane, APP1, 60_000)
+        assert ours is not None
+        await leases.release(ours)
+        assert await records.update([RoomClosed("/", "a")], [ours]) == [ChangeResult.FENCED]
+        for client in clients:
+            in_lane = lane_of(client.sid, cluster.config.lanes) == lane
+            assert (await loaded(records, client.sid)).rooms == ({"a"} if in_lane else set())
+
     async def test_a_lease_fences_the_clients_of_its_own_lane(self, cluster: Cluster) -> None:
         records, client = cluster.records(), connected(1)
         await records.store([client])
         other = Lease(lane_of(client.sid, cluster.config.lanes) + 1, APP1, 1)
-        assert await records.update([Joined(client.sid, "room"), Accepted(client.sid)], [other, None]) == 0
+        changes: list[RecordChange] = [Joined(client.sid, "/", "room"), Accepted(client.sid)]
+        assert await records.update(changes, [other, None]) == [ChangeResult.DONE] * 2
         assert (await loaded(records, client.sid)).rooms == {"room"}
         assert await records.forget([client.sid], [other]) == 0
         assert await records.load(client.sid) is None

@@ -25,6 +25,7 @@ EVENT_UNHANDLED = Outcome("handled", "unhandled_event")
 """The application has no handler for this event."""
 CLIENT_CONNECTED = Outcome("handled", "connected")
 CLIENT_UPGRADED = Outcome("handled", "upgraded")
+ROOM_CHANGED = Outcome("handled", "room")
 CLIENT_DISCONNECTED = Outcome("handled", "disconnected")
 
 FOREIGN_SID = Outcome("refused", "foreign_sid")

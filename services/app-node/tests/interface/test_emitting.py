@@ -97,7 +97,7 @@ async def test_rooms(stage: Any) -> None:
     await io.wait(1, CloseRoom)
     changes = [c for c in io.commands if isinstance(c, Join | Leave | CloseRoom)]
     assert changes == [
-        Join(sid, "first"), Join(other, "first"), Join(sid, 42), Join(sid, "42"), Leave(sid, "42"),
+        Join(sid, "first"), Join(other, "first"), Join(sid, 42, True), Join(sid, "42", True), Leave(sid, "42", True),
         CloseRoom("/", "first"),
     ]  # fmt: skip
 

@@ -71,6 +71,7 @@ class IoNode:
             counters=self.client_counters,
             on_canary=self._proof.returned,
             on_phantom=self._bury,
+            on_room_changed=lambda lane, fact: self._uplink.put(lane, fact, None),
         )
         self._registration = self._make_registration(settle_ms)
         self._presence = Presence(

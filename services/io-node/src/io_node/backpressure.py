@@ -22,6 +22,7 @@ from sio_cluster.protocol.messages import (
     ClientUpgraded,
     EventReceived,
     Fact,
+    RoomChanged,
 )
 
 _FACT_BYTES = 100
@@ -98,7 +99,7 @@ def size_of(fact: Fact) -> int:
             handshake = fact.handshake
             headers = sum(len(name) + len(value) + 16 for name, value in handshake.headers)
             return _FACT_BYTES + headers + len(handshake.query) + len(fact.namespace) + len(fact.auth or b"")
-        case ClientUpgraded() | ClientDisconnected():
+        case ClientUpgraded() | RoomChanged() | ClientDisconnected():
             return _FACT_BYTES
         case _:
             assert_never(fact)

@@ -53,6 +53,7 @@ def _facts(clients: ClientCounters, bus: BusCounters, levels: Levels) -> Iterato
         "event": clients.events,
         "ack": clients.acks_received,
         "upgraded": clients.upgraded,
+        "room": clients.rooms_changed,
         "disconnected": clients.disconnected.total() + clients.phantoms,
     }
     yield Family(

@@ -38,4 +38,4 @@ def _changes(clients: Iterable[Client]) -> Iterator[RecordChange]:
         if client.joined:
             yield Accepted(client.sid)
         for room in client.rooms:
-            yield Joined(client.sid, room)
+            yield Joined(client.sid, client.namespace, room)

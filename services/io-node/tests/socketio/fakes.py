@@ -11,7 +11,7 @@ from io_node.socketio.hub import Hub
 from io_node.socketio.session import ClientSession
 from io_node.socketio.throttle import ConnectThrottle
 from sio_cluster.protocol.errors import MalformedPacket
-from sio_cluster.protocol.messages import Canary, ClientConnected, Fact, Handshake
+from sio_cluster.protocol.messages import Canary, ClientConnected, Fact, Handshake, RoomChanged
 from sio_cluster.protocol.reasons import PARSE_ERROR
 
 HANDSHAKE = Handshake("GET", "/socket.io/", "EIO=4", [("host", "localhost")], "127.0.0.1")
@@ -104,6 +104,7 @@ class Node:
         backpressure = Backpressure()
         self.uplink = FakeUplink(backpressure)
         self.canaries: list[Canary] = []
+        self.told: list[tuple[int, RoomChanged]] = []
         self.idle: list[FakeTimer] = []
         self._drawn = 0
         self._limits = limits
@@ -119,7 +120,12 @@ class Node:
             clock=lambda: self.now,
         )
         self.hub = Hub(
-            NODE, LANES, random_bytes=self._random_bytes, counters=self.counters, on_canary=self.canaries.append
+            NODE,
+            LANES,
+            random_bytes=self._random_bytes,
+            counters=self.counters,
+            on_canary=self.canaries.append,
+            on_room_changed=lambda lane, fact: self.told.append((lane, fact)),
         )
 
     def connect(self) -> FakeConnection:

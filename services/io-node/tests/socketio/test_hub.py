@@ -22,6 +22,7 @@ from sio_cluster.protocol.messages import (
     Leave,
     Refuse,
     Room,
+    RoomChanged,
 )
 
 from .fakes import FakeConnection, Node
@@ -44,6 +45,10 @@ class Clients:
         self.connections[name] = connection
         self.do(Accept(self.sids[name]))
         connection.take()
+
+    @property
+    def lanes(self) -> dict[str, int]:
+        return {client.sid: client.lane for client in self.node.hub.clients()}
 
     def do(self, *commands: Command) -> None:
         self.node.hub.execute(commands)
@@ -124,6 +129,22 @@ def test_leave_and_close_room(clients: Clients) -> None:
     assert clients.got() == ""
     clients.do(emit(["blue"]))
     assert clients.got() == "abc"
+
+
+def test_the_holder_is_told_of_rooms_that_it_may_not_know(clients: Clients) -> None:
+    sids, lanes, told = clients.sids, clients.lanes, clients.node.told
+    ann, bob, eve = sids["ann"], sids["bob"], sids["eve"]
+    clients.do(Join(ann, "red"), Join(bob, "red", True), Leave(ann, "never", True), Join("nobody", "red", True))
+    clients.do(Join(eve, "red"), Join(ann, ann, True))
+    assert told == [(lanes[bob], RoomChanged(bob, "red", True)), (lanes[ann], RoomChanged(ann, "never", False))]
+    told.clear()
+    clients.do(Join(bob, "red", True), CloseRoom("/", "red"), CloseRoom("/", "red"))
+    assert told == [
+        (lanes[bob], RoomChanged(bob, "red", True)),
+        (lanes[ann], RoomChanged(ann, "red", False)),
+        (lanes[bob], RoomChanged(bob, "red", False)),
+    ]
+    assert clients.node.counters.rooms_changed == 5
 
 
 def test_a_pending_client_is_a_member(clients: Clients) -> None:

@@ -14,8 +14,9 @@
 {PREFIX}:{lane:N}:lease               hash    holder, token, position: expires when the lease runs out
 {PREFIX}:{lane:N}:token               counter the last fencing token
 {PREFIX}:{lane:N}:holders             set     who acquired the lane, and has neither released it nor been barred since
-{PREFIX}:{lane:N}:client:SID          hash    the client's record: connected, session, accepted, transport
-{PREFIX}:{lane:N}:rooms:SID           set     the client's rooms
+{PREFIX}:{lane:N}:client:SID          hash    the client's record: connected, namespace, session, accepted, transport
+{PREFIX}:{lane:N}:rooms:SID           set     the client's rooms, each as JSON
+{PREFIX}:{lane:N}:room:NAMESPACE:ROOM set     this lane's clients in the room: their sids. ROOM is JSON: "lobby", 42
 {PREFIX}:{lane:N}:dead                stream  dead letters: entries that could not be decoded
 """
 
@@ -74,6 +75,13 @@ class Keys:
 
     def rooms(self, lane: int, sid: str) -> str:
         return f"{self.prefix}:{{lane:{lane}}}:rooms:{sid}"
+
+    def members(self, lane: int) -> str:
+        """How the keys of all rooms of a lane begin."""
+        return f"{self.prefix}:{{lane:{lane}}}:room:"
+
+    def room(self, lane: int, namespace: str, room: str) -> str:
+        return f"{self.members(lane)}{namespace}:{room}"
 
     def dead(self, lane: int) -> str:
         return f"{self.prefix}:{{lane:{lane}}}:dead"

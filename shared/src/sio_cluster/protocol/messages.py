@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 import msgspec
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 
 Room: TypeAlias = str | int
 """A room's name. python-socketio allows any hashable; on the bus it is text or a whole number."""
@@ -80,6 +80,17 @@ class ClientUpgraded(msgspec.Struct, array_like=True, frozen=True, tag="upgraded
     transport: str
 
 
+class RoomChanged(msgspec.Struct, array_like=True, frozen=True, tag="room"):
+    """The client is in this room now (`inside`), or out of it, by a command of an app-node that may not hold its lane.
+
+    Its record said so before: the holder compares what it knows with the record.
+    """
+
+    sid: str
+    room: Room
+    inside: bool
+
+
 class ClientDisconnected(msgspec.Struct, array_like=True, frozen=True, tag="disconnected"):
     """The client is gone from its namespace, for good. `reason` is one of `protocol.reasons`."""
 
@@ -87,7 +98,7 @@ class ClientDisconnected(msgspec.Struct, array_like=True, frozen=True, tag="disc
     reason: str
 
 
-Fact: TypeAlias = ClientConnected | EventReceived | AckReceived | ClientUpgraded | ClientDisconnected
+Fact: TypeAlias = ClientConnected | EventReceived | AckReceived | ClientUpgraded | RoomChanged | ClientDisconnected
 
 
 # --- downlink: commands, from an app-node to the inbox of an io-node --------------------------------------------------
@@ -144,21 +155,23 @@ class Ack(msgspec.Struct, array_like=True, frozen=True, tag="answer"):
 
 
 class Join(msgspec.Struct, array_like=True, frozen=True, tag="join"):
-    """Put the client into a room."""
+    """Put the client into a room. `tell`: the holder of its lane does not know it yet, and is told by `RoomChanged`."""
 
     sid: str
     room: Room
+    tell: bool = False
 
 
 class Leave(msgspec.Struct, array_like=True, frozen=True, tag="leave"):
-    """Take the client out of a room."""
+    """Take the client out of a room. `tell`: as for `Join`."""
 
     sid: str
     room: Room
+    tell: bool = False
 
 
 class CloseRoom(msgspec.Struct, array_like=True, frozen=True, tag="close_room"):
-    """Take every client out of a room."""
+    """Take every client out of a room. The holders of their lanes are told by `RoomChanged`."""
 
     namespace: str
     room: Room

@@ -239,9 +239,10 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """The client entered a room."""
+    """The client entered a room. It belongs to this namespace."""
 
     sid: str
+    namespace: str
     room: Room
 
 
@@ -254,6 +255,14 @@ class Left:
 
 
 @dataclass(frozen=True, slots=True)
+class RoomClosed:
+    """Every client of the namespace left the room, whichever its lane."""
+
+    namespace: str
+    room: Room
+
+
+@dataclass(frozen=True, slots=True)
 class Upgraded:
     """The client's connection moved to another transport."""
 
@@ -261,12 +270,23 @@ class Upgraded:
     transport: str
 
 
-RecordChange: TypeAlias = Accepted | Joined | Left | Upgraded
+RecordChange: TypeAlias = Accepted | Joined | Left | RoomClosed | Upgraded
+
+
+class ChangeResult(enum.Enum):
+    """What became of one change of a record."""
+
+    DONE = 0
+    """The record says so now."""
+    GONE = 1
+    """Nothing has changed: the client is gone, or belongs to another namespace."""
+    FENCED = 2
+    """Nothing has changed: the lease is lost. (`RoomClosed`: nothing has changed in the lane of that lease.)"""
 
 
 class ClientRecords(Protocol):
     """What outlasts app-nodes: a client's connect, its session and its rooms. Changing a client that is gone does
-    nothing.
+    nothing. Who is in a room is known for each lane, so that closing it reaches the record of each member.
 
     A change may name the lease on whose behalf it is made: it has no effect once that lease is lost. A lease fences
     the clients of its own lane; a change to a client of another lane is not fenced, since that lease is elsewhere.
@@ -281,10 +301,10 @@ class ClientRecords(Protocol):
     async def load(self, sid: str) -> ClientRecord | None:
         """The client's record, None when it is gone."""
 
-    async def update(self, changes: Sequence[RecordChange], leases: Sequence[Lease | None] = ()) -> int:
+    async def update(self, changes: Sequence[RecordChange], leases: Sequence[Lease | None] = ()) -> list[ChangeResult]:
         """Applies these changes in order, in one round trip. `leases`: none, or one (or None) for each change.
 
-        Returns how many had no effect because their lease is lost.
+        Returns what became of each.
         """
 
     async def forget(self, sids: Sequence[str], leases: Sequence[Lease | None] = ()) -> int:

@@ -42,6 +42,7 @@ class Client:
         "rooms",
         "session",
         "session_lock",
+        "settling",
         "sid",
         "state",
         "transport",
@@ -56,7 +57,8 @@ class Client:
         self.auth: bytes | None = None
         self.handshake: Handshake | None = None
         self.transport = ""
-        self.rooms: set[Room] = set()
+        self.rooms: set[Room] = set()  # a copy of what its record says
+        self.settling: set[Room] | None = None  # rooms that were entered or left here while the record is read again
         self.session: Any = None  # loaded once, since this app-node alone runs the client's handlers
         self.session_lock: asyncio.Lock | None = None
         self.inbox: deque[tuple[Fact, EntryProgress]] | None = None
@@ -78,6 +80,18 @@ class Client:
         self.transport = record.transport
         self.rooms = set(record.rooms)
         self.session = None if record.session is None else decode_session(record.session)
+
+    def enter(self, room: Room) -> None:
+        """The application puts the client into a room."""
+        self.rooms.add(room)
+        if self.settling is not None:
+            self.settling.add(room)
+
+    def leave(self, room: Room) -> None:
+        """The application takes the client out of a room."""
+        self.rooms.discard(room)
+        if self.settling is not None:
+            self.settling.add(room)
 
     @property
     def environ(self) -> dict[str, Any]:

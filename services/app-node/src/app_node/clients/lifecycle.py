@@ -22,7 +22,16 @@ from app_node.lanes.progress import EntryProgress, current_progress
 from app_node.payloads import decode_any, encode_any
 from sio_cluster.protocol import reasons
 from sio_cluster.protocol.errors import LeaseLost
-from sio_cluster.protocol.messages import Accept, ClientConnected, ClientDisconnected, Command, Disconnect, Refuse
+from sio_cluster.protocol.messages import (
+    Accept,
+    ClientConnected,
+    ClientDisconnected,
+    Command,
+    Disconnect,
+    Refuse,
+    Room,
+    RoomChanged,
+)
 from sio_cluster.streams.api import Accepted, ClientRecord
 
 log = structlog.get_logger()
@@ -110,6 +119,21 @@ class ClientLifecycle:
         await self._run_disconnect(client, fact.reason)
         inner.then(lambda: self._forget(client, progress))
         inner.end()
+
+    async def room_changed(self, client: Client, fact: RoomChanged) -> None:
+        """Another app-node changed a room of the client. Its record was changed before, so it says what is true now.
+
+        A client that is not loaded yet gets its rooms from the record anyway.
+        """
+        if client.state is not State.CONNECTED or (fact.room in client.rooms) is fact.inside:
+            return
+        settling: set[Room] = set()
+        client.settling = settling
+        await self._writer.caught_up()  # then the record has all that the application said here before
+        record = await self._records.load(client.sid)
+        client.settling = None
+        if record is not None and fact.room not in settling:  # else the application has said something newer
+            (client.rooms.add if fact.room in record.rooms else client.rooms.discard)(fact.room)
 
     async def disconnect(self, client: Client, progress: EntryProgress | None) -> None:
         """The application disconnects a client. The `disconnect` handler runs now, as in python-socketio.

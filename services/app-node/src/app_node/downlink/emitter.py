@@ -47,13 +47,13 @@ class Emitter:
         size = len(packet) + sum(map(len, payload.attachments))
         await self._send(await self._nodes(to), command, size)
 
-    async def join(self, sid: str, room: Room) -> None:
-        """The client enters a room, wherever it is connected."""
-        await self._to_client(sid, Join(sid, room))
+    async def join(self, sid: str, room: Room, *, tell: bool) -> None:
+        """The client enters a room, wherever it is connected. `tell`: its io-node tells the holder of its lane."""
+        await self._to_client(sid, Join(sid, room, tell))
 
-    async def leave(self, sid: str, room: Room) -> None:
-        """The client leaves a room, wherever it is connected."""
-        await self._to_client(sid, Leave(sid, room))
+    async def leave(self, sid: str, room: Room, *, tell: bool) -> None:
+        """The client leaves a room, wherever it is connected. `tell`: its io-node tells the holder of its lane."""
+        await self._to_client(sid, Leave(sid, room, tell))
 
     async def close_room(self, namespace: str, room: Room) -> None:
         """All members leave the room, on every io-node."""
@@ -64,7 +64,9 @@ class Emitter:
         await self._to_client(sid, Disconnect(sid, close))
 
     async def _to_client(self, sid: str, command: Command) -> None:
-        await self._send(await self._nodes([sid]), command, 0)
+        """To its io-node, and to none where it is gone, or the sid is none."""
+        node = await self._node(sid)
+        await self._send([] if node is None else [node], command, 0)
 
     async def _nodes(self, to: Sequence[Room] | None) -> Iterable[str]:
         """The io-nodes on which a recipient may be."""
@@ -74,13 +76,18 @@ class Emitter:
         for room in to:
             if not isinstance(room, str) or node_of(room) is None:
                 return await self._routes.all()
-            node = await self._routes.of(room)
-            if node is None:
-                self._counters.recipients_gone += 1
-                log.debug("recipient_gone", sid=room)
-            else:
+            node = await self._node(room)
+            if node is not None:
                 nodes.add(node)
         return nodes
+
+    async def _node(self, sid: str) -> str | None:
+        """The io-node of this sid. None, counted, where there is none."""
+        node = await self._routes.of(sid)
+        if node is None:
+            self._counters.recipients_gone += 1
+            log.debug("recipient_gone", sid=sid)
+        return node
 
     async def _send(self, nodes: Iterable[str], command: Command, size: int) -> None:
         outbox = self._outbox

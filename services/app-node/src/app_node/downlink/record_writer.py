@@ -4,56 +4,94 @@ The lane entry whose handler caused a change is committed only after the change 
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
-from typing import TypeVar
+from dataclasses import dataclass
 
 import structlog
 
 from app_node.counters import Counters
 from app_node.lanes.progress import EntryProgress
 from sio_cluster.node.retry import Retry
-from sio_cluster.streams.api import ClientRecords, Lease, RecordChange
+from sio_cluster.protocol.errors import LeaseLost
+from sio_cluster.streams.api import ChangeResult, ClientRecords, Lease, RecordChange
 
 log = structlog.get_logger()
 
 MAX_CHANGES = 1_000
 """How many changes go into one round trip."""
 
-_T = TypeVar("_T")
+
+@dataclass(frozen=True, slots=True)
+class _Forget:
+    """The removal of a client's record."""
+
+    sid: str
+
+
+@dataclass(slots=True, eq=False)
+class _Waiting:
+    """What is to be written; None marks a place in the line. `progress` waits for it, `on_end` is told what became."""
+
+    what: RecordChange | _Forget | None
+    progress: EntryProgress | None
+    on_end: Callable[[ChangeResult], None] | None = None
+
+    @property
+    def lease(self) -> Lease | None:
+        return None if self.progress is None else self.progress.lane.lease
+
+    @property
+    def held(self) -> bool:
+        """False: the lane is lost, and its next holder writes this."""
+        return self.progress is None or self.progress.lane.held()
 
 
 class RecordWriter:
     """Takes changes from handlers without making them wait.
 
-    What waits here is bounded by what bounds the lane entries in work. A client is forgotten after its changes are
-    written.
+    What waits here is bounded by what bounds the lane entries in work. All of it is written in the order in which it
+    came, so a client is forgotten after its changes are written.
     """
 
     def __init__(self, records: ClientRecords, counters: Counters) -> None:
         self._records = records
         self._counters = counters
         self._retry = Retry("records", counters.redis_retries)
-        self._changes: list[tuple[RecordChange, EntryProgress | None]] = []
-        self._forgotten: list[tuple[str, EntryProgress | None, Callable[[], None]]] = []
+        self._waiting: deque[_Waiting] = deque()
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
 
     def change(self, change: RecordChange, progress: EntryProgress | None) -> None:
         """Queues a change. `progress`: the lane entry that must wait for it, None outside of handlers."""
-        if progress is not None:
-            progress.begin()
-        self._changes.append((change, progress))
-        self._idle.clear()
-        self._wake.set()
+        self._put(_Waiting(change, progress))
+
+    async def write(self, change: RecordChange, progress: EntryProgress | None) -> ChangeResult:
+        """Queues a change, and returns when it is written, whatever else waits. Raises LeaseLost where it is fenced."""
+        written: asyncio.Future[ChangeResult] = asyncio.get_running_loop().create_future()
+
+        def tell(result: ChangeResult) -> None:
+            if not written.done():  # else the caller was cancelled
+                written.set_result(result)
+
+        self._put(_Waiting(change, progress, tell))
+        result = await written
+        if result is ChangeResult.FENCED:
+            raise LeaseLost("a record was not changed: another app-node holds the lane")
+        return result
 
     def forget(self, sid: str, progress: EntryProgress | None, when_forgotten: Callable[[], None]) -> None:
         """Queues the removal of a client's record, and calls `when_forgotten` once it is gone."""
-        if progress is not None:
-            progress.begin()
-        self._forgotten.append((sid, progress, when_forgotten))
-        self._idle.clear()
-        self._wake.set()
+        self._put(_Waiting(_Forget(sid), progress, lambda _: when_forgotten()))
+
+    async def caught_up(self) -> None:
+        """Returns when all that waits now is written. What comes meanwhile is not waited for."""
+        if self._idle.is_set():
+            return
+        written = asyncio.Event()
+        self._put(_Waiting(None, None, lambda _: written.set()))
+        await written.wait()
 
     async def drained(self) -> None:
         """Returns when everything is written."""
@@ -64,45 +102,44 @@ class RecordWriter:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            while self._changes or self._forgotten:
-                changes, self._changes = self._changes[:MAX_CHANGES], self._changes[MAX_CHANGES:]
-                last = not self._changes
-                forgotten, self._forgotten = (self._forgotten, []) if last else ([], self._forgotten)
-                await self._write(
-                    [(change, _lease(progress)) for change, progress in changes if _held(progress)],
-                    [(sid, _lease(progress)) for sid, progress, _ in forgotten if _held(progress)],
-                )
-                for _, _, when_forgotten in forgotten:
-                    when_forgotten()
-                for progress in (*[progress for _, progress in changes], *[progress for _, progress, _ in forgotten]):
-                    if progress is not None:
-                        progress.end()
+            while self._waiting:
+                batch = [self._waiting.popleft() for _ in range(min(MAX_CHANGES, len(self._waiting)))]
+                await self._write(batch)
             self._idle.set()
 
-    async def _write(
-        self, changes: list[tuple[RecordChange, Lease | None]], forgotten: list[tuple[str, Lease | None]]
-    ) -> None:
+    def _put(self, waiting: _Waiting) -> None:
+        if waiting.progress is not None:
+            waiting.progress.begin()
+        self._waiting.append(waiting)
+        self._idle.clear()
+        self._wake.set()
+
+    async def _write(self, batch: list[_Waiting]) -> None:
+        results = await self._written([waiting for waiting in batch if waiting.held])
+        for waiting in batch:
+            if waiting.on_end is not None:
+                waiting.on_end(results.get(waiting, ChangeResult.FENCED))
+            if waiting.progress is not None:
+                waiting.progress.end()
+
+    async def _written(self, batch: list[_Waiting]) -> dict[_Waiting, ChangeResult]:
+        """What became of each. Changes come before removals: a client that is gone changes no more."""
+        results = dict.fromkeys(batch, ChangeResult.DONE)
+        changes = [(w, w.what) for w in batch if w.what is not None and not isinstance(w.what, _Forget)]
+        forgotten = [(w, w.what.sid) for w in batch if isinstance(w.what, _Forget)]
+
         async def once() -> int:
             fenced = 0
             if changes:
-                fenced += await self._records.update(*_unzipped(changes))
+                of_changes = await self._records.update([what for _, what in changes], [w.lease for w, _ in changes])
+                results.update(zip([w for w, _ in changes], of_changes, strict=True))
+                fenced += of_changes.count(ChangeResult.FENCED)
             if forgotten:
-                fenced += await self._records.forget(*_unzipped(forgotten))
+                fenced += await self._records.forget([sid for _, sid in forgotten], [w.lease for w, _ in forgotten])
             return fenced
 
         fenced = await self._retry.call(once)
         if fenced:  # another app-node holds the lane, and writes these
             self._counters.records_fenced += fenced
             log.warning("records_fenced", number=fenced)
-
-
-def _unzipped(pairs: list[tuple[_T, Lease | None]]) -> tuple[list[_T], list[Lease | None]]:
-    return [what for what, _ in pairs], [lease for _, lease in pairs]
-
-
-def _lease(progress: EntryProgress | None) -> Lease | None:
-    return None if progress is None else progress.lane.lease
-
-
-def _held(progress: EntryProgress | None) -> bool:
-    return progress is None or progress.lane.held()
+        return results

@@ -12,7 +12,7 @@ from app_node.interface.rooms import checked_room, rooms_of, shared_room, single
 from app_node.lanes.progress import open_progress
 from app_node.payloads import arguments, encode
 from sio_cluster.protocol.ids import node_of
-from sio_cluster.streams.api import Joined, Left, RecordChange
+from sio_cluster.streams.api import ChangeResult, Joined, Left, RoomClosed
 
 
 class HasNode(Protocol):
@@ -96,7 +96,11 @@ class ClusterManager:
         await node.emitter.emit(namespace, payload, recipients, skipped(skip_sid), ack_id)
 
     async def enter_room(self, sid: str, namespace: str, room: Any, eio_sid: str | None = None) -> None:
-        """Raises ValueError for another client's sid as the room, and for a sid that is not of this namespace."""
+        """Works for every client of the cluster. Where another app-node holds its lane, that one is told.
+
+        Raises KeyError for a client that is gone, as far as this app-node or the client's record knows. Raises
+        ValueError for another client's sid as the room, and for a sid that is not of this namespace.
+        """
         if room == sid:
             return
         room = shared_room(room, "enter")
@@ -104,12 +108,12 @@ class ClusterManager:
         node = self.node
         await node.open()
         if client is not None:
-            client.rooms.add(room)
-        await self._record(Joined(sid, room))
-        await node.emitter.join(sid, room)
+            client.enter(room)
+        tell = await self._record(Joined(sid, namespace, room), client)
+        await node.emitter.join(sid, room, tell=tell)
 
     async def leave_room(self, sid: str, namespace: str, room: Any) -> None:
-        """Does nothing for what is no sid. A client cannot leave the room that is its own sid."""
+        """As `enter_room`. Does nothing for what is no sid. A client cannot leave the room that is its own sid."""
         room = checked_room(room)
         client = self.node.clients.present(sid, namespace)
         if room == sid or (client is None and node_of(sid) is None):
@@ -117,19 +121,25 @@ class ClusterManager:
         node = self.node
         await node.open()
         if client is not None:
-            client.rooms.discard(room)
-        await self._record(Left(sid, room))
-        await node.emitter.leave(sid, room)
+            client.leave(room)
+        try:
+            tell = await self._record(Left(sid, room), client)
+        except KeyError:
+            return
+        await node.emitter.leave(sid, room, tell=tell)
 
     async def close_room(self, room: Any, namespace: str) -> None:
-        """Empties the room in the whole cluster. Raises ValueError for a sid as the room."""
+        """Empties the room in the whole cluster. Returns when the records of its clients say so.
+
+        Raises ValueError for a sid as the room.
+        """
         room = shared_room(room, "close")
         node = self.node
         await node.open()
         for client in node.clients:
             if client.namespace == namespace and room in client.rooms:
-                client.rooms.discard(room)
-                node.writer.change(Left(client.sid, room), open_progress())
+                client.leave(room)
+        await node.writer.write(RoomClosed(namespace, room), open_progress())
         await node.emitter.close_room(namespace, room)
 
     async def can_disconnect(self, sid: str, namespace: str) -> bool:
@@ -156,12 +166,20 @@ class ClusterManager:
         await self.node.open()
         await self.node.emitter.disconnect(sid, close=True)
 
-    async def _record(self, change: RecordChange) -> None:
-        """Inside a handler: queues the change, and its lane entry waits for it. Outside: waits until it is written."""
+    async def _record(self, change: Joined | Left, client: Client | None) -> bool:
+        """Changes the client's record. Returns whether the holder of its lane must be told. KeyError where it is gone.
+
+        Nobody must be told of what a handler changes for a client of its own lane: should the lane move meanwhile, the
+        change has no effect, and the next holder runs the handler again. Such a change is queued, and the lane entry
+        waits for it. Any other is written when this returns, so that a holder that is told then finds it.
+        """
         progress = open_progress()
-        self.node.writer.change(change, progress)
-        if progress is None:
-            await self.node.writer.drained()
+        if progress is not None and client is not None and client.lane is progress.lane:
+            self.node.writer.change(change, progress)
+            return False
+        if await self.node.writer.write(change, progress) is ChangeResult.GONE:
+            raise KeyError(change.sid)
+        return True
 
     def _present(self, sid: str, namespace: str) -> Client | None:
         return self.node.clients.present(sid, namespace)

@@ -26,6 +26,7 @@ from app_node.counters import (
     MALFORMED_EVENT,
     MISPLACED_ACK,
     RESERVED_EVENT,
+    ROOM_CHANGED,
     UNKNOWN_CLIENT,
     Outcome,
 )
@@ -46,6 +47,7 @@ from sio_cluster.protocol.messages import (
     ClientUpgraded,
     EventReceived,
     Fact,
+    RoomChanged,
 )
 from sio_cluster.protocol.socketio import RESERVED_EVENTS, encode_ack
 from sio_cluster.streams.api import Upgraded
@@ -154,6 +156,9 @@ class Dispatcher:
                 client.transport = fact.transport
                 self._writer.change(Upgraded(fact.sid, fact.transport), progress)
                 return CLIENT_UPGRADED
+            case RoomChanged():
+                await self._lifecycle.room_changed(client, fact)
+                return ROOM_CHANGED
             case ClientDisconnected():
                 await self._lifecycle.disconnected(client, fact, progress)
                 return CLIENT_DISCONNECTED

@@ -21,6 +21,8 @@ class ClientCounters:
     """Clients that the application let in."""
     refused: int = 0
     """Clients that the application turned away."""
+    rooms_changed: int = 0
+    """Rooms that clients entered or left, and that the holders of their lanes were told of."""
     disconnected: Counter[str] = field(default_factory=Counter)
     """Clients gone, by reason."""
     phantoms: int = 0

@@ -27,6 +27,7 @@ from sio_cluster.protocol.messages import (
     Leave,
     Refuse,
     Room,
+    RoomChanged,
 )
 from sio_cluster.protocol.socketio import Connect
 
@@ -51,7 +52,8 @@ class Hub:
 
     `on_canary` gets each Canary that comes through the inbox. `on_phantom` gets the sid of each client
     that the application accepts though it is not here. Such a client left before. If an app-node died between the
-    client's connect and its disconnect, nobody else tells the application that it is gone.
+    client's connect and its disconnect, nobody else tells the application that it is gone. `on_room_changed` gets a
+    fact for the lane of a client whose holder may not know that a room of the client has changed.
     """
 
     def __init__(
@@ -63,10 +65,12 @@ class Hub:
         counters: ClientCounters,
         on_canary: Callable[[Canary], None] = lambda canary: None,
         on_phantom: Callable[[str], None] = lambda sid: None,
+        on_room_changed: Callable[[int, RoomChanged], None] = lambda lane, fact: None,
     ) -> None:
         self.counters = counters
         self._on_canary = on_canary
         self._on_phantom = on_phantom
+        self._on_room_changed = on_room_changed
         self._node_id = node_id
         self._lanes = lanes
         self._random_bytes = random_bytes
@@ -141,10 +145,10 @@ class Hub:
                     self._accept(sid)
                 case Refuse(sid, data):
                     self._refuse(sid, data)
-                case Join(sid, room):
-                    self._join(sid, room)
-                case Leave(sid, room):
-                    self._leave(sid, room)
+                case Join(sid, room, tell):
+                    self._join(sid, room, tell)
+                case Leave(sid, room, tell):
+                    self._leave(sid, room, tell)
                 case CloseRoom(namespace, room):
                     self._close_room(namespace, room)
                 case Disconnect(sid, close):
@@ -229,9 +233,13 @@ class Hub:
         else:
             client.session.refuse(client, data)
 
-    def _join(self, sid: str, room: Room) -> None:
+    def _join(self, sid: str, room: Room, tell: bool) -> None:
         client = self._find(sid)
-        if client is None or room in client.rooms or room == sid:
+        if client is None or room == sid:
+            return
+        if tell:
+            self._tell(client, room, inside=True)
+        if room in client.rooms:
             return
         client.rooms.add(room)
         rooms = self._namespaces[client.namespace].rooms
@@ -240,16 +248,26 @@ class Hub:
             members = rooms[room] = {}
         members[sid] = client.send
 
-    def _leave(self, sid: str, room: Room) -> None:
+    def _leave(self, sid: str, room: Room, tell: bool) -> None:
         client = self._find(sid)
-        if client is not None and room in client.rooms:
+        if client is None:
+            return
+        if tell:
+            self._tell(client, room, inside=False)
+        if room in client.rooms:
             client.rooms.remove(room)
             self._remove_member(self._namespaces[client.namespace], room, sid)
 
     def _close_room(self, name: str, room: Room) -> None:
         namespace = self._namespaces.get(name)
         for sid in namespace.rooms.pop(room, _NOBODY) if namespace is not None else ():
-            self._clients[sid].rooms.remove(room)
+            client = self._clients[sid]
+            client.rooms.remove(room)
+            self._tell(client, room, inside=False)
+
+    def _tell(self, client: Client, room: Room, *, inside: bool) -> None:
+        self.counters.rooms_changed += 1
+        self._on_room_changed(client.lane, RoomChanged(client.sid, room, inside))
 
     def _disconnect(self, sid: str, close: bool) -> None:
         client = self._find(sid)

@@ -46,6 +46,7 @@ class MemoryClient:
     """One client's record, as bytes and plain values."""
 
     connected: bytes
+    namespace: str
     transport: str
     session: bytes | None = None
     accepted: bool = False

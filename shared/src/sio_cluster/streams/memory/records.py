@@ -10,11 +10,13 @@ from sio_cluster.protocol.ids import lane_of
 from sio_cluster.protocol.messages import ClientConnected
 from sio_cluster.streams.api import (
     Accepted,
+    ChangeResult,
     ClientRecord,
     Joined,
     Lease,
     Left,
     RecordChange,
+    RoomClosed,
     Upgraded,
     io_node_of,
     paired,
@@ -35,7 +37,8 @@ class MemoryClientRecords:
                 record = self._broker.clients.get(client.sid)
                 if record is None:
                     encoded = msgspec.msgpack.encode(client)
-                    record = self._broker.clients[client.sid] = MemoryClient(encoded, client.transport)
+                    record = MemoryClient(encoded, client.namespace, client.transport)
+                    self._broker.clients[client.sid] = record
                 record.transport = client.transport
                 self._broker.clients_of[io_node_of(client.sid)].add(client.sid)
 
@@ -72,16 +75,9 @@ class MemoryClientRecords:
             client = self._broker.clients.get(sid)
             return client.session if client is not None else None
 
-    async def update(self, changes: Sequence[RecordChange], leases: Sequence[Lease | None] = ()) -> int:
-        fenced = 0
+    async def update(self, changes: Sequence[RecordChange], leases: Sequence[Lease | None] = ()) -> list[ChangeResult]:
         async with self._broker.operation():
-            for change, lease in paired(changes, leases):
-                client = self._broker.clients.get(change.sid)
-                if self._is_fenced(change.sid, lease):
-                    fenced += 1
-                elif client is not None:
-                    _apply(client, change)
-        return fenced
+            return [self._change(change, lease) for change, lease in paired(changes, leases)]
 
     async def clients_of(self, node_id: str) -> list[str]:
         async with self._broker.operation():
@@ -91,16 +87,34 @@ class MemoryClientRecords:
         async with self._broker.operation():
             self._broker.clients_of.pop(node_id, None)
 
+    def _change(self, change: RecordChange, lease: Lease | None) -> ChangeResult:
+        if isinstance(change, RoomClosed):
+            return self._close_room(change, lease)
+        client = self._broker.clients.get(change.sid)
+        if self._is_fenced(change.sid, lease):
+            return ChangeResult.FENCED
+        if client is None or (isinstance(change, Joined) and client.namespace != change.namespace):
+            return ChangeResult.GONE
+        _apply(client, change)
+        return ChangeResult.DONE
+
+    def _close_room(self, change: RoomClosed, lease: Lease | None) -> ChangeResult:
+        for sid, client in self._broker.clients.items():
+            if client.namespace == change.namespace and not self._is_fenced(sid, lease):
+                client.rooms.discard(change.room)
+        return ChangeResult.FENCED if lease is not None and self._is_lost(lease) else ChangeResult.DONE
+
     def _is_fenced(self, sid: str, lease: Lease | None) -> bool:
-        if lease is None or lease.lane != lane_of(sid, self._lanes):
-            return False
+        return lease is not None and lease.lane == lane_of(sid, self._lanes) and self._is_lost(lease)
+
+    def _is_lost(self, lease: Lease) -> bool:
         current = self._broker.leases.get(lease.lane)
         if current is None or current.deadline <= self._broker.clock():
             return True
         return (current.node_id, current.token) != (lease.node_id, lease.token)
 
 
-def _apply(client: MemoryClient, change: RecordChange) -> None:
+def _apply(client: MemoryClient, change: Accepted | Joined | Left | Upgraded) -> None:
     match change:
         case Accepted():
             client.accepted = True

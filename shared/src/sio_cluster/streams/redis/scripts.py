@@ -225,37 +225,62 @@ return 1
 """
 )
 
-# KEYS client, rooms, lease?; ARGV room, node?, token?. Returns 0 where the client is gone.
+# KEYS client, rooms, members of the room, lease?; ARGV sid, namespace, room, node?, token?.
+# Returns 0 where the client is gone, or belongs to another namespace.
 JOIN = _script(
     _FENCED
     + """
-if fenced(KEYS[3], ARGV[2], ARGV[3]) then return -1 end
+if fenced(KEYS[4], ARGV[4], ARGV[5]) then return -1 end
 redis.call('HDEL', KEYS[1], '')
-if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
-redis.call('SADD', KEYS[2], ARGV[1])
+if redis.call('HGET', KEYS[1], 'namespace') ~= ARGV[2] then return 0 end
+redis.call('SADD', KEYS[2], ARGV[3])
+redis.call('SADD', KEYS[3], ARGV[1])
 return 1
 """
 )
 
-# KEYS rooms, lease?; ARGV room, node?, token?
+# The client's namespace is in its record, so the key with the members of a room is made in here. `members` is how all
+# such keys of the lane begin. They have the hash tag of the record.
+
+# KEYS client, rooms, lease?; ARGV sid, members, room, node?, token?. Returns 0 where the client is gone.
 LEAVE = _script(
     _FENCED
     + """
-if fenced(KEYS[2], ARGV[2], ARGV[3]) then return -1 end
-return redis.call('SREM', KEYS[1], ARGV[1])
+if fenced(KEYS[3], ARGV[4], ARGV[5]) then return -1 end
+redis.call('SREM', KEYS[2], ARGV[3])
+local namespace = redis.call('HGET', KEYS[1], 'namespace')
+if not namespace then return 0 end
+redis.call('SREM', ARGV[2] .. namespace .. ':' .. ARGV[3], ARGV[1])
+return 1
 """
 )
 
-# KEYS client, rooms, lease?; ARGV node?, token?
+# KEYS members of the room, lease?; ARGV how the keys with the rooms of a client begin, room, node?, token?
+CLOSE_ROOM = _script(
+    _FENCED
+    + """
+if fenced(KEYS[2], ARGV[3], ARGV[4]) then return -1 end
+for _, sid in ipairs(redis.call('SMEMBERS', KEYS[1])) do redis.call('SREM', ARGV[1] .. sid, ARGV[2]) end
+redis.call('UNLINK', KEYS[1])
+return 1
+"""
+)
+
+# KEYS client, rooms, lease?; ARGV sid, members, node?, token?
 FORGET = _script(
     _FENCED
     + """
-if fenced(KEYS[3], ARGV[1], ARGV[2]) then return -1 end
+if fenced(KEYS[3], ARGV[3], ARGV[4]) then return -1 end
+local namespace = redis.call('HGET', KEYS[1], 'namespace')
+for _, room in ipairs(redis.call('SMEMBERS', KEYS[2])) do
+  redis.call('SREM', ARGV[2] .. namespace .. ':' .. room, ARGV[1])
+end
 return redis.call('UNLINK', KEYS[1], KEYS[2])
 """
 )
 
 ALL = (
     APPEND, BAR, REGISTER, HEARTBEAT, NEXT_EPOCH, TRIM,
-    ACQUIRE, RENEW, RELEASE, BARRED, COMMIT, SET_ASIDE, REQUEUE, SET_FIELD, JOIN, LEAVE, FORGET,
+    ACQUIRE, RENEW, RELEASE, BARRED, COMMIT, SET_ASIDE, REQUEUE, SET_FIELD, JOIN, LEAVE, CLOSE_ROOM,
+    FORGET,
 )  # fmt: skip
