@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 from socketio.base_server import BaseServer
 from socketio.packet import ACK, EVENT, Packet
 
-from app_node.payloads import arguments, decode, encode
+from app_node.payloads import arguments, decode, encode, encode_any
 from sio_cluster.protocol.errors import MalformedPacket
 from sio_cluster.protocol.socketio import RESERVED_EVENTS, encode_ack, encode_event
+
+MANY = 1_000
 
 
 class Colour(enum.IntEnum):
@@ -41,7 +43,7 @@ def reference(kind: int, data: list[Any], namespace: str, ack_id: int | None) ->
 
 @given(st.lists(values, min_size=1, max_size=3), st.sampled_from(["/", "/chat"]), st.none() | st.integers(0, 1 << 52))
 def test_same_packets_as_python_socketio(data: list[Any], namespace: str, ack_id: int | None) -> None:
-    payload = encode(data)
+    payload = encode(data, None, MANY)
     text, attachments = reference(EVENT, data, namespace, ack_id)
     packet = encode_event(namespace, payload.text, len(payload.attachments), ack_id).decode()
     split = packet.index("[")
@@ -60,8 +62,21 @@ def test_what_python_socketio_reserves_is_reserved() -> None:
 
 @given(st.lists(values, max_size=4))
 def test_round_trip(data: list[Any]) -> None:
-    payload = encode(data)
+    payload = encode(data, None, MANY)
     assert decode(payload.text, payload.attachments) == data
+
+
+def test_more_attachments_than_clients_take_are_refused() -> None:
+    assert len(encode([[b"x"] * 10]).attachments) == 10
+    with pytest.raises(ValueError, match="11 binary values in one packet: clients take 10"):
+        encode([{"a": [b"x"] * 10, "b": b"y"}])
+    assert len(encode([[b"x"] * 11], None, 11).attachments) == 11
+
+
+def test_a_refusal_carries_no_binary_data() -> None:
+    assert encode_any({"message": "no"}) == b'{"message":"no"}'
+    with pytest.raises(TypeError, match="binary"):
+        encode_any({"message": "no", "data": b"x"})
 
 
 @given(st.lists(st.floats() | st.lists(st.floats()) | st.dictionaries(st.text(), st.floats())))

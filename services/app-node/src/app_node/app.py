@@ -31,6 +31,7 @@ from app_node.lanes.lane import Lane
 from app_node.membership.presence import AppNodePresence
 from app_node.membership.reaper import Reaper
 from app_node.metrics import Levels, families
+from app_node.payloads import CLIENTS_TAKE_ATTACHMENTS
 from app_node.uplink.answers import Answers
 from app_node.uplink.consumer import Consumer
 from app_node.uplink.dispatcher import Dispatcher
@@ -73,6 +74,7 @@ class AppNode:
         self.id = new_node_id(config.node_name or name_of_host("app"), os.urandom)
         self.counters = Counters()
         self.bus = make_bus(config)
+        self.max_attachments = max(CLIENTS_TAKE_ATTACHMENTS, config.max_attachments)
         self._clock = clock
         # Its parts. Each group uses those above it.
         self._build_downlink()
@@ -107,7 +109,7 @@ class AppNode:
     def _build_clients(self, always_connect: bool) -> None:
         """Who the clients are, and how they come and go."""
         self.clients = Clients()
-        self.callbacks = Callbacks(self.counters)
+        self.callbacks = Callbacks(self.counters, self._clock)
         self.incidents = Incidents(self.counters)
         self.records = RecordAccess(self.bus.records, self.counters)
         self.sessions = Sessions(self.clients, self.records)
@@ -134,6 +136,7 @@ class AppNode:
             writer=self.writer,
             incidents=self.incidents,
             async_handlers=async_handlers,
+            max_attachments=self.max_attachments,
             trace=config.log_level == "debug",
         )
         self.consumer = Consumer(

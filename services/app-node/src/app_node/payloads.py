@@ -26,6 +26,10 @@ class JsonModule(Protocol):
     loads: Callable[..., Any]
 
 
+CLIENTS_TAKE_ATTACHMENTS = 10
+"""The official JavaScript client closes its connection at a packet with more (socket.io-parser, `maxAttachments`)."""
+
+
 @dataclass(slots=True)
 class Payload:
     """JSON text, and its binary attachments. In the text a placeholder with its number stands for each."""
@@ -41,12 +45,14 @@ def arguments(data: Any) -> list[Any]:
     return [] if data is None else [data]
 
 
-def encode(values: list[Any], json_module: JsonModule | None = None) -> Payload:
+def encode(
+    values: list[Any], json_module: JsonModule | None = None, max_attachments: int = CLIENTS_TAKE_ATTACHMENTS
+) -> Payload:
     """The values as a JSON array with attachments.
 
     Raises TypeError for a type that JSON does not know, and RecursionError for a value that is nested too deeply.
-    Raises ValueError for a dict that looks like a placeholder and goes out together with binary data: such a dict,
-    passed on from one client, would disconnect all that receive it.
+    Raises ValueError for what would disconnect all that receive it: more than `max_attachments` binary values, or a
+    dict that looks like a placeholder (such as one that a client sent) together with binary data.
     """
     if json_module is None and _is_plain(values):
         try:
@@ -56,6 +62,11 @@ def encode(values: list[Any], json_module: JsonModule | None = None) -> Payload:
     payload = _encode_slowly(values, json_module)
     if payload.attachments and payload.text.count(_PLACEHOLDER) > len(payload.attachments):
         raise ValueError("a dict with _placeholder: True cannot be sent together with binary data")
+    if len(payload.attachments) > max_attachments:
+        raise ValueError(
+            f"{len(payload.attachments)} binary values in one packet: clients take {max_attachments}, and disconnect "
+            "for more; join them, or send several packets (MAX_ATTACHMENTS says what your clients take)"
+        )
     return payload
 
 

@@ -143,7 +143,9 @@ class _Settings(BaseSettings):
         10,
         ge=0,
         le=10_000,
-        description="Most binary attachments in one packet of a client. A packet with more closes the connection.",
+        description="Most binary attachments in one packet of a client. A packet with more closes the connection. On "
+        "an app-node, a number above 10 says that your clients take more than the 10 of the official JavaScript "
+        "client. An emit with more than they take raises ValueError.",
     )
     max_namespaces: int = Field(
         100,

@@ -1,8 +1,14 @@
 """Callbacks of `emit` and `call` that wait for clients' answers.
 
 An ack id is (epoch << 32) + counter. Each app-node gets an epoch of its own, so an ack id is unique in the cluster,
-also across restarts: a late answer to an app-node that died never calls a callback of the next one. Bounded: where more
-than `MAX_WAITING` callbacks wait, the oldest is given up and counted.
+also across restarts: a late answer to an app-node that died never calls a callback of the next one.
+
+There are two kinds, each with its own bound. Beyond it, the oldest of that kind is given up and counted.
+
+- One client may answer: `MAX_WAITING`. Such a callback is forgotten when it was called, when its `call` has ended, and
+  when the client is gone, as far as this app-node hears of that.
+- The emit went to a room, and nobody knows how many will answer: `MAX_WAITING_ROOMS`. Such a callback is forgotten
+  after `ROOM_S`.
 """
 
 import itertools
@@ -10,29 +16,46 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from app_node.clock import Clock
 from app_node.counters import Counters
 
 MAX_WAITING = 100_000
+MAX_WAITING_ROOMS = 10_000
+ROOM_S = 600.0
+"""For how many seconds the members of a room may answer an emit."""
 
 Callback = Callable[..., Any]
 
 
 @dataclass(slots=True)
-class Waiting:
-    """A callback. `sid` is the client that may answer it; None: the emit went to many, and each may answer."""
+class _OfClient:
+    """A callback that only this client may answer, once."""
 
     callback: Callback
-    sid: str | None
+    sid: str
+
+
+@dataclass(slots=True)
+class _OfRoom:
+    """The callback of an emit that went to many, each of whom may answer until this time."""
+
+    callback: Callback
+    until: float
 
 
 class Callbacks:
     """The callbacks that wait. `open` comes before the first `ask`."""
 
-    def __init__(self, counters: Counters) -> None:
+    def __init__(self, counters: Counters, clock: Clock) -> None:
         self._counters = counters
-        self._waiting: dict[int, Waiting] = {}
-        self._of_client: dict[str, set[int]] = {}
+        self._clock = clock
+        self._of_clients: dict[int, _OfClient] = {}  # the oldest first
+        self._of_rooms: dict[int, _OfRoom] = {}  # the oldest first
+        self._ids_of: dict[str, set[int]] = {}  # by sid
         self._ids: itertools.count[int] | None = None
+
+    def __len__(self) -> int:
+        return len(self._of_clients) + len(self._of_rooms)
 
     @property
     def is_open(self) -> bool:
@@ -44,41 +67,55 @@ class Callbacks:
         self._ids = itertools.count((epoch << 32) + 1)
 
     def ask(self, callback: Callback, sid: str | None) -> int:
-        """A new ack id, under which this callback waits."""
+        """A new ack id, under which this callback waits. `sid`: the client that may answer, None where many may."""
         if self._ids is None:
             raise RuntimeError("no epoch yet")
-        if len(self._waiting) >= MAX_WAITING:
-            self._give_up_oldest()
         ack_id = next(self._ids)
-        self._waiting[ack_id] = Waiting(callback, sid)
-        if sid is not None:
-            self._of_client.setdefault(sid, set()).add(ack_id)
+        if sid is None:
+            self._ask_room(ack_id, callback)
+        else:
+            self._ask_client(ack_id, callback, sid)
         return ack_id
 
     def answer(self, sid: str, ack_id: int) -> Callback | None:
         """The callback that this client's answer belongs to. None, counted, where none waits for it."""
-        waiting = self._waiting.get(ack_id)
-        if waiting is None or waiting.sid not in (None, sid):
-            self._counters.acks_refused["unknown"] += 1
-            return None
-        if waiting.sid is not None:
-            self._remove(ack_id, sid)
-        return waiting.callback
+        of_client = self._of_clients.get(ack_id)
+        if of_client is not None and of_client.sid == sid:
+            self.forget(ack_id)
+            return of_client.callback
+        of_room = self._of_rooms.get(ack_id)
+        if of_room is not None and of_room.until > self._clock():
+            return of_room.callback
+        self._counters.acks_refused["unknown"] += 1
+        return None
+
+    def forget(self, ack_id: int) -> None:
+        """Nobody waits for this answer any more. Does nothing where it has come."""
+        self._of_rooms.pop(ack_id, None)
+        waiting = self._of_clients.pop(ack_id, None)
+        if waiting is not None:
+            ids = self._ids_of[waiting.sid]
+            ids.discard(ack_id)
+            if not ids:
+                del self._ids_of[waiting.sid]
 
     def forget_client(self, sid: str) -> None:
         """Drops the callbacks that only this client could answer: it is gone."""
-        for ack_id in self._of_client.pop(sid, ()):
-            self._waiting.pop(ack_id, None)
+        for ack_id in self._ids_of.pop(sid, ()):
+            del self._of_clients[ack_id]
 
-    def _give_up_oldest(self) -> None:
-        ack_id = next(iter(self._waiting))
-        self._remove(ack_id, self._waiting[ack_id].sid)
-        self._counters.callbacks_given_up += 1
+    def _ask_client(self, ack_id: int, callback: Callback, sid: str) -> None:
+        if len(self._of_clients) >= MAX_WAITING:
+            self.forget(next(iter(self._of_clients)))
+            self._counters.callbacks_given_up += 1
+        self._of_clients[ack_id] = _OfClient(callback, sid)
+        self._ids_of.setdefault(sid, set()).add(ack_id)
 
-    def _remove(self, ack_id: int, sid: str | None) -> None:
-        del self._waiting[ack_id]
-        if sid is not None:
-            ids = self._of_client[sid]
-            ids.discard(ack_id)
-            if not ids:
-                del self._of_client[sid]
+    def _ask_room(self, ack_id: int, callback: Callback) -> None:
+        now = self._clock()
+        while self._of_rooms and self._of_rooms[oldest := next(iter(self._of_rooms))].until <= now:
+            self.forget(oldest)
+        if len(self._of_rooms) >= MAX_WAITING_ROOMS:
+            self.forget(next(iter(self._of_rooms)))
+            self._counters.callbacks_given_up += 1
+        self._of_rooms[ack_id] = _OfRoom(callback, now + ROOM_S)

@@ -46,6 +46,7 @@ class Client:
         "sid",
         "state",
         "transport",
+        "turned_away",
     )
 
     def __init__(self, sid: str, io_node: str, lane: Lane) -> None:
@@ -63,6 +64,7 @@ class Client:
         self.session_lock: asyncio.Lock | None = None
         self.inbox: deque[tuple[Fact, EntryProgress]] | None = None
         self.draining = False
+        self.turned_away = False  # its connect handler runs, and the application has disconnected it meanwhile
         self.forgotten = False  # its record is gone, so this instance may go too
         self._environ: dict[str, Any] | None = None
 

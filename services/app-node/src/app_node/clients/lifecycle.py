@@ -16,7 +16,7 @@ from app_node.clients.record_access import RecordAccess
 from app_node.counters import CLIENT_CONNECTED, STALE_CONNECT, Outcome
 from app_node.downlink.outbox import Outbox
 from app_node.downlink.record_writer import RecordWriter
-from app_node.handlers.application import INTERNAL_ERROR, INVALID_NAMESPACE, Application, Refusal
+from app_node.handlers.application import INTERNAL_ERROR, INVALID_NAMESPACE, REJECTED, Application, Refusal
 from app_node.handlers.signatures import raise_if_cancelled
 from app_node.lanes.progress import EntryProgress, current_progress
 from app_node.payloads import decode_any, encode_any
@@ -135,21 +135,21 @@ class ClientLifecycle:
         if record is not None and fact.room not in settling:  # else the application has said something newer
             (client.rooms.add if fact.room in record.rooms else client.rooms.discard)(fact.room)
 
-    async def disconnect(self, client: Client, progress: EntryProgress | None) -> None:
-        """The application disconnects a client. The `disconnect` handler runs now, as in python-socketio.
+    async def disconnect(self, client: Client, progress: EntryProgress | None, *, close: bool = False) -> None:
+        """The application disconnects a client; with `close`, its whole connection. The `disconnect` handler runs now.
 
         The record is removed when the command is in Redis. Should this app-node die before, the next one still finds
         whom to disconnect.
         """
         client.state = State.GONE
         if progress is None:
-            batch = self._outbox.put(client.io_node, Disconnect(client.sid), 0, None)
+            batch = self._outbox.put(client.io_node, Disconnect(client.sid, close), 0, None)
             await self._run_disconnect(client, reasons.SERVER_DISCONNECT)
             await batch.landed()
             self._forget(client, None)
             return
         inner = self._inner_progress(progress)
-        self._post(client, Disconnect(client.sid), inner)
+        self._post(client, Disconnect(client.sid, close), inner)
         await self._run_disconnect(client, reasons.SERVER_DISCONNECT)
         current_progress.set(progress)
         inner.then(lambda: self._forget(client, progress))
@@ -163,7 +163,7 @@ class ClientLifecycle:
         if not record.accepted:  # but it was let in: io-nodes pass on no events of others
             self._writer.change(Accepted(client.sid), progress)
         if self._application.wants_reconnect(client.namespace):
-            refusal = await self._run_connect(client, is_reconnect=True)
+            refusal = await self._ask(client, is_reconnect=True)
             if refusal is not None and refusal is not INTERNAL_ERROR:  # a defect must not send clients away for good
                 log.info("reconnect_refused", sid=client.sid, lane=progress.lane.number)
                 await self.disconnect(client, progress)
@@ -174,7 +174,7 @@ class ClientLifecycle:
         """Runs the connect handler, and does what it says."""
         if self._always_connect:
             self._post(client, Accept(client.sid), progress)
-        refusal = await self._run_connect(client, is_reconnect=False)
+        refusal = await self._ask(client, is_reconnect=False)
         if refusal is not None:
             self._refuse(client, refusal, progress)
         elif client.state is State.CONNECTING:
@@ -182,6 +182,11 @@ class ClientLifecycle:
                 self._post(client, Accept(client.sid), progress)
             client.state = State.CONNECTED
             self._counters.clients_accepted += 1
+
+    async def _ask(self, client: Client, *, is_reconnect: bool) -> Refusal | None:
+        """What the connect handler says. A client that it disconnects instead is refused."""
+        refusal = await self._run_connect(client, is_reconnect=is_reconnect)
+        return REJECTED if client.turned_away and refusal in (None, INTERNAL_ERROR) else refusal
 
     async def _run_connect(self, client: Client, *, is_reconnect: bool) -> Refusal | None:
         try:

@@ -84,16 +84,40 @@ class ClusterManager:
         to: Any = None,
         **kwargs: Any,
     ) -> None:
-        """Raises TypeError for data that is not JSON, and for a room that is neither str nor int."""
+        """To the members of `to`, or else of `room`: None is everybody, an empty list is nobody.
+
+        Raises TypeError for data that is not JSON, and for a room that is neither str nor int. Raises ValueError for
+        data that would disconnect those who get it (`payloads.encode`).
+        """
+        await self.ask(event, data, namespace, room if to is None else to, skip_sid, callback)
+
+    async def ask(
+        self,
+        event: Any,
+        data: Any,
+        namespace: str,
+        room: Any,
+        skip_sid: Any = None,
+        callback: Callable[..., Any] | None = None,
+    ) -> int | None:
+        """As `emit`. Returns the ack id under which the callback waits, None where there is none."""
         node = self.node
-        recipients = rooms_of(to or room)
-        payload = encode([event, *arguments(data)], node.application.json_module)
+        recipients = rooms_of(room)
+        payload = encode([event, *arguments(data)], node.application.json_module, node.max_attachments)
+        if recipients == []:
+            return None
         await node.open()
         ack_id = None
         if callback is not None:
             await node.open_callbacks()
             ack_id = node.callbacks.ask(callback, single_sid(recipients))
-        await node.emitter.emit(namespace, payload, recipients, skipped(skip_sid), ack_id)
+        try:
+            await node.emitter.emit(namespace, payload, recipients, skipped(skip_sid), ack_id)
+        except BaseException:
+            if ack_id is not None:
+                node.callbacks.forget(ack_id)
+            raise
+        return ack_id
 
     async def enter_room(self, sid: str, namespace: str, room: Any, eio_sid: str | None = None) -> None:
         """Works for every client of the cluster. Where another app-node holds its lane, that one is told.
@@ -143,28 +167,32 @@ class ClusterManager:
         await node.emitter.close_room(namespace, room)
 
     async def can_disconnect(self, sid: str, namespace: str) -> bool:
-        """Whether the client is connected to this namespace, whichever app-node holds its lane."""
+        """Whether the client is in this namespace or about to be, whichever app-node holds its lane."""
+        if not isinstance(sid, str) or node_of(sid) is None:
+            return False
         client = self.node.clients.get(sid)
         if client is not None and client.state is not State.UNKNOWN:
-            return client.namespace == namespace and client.state is State.CONNECTED
+            return client.namespace == namespace and client.state in (State.CONNECTING, State.CONNECTED)
         await self.node.open()
         record = await self.node.records.load(sid)
         return record is not None and record.connected.namespace == namespace
 
     async def disconnect(self, sid: str, namespace: str, **kwargs: Any) -> None:
-        """Disconnects by a DISCONNECT packet, after which the client does not come back by itself."""
-        node = self.node
-        await node.open()
-        client = node.clients.connected(sid, namespace)
-        if client is not None:
-            await node.lifecycle.disconnect(client, open_progress())
-        else:
-            await node.emitter.disconnect(sid, close=False)
+        """Disconnects by a DISCONNECT packet, after which the client does not come back by itself.
 
-    async def close_connection(self, sid: str) -> None:
-        """Closes the client's connection. Each namespace on it gets its `disconnect` when the io-node reports it."""
-        await self.node.open()
-        await self.node.emitter.disconnect(sid, close=True)
+        `close=True`: closes its connection too. The other namespaces on it get their `disconnect` when the io-node
+        reports it. A client whose `connect` handler runs is refused when that ends.
+        """
+        node, close = self.node, bool(kwargs.get("close"))
+        await node.open()
+        client = node.clients.present(sid, namespace)
+        if client is not None and client.state is State.CONNECTED:
+            await node.lifecycle.disconnect(client, open_progress(), close=close)
+            return
+        if client is not None and client.state is State.CONNECTING:
+            client.turned_away = True
+        if close or client is None:
+            await node.emitter.disconnect(sid, close=close)
 
     async def _record(self, change: Joined | Left, client: Client | None) -> bool:
         """Changes the client's record. Returns whether the holder of its lane must be told. KeyError where it is gone.

@@ -118,6 +118,60 @@ class ClusterServer(socketio.AsyncServer):  # type: ignore[misc]  # socketio has
             if self._node is node:
                 self._node = None
 
+    # --- events
+
+    async def emit(
+        self,
+        event: str,
+        data: Any = None,
+        to: Any = None,
+        room: Any = None,
+        skip_sid: Any = None,
+        namespace: str | None = None,
+        callback: Any = None,
+        ignore_queue: bool = False,
+    ) -> None:
+        """As in python-socketio, for all clients of the cluster. None as `to` is everybody, an empty list is nobody.
+
+        A callback is called for the answer of each client that gets the event; for a room, during ten minutes. Raises
+        TypeError for data that is not JSON. Raises ValueError for more than ten binary values (MAX_ATTACHMENTS), since
+        clients would disconnect.
+        """
+        await self.manager.emit(event, data, namespace or "/", room if to is None else to, skip_sid, callback)
+
+    async def call(
+        self,
+        event: str,
+        data: Any = None,
+        to: Any = None,
+        sid: Any = None,
+        namespace: str | None = None,
+        timeout: float = 60,
+        ignore_queue: bool = False,
+    ) -> Any:
+        """As in python-socketio. Raises its TimeoutError where no answer comes within `timeout` seconds."""
+        recipient = sid if to is None else to
+        if recipient is None:
+            raise ValueError("Cannot use call() to broadcast.")
+        if not self.async_handlers:
+            raise RuntimeError("Cannot use call() when async_handlers is False.")
+        callbacks = self.node.callbacks
+        answer: asyncio.Future[tuple[Any, ...]] = asyncio.get_running_loop().create_future()
+
+        def answered(*args: Any) -> None:
+            if not answer.done():  # else another member of the room was quicker
+                answer.set_result(args)
+
+        ack_id = await self.manager.ask(event, data, namespace or "/", recipient, callback=answered)
+        try:
+            args = await asyncio.wait_for(answer, timeout)
+        except TimeoutError:
+            raise exceptions.TimeoutError() from None
+        finally:
+            if ack_id is not None:
+                callbacks.forget(ack_id)
+        return args if len(args) > 1 else args[0] if args else None
+
     # --- clients
 
     async def get_session(self, sid: str, namespace: str | None = None) -> Any:
@@ -136,7 +190,7 @@ class ClusterServer(socketio.AsyncServer):  # type: ignore[misc]  # socketio has
         await self.node.sessions.save(sid, namespace or "/", session, encoded)
 
     async def disconnect(self, sid: str, namespace: str | None = None, ignore_queue: bool = False) -> None:
-        """As in python-socketio, for any client of the cluster.
+        """As in python-socketio, for any client of the cluster. In its `connect` handler it refuses the client.
 
         Where another app-node holds the client's lane, the `disconnect` handler runs there.
         """
@@ -145,8 +199,13 @@ class ClusterServer(socketio.AsyncServer):  # type: ignore[misc]  # socketio has
             await self.manager.disconnect(sid, namespace)
 
     async def close_connection(self, sid: str, namespace: str | None = None) -> None:
-        """Closes the client's whole connection, with every namespace on it. Not in python-socketio."""
-        await self.manager.close_connection(sid)
+        """As `disconnect`, and closes the client's whole connection. Not in python-socketio.
+
+        The clients that the connection has in other namespaces count as connected until its io-node reports the end.
+        """
+        namespace = namespace or "/"
+        if await self.manager.can_disconnect(sid, namespace):
+            await self.manager.disconnect(sid, namespace, close=True)
 
     def is_redelivered(self) -> bool:
         """Whether the running handler may have run before, in part or to its end, on an app-node that died."""

@@ -68,6 +68,7 @@ class Dispatcher:
         writer: RecordWriter,
         incidents: Incidents,
         async_handlers: bool,
+        max_attachments: int,
         trace: bool = False,
     ) -> None:
         self._application = application
@@ -77,6 +78,7 @@ class Dispatcher:
         self._writer = writer
         self._incidents = incidents
         self._async_handlers = async_handlers
+        self._max_attachments = max_attachments
         self._trace = trace
 
     def deliver(self, fact: Fact, progress: EntryProgress) -> None:
@@ -197,7 +199,7 @@ class Dispatcher:
             if is_awaitable(result):
                 result = await result
             if fact.ack_id is not None:
-                payload = encode(arguments(result), application.json_module)
+                payload = encode(arguments(result), application.json_module, self._max_attachments)
                 packet = encode_ack(client.namespace, payload.text, len(payload.attachments), fact.ack_id)
                 size = len(packet) + sum(map(len, payload.attachments))
                 self._outbox.put(client.io_node, Ack(client.sid, packet, payload.attachments), size, progress)

@@ -1,0 +1,76 @@
+"""Which callbacks wait, and for how long."""
+
+import pytest
+
+from app_node.clients import callbacks as module
+from app_node.clients.callbacks import ROOM_S, Callbacks
+from app_node.counters import Counters
+
+ANN, BOB = "io1-aaaaaa.0000000000000001", "io1-aaaaaa.0000000000000002"
+
+
+class Stage:
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.counters = Counters()
+        self.callbacks = Callbacks(self.counters, lambda: self.now)
+        self.callbacks.open(1)
+
+
+@pytest.fixture
+def stage() -> Stage:
+    return Stage()
+
+
+def one(*args: object) -> None:
+    """A callback."""
+
+
+def other(*args: object) -> None:
+    """Another callback."""
+
+
+def test_one_client_answers_once(stage: Stage) -> None:
+    asked = stage.callbacks.ask(one, ANN)
+    assert stage.callbacks.answer(BOB, asked) is None
+    assert stage.callbacks.answer(ANN, asked) is one
+    assert stage.callbacks.answer(ANN, asked) is None
+    assert stage.counters.acks_refused["unknown"] == 2
+    assert len(stage.callbacks) == 0
+
+
+def test_the_members_of_a_room_answer_for_a_while(stage: Stage) -> None:
+    asked = stage.callbacks.ask(one, None)
+    stage.now = ROOM_S - 1
+    assert stage.callbacks.answer(ANN, asked) is one
+    assert stage.callbacks.answer(BOB, asked) is one
+    stage.now = ROOM_S
+    assert stage.callbacks.answer(BOB, asked) is None
+    later = stage.callbacks.ask(other, None)
+    assert len(stage.callbacks) == 1
+    assert stage.callbacks.answer(BOB, later) is other
+
+
+def test_callbacks_of_rooms_push_out_only_each_other(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_WAITING", 3)
+    monkeypatch.setattr(module, "MAX_WAITING_ROOMS", 2)
+    call = stage.callbacks.ask(one, ANN)
+    rooms = [stage.callbacks.ask(other, None) for _ in range(10)]
+    assert stage.counters.callbacks_given_up == 8
+    assert [stage.callbacks.answer(BOB, asked) for asked in rooms[-3:]] == [None, other, other]
+    clients = [stage.callbacks.ask(one, BOB) for _ in range(2)]
+    assert stage.counters.callbacks_given_up == 8
+    assert stage.callbacks.answer(ANN, call) is one
+    assert [stage.callbacks.answer(BOB, asked) for asked in clients] == [one, one]
+
+
+def test_what_nobody_waits_for_is_forgotten(stage: Stage) -> None:
+    asked, room = stage.callbacks.ask(one, ANN), stage.callbacks.ask(one, None)
+    stage.callbacks.forget(asked)
+    stage.callbacks.forget(asked)
+    stage.callbacks.forget(room)
+    assert len(stage.callbacks) == 0
+    stage.callbacks.ask(one, ANN)
+    stage.callbacks.ask(one, BOB)
+    stage.callbacks.forget_client(ANN)
+    assert len(stage.callbacks) == 1
