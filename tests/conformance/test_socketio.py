@@ -31,6 +31,16 @@ class TestConnect:
             assert event.startswith(f"42{prefix}[")
             assert json.loads(event[2 + len(prefix) :]) == ["auth", auth or {}]
 
+    @pytest.mark.parametrize("auth", ['"token"', '["a",1]', "15", "-1.5", "true"])
+    async def test_auth_of_any_kind(self, target: Target, auth: str) -> None:
+        """As python-socketio takes it. Socket.IO's own server takes objects only."""
+        if target.is_external:
+            pytest.skip("Socket.IO's own server closes the connection")
+        async with Wire.open(target.url) as wire:
+            await wire.send(f"40{auth}")
+            assert str(await wire.receive()).startswith("40")
+            assert await wire.receive() == f'42["auth",{auth}]'
+
     async def test_auth_event_is_compact_json(self, target: Target) -> None:
         async with Wire.open(target.url) as wire:
             await wire.send('40{"token":"123"}')

@@ -11,7 +11,8 @@ A packet is one text message and the binary messages that follow it, its attachm
 
 What a client's packet may carry is checked by `parse` and nowhere else. `parse` keeps the JSON text that the client
 sent. It is stricter than Socket.IO's own parser about what no real client sends: an EVENT or ACK without a payload, an
-ACK without an id, a CONNECT with an ack id, a placeholder with a fractional number.
+ACK without an id, a placeholder with a fractional number. It takes any JSON as the auth of a CONNECT, as
+python-socketio does; Socket.IO's own parser takes objects only.
 """
 
 import re
@@ -20,7 +21,7 @@ from typing import Any, TypeAlias, assert_never
 import msgspec
 
 from sio_cluster.protocol.errors import MalformedPacket
-from sio_cluster.protocol.json_payloads import levels, load
+from sio_cluster.protocol.json_payloads import levels, load, load_any
 
 MAX_ACK_ID = 2**53 - 1
 """The largest integer that JavaScript holds exactly (`Number.MAX_SAFE_INTEGER`)."""
@@ -35,7 +36,7 @@ RESERVED_EVENTS = frozenset(
 
 
 class Connect(msgspec.Struct, frozen=True):
-    """The client asks to join a namespace. `auth` is a JSON object or None."""
+    """The client asks to join a namespace. `auth` is JSON of any kind, None where the client sent none."""
 
     namespace: str
     auth: bytes | None = None
@@ -78,6 +79,9 @@ def parse(text: str, max_attachments: int) -> tuple[Packet, int]:
         raise MalformedPacket("unknown packet type")
     kind, count, namespace, ack, payload = match.groups()
     namespace = "/" if namespace is None else _namespace(namespace)
+    if kind == "0":
+        _refuse_count(count)
+        return _parse_connect(namespace, ack + payload), 0
     ack_id = _ack_id(ack) if ack else None
     if kind == "2":
         _refuse_count(count)
@@ -98,7 +102,11 @@ def parse(text: str, max_attachments: int) -> tuple[Packet, int]:
     _refuse_count(count)
     if ack_id is not None:
         raise MalformedPacket("ack id where none may be")
-    return _parse_control(kind, namespace, payload), 0
+    if kind == "4":
+        raise MalformedPacket("CONNECT_ERROR from a client")
+    if payload:
+        raise MalformedPacket("DISCONNECT with a payload")
+    return Disconnect(namespace), 0
 
 
 def encode(packet: Packet) -> str:
@@ -175,21 +183,9 @@ def _refuse_count(count: str | None) -> None:
         raise MalformedPacket("attachments where none may be")
 
 
-def _parse_control(kind: str, namespace: str, payload: str) -> Connect | Disconnect:
-    match kind:
-        case "0":
-            if not payload:
-                return Connect(namespace)
-            auth, value = load(payload)
-            if not isinstance(value, dict):
-                raise MalformedPacket("CONNECT payload is not an object")
-            return Connect(namespace, auth)
-        case "1":
-            if payload:
-                raise MalformedPacket("DISCONNECT with a payload")
-            return Disconnect(namespace)
-        case _:
-            raise MalformedPacket("CONNECT_ERROR from a client")
+def _parse_connect(namespace: str, payload: str) -> Connect:
+    """`payload` begins where an ack id would stand. A CONNECT has none, so digits there begin a number as auth."""
+    return Connect(namespace, load_any(payload)[0] if payload else None)
 
 
 def _event_payload(payload: str) -> tuple[bytes, list[Any]]:
