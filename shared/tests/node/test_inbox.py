@@ -4,7 +4,7 @@ import asyncio
 from collections import Counter
 
 from sio_cluster.node.config import Config
-from sio_cluster.node.inbox import TRIM_ENTRIES, InboxLoop
+from sio_cluster.node.inbox import FORGET_S, TRIM_ENTRIES, InboxLoop
 from sio_cluster.node.retry import Retry
 from sio_cluster.protocol.errors import BusUnavailable
 from sio_cluster.streams.memory import MemoryBroker, MemoryBus
@@ -99,7 +99,7 @@ async def test_a_trim_whose_answer_is_lost_costs_no_entry() -> None:
     trims = 0
 
     class Reader:
-        read, close = reader.read, reader.close
+        read, close, forget_silent = reader.read, reader.close, reader.forget_silent
 
         async def trim(self) -> None:
             nonlocal trims
@@ -118,3 +118,19 @@ async def test_a_trim_whose_answer_is_lost_costs_no_entry() -> None:
     assert world.taken == [b"%d" % number for number in range(10)]
     assert world.retries == {"inbox": 1}
     assert trims > 1
+
+
+async def test_who_appended_nothing_for_long_is_forgotten() -> None:
+    world = World()
+    key = world.bus.keys.inbox(NODE)
+    busy = Writer(world.bus.appender, key, "app-bbbbbb")
+    await world.writer.write(b"a")
+    running = asyncio.create_task(world.loop.run())
+    for number in range(3):
+        await busy.write(b"b")
+        await world.until(number + 2)
+        world.now += FORGET_S
+    async with asyncio.timeout(5):
+        while APP in world.broker.streams[key].last_seq:  # noqa: ASYNC110  # the broker tells nobody
+            await asyncio.sleep(0)
+    running.cancel()

@@ -125,6 +125,39 @@ class TestAppend:
 
 
 class TestInbox:
+    async def test_who_is_silent_is_forgotten_and_its_next_entry_is_taken(self, cluster: Cluster) -> None:
+        reader, key = cluster.inbox_reader(IO1), cluster.keys.inbox(IO1)
+        silent, busy = Writer(cluster.appender(), key, APP1), Writer(cluster.appender(), key, "app-bbbbbb")
+        await silent.write(b"a")
+        await busy.write(b"b")
+        await reader.forget_silent()
+        assert await silent.write_as(1, b"a") is DUPLICATE
+        await busy.write(b"c")
+        await reader.forget_silent()
+        assert await busy.write_as(2, b"c") is DUPLICATE
+        assert await silent.write(b"d") == [APPENDED]
+        assert await silent.write_as(2, b"d") is DUPLICATE
+        assert await reader.read(0) == [b"a", b"b", b"c", b"d"]
+        await reader.trim()
+        for _ in range(2):
+            await reader.forget_silent()
+        assert await silent.write_as(1, b"a") is APPENDED  # it is forgotten
+
+    async def test_who_is_forgotten_stays_barred(self, cluster: Cluster) -> None:
+        reader, leases, registry = cluster.inbox_reader(IO1), cluster.leases(), cluster.registry()
+        await registry.register_io_node(IO1, {})
+        writer = Writer(cluster.appender(), cluster.keys.inbox(IO1), APP1)
+        await writer.write(b"a")
+        lease = await leases.acquire(0, APP1, 1)
+        assert lease is not None
+        await leases.release(lease, settled=False)
+        after = await leases.acquire(0, "app-bbbbbb", LONG_MS)
+        assert after is not None
+        assert await leases.bar_former([after]) == {APP1}
+        for _ in range(2):
+            await reader.forget_silent()
+        assert await writer.write_as(2, b"b") is BARRED
+
     async def test_order_over_several_reads(self, cluster: Cluster) -> None:
         reader = cluster.inbox_reader(IO1)
         writer = Writer(cluster.appender(), cluster.keys.inbox(IO1), APP1)

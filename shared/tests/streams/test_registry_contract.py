@@ -96,6 +96,15 @@ class TestRegistry:
         assert await registry.app_nodes() == {}
         assert await registry.lost_app_nodes() == []
 
+    async def test_who_only_emits_is_alive_all_the_same(self, cluster: Cluster) -> None:
+        registry = cluster.registry()
+        assert not await registry.is_alive(APP1)
+        await registry.heartbeat(APP1, 60_000)
+        assert await registry.is_alive(APP1)
+        assert await registry.app_nodes() == {}
+        await registry.unregister_app_node(APP1)
+        assert not await registry.is_alive(APP1)
+
     async def test_an_inbox_goes_with_its_node(self, cluster: Cluster) -> None:
         registry = cluster.registry()
         await registry.register_io_node(IO1, {})

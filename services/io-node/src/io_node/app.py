@@ -235,6 +235,7 @@ class IoNode:
             fairness=self._fairness,
             retry=self._retry("uplink"),
             is_gone=self._registration.is_gone,
+            is_alive=self._bus.registry.is_alive,
         )
 
     def _make_throttle(self) -> ConnectThrottle:

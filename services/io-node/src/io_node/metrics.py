@@ -62,7 +62,9 @@ def _facts(clients: ClientCounters, bus: BusCounters, levels: Levels) -> Iterato
     yield _counter("sio_io_facts_written", "Facts that are in Redis, in lanes or inboxes of app-nodes",
                    bus.facts_appended)  # fmt: skip
     yield _counter("sio_io_acks_written", "Facts in Redis that are answers to app-nodes", bus.acks_appended)
-    yield _by_reason("sio_io_facts_dropped", "Facts that were given up", {"app_node_gone": bus.facts_dropped})
+    yield _by_reason(
+        "sio_io_facts_dropped", "Facts that were given up", {"app_node_gone": 0, "misplaced": 0, **bus.facts_dropped}
+    )
     yield _gauge("sio_io_facts_waiting", "Facts that Redis does not have yet", levels.facts_waiting)
 
 

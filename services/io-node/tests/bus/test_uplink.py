@@ -35,9 +35,14 @@ def make_uplink(
     counters: BusCounters,
     backpressure: Backpressure,
     gone: Collection[str] = (),
+    only_emits: Collection[str] = (),
     fair_bytes: int = 64_000,
 ) -> Uplink:
-    """`appender` may stand in front of that of the bus."""
+    """`appender` may stand in front of that of the bus. Who `only_emits` lives, and is not registered."""
+
+    async def is_alive(node_id: str) -> bool:
+        return node_id in only_emits
+
     return Uplink(
         NODE,
         bus.keys,
@@ -48,7 +53,8 @@ def make_uplink(
         backpressure=backpressure,
         fairness=Fairness(appender, fair_bytes, backpressure=backpressure, retry=Retry("fairness", Counter())),
         retry=Retry("uplink", counters.redis_retries),
-        is_gone=gone.__contains__,
+        is_gone=lambda node_id: node_id in gone or node_id in only_emits,
+        is_alive=is_alive,
     )
 
 
@@ -58,6 +64,7 @@ class World:
     def __init__(self, *, buffer_bytes: int = 1_000_000, lane_max_bytes: int = 1_000_000) -> None:
         self.broker = MemoryBroker()
         self.gone: set[str] = set()
+        self.only_emits: set[str] = set()
         self.now = 0.0
         self.counters = BusCounters()
         bus = MemoryBus(Config(), self.broker)
@@ -71,6 +78,7 @@ class World:
             counters=self.counters,
             backpressure=self.backpressure,
             gone=self.gone,
+            only_emits=self.only_emits,
         )
 
     async def append(self, appends: Sequence[Append]) -> list[AppendResult]:
@@ -244,9 +252,40 @@ async def test_answers_for_an_app_node_that_is_gone_are_dropped_and_counted() ->
         world.uplink.put(0, event(1), sender)
         assert await world.uplink.drain(5)
     counters = world.counters
-    assert counters.facts_dropped > 0
-    assert counters.facts_appended + counters.facts_dropped == 11
+    assert counters.facts_dropped["app_node_gone"] > 0
+    assert counters.facts_appended + counters.facts_dropped.total() == 11
     assert world.uplink.waiting_bytes == 0
+
+
+async def test_answers_for_an_app_node_that_only_emits_wait_for_its_full_inbox() -> None:
+    world, sender = World(buffer_bytes=100_000, lane_max_bytes=1_000), FakeSender()
+    world.only_emits.add(APP)
+    bus = MemoryBus(Config(), world.broker)
+    reader, taken = bus.inbox_reader(APP), 0
+    async with running(world.uplink.run):
+        for number in range(10):
+            world.uplink.put(APP, AckReceived("s", number, b'["%s"]' % (b"x" * 900)), sender)
+            await asyncio.sleep(0)
+        await until(lambda: world.counters.streams_full >= 3)
+        while taken < 10:
+            taken += sum(len(decode_app_inbox(entry).items) for entry in await reader.read(1_000))
+            await reader.trim()
+        assert await world.uplink.drain(5)
+    assert world.counters.facts_dropped.total() == 0
+    assert world.counters.facts_appended == 10
+
+
+async def test_what_is_no_answer_has_no_place_in_an_inbox() -> None:
+    world, sender = World(), FakeSender()
+    async with running(world.uplink.run):
+        for fact in (event(1), connected(1), AckReceived("s", 7, b"[]")):
+            world.uplink.put(APP, fact, sender)
+        assert await world.uplink.drain(5)
+    [entry] = await MemoryBus(Config(), world.broker).inbox_reader(APP).read(0)
+    assert decode_app_inbox(entry).items == [AckReceived("s", 7, b"[]")]
+    counters = world.counters
+    assert (counters.facts_put, counters.facts_appended, counters.acks_appended) == (3, 1, 1)
+    assert counters.facts_dropped == {"misplaced": 2}
 
 
 def test_batches_are_bounded() -> None:

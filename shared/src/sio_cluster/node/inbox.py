@@ -15,6 +15,12 @@ TRIM_ENTRIES = 500
 TRIM_S = 1.0
 """What was read is removed from the inbox after so many entries, and at the latest after this time."""
 
+FORGET_S = 600.0
+"""Who has appended nothing for this time is forgotten: a program that only emits may have ended without a word.
+
+Nobody tries an append again after so long. A process that was paused for longer would have its last one twice.
+"""
+
 
 class InboxLoop:
     """Reads for ever, hands the entries on, and removes from the inbox what was read.
@@ -37,6 +43,7 @@ class InboxLoop:
         self._clock = clock
         self._untrimmed = 0
         self._trimmed_at = clock()
+        self._forgot_at = clock()
 
     async def run(self) -> None:
         """A loop for as long as the node lives. While Redis is away it tries again with backoff."""
@@ -57,3 +64,6 @@ class InboxLoop:
             await self._reader.trim()
             self._untrimmed = 0
             self._trimmed_at = self._clock()
+        if self._clock() - self._forgot_at >= FORGET_S:
+            await self._reader.forget_silent()
+            self._forgot_at = self._clock()

@@ -117,6 +117,13 @@ class InboxReader(Protocol):
     async def trim(self) -> None:
         """Removes what was read, and gives its bytes back to those who append."""
 
+    async def forget_silent(self) -> None:
+        """Forgets the sequence numbers of nodes that have appended nothing since the last call of this method.
+
+        The first call forgets nobody. Call it at long intervals: an append that is tried again after its node was
+        forgotten is appended again. What bars a node stays (`Leases.bar_former`).
+        """
+
     async def close(self) -> None:
         """Closes the reader's own connection. Idempotent."""
 
@@ -366,6 +373,9 @@ class Registry(Protocol):
 
     async def unregister_app_node(self, node_id: str) -> None:
         """Forgets the node, its heartbeat, its inbox and its sequence numbers."""
+
+    async def is_alive(self, node_id: str) -> bool:
+        """Whether the node's last heartbeat counts, registered or not. App-nodes that only emit are not."""
 
     async def io_nodes(self) -> dict[str, dict[str, str]]:
         """Registered and alive: node id -> info."""

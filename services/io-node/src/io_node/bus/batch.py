@@ -2,10 +2,11 @@
 
 from collections import deque
 from dataclasses import dataclass
+from typing import cast
 
 from io_node.backpressure import size_of
 from sio_cluster.protocol.codec import encode_app_inbox, encode_uplink
-from sio_cluster.protocol.messages import AckReceived, ClientConnected, Fact
+from sio_cluster.protocol.messages import AppInboxItem, ClientConnected, Fact
 
 MAX_BATCH_FACTS = 1_000
 MAX_BATCH_BYTES = 1_000_000
@@ -43,6 +44,6 @@ def next_batch(waiting: deque[Fact], node_id: str, seq: int, *, for_inbox: bool)
         if isinstance(fact, ClientConnected):
             connected.append(fact)
     if for_inbox:
-        answers = [fact for fact in facts if isinstance(fact, AckReceived)]
-        return Batch(seq, encode_app_inbox(node_id, seq, list(answers)), len(facts), total, connected)
+        answers = cast(list[AppInboxItem], facts)  # `Uplink.put` lets nothing else into an inbox
+        return Batch(seq, encode_app_inbox(node_id, seq, answers), len(facts), total, connected)
     return Batch(seq, encode_uplink(node_id, seq, facts), len(facts), total, connected)

@@ -11,8 +11,9 @@ class BusCounters:
     facts_appended: int = 0
     acks_appended: int = 0
     """How many of the facts appended were answers, which went to an app-node's inbox instead of a lane."""
-    facts_dropped: int = 0
-    """Answers to an app-node that is gone: the only facts that are ever dropped."""
+    facts_dropped: Counter[str] = field(default_factory=Counter)
+    """Facts that were given up, by reason. `app_node_gone`: answers to an app-node that is not there any more.
+    `misplaced`: what is no answer has no place in an app-node's inbox. That is a defect of this node."""
     batches_appended: int = 0
     """Entries that are in lanes and inboxes. `facts_appended` / `batches_appended` facts share one."""
     batches_repeated: int = 0

@@ -12,7 +12,7 @@ then: there are at most as many of them as clients.
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import structlog
@@ -25,7 +25,7 @@ from io_node.bus.fairness import Fairness
 from sio_cluster.node.retry import Retry
 from sio_cluster.protocol.errors import BusError, RedisFull
 from sio_cluster.protocol.keys import Keys
-from sio_cluster.protocol.messages import Fact
+from sio_cluster.protocol.messages import AckReceived, Fact
 from sio_cluster.streams.api import Append, Appender, AppendResult, ClientRecords
 
 log = structlog.get_logger()
@@ -54,9 +54,12 @@ class Uplink:
         fairness: Fairness,
         retry: Retry,
         is_gone: Callable[[str], bool],
+        is_alive: Callable[[str], Awaitable[bool]],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`is_gone` tells whether an app-node is known to be no longer there."""
+        """`is_gone` tells whether an app-node is known not to be registered any more. `is_alive` asks Redis whether it
+        is alive all the same, as one that only emits may be.
+        """
         self._counters = counters
         self._node_id = node_id
         self._keys = keys
@@ -67,6 +70,7 @@ class Uplink:
         self._fairness = fairness
         self._retry = retry
         self._is_gone = is_gone
+        self._is_alive = is_alive
         self._clock = clock
         self._seq = 0  # one for all streams: it needs only to rise within each
         self._destinations: dict[int | str, Destination] = {}
@@ -93,7 +97,15 @@ class Uplink:
         return self._waiting_bytes <= self._limits.buffer_bytes
 
     def put(self, destination: int | str, fact: Fact, sender: Sender | None) -> None:
-        """Queue a fact for a lane (int) or for the inbox of an app-node (its id). `sender` None: nobody sent it."""
+        """Queue a fact for a lane (int) or for the inbox of an app-node (its id). `sender` None: nobody sent it.
+
+        An inbox takes answers alone. Anything else is logged, counted and dropped.
+        """
+        if isinstance(destination, str) and not isinstance(fact, AckReceived):
+            self._counters.facts_put += 1
+            self._counters.facts_dropped["misplaced"] += 1
+            log.error("fact_misplaced", app_node=destination, fact=type(fact).__name__, sid=fact.sid)
+            return
         queue = self._destinations.get(destination) or self._new_destination(destination)
         size = size_of(fact)
         queue.facts.append(fact)
@@ -123,9 +135,9 @@ class Uplink:
         """Flush for ever. Cancel it, after `drain` if nothing may be lost."""
         while True:
             await self._wait_for_work()
-            batches = self._next_batches()
             try:
-                await self._flush(batches)
+                await self._drop_for_the_dead()
+                await self._flush(self._next_batches())
             except BusError as error:
                 self._counters.redis_full += isinstance(error, RedisFull)
                 await asyncio.sleep(self._retry.failed(error))
@@ -173,15 +185,22 @@ class Uplink:
         except TimeoutError:
             pass  # the turn of a full destination has come
 
+    async def _drop_for_the_dead(self) -> None:
+        """Drops the answers that wait for a full inbox whose app-node is not there any more."""
+        for queue in list(self._active):
+            app_node = queue.app_node
+            if app_node is None or not queue.full or queue.retry_at > self._clock() or not self._is_gone(app_node):
+                continue
+            if not await self._is_alive(app_node):
+                self._drop(queue, app_node)
+
     def _next_batches(self) -> list[tuple[Destination, Batch]]:
         """One batch for each destination whose turn it is."""
         self._wake.clear()
         now = self._clock()
         batches = []
         for queue in list(self._active):
-            if queue.full and queue.app_node is not None and self._is_gone(queue.app_node):
-                self._drop(queue, queue.app_node)
-            elif not queue.full or queue.retry_at <= now:
+            if not queue.full or queue.retry_at <= now:
                 self._seq += queue.batch is None
                 batches.append((queue, queue.next_batch(self._node_id, self._seq)))
         return batches
@@ -232,7 +251,7 @@ class Uplink:
         """The inbox is full, and the app-node that wanted these answers is gone."""
         self._waiting_bytes -= queue.waiting_bytes
         dropped = queue.drop()
-        self._counters.facts_dropped += dropped
+        self._counters.facts_dropped["app_node_gone"] += dropped
         log.warning("answers_dropped", app_node=app_node, dropped=dropped)
         del self._destinations[app_node]
         self._backpressure.release_all(queue.paused)

@@ -40,6 +40,7 @@ class MemoryInboxReader:
         self._broker = broker
         self._key = keys.inbox(node_id)
         self._last = 0
+        self._last_seq: dict[str, int] = {}
 
     async def read(self, block_ms: int) -> list[bytes]:
         deadline = time.monotonic() + block_ms / 1000
@@ -62,6 +63,14 @@ class MemoryInboxReader:
         async with self._broker.operation():
             stream = self._broker.streams[self._key]
             stream.remove([number for number in stream.entries if number <= self._last])
+
+    async def forget_silent(self) -> None:
+        async with self._broker.operation():
+            known = self._broker.streams[self._key].last_seq
+            for node_id, seq in self._last_seq.items():
+                if known.get(node_id) == seq:
+                    del known[node_id]
+            self._last_seq = dict(known)
 
     async def close(self) -> None:
         pass

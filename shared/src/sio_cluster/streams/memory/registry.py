@@ -60,6 +60,10 @@ class MemoryRegistry:
             self._broker.app_nodes.pop(node_id, None)
             self._forget(node_id)
 
+    async def is_alive(self, node_id: str) -> bool:
+        async with self._broker.operation():
+            return self._alive(node_id)
+
     async def io_nodes(self) -> dict[str, dict[str, str]]:
         async with self._broker.operation():
             return {node: dict(info) for node, info in self._broker.io_nodes.items() if self._alive(node)}

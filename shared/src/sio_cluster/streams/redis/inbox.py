@@ -9,7 +9,7 @@ from sio_cluster.protocol.keys import Keys
 from sio_cluster.streams.redis.appender import INBOX_TTL_MS
 from sio_cluster.streams.redis.connection import Command, raise_first_error
 from sio_cluster.streams.redis.connections import Connections, call
-from sio_cluster.streams.redis.scripts import TRIM
+from sio_cluster.streams.redis.scripts import FORGET_SILENT, TRIM
 from sio_cluster.streams.redis.wire import Reply
 
 log = structlog.get_logger()
@@ -37,6 +37,7 @@ class RedisInboxReader:
         self._read_bytes = 0
         self._trimmed = _START
         self._trimming: tuple[bytes, int] | None = None
+        self._last_seq: dict[bytes, bytes] = {}
 
     async def read(self, block_ms: int) -> list[bytes]:
         number = await self._connection.ready()
@@ -58,6 +59,14 @@ class RedisInboxReader:
         last, size = self._trimming  # kept until it has worked, so that a retry is the same
         await self._connections.run(call(TRIM, (self._key, self._state), last, _following(last), size))
         self._trimmed, self._trimming = last, None
+
+    async def forget_silent(self) -> None:
+        [flat] = await self._connections.run(("HGETALL", self._state))
+        known = {field: seq for field, seq in zip(flat[::2], flat[1::2], strict=True) if _is_node(field)}
+        silent = [word for node, seq in self._last_seq.items() if known.get(node) == seq for word in (node, seq)]
+        if silent:
+            await self._connections.run(call(FORGET_SILENT, (self._state,), *silent))
+        self._last_seq = known
 
     async def close(self) -> None:
         await self._connections.close_reader(self._connection)
@@ -97,6 +106,11 @@ class RedisInboxReader:
 def _field(flat: Reply, name: bytes) -> bytes:
     value: bytes = flat[flat.index(name) + 1]
     return value
+
+
+def _is_node(field: bytes) -> bool:
+    """Whether this field of a stream's state is a node's last sequence number. No other field looks like a node id."""
+    return b"-" in field and not field.endswith(b":bar")
 
 
 def _order(entry_id: bytes) -> tuple[int, int]:

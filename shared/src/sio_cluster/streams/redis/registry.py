@@ -79,6 +79,10 @@ class RedisRegistry:
             ("HDEL", keys.app_nodes, node_id),
         )
 
+    async def is_alive(self, node_id: str) -> bool:
+        [lives] = await self._connections.run(("EXISTS", self._keys.alive(node_id)))
+        return bool(lives)
+
     async def io_nodes(self) -> dict[str, dict[str, str]]:
         return (await self._nodes(self._keys.io_nodes))[0]
 

@@ -107,6 +107,14 @@ return 1
 """
 )
 
+# KEYS state; ARGV node, seq, node, seq... Forgets those whose last sequence number is still this one.
+FORGET_SILENT = _script("""
+for i = 1, #ARGV, 2 do
+  if redis.call('HGET', KEYS[1], ARGV[i]) == ARGV[i + 1] then redis.call('HDEL', KEYS[1], ARGV[i]) end
+end
+return 1
+""")
+
 # KEYS lease, token, uplink, holders; ARGV node, lease_ms. Returns the token, or nil while another node holds the lane.
 #
 # The lane has one consumer group. It bears the node id of the holder, and keeps the position up to which entries were
@@ -280,7 +288,7 @@ return redis.call('UNLINK', KEYS[1], KEYS[2])
 )
 
 ALL = (
-    APPEND, BAR, REGISTER, HEARTBEAT, NEXT_EPOCH, TRIM,
+    APPEND, BAR, REGISTER, HEARTBEAT, NEXT_EPOCH, TRIM, FORGET_SILENT,
     ACQUIRE, RENEW, RELEASE, BARRED, COMMIT, SET_ASIDE, REQUEUE, SET_FIELD, JOIN, LEAVE, CLOSE_ROOM,
     FORGET,
 )  # fmt: skip

@@ -46,7 +46,8 @@ class RemoteInboxReader:
     def __init__(self, commands: SimulatedConnection, reads: SimulatedConnection, fake: MemoryInboxReader) -> None:
         self._reads = reads
         self._fake = fake
-        self.trim = Remote(commands, fake).trim
+        over_commands = Remote(commands, fake)
+        self.trim, self.forget_silent = over_commands.trim, over_commands.forget_silent
         self._unseen: list[bytes] = []
 
     async def read(self, block_ms: int) -> list[bytes]:
