@@ -64,7 +64,7 @@ async def test_an_io_node_that_comes_back_while_its_clients_are_disconnected(
 
 
 async def test_the_reaper_is_not_taken_for_an_io_node(stage: Any) -> None:
-    sio = stage.server()
+    sio = stage.echo_server()
     gone, io = await stage.io_node("io1"), await stage.io_node("io2")
     await sio.start()
     for _ in range(5):

@@ -4,7 +4,7 @@ It opens in three steps, each of which includes those before it:
 
 1. `open`: the outbox and the record writer run. Enough for a process that only emits.
 2. `open_callbacks`: it reads its own inbox, so that clients' answers reach callbacks.
-3. `start`: it takes lanes and runs handlers.
+3. `start`: it takes lanes and runs handlers, as soon as the application has any.
 """
 
 import asyncio
@@ -163,7 +163,9 @@ class AppNode:
     def _build_membership(self) -> None:
         """Its place among the nodes, its own inbox, and the burial of io-nodes that died."""
         config, bus = self.config, self.bus
-        self.presence = AppNodePresence(self.id, config, bus, self._clock, self.counters)
+        self.presence = AppNodePresence(
+            self.id, config, bus, self._clock, self.counters, lambda: self.application.has_handlers
+        )
         self.inbox_reader = bus.inbox_reader(self.id)
         canary_returned, json_module = self.presence.proof.returned, self.application.json_module
         answers = Answers(self.callbacks, canary_returned, self.counters, json_module)
@@ -214,7 +216,7 @@ class AppNode:
             self.loops.start("presence", self.presence.run())
 
     async def start(self) -> None:
-        """Takes lanes and runs handlers.
+        """Takes lanes and runs handlers. Without any handler it takes no lanes until there is one.
 
         Returns when the lanes have been divided, and this node has those of its own that are free. Raises what `open`
         raises, and what a loop raised that failed meanwhile.
@@ -235,6 +237,9 @@ class AppNode:
 
     async def _planned(self) -> None:
         """Waits until the lanes have been divided, or this node is over."""
+        if not self.application.has_handlers:
+            log.warning("app_node_takes_no_lanes", node=self.id, why="the application has no handlers")
+            return
         waits = {asyncio.ensure_future(event.wait()) for event in (self.keeper.planned, self.over)}
         _, pending = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         for task in pending:
@@ -305,7 +310,8 @@ class AppNode:
     @property
     def unready_because(self) -> str:
         """Why this node cannot serve now. "" while it takes part in dividing the lanes, and Redis passes messages."""
-        stopping, started = self._stopping or self.over.is_set(), self.keeper.planned.is_set()
+        idle = "plan" in self.loops and not self.application.has_handlers  # it takes no lanes, and misses none
+        stopping, started = self._stopping or self.over.is_set(), idle or self.keeper.planned.is_set()
         return unready_because(self.presence.proof, stopping=stopping, started=started)
 
     def metrics(self) -> bytes:

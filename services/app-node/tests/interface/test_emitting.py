@@ -17,7 +17,7 @@ from sio_cluster.protocol.messages import (
 
 
 async def test_emit_forms(stage: Any) -> None:
-    sio = stage.server()
+    sio = stage.echo_server()
     one, two = await stage.io_node("io1"), await stage.io_node("io2")
     await sio.start()
     sid, other = await one.connect(), await two.connect()
@@ -117,7 +117,7 @@ async def test_join_comes_before_accept_and_what_is_emitted_meanwhile_in_between
 
 
 async def test_call_and_callback(stage: Any) -> None:
-    sio = stage.server()
+    sio = stage.echo_server()
     io = await stage.io_node()
     await sio.start()
     sid = await io.connect()
@@ -180,7 +180,7 @@ async def test_binary_in_and_out(stage: Any) -> None:
 
 
 async def test_emitting_only(stage: Any) -> None:
-    app = stage.server()
+    app = stage.echo_server()
     io = await stage.io_node()
     await app.start()
     sid = await io.connect()
@@ -201,7 +201,7 @@ async def test_emitting_only(stage: Any) -> None:
 
 
 async def test_a_new_io_node_is_reached_at_once(stage: Any) -> None:
-    sio = stage.server()
+    sio = stage.echo_server()
     io = await stage.io_node()
     await sio.start()
     await sio.emit("one")

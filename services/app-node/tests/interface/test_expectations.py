@@ -227,3 +227,44 @@ async def test_a_call_that_has_ended_is_forgotten(stage: Any) -> None:
         with pytest.raises((socketio.exceptions.TimeoutError, asyncio.CancelledError)):
             await asking
     assert len(sio.node.callbacks) == 0
+
+
+class TestWithoutHandlers:
+    async def test_no_lanes_are_taken(self, stage: Any) -> None:
+        worker, app = stage.server(), stage.echo_server()
+        io = await stage.io_node()
+        await worker.start()
+        assert await io.bus.registry.app_nodes() == {}
+        await stage.until(lambda: not worker.node.unready_because)
+        await app.start()
+        assert set(app.node.keeper.held) == set(range(stage.config.lanes))
+        sids = [await io.connect() for _ in range(8)]
+        await io.send(*[stage.event(sid, "echo", 1, ack_id=1) for sid in sids])
+        await io.wait(8, Ack)
+        asking = asyncio.ensure_future(worker.call("who", to=sids[0], timeout=5))
+        ack = (await io.wait(1, Emit))[0].ack
+        await io.answer(worker.node.id, ack.ack_id, sids[0], "me")
+        assert await asking == "me"
+        assert not worker.node.keeper.held
+        await worker.shutdown()
+        assert set(await io.bus.registry.app_nodes()) == {app.node.id}
+
+    @pytest.mark.parametrize("kind", ["event", "connect", "catch-all", "class", "other namespace"])
+    async def test_lanes_are_taken_once_there_is_a_handler(self, stage: Any, kind: str) -> None:
+        sio = stage.server()
+        io = await stage.io_node()
+        async with sio:
+            assert not sio.node.keeper.held
+            match kind:
+                case "event":
+                    sio.on("say", lambda sid: None)
+                case "connect":
+                    sio.on("connect", lambda sid, environ: None)
+                case "catch-all":
+                    sio.on("*", lambda event, sid: None)
+                case "class":
+                    sio.register_namespace(socketio.AsyncNamespace("/chat"))
+                case _:
+                    sio.on("say", lambda sid: None, namespace="/chat")
+            await stage.until(lambda: len(sio.node.keeper.held) == stage.config.lanes)
+            await io.connect("/chat" if kind == "class" else "/")

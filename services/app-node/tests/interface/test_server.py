@@ -95,8 +95,9 @@ async def test_refusals(stage: Any) -> None:
     assert len(sio.node.clients) == 0
 
 
-async def test_default_namespace_is_served_without_handlers(stage: Any) -> None:
+async def test_default_namespace_is_served_without_handlers_of_its_own(stage: Any) -> None:
     sio = stage.server()
+    sio.on("anything", lambda sid: None, namespace="/other")
     io = await stage.io_node()
     await sio.start()
     sid = await io.connect()
@@ -300,7 +301,7 @@ async def test_sessions_outlast_server_objects(stage: Any) -> None:
 async def test_environ_and_transport(stage: Any) -> None:
     from sio_cluster.protocol.messages import ClientUpgraded
 
-    sio = stage.server()
+    sio = stage.echo_server()
     io = await stage.io_node()
     await sio.start()
     sid = await io.connect()

@@ -40,7 +40,7 @@ async def test_a_name_that_leads_nowhere_is_one_clear_error() -> None:
 
 
 async def test_metrics_are_served_as_prometheus_reads_them(memory_stage: Any) -> None:
-    sio = memory_stage.server()
+    sio = memory_stage.echo_server()
     await sio.start()
     port = free_port("127.0.0.1")
     async with health_server(health_app(sio.node), "127.0.0.1", port), httpx.AsyncClient() as http:
@@ -50,7 +50,7 @@ async def test_metrics_are_served_as_prometheus_reads_them(memory_stage: Any) ->
 
 
 async def test_a_loop_that_fails_is_death_and_gives_the_lanes_up(memory_stage: Any) -> None:
-    sio = memory_stage.server()
+    sio = memory_stage.echo_server()
     await sio.start()
     node = sio.node
     assert (node.loops.dead_because, len(node.keeper.held)) == ("", 4)

@@ -64,6 +64,11 @@ class Application:
         self._signatures = Signatures()
         self.json_module = json_module
 
+    @property
+    def has_handlers(self) -> bool:
+        """Whether there is any handler: of an event, of all events, or a namespace class. They may come at any time."""
+        return any(self._server.handlers.values()) or bool(self._server.namespace_handlers)
+
     def accepts(self, namespace: str) -> bool:
         """Whether a client may ask for this namespace (python-socketio's `namespaces` option)."""
         server = self._server

@@ -3,6 +3,8 @@
 What every node does (heartbeats, canaries) is `sio_cluster.node.presence`.
 """
 
+from collections.abc import Callable
+
 import structlog
 
 from app_node.clock import Clock
@@ -24,10 +26,19 @@ class AppNodePresence:
     """Heartbeats, canaries and registration of an app-node.
 
     One that only emits sends heartbeats, which keep its inbox, and does not register: else the others would leave lanes
-    to it. `proof` says whether canaries come back.
+    to it. Nor does one whose application has no handlers: it would swallow the events of its lanes. It registers with
+    the first heartbeat after `has_handlers()`. `proof` says whether canaries come back.
     """
 
-    def __init__(self, node_id: str, config: Config, bus: Bus, clock: Clock, counters: Counters) -> None:
+    def __init__(
+        self,
+        node_id: str,
+        config: Config,
+        bus: Bus,
+        clock: Clock,
+        counters: Counters,
+        has_handlers: Callable[[], bool],
+    ) -> None:
         self.proof = BusProof(
             node_id,
             bus.keys.inbox(node_id),
@@ -37,7 +48,7 @@ class AppNodePresence:
             encode=lambda seq, canary: encode_app_inbox(node_id, seq, [canary]),
             clock=clock,
         )
-        self._registration = Registration(node_id, bus.registry)
+        self._registration = Registration(node_id, bus.registry, has_handlers)
         self._retry = Retry("heartbeat", counters.redis_retries, cap_ms=config.heartbeat_ms)
         self._presence = Presence(
             node_id,
@@ -57,7 +68,10 @@ class AppNodePresence:
         await self._presence.run()
 
     async def take_lanes(self) -> None:
-        """Registers this app-node, so that it has a part of the lanes. Waits for Redis. Raises ClusterMismatch."""
+        """Registers this app-node, so that it has a part of the lanes, as soon as it has handlers.
+
+        Waits for Redis. Raises ClusterMismatch.
+        """
         self._registration.takes_lanes = True
         await self._retry.call(self._presence.beat)
 
@@ -73,23 +87,27 @@ class AppNodePresence:
 class Registration:
     """`sio_cluster.node.presence.Registration` of an app-node."""
 
-    def __init__(self, node_id: str, registry: Registry) -> None:
+    def __init__(self, node_id: str, registry: Registry, has_handlers: Callable[[], bool]) -> None:
         self._node_id = node_id
         self._registry = registry
+        self._has_handlers = has_handlers
         self._info = RUNNING
         self.takes_lanes = False
 
     async def refresh(self) -> None:
         """Registers this app-node where it should be registered and is not. Raises BusError and ClusterMismatch."""
-        if self.takes_lanes and self._node_id not in await self._registry.app_nodes():
+        if not self.takes_lanes or not self._has_handlers():
+            return
+        if self._node_id not in await self._registry.app_nodes():
             await self._registry.join_cluster()
             await self._registry.register_app_node(self._node_id, self._info)
             log.info("app_node_registered", **self._info)
 
     async def drain(self) -> None:
-        """Says that this app-node takes no lanes any more. Raises BusError."""
+        """Says that this app-node takes no lanes any more, if it took any. Raises BusError."""
         self._info = DRAINING
-        await self._registry.register_app_node(self._node_id, self._info)
+        if self._has_handlers():
+            await self._registry.register_app_node(self._node_id, self._info)
 
     async def leave(self) -> None:
         """Forgets this app-node. Raises BusError."""
