@@ -9,7 +9,7 @@ It opens in three steps, each of which includes those before it:
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import structlog
 
@@ -86,6 +86,8 @@ class AppNode:
         self.loops = Loops(on_failure=self._fail)
         self.over = asyncio.Event()  # stopped, or failed
         self._opening = asyncio.Lock()
+        self._starting = asyncio.Lock()
+        self._started = False
         self._event_loop: asyncio.AbstractEventLoop | None = None  # set once it is open
         self._stopping = False
 
@@ -215,25 +217,32 @@ class AppNode:
             self.loops.start("inbox", self.inbox.run())
             self.loops.start("presence", self.presence.run())
 
-    async def start(self) -> None:
-        """Takes lanes and runs handlers. Without any handler it takes no lanes until there is one.
+    async def start(self, before: Callable[[], Awaitable[None]]) -> None:
+        """Takes lanes and runs handlers, after `before` (what the application does at each start).
 
-        Returns when the lanes have been divided, and this node has those of its own that are free. Raises what `open`
-        raises, and what a loop raised that failed meanwhile.
+        Without any handler it takes no lanes until there is one.
+
+        Returns when the lanes have been divided, and this node has those of its own that are free. Does nothing if the
+        node has started; while another call starts it, waits for that one. Raises what `before` and `open` raise, and
+        what a loop raised that failed meanwhile.
         """
-        if "plan" in self.loops:
-            return
-        await self.open()
-        await self.presence.take_lanes()  # the lanes are divided among registered app-nodes
-        await self.open_callbacks()
-        self.loops.start("watch", self.keeper.run_watch())
-        self.loops.start("renew", self.keeper.run_renew())
-        self.loops.start("commit", self.consumer.run_commit(self.keeper))
-        self.loops.start("read", self.consumer.run_read(self.keeper))
-        self.loops.start("plan", self.keeper.run_plan())
-        self.loops.start("reaper", self.reaper.run())
-        await self._planned()
-        log.info("app_node_started", node=self.id, lanes=sorted(self.keeper.held))
+        async with self._starting:
+            if self._started:
+                return
+            await before()
+            await self.open()
+            await self.presence.take_lanes()  # the lanes are divided among registered app-nodes
+            await self.open_callbacks()
+            if "plan" not in self.loops:  # else an earlier call started them, and was cancelled
+                self.loops.start("watch", self.keeper.run_watch())
+                self.loops.start("renew", self.keeper.run_renew())
+                self.loops.start("commit", self.consumer.run_commit(self.keeper))
+                self.loops.start("read", self.consumer.run_read(self.keeper))
+                self.loops.start("plan", self.keeper.run_plan())
+                self.loops.start("reaper", self.reaper.run())
+            await self._planned()
+            self._started = True
+            log.info("app_node_started", node=self.id, lanes=sorted(self.keeper.held))
 
     async def _planned(self) -> None:
         """Waits until the lanes have been divided, or this node is over."""

@@ -106,6 +106,8 @@ class Counters:
     """Answers of clients that reached their callback."""
     acks_refused: Counter[str] = field(default_factory=Counter)
     """Answers of clients that reached none, by reason: `unknown`, `malformed`."""
+    callbacks_failed: int = 0
+    """Callbacks of the application that raised."""
     callbacks_given_up: int = 0
     """Callbacks that were dropped since too many waited."""
     inbox_entries_malformed: int = 0

@@ -118,6 +118,7 @@ def _clients(counters: Counters) -> Iterator[Family]:
     yield _by("reason", "sio_app_acks_refused", "Answers of clients that nobody waits for", counters.acks_refused)
     yield _count("sio_app_inbox_entries_malformed", "Entries of our own inbox that could not be decoded",
                  counters.inbox_entries_malformed)  # fmt: skip
+    yield _count("sio_app_callbacks_failed", "Callbacks that raised", counters.callbacks_failed)
     yield _count(
         "sio_app_callbacks_given_up",
         "Callbacks dropped unanswered, the oldest first, since too many waited",

@@ -178,9 +178,12 @@ def _finite_key(key: Any) -> Any:
 
 
 def _decode_text(data: bytes, json_module: JsonModule | None) -> Any:
-    try:
-        if json_module is not None:
+    if json_module is not None:
+        try:
             return json_module.loads(data.decode())
+        except Exception as error:  # whatever that module raises for text that it cannot read
+            raise MalformedPacket("the payload is not what the json module given can read") from error
+    try:
         try:
             return _fast_decode(data)
         except msgspec.DecodeError:  # such as an escaped lone surrogate, which JavaScript clients may send

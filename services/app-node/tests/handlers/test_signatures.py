@@ -1,12 +1,14 @@
 """Reading signatures: who gets which arguments."""
 
 import functools
+import sys
 from typing import Any
 from unittest import mock
 
 import pytest
 
-from app_node.handlers.signatures import connect_arguments, disconnect_arguments, read_signature
+from app_node.handlers.calls import connect_arguments
+from app_node.handlers.signatures import read_signature
 
 
 class Bound:
@@ -51,9 +53,118 @@ def test_connect_of_a_catch_all_namespace() -> None:
     assert connect_arguments(signature, ("n", "s"), "e", "a", True) == (["n", "s", "e", True], {})
 
 
+def passes_on(handler: Any) -> Any:
+    """A decorator that passes everything on."""
+
+    @functools.wraps(handler)
+    def wrapper(*args: Any, **keywords: Any) -> Any:
+        return handler(*args, **keywords)
+
+    return wrapper
+
+
+def passes_positions_on(handler: Any) -> Any:
+    @functools.wraps(handler)
+    def wrapper(*args: Any) -> Any:
+        return handler(*args)
+
+    return wrapper
+
+
+def takes_three(handler: Any) -> Any:
+    @functools.wraps(handler)
+    def wrapper(sid: str, environ: Any, auth: Any) -> Any:
+        return handler(sid)
+
+    return wrapper
+
+
+def takes_three_and_keywords(handler: Any) -> Any:
+    @functools.wraps(handler)
+    def wrapper(sid: str, environ: Any, auth: Any = None, **keywords: Any) -> Any:
+        return handler(sid, environ, auth, **keywords)
+
+    return wrapper
+
+
+class Decorator:
+    """A decorator that is a class."""
+
+    def __init__(self, handler: Any) -> None:
+        functools.update_wrapper(self, handler)
+        self.handler = handler
+
+    def __call__(self, *args: Any, **keywords: Any) -> Any:
+        return self.handler(*args, **keywords)
+
+
+class Decorated:
+    @passes_on
+    def method(self, sid: str, environ: Any, auth: Any, is_reconnect: bool) -> None: ...
+
+    @passes_on
+    def __call__(self, sid: str, environ: Any, auth: Any, is_reconnect: bool) -> None: ...
+
+
+def with_reconnect(sid: str, environ: Any, auth: Any, is_reconnect: bool = False) -> None: ...
+
+
+def without_auth(sid: str, environ: Any, is_reconnect: bool = False) -> None: ...
+
+
+def by_position_only(sid: str, environ: Any, auth: Any, is_reconnect: bool = False, /) -> None: ...
+
+
+WRAPPED = [
+    # What is called is the wrapper.
+    (takes_three(lambda sid: 0), ["s", "e", "a"], {}),
+    (takes_three(with_reconnect), ["s", "e", "a"], {}),
+    (Decorated().method, ["s", "e", "a"], {"is_reconnect": "r"}),
+    (Decorated(), ["s", "e", "a"], {"is_reconnect": "r"}),
+    # One that takes any keyword passes `is_reconnect` on to a function that takes it.
+    (passes_on(with_reconnect), ["s", "e", "a"], {"is_reconnect": "r"}),
+    (passes_on(without_auth), ["s", "e", "a"], {"is_reconnect": "r"}),
+    (passes_on(passes_on(with_reconnect)), ["s", "e", "a"], {"is_reconnect": "r"}),
+    (Decorator(with_reconnect), ["s", "e", "a"], {"is_reconnect": "r"}),
+    (functools.partial(passes_on(with_reconnect)), ["s", "e", "a"], {"is_reconnect": "r"}),
+    (takes_three_and_keywords(with_reconnect), ["s", "e", "a"], {"is_reconnect": "r"}),
+    (passes_on(lambda sid, environ, auth, *, is_reconnect: 0), ["s", "e", "a"], {"is_reconnect": "r"}),
+    # Not if something in between stops it, or the function takes it by position only.
+    (passes_positions_on(with_reconnect), ["s", "e", "a"], {}),
+    (passes_on(takes_three(with_reconnect)), ["s", "e", "a"], {}),
+    (passes_on(passes_positions_on(with_reconnect)), ["s", "e", "a"], {}),
+    (passes_on(by_position_only), ["s", "e", "a"], {}),
+    (passes_on(lambda sid, environ: 0), ["s", "e", "a"], {}),
+    (by_position_only, ["s", "e", "a", "r"], {}),
+    # Wrappers in C cannot be inspected, and pass everything on.
+    (staticmethod(without_auth), ["s", "e", "r"], {}),
+    (functools.lru_cache(lambda sid, environ: 0), ["s", "e"], {}),
+]
+
+
+@pytest.mark.parametrize(("handler", "args", "keywords"), WRAPPED)
+def test_connect_of_a_decorated_handler(handler: Any, args: list[str], keywords: dict[str, str]) -> None:
+    signature = read_signature(handler)
+    assert connect_arguments(signature, ("s",), "e", "a", "r") == (args, keywords)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
-    ("handler", "args"),
-    [(lambda sid: 0, ["s"]), (lambda sid, reason: 0, ["s", "r"]), (lambda *args: 0, ["s", "r"])],
+    ("handler", "taken"),
+    [
+        (lambda sid, text: 0, False),
+        (lambda sid, text, is_redelivered: 0, True),
+        (lambda sid, text, is_redelivered, /: 0, False),
+        (lambda sid, **more: 0, False),
+        (passes_on(lambda sid, text, is_redelivered: 0), True),
+        (passes_positions_on(lambda sid, text, is_redelivered=False: 0), False),
+    ],
 )
-def test_disconnect(handler: Any, args: list[str]) -> None:
-    assert disconnect_arguments(read_signature(handler), ("s",), "r") == args
+def test_is_redelivered(handler: Any, taken: bool) -> None:
+    assert read_signature(handler).is_redelivered is taken
+
+
+@pytest.mark.skipif(sys.version_info < (3, 14), reason="annotations were evaluated when the function was made")
+def test_annotations_need_not_be_known() -> None:
+    namespace: dict[str, Any] = {}
+    exec("def connect(sid: Unknown, environ: Unknown): ...", namespace)
+    assert read_signature(namespace["connect"]).positional == 2

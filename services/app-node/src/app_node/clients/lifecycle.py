@@ -17,11 +17,11 @@ from app_node.counters import CLIENT_CONNECTED, STALE_CONNECT, Outcome
 from app_node.downlink.outbox import Outbox
 from app_node.downlink.record_writer import RecordWriter
 from app_node.handlers.application import INTERNAL_ERROR, INVALID_NAMESPACE, REJECTED, Application, Refusal
-from app_node.handlers.signatures import raise_if_cancelled
+from app_node.handlers.endings import raise_unless_own, running_task
+from app_node.lanes.lane import Lane
 from app_node.lanes.progress import EntryProgress, current_progress
 from app_node.payloads import decode_any, encode_any
 from sio_cluster.protocol import reasons
-from sio_cluster.protocol.errors import LeaseLost
 from sio_cluster.protocol.messages import (
     Accept,
     ClientConnected,
@@ -116,7 +116,7 @@ class ClientLifecycle:
         current_progress.set(inner := self._inner_progress(progress))
         await asyncio.sleep(0)  # events that were started before this begin to run before the handler does
         progress.lane.require_held()
-        await self._run_disconnect(client, fact.reason)
+        await self._run_disconnect(client, fact.reason, progress.lane)
         inner.then(lambda: self._forget(client, progress))
         inner.end()
 
@@ -144,16 +144,18 @@ class ClientLifecycle:
         client.state = State.GONE
         if progress is None:
             batch = self._outbox.put(client.io_node, Disconnect(client.sid, close), 0, None)
-            await self._run_disconnect(client, reasons.SERVER_DISCONNECT)
+            await self._run_disconnect(client, reasons.SERVER_DISCONNECT, None)
             await batch.landed()
             self._forget(client, None)
             return
         inner = self._inner_progress(progress)
         self._post(client, Disconnect(client.sid, close), inner)
-        await self._run_disconnect(client, reasons.SERVER_DISCONNECT)
-        current_progress.set(progress)
-        inner.then(lambda: self._forget(client, progress))
-        inner.end()
+        try:
+            await self._run_disconnect(client, reasons.SERVER_DISCONNECT, None)
+        finally:  # also if the application cancels the handler that disconnects this client
+            current_progress.set(progress)
+            inner.then(lambda: self._forget(client, progress))
+            inner.end()
 
     async def _restore(self, client: Client, record: ClientRecord, progress: EntryProgress) -> None:
         """Makes the client known here. A connect handler that takes `is_reconnect` is called with True."""
@@ -189,15 +191,14 @@ class ClientLifecycle:
         return REJECTED if client.turned_away and refusal in (None, INTERNAL_ERROR) else refusal
 
     async def _run_connect(self, client: Client, *, is_reconnect: bool) -> Refusal | None:
+        task = running_task()
         try:
             auth = None if client.auth is None else decode_any(client.auth, self._application.json_module)
             return await self._application.connect(
                 client.namespace, client.sid, client.environ, auth, is_reconnect=is_reconnect
             )
-        except (asyncio.CancelledError, LeaseLost):
-            raise_if_cancelled()
-            return INTERNAL_ERROR
-        except Exception:  # noqa: BLE001 - the application's own error, which may be any
+        except BaseException as error:  # noqa: BLE001 - the application's own error, which may be any
+            raise_unless_own(error, task, client.lane)
             self._incidents.handler_failed(client, "connect")
             return INTERNAL_ERROR
 
@@ -209,19 +210,21 @@ class ClientLifecycle:
             return
         try:
             payload = encode_any(refusal.payload, self._application.json_module)
-        except (TypeError, ValueError, RecursionError):
+        except Exception:  # noqa: BLE001 - what the application gives as data, or its own JSON module
             self._incidents.handler_failed(client, "connect")
-            payload = encode_any({"message": str(refusal.payload.get("message"))})
+            message = refusal.payload.get("message")
+            payload = encode_any({"message": message} if type(message) is str else REJECTED.payload)
         self._post(client, Refuse(client.sid, payload), progress)
 
-    async def _run_disconnect(self, client: Client, reason: str) -> None:
+    async def _run_disconnect(self, client: Client, reason: str, lane: Lane | None) -> None:
+        """Runs the disconnect handler. `lane`: see `raise_unless_own`."""
+        task = running_task()
         self._callbacks.forget_client(client.sid)
         self._counters.clients_disconnected += 1
         try:
             await self._application.disconnect(client.namespace, client.sid, reason)
-        except (asyncio.CancelledError, LeaseLost):
-            raise_if_cancelled()
-        except Exception:  # noqa: BLE001 - the application's own error, which may be any
+        except BaseException as error:  # noqa: BLE001 - the application's own error, which may be any
+            raise_unless_own(error, task, lane)
             self._incidents.handler_failed(client, "disconnect")
 
     def _record_outcome(self, client: Client, inner: EntryProgress, progress: EntryProgress) -> None:

@@ -4,10 +4,11 @@ Which handler serves what is decided by python-socketio's own `BaseServer`. Each
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol
 
-from app_node.handlers.signatures import Handler, Signatures, connect_arguments, disconnect_arguments, run
+from app_node.handlers.calls import call_connect, call_disconnect
+from app_node.handlers.signatures import Handler, Signature, Signatures
 from app_node.payloads import JsonModule
 
 
@@ -41,11 +42,11 @@ BUILTIN_REFUSED = Refusal({"message": "Connection refused by server"})
 
 
 class _Target(NamedTuple):
-    """A handler and the arguments that come first. `shape` is the callable whose signature tells what it takes."""
+    """A handler, the arguments that come first, and what it takes."""
 
     call: Handler
     leading: tuple[Any, ...]
-    shape: Handler
+    signature: Signature
 
 
 class Application:
@@ -82,17 +83,15 @@ class Application:
     def wants_reconnect(self, namespace: str) -> bool:
         """Whether the namespace's connect handler takes `is_reconnect`."""
         target = self._target("connect", namespace, ())
-        return target is not None and self._signatures.of(target.shape).is_reconnect
+        return target is not None and target.signature.is_reconnect
 
     async def connect(self, namespace: str, sid: str, environ: Any, auth: Any, *, is_reconnect: bool) -> Refusal | None:
         """Calls the connect handler. None: let the client in. Raises what the handler raises, except for refusals."""
         target = self._target("connect", namespace, (sid,))
         if target is None:
             return None
-        signature = self._signatures.of(target.shape)
-        args, keywords = connect_arguments(signature, target.leading, environ, auth, is_reconnect)
         try:
-            result = await run(target.call, args, keywords)
+            result = await call_connect(target.call, target.signature, target.leading, environ, auth, is_reconnect)
         except self._refused as error:
             return Refusal(getattr(error, "error_args", REJECTED.payload))
         except ConnectionRefusedError:
@@ -103,7 +102,7 @@ class Application:
         """Calls the disconnect handler, if there is one. Raises what it raises."""
         target = self._target("disconnect", namespace, (sid,))
         if target is not None:
-            await run(target.call, disconnect_arguments(self._signatures.of(target.shape), target.leading, reason))
+            await call_disconnect(target.call, target.signature, target.leading, reason)
 
     def event(
         self, namespace: str, sid: str, name: Any, args: Sequence[Any], *, redelivered: bool
@@ -112,7 +111,7 @@ class Application:
         target = self._target(name, namespace, (sid, *args))
         if target is None:
             return None
-        keywords = {"is_redelivered": redelivered} if self._signatures.of(target.shape).is_redelivered else None
+        keywords = {"is_redelivered": redelivered} if target.signature.is_redelivered else None
         return target.call, target.leading, keywords
 
     def _target(self, event: Any, namespace: str, args: tuple[Any, ...]) -> _Target | None:
@@ -120,22 +119,34 @@ class Application:
         if handler:
             if event == "*":  # python-socketio finds the catch-all by its name, and takes it for an ordinary handler
                 leading = (event, *leading)
-            return _Target(handler, leading, handler)
+            return _Target(handler, leading, self._signatures.of(handler))
         handler, leading = self._server._get_namespace_handler(namespace, args)
         if not handler:
             return None
         method = getattr(handler, f"on_{event}", None)
         if getattr(handler.trigger_event, "__func__", None) is self._plain_trigger:
             method = method or _nothing
-            return _Target(method, leading, method)
-        return _Target(_through(handler.trigger_event, event), leading, method or _anything)
+            return _Target(method, leading, self._signatures.of(method))
+        trigger, of = handler.trigger_event, self._signatures.of
+        return _Target(_through(trigger, event), leading, _passed_on(of(trigger), of(method or _anything)))
 
 
 def _through(trigger_event: Callable[..., Any], event: Any) -> Handler:
-    def call(*args: Any) -> Any:
-        return trigger_event(event, *args)
+    def call(*args: Any, **keywords: Any) -> Any:
+        return trigger_event(event, *args, **keywords)
 
     return call
+
+
+def _passed_on(trigger: Signature, method: Signature) -> Signature:
+    """What a method takes by way of a class' own `trigger_event`, which may take no keywords."""
+    if not (method.is_reconnect or method.is_redelivered):
+        return method
+    return replace(
+        method,
+        is_reconnect=method.is_reconnect and (method.reconnect_at is not None or trigger.is_reconnect),
+        is_redelivered=method.is_redelivered and trigger.is_redelivered,
+    )
 
 
 def _anything(*args: Any) -> None:

@@ -1,19 +1,27 @@
 """Which arguments a handler takes, read from its signature once.
 
-python-socketio finds this out by catching TypeError and calling again. So a handler that raises TypeError itself runs
-twice there. Here it runs once, whatever it raises.
+What counts is the signature of what is called. A decorator may change the arguments, so the function that it wraps
+(`__wrapped__`) does not count. There is one exception: a decorator with `**kwargs` passes `is_reconnect` and
+`is_redelivered` on, so it gets them if the function inside takes them.
 """
 
-import asyncio
+import functools
 import inspect
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import CoroutineType
 from typing import Any, TypeAlias
 
 Handler: TypeAlias = Callable[..., Any]
 
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+_NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+
+_UNEVALUATED: dict[str, Any] = {}
+if sys.version_info >= (3, 14):  # where annotations are evaluated when somebody asks, and their names may be missing
+    import annotationlib
+
+    _UNEVALUATED["annotation_format"] = annotationlib.Format.FORWARDREF
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +29,8 @@ class Signature:
     """What a handler takes.
 
     `positional`: how many arguments it takes by position, without the two below; None: any number. `is_reconnect` and
-    `is_redelivered`: whether it has a parameter of that name. `reconnect_at`: the position of `is_reconnect`, None
-    where it is taken by name only.
+    `is_redelivered`: whether it can be given an argument of that name. `reconnect_at`: the position of `is_reconnect`,
+    None if it is given by name only.
     """
 
     positional: int | None
@@ -50,60 +58,49 @@ class Signatures:
 
 def read_signature(handler: Handler) -> Signature:
     """The handler's signature. One that cannot be inspected counts as taking anything."""
-    try:
-        parameters = list(inspect.signature(handler).parameters.values())
-    except (TypeError, ValueError):
+    parameters = _parameters(handler)
+    if parameters is None:
         return Signature(None, False, False, None)
     by_position = [p for p in parameters if p.kind in _POSITIONAL]
-    named = {p.name for p in parameters if p.kind in (*_POSITIONAL, inspect.Parameter.KEYWORD_ONLY)}
     reconnect_at = next((at for at, p in enumerate(by_position) if p.name == "is_reconnect"), None)
     variadic = any(p.kind is inspect.Parameter.VAR_POSITIONAL for p in parameters)
     keywords = {"is_reconnect", "is_redelivered"}
     return Signature(
         positional=None if variadic else sum(p.name not in keywords for p in by_position),
-        is_reconnect="is_reconnect" in named,
-        is_redelivered="is_redelivered" in named,
+        is_reconnect=reconnect_at is not None or _takes_keyword(handler, "is_reconnect"),
+        is_redelivered=_takes_keyword(handler, "is_redelivered"),
         reconnect_at=reconnect_at,
     )
 
 
-def connect_arguments(
-    signature: Signature, leading: tuple[Any, ...], environ: Any, auth: Any, is_reconnect: bool
-) -> tuple[list[Any], dict[str, Any]]:
-    """Arguments of a `connect` handler. `leading` is (sid,), or (namespace, sid) for a catch-all namespace."""
-    wanted = signature.positional
-    with_auth = wanted is None or wanted > len(leading) + 1
-    args = [*leading, environ, auth] if with_auth else [*leading, environ]
-    if not signature.is_reconnect:
-        return args, {}
-    if signature.reconnect_at is not None and signature.reconnect_at <= len(args):
-        args.insert(signature.reconnect_at, is_reconnect)
-        return args, {}
-    return args, {"is_reconnect": is_reconnect}
+def _takes_keyword(handler: Handler, name: str) -> bool:
+    """Whether the handler has a parameter of this name, or passes keywords on to a function that takes it."""
+    parameters = _parameters(handler) or ()
+    if any(p.name == name and p.kind in _NAMED for p in parameters):
+        return True
+    passes_on = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters)
+    inner = _wrapped_by(handler) if passes_on else None
+    return inner is not None and _takes_keyword(inner, name)
 
 
-def disconnect_arguments(signature: Signature, leading: tuple[Any, ...], reason: str) -> list[Any]:
-    """Arguments of a `disconnect` handler. Those written for python-socketio before 5.12 take no reason."""
-    wanted = signature.positional
-    return [*leading, reason] if wanted is None or wanted > len(leading) else [*leading]
+def _parameters(handler: Handler) -> list[inspect.Parameter] | None:
+    """The parameters of what is called. None if they cannot be read.
 
-
-async def run(handler: Handler, args: Any, keywords: dict[str, Any] | None = None) -> Any:
-    """Calls a handler once. A plain function runs right here, as in python-socketio; a coroutine is awaited."""
-    result = handler(*args, **keywords) if keywords else handler(*args)
-    return await result if is_awaitable(result) else result
-
-
-def raise_if_cancelled() -> None:
-    """To be called where a handler raised CancelledError. Raises it again if we cancelled the running task.
-
-    Else the handler cancelled itself, and counts as ended, as in python-socketio.
+    A wrapper in C (`staticmethod`, `functools.lru_cache`) has no signature to read. It passes everything on, so the
+    parameters are those of the function inside.
     """
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError
+    try:
+        return list(inspect.signature(handler, follow_wrapped=False, **_UNEVALUATED).parameters.values())
+    except (TypeError, ValueError):
+        inner = _wrapped_by(handler)
+        return None if inner is None else _parameters(inner)
 
 
-def is_awaitable(result: Any) -> bool:
-    """Like inspect.isawaitable, and quicker."""
-    return type(result) is CoroutineType or hasattr(result, "__await__")
+def _wrapped_by(handler: Handler) -> Handler | None:
+    """The function around which this one was made, as `functools.wraps` notes it. None if it notes nothing."""
+    if isinstance(handler, functools.partial):
+        return _wrapped_by(handler.func)
+    inner = getattr(handler, "__wrapped__", None)
+    if inner is None and not inspect.isroutine(handler):
+        inner = getattr(type(handler).__call__, "__wrapped__", None)  # an object whose `__call__` is decorated
+    return inner if callable(inner) else None

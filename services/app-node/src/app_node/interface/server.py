@@ -15,7 +15,8 @@ from app_node.app import AppNode, BusFactory
 from app_node.clients.session_codec import encode_session
 from app_node.clock import Clock, steady
 from app_node.handlers.application import Application
-from app_node.handlers.signatures import Handler, run
+from app_node.handlers.calls import run
+from app_node.handlers.signatures import Handler
 from app_node.interface import serving
 from app_node.interface.engine import Engine
 from app_node.interface.environs import Environs
@@ -88,10 +89,15 @@ class ClusterServer(socketio.AsyncServer):  # type: ignore[misc]  # socketio has
         return handler
 
     async def start(self) -> None:
-        """Becomes an app-node: takes lanes and runs handlers. Waits for Redis. Raises ConfigError as `AppNode.open`."""
+        """Becomes an app-node: takes lanes and runs handlers. Waits for Redis. Raises ConfigError as `AppNode.open`.
+
+        Does nothing where it is one. A second call waits for the first, and `on_start` handlers run once.
+        """
+        await self.node.start(self._run_start_handlers)
+
+    async def _run_start_handlers(self) -> None:
         for handler in self._start_handlers:
             await run(handler, ())
-        await self.node.start()
 
     async def serve(self) -> None:
         """Runs as an app-node until SIGTERM, SIGINT or `shutdown`, then stops cleanly. Serves HEALTH_PORT."""

@@ -1,7 +1,6 @@
 """What comes into this app-node's own inbox: clients' answers to what it asked them, and its canaries."""
 
 import asyncio
-import inspect
 from collections.abc import Callable
 from typing import Any, assert_never
 
@@ -9,6 +8,8 @@ import structlog
 
 from app_node.clients.callbacks import Callbacks
 from app_node.counters import Counters
+from app_node.handlers.calls import run
+from app_node.handlers.endings import raise_unless_own, running_task
 from app_node.payloads import JsonModule, decode
 from sio_cluster.protocol.codec import decode_app_inbox
 from sio_cluster.protocol.errors import MalformedBatch, MalformedPacket
@@ -62,15 +63,15 @@ class Answers:
             log.warning("ack_malformed", sid=answer.sid, error=str(error))
             return
         self._counters.acks_received += 1
-        task = asyncio.create_task(_call(callback, args, answer.sid))
+        task = asyncio.create_task(self._call(callback, args, answer.sid))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
 
-
-async def _call(callback: Callable[..., Any], args: list[Any], sid: str) -> None:
-    try:
-        result = callback(*args)
-        if inspect.isawaitable(result):
-            await result
-    except Exception:  # the application's own error, which may be any
-        log.exception("callback_failed", sid=sid)
+    async def _call(self, callback: Callable[..., Any], args: list[Any], sid: str) -> None:
+        task = running_task()
+        try:
+            await run(callback, args)
+        except BaseException as error:  # the application's own error, which may be any
+            raise_unless_own(error, task, None)
+            self._counters.callbacks_failed += 1
+            log.exception("callback_failed", sid=sid)

@@ -33,7 +33,8 @@ from app_node.counters import (
 from app_node.downlink.outbox import Outbox
 from app_node.downlink.record_writer import RecordWriter
 from app_node.handlers.application import Application
-from app_node.handlers.signatures import is_awaitable, raise_if_cancelled
+from app_node.handlers.calls import is_awaitable
+from app_node.handlers.endings import raise_unless_own, running_task
 from app_node.lanes.lane import Lane
 from app_node.lanes.progress import EntryProgress, current_progress
 from app_node.payloads import arguments, decode, encode
@@ -123,6 +124,7 @@ class Dispatcher:
 
     async def _drain(self, client: Client) -> None:
         """Works off the facts that wait for one client, one after the other."""
+        task = running_task()
         while client.inbox:
             fact, progress = client.inbox.popleft()
             if not progress.lane.held():
@@ -132,7 +134,8 @@ class Dispatcher:
                 outcome = await self._handle(client, fact, progress)
             except LeaseLost:
                 return
-            except Exception:  # a defect of ours must not stop this client and its lane for ever
+            except BaseException as error:  # a defect of ours must not stop this client and its lane for ever
+                raise_unless_own(error, task, progress.lane)
                 outcome = DEFECT
                 log.exception("dispatch_failed", sid=client.sid, lane=progress.lane.number, fact=type(fact).__name__)
             if outcome is not None:
@@ -180,9 +183,12 @@ class Dispatcher:
             return  # the lane's next holder handles it
 
     async def _run_event(self, client: Client, fact: EventReceived, progress: EntryProgress) -> Outcome:
-        """Runs the handler, once, and queues its answer. Raises LeaseLost where it must not begin."""
+        """Runs the handler, once, and queues its answer. Whatever the handler raises is logged and counted.
+
+        Raises LeaseLost where the handler must not begin, and what `raise_unless_own` raises.
+        """
         progress.lane.require_held()
-        application = self._application
+        application, task = self._application, running_task()
         name: Any = None
         args: Sequence[Any]
         try:
@@ -203,10 +209,9 @@ class Dispatcher:
                 packet = encode_ack(client.namespace, payload.text, len(payload.attachments), fact.ack_id)
                 size = len(packet) + sum(map(len, payload.attachments))
                 self._outbox.put(client.io_node, Ack(client.sid, packet, payload.attachments), size, progress)
-        except (asyncio.CancelledError, LeaseLost):
-            raise_if_cancelled()
         except MalformedPacket:
             return self._incidents.refused(client, MALFORMED_EVENT)
-        except Exception:  # noqa: BLE001 - the application's own error, which may be any
+        except BaseException as error:  # noqa: BLE001 - the application's own error, which may be any
+            raise_unless_own(error, task, progress.lane)
             self._incidents.handler_failed(client, name)
         return EVENT_HANDLED

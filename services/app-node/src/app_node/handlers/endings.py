@@ -1,0 +1,47 @@
+"""How a handler may end: it returns, or it raises anything at all.
+
+Whatever a handler raises is its own failure and ends its fact: the time-outs of gevent and func_timeout, which are no
+`Exception`, as well as `SystemExit`, groups, or a CancelledError that the application caused itself.
+"""
+
+import asyncio
+from typing import Any
+
+from app_node.lanes.lane import Lane
+from sio_cluster.protocol.errors import LeaseLost
+
+RunningTask = asyncio.Task[Any] | None
+
+
+def running_task() -> RunningTask:
+    """The task that runs now. None outside of tasks."""
+    try:
+        return asyncio.current_task()
+    except RuntimeError:  # no event loop runs
+        return None
+
+
+def raise_unless_own(error: BaseException, task: RunningTask, lane: Lane | None) -> None:
+    """To be called in the `except` clause around a handler. Returns if the handler itself ended with `error`.
+
+    `task` is the task that began the handler. `lane` is the lane of the handler's fact; None if the handler runs in a
+    task that is not ours. Raises what is not the handler's own end:
+
+    - KeyboardInterrupt: the process is to end.
+    - GeneratorExit, if the coroutine is closed from outside: its event loop is gone.
+    - CancelledError, if we cancelled the task since its lane is lost. In a task that is not ours: if anybody did.
+    - LeaseLost, if the lane is lost.
+    """
+    if isinstance(error, KeyboardInterrupt) or (isinstance(error, GeneratorExit) and running_task() is not task):
+        raise error
+    if lane is None:
+        if task is not None and task.cancelling():
+            raise asyncio.CancelledError
+        return
+    if lane.lost:
+        raise asyncio.CancelledError
+    if isinstance(error, LeaseLost) and not lane.held():
+        raise error
+    if task is not None and isinstance(error, asyncio.CancelledError):
+        while task.cancelling():  # the application cancelled the task; the next handler in it must not notice
+            task.uncancel()
