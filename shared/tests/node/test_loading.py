@@ -60,6 +60,10 @@ def test_what_is_not_there(folder: Path, target: str, said: str) -> None:
         ("import no_such_module_there", r"broken_2\.py:1: ModuleNotFoundError: No module named"),
         ("raise SystemExit(3)", r"broken_3\.py:1: SystemExit: 3$"),
         ("raise ValueError('two\\nlines')", r"broken_4\.py:1: ValueError: two lines$"),
+        ("class Timeout(BaseException): pass\nraise Timeout", r"broken_6\.py:2: Timeout$"),
+        ("raise BaseExceptionGroup('two', [SystemExit(1)])", r"broken_7\.py:1: BaseExceptionGroup: two"),
+        ("def __getattr__(name): raise SystemExit(4)", r"broken_8\.py:1: SystemExit: 4$"),
+        ("import sys\ndel sys.modules[__name__]\nsys.exit(1)", r"broken_9\.py:3: SystemExit: 1$"),
         ("import json\njson.loads('{')", r"broken_5\.py:2: JSONDecodeError: "),
     ],
 )
@@ -72,3 +76,10 @@ def test_what_is_broken_says_where_in_one_line(
         with pytest.raises(TargetBroken, match=said) as caught:
             load_target(target)
         assert caught.value.__cause__ is not None
+
+
+def test_ctrl_c_while_it_is_loaded_passes(folder: Path) -> None:
+    name = write(folder, "interrupted.py", "raise KeyboardInterrupt")
+    for target in (f"{name}:app", "interrupted:app"):
+        with pytest.raises(KeyboardInterrupt):
+            load_target(target)

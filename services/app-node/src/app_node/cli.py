@@ -12,6 +12,7 @@ from app_node.interface.server import ClusterServer
 from sio_cluster.node.garbage import tune_garbage_collector
 from sio_cluster.node.loading import load_target
 from sio_cluster.node.log import configure_logging
+from sio_cluster.node.running import run_node
 from sio_cluster.protocol.errors import ConfigError, TargetBroken
 
 EXIT_REFUSED = 2
@@ -47,7 +48,7 @@ def run(
         configure_logging(server.config, node=server.node.id, role="app-node")
         logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # not when the health port opens and closes
         tune_garbage_collector()
-        uvloop.run(server.serve())
+        run_node(server.serve(), uvloop.new_event_loop)
     except ConfigError as error:
         _refuse(error)
 

@@ -23,6 +23,7 @@ from sio_cluster.node.config import Config
 from sio_cluster.node.garbage import tune_garbage_collector
 from sio_cluster.node.listening import listen_on
 from sio_cluster.node.log import configure_logging, configure_logging_of_guest
+from sio_cluster.node.running import run_node
 from sio_cluster.protocol.errors import ConfigError
 
 log = structlog.get_logger()
@@ -82,7 +83,7 @@ class Listener:
         """
         configure_logging(self.config, node=self.node.node_id, role="io-node")
         tune_garbage_collector()
-        uvloop.run(self._run())
+        run_node(self._run(), uvloop.new_event_loop)
 
     async def serve(self) -> None:
         """Serve inside a running loop until `stop` is called. Raises as `run`."""

@@ -14,16 +14,20 @@ from sio_cluster.protocol.errors import TargetBroken, TargetNotFound
 def load_target(target: str) -> Any:
     """The object that `module:name` or `path/to/file.py:name` names. `name` may have dots.
 
-    Raises TargetNotFound or TargetBroken, each with a message of one line.
+    Raises TargetNotFound or TargetBroken, each with a message of one line. Whatever the application raises while it is
+    loaded, SystemExit included, is TargetBroken. Only KeyboardInterrupt passes through.
     """
     place, colon, name = target.rpartition(":")
     if not colon or not place or not name:
         raise TargetNotFound(f"{target!r} is not of the form module:name or path/to/file.py:name")
     found: Any = _load_file(Path(place)) if place.endswith(".py") else _load_module(place)
     for part in name.split("."):
-        if not hasattr(found, part):
-            raise TargetNotFound(f"{place} has no {name!r}")
-        found = getattr(found, part)
+        try:
+            found = getattr(found, part)
+        except AttributeError:
+            raise TargetNotFound(f"{place} has no {name!r}") from None
+        except BaseException as error:  # a module's own `__getattr__`, or a property
+            raise _broken(error) from error
     return found
 
 
@@ -41,9 +45,9 @@ def _load_file(path: Path) -> ModuleType:
     sys.modules[path.stem] = module
     try:
         spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
-        del sys.modules[path.stem]  # half a module
-        raise TargetBroken(_where(error)) from error
+    except BaseException as error:
+        sys.modules.pop(path.stem, None)  # half a module
+        raise _broken(error) from error
     return module
 
 
@@ -55,9 +59,16 @@ def _load_module(name: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
             raise TargetNotFound(f"there is no module {error.name!r}") from error
-        raise TargetBroken(_where(error)) from error
-    except (Exception, SystemExit) as error:
-        raise TargetBroken(_where(error)) from error
+        raise _broken(error) from error
+    except BaseException as error:  # the application's own error, which may be any
+        raise _broken(error) from error
+
+
+def _broken(error: BaseException) -> TargetBroken:
+    """What to raise where the application raised `error`. Raises KeyboardInterrupt itself."""
+    if isinstance(error, KeyboardInterrupt):
+        raise error
+    return TargetBroken(_where(error))
 
 
 def _where(error: BaseException) -> str:

@@ -1,0 +1,28 @@
+"""Runs a node as the program of its process."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import structlog
+
+log = structlog.get_logger()
+
+
+def run_node(main: Coroutine[Any, Any, None], new_event_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
+    """Runs `main` in an event loop of its own until it ends. Raises what it raises.
+
+    The application has tasks in this event loop too, such as those that `asyncio.gather` makes. If one of them raises
+    SystemExit, asyncio would end the program. Here it is logged as `exit_ignored`, and everything goes on: one client's
+    message must not stop the node. SystemExit from `main` itself does end the program.
+    """
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        loop = runner.get_loop()
+        running = loop.create_task(main)
+        while not running.done():
+            try:
+                loop.run_until_complete(running)
+            except SystemExit as error:
+                if not running.done():
+                    log.exception("exit_ignored", status=error.code)
+        running.result()
