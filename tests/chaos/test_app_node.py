@@ -92,7 +92,7 @@ async def test_handlers_that_fail_or_hang(seed: int) -> None:
 
 
 async def test_a_handler_that_blocks_the_loop(seed: int) -> None:
-    """A handler blocks the event loop for three leases. As with a pause, the app-node loses its lanes."""
+    """A handler blocks the event loop for three leases. The app-node loses its lanes, ends, and is started anew."""
     async with field("handler blocks the loop", seed, app_nodes=2) as it:
         await it.wait_a_moment()
         it.in_trouble(*it.stack.app_nodes)  # whichever holds the lane
@@ -101,6 +101,9 @@ async def test_a_handler_that_blocks_the_loop(seed: int) -> None:
         await it.calm(20)
         await it.crowd.progress(20, 40)
         await it.end(redelivered=True, gap_s=CRASH_GAP_S)
+        [told] = it.logged("handler_blocks")
+        assert told["event_name"] == "block"
+        assert sum(node.process.restarts for node in it.stack.app_nodes) == 1
 
 
 async def test_one_becomes_three_and_one_again(seed: int) -> None:

@@ -21,7 +21,14 @@ from sio_cluster.testing.simulation import Network, Outage, SteppedLoop, Virtual
 from sio_cluster.testing.simulation.network import Request
 
 LEASE_S = 1.0
-SETTINGS = {"lanes": 2, "lease_ms": 1000, "heartbeat_ms": 250, "node_timeout_ms": 2500, "shutdown_ms": 1500}
+SETTINGS = {
+    "lanes": 2,
+    "lease_ms": 1000,
+    "heartbeat_ms": 250,
+    "node_timeout_ms": 2500,
+    "shutdown_ms": 1500,
+    "handler_block_ms": 0,  # it measures real time
+}
 HEAL_S = 60.0
 """Virtual seconds in which everything must come to an end once all faults are over."""
 

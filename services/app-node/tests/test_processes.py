@@ -44,7 +44,14 @@ async def work(sid, number):
     await sio.enter_room(sid, NAME)
     return NAME
 """
-SETTINGS = {"lease_ms": 2000, "heartbeat_ms": 300, "node_timeout_ms": 6000, "shutdown_ms": 2000, "lanes": 4}
+SETTINGS = {
+    "lease_ms": 2000,
+    "heartbeat_ms": 300,
+    "node_timeout_ms": 6000,
+    "shutdown_ms": 2000,
+    "lanes": 4,
+    "handler_block_ms": 0,  # what blocks shall wake up again
+}
 Start = Callable[[str, str], subprocess.Popen[bytes]]
 
 

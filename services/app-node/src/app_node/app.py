@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
+from app_node.blocking import BlockWatch
 from app_node.clients.callbacks import Callbacks
 from app_node.clients.client import Clients
 from app_node.clients.incidents import Incidents
@@ -161,6 +162,12 @@ class AppNode:
             on_take=self.consumer.take_claimed,
             on_lost=self._drop_lane,
         )
+        self.block_watch = BlockWatch(
+            block_ms=config.handler_block_ms,
+            lease_ms=config.lease_ms,
+            holds_lanes=lambda: bool(self.keeper.held),
+            counters=self.counters,
+        )
 
     def _build_membership(self) -> None:
         """Its place among the nodes, its own inbox, and the burial of io-nodes that died."""
@@ -240,6 +247,8 @@ class AppNode:
                 self.loops.start("read", self.consumer.run_read(self.keeper))
                 self.loops.start("plan", self.keeper.run_plan())
                 self.loops.start("reaper", self.reaper.run())
+                if self.config.handler_block_ms:
+                    self.loops.start("block watch", self.block_watch.run())
             await self._planned()
             self._started = True
             log.info("app_node_started", node=self.id, lanes=sorted(self.keeper.held))

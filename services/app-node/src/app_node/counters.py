@@ -59,6 +59,8 @@ class Counters:
     """How the facts that were read have ended."""
     handlers_failed: int = 0
     """Handlers of the application that raised."""
+    handlers_blocked: int = 0
+    """How often the event loop stood still for HANDLER_BLOCK_MS."""
     entries_committed: int = 0
     """Lane entries that are done, and were removed from their lane."""
     entries_malformed: int = 0

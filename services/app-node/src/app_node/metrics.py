@@ -52,6 +52,11 @@ def _facts(counters: Counters, levels: Levels) -> Iterator[Family]:
         levels.bytes_in_work,
     )
     yield _count("sio_app_handlers_failed", "Handlers that raised", counters.handlers_failed)
+    yield _count(
+        "sio_app_handlers_blocked",
+        "Times that the event loop stood still for HANDLER_BLOCK_MS",
+        counters.handlers_blocked,
+    )
     yield _count("sio_app_waits_for_handlers", "How often reading paused at MAX_INFLIGHT_BYTES",
                  counters.waits_for_handlers)  # fmt: skip
     yield _count("sio_app_entries_committed", "Lane entries that are done and were removed", counters.entries_committed)

@@ -258,6 +258,14 @@ class _Settings(BaseSettings):
         "another app-node, as when one is added. If a handler takes longer, the next app-node handles its event again, "
         "and all other events of the same lane entry: those that an io-node wrote into the lane at the same time.",
     )
+    handler_block_ms: int = Field(
+        1_000,
+        ge=0,
+        le=86_400_000,
+        description="Milliseconds after which a handler that blocks the event loop of its app-node is logged, with its "
+        "stack. If it blocks for LEASE_MS, the app-node's process ends, to be started anew. 0 switches both off, for "
+        "instance while you debug.",
+    )
     health_port: int | None = Field(
         None,
         ge=0,

@@ -25,8 +25,11 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 async def serve(node: AppNode, start: Callable[[], Awaitable[None]], stop: Callable[[], Awaitable[None]]) -> None:
     """Starts, runs until a signal comes or `node` is over, and stops cleanly.
 
+    The process is the node's own: it ends if a handler blocks it for long (`app_node.blocking`).
+
     Raises what `start` raises, and what a loop raised that failed. Raises ConfigError where HEALTH_PORT is taken.
     """
+    node.block_watch.owns_process = True
     with _stop_signals() as signalled:
         try:
             await _run(node, start, signalled)
