@@ -12,7 +12,7 @@ class Timeout(BaseException):
 
 
 async def test_two_calls_at_a_time_start_it_once(stage: Any) -> None:
-    sio = stage.server()
+    sio = stage.echo_server()
     begun, gate = asyncio.Event(), asyncio.Event()
     starts = []
 
@@ -37,7 +37,7 @@ async def test_two_calls_at_a_time_start_it_once(stage: Any) -> None:
 
 
 async def test_a_start_that_was_cancelled_can_be_made_again(memory_stage: Any) -> None:
-    sio = memory_stage.server()
+    sio = memory_stage.echo_server()
     planned = sio.node.keeper.planned
     wait, waiting = planned.wait, asyncio.Event()
 
@@ -59,7 +59,7 @@ async def test_a_start_that_was_cancelled_can_be_made_again(memory_stage: Any) -
 
 @pytest.mark.parametrize("error", [ZeroDivisionError(), Timeout(), GeneratorExit()])
 async def test_what_an_on_start_handler_raises_ends_the_start(memory_stage: Any, error: BaseException) -> None:
-    sio = memory_stage.server()
+    sio = memory_stage.echo_server()
     failing = True
 
     @sio.on_start
@@ -76,7 +76,7 @@ async def test_what_an_on_start_handler_raises_ends_the_start(memory_stage: Any,
 
 def test_exit_in_on_start_is_for_the_program(memory_stage: Any) -> None:
     """It comes before the first client, so no client can cause it."""
-    sio = memory_stage.server()
+    sio = memory_stage.echo_server()
 
     @sio.on_start
     def prepare() -> None:

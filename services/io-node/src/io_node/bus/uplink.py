@@ -102,7 +102,6 @@ class Uplink:
         An inbox takes answers alone. Anything else is logged, counted and dropped.
         """
         if isinstance(destination, str) and not isinstance(fact, AckReceived):
-            self._counters.facts_put += 1
             self._counters.facts_dropped["misplaced"] += 1
             log.error("fact_misplaced", app_node=destination, fact=type(fact).__name__, sid=fact.sid)
             return
