@@ -5,12 +5,14 @@ that they share starts once. `SPREAD` and `group_of` have the exceptions. The ma
 meanwhile, because what is asserted is a time; such tests come last.
 """
 
+import asyncio
 import fcntl
+import inspect
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Generator, Sequence
-from functools import cache
+from collections.abc import Callable, Coroutine, Generator, Sequence
+from functools import cache, wraps
 from pathlib import Path
 from typing import IO, Any
 
@@ -75,12 +77,34 @@ def group_of(nodeid: str) -> str:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=_place)
+    for item in items:
+        _limit(item)
 
 
 def _place(item: pytest.Item) -> tuple[bool, int]:
     path = item.path.relative_to(item.config.rootpath).as_posix()
     places = (place for place, start in enumerate(LONGEST_FIRST) if path.startswith(start))
     return item.get_closest_marker("alone") is not None, next(places, len(LONGEST_FIRST))
+
+
+def _limit(item: pytest.Item) -> None:
+    """Lets an async test that hangs fail, and show where it hangs.
+
+    pytest-timeout cannot do that: what its signal raises is lost in uvloop. So asyncio does it, a little earlier.
+    """
+    mark = item.get_closest_marker("timeout")
+    seconds = 0.9 * float(mark.args[0] if mark else item.config.getini("timeout"))
+    if seconds and isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
+        item.obj = _limited(item.obj, seconds)
+
+
+def _limited(test: Callable[..., Coroutine[Any, Any, None]], seconds: float) -> Callable[..., Any]:
+    @wraps(test)
+    async def limited(*args: Any, **keywords: Any) -> None:
+        async with asyncio.timeout(seconds):
+            await test(*args, **keywords)
+
+    return limited
 
 
 @pytest.hookimpl(wrapper=True)

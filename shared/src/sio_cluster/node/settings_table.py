@@ -14,14 +14,14 @@ END = "<!-- settings: end -->"
 ONLY_IO_NODES = frozenset(
     (
         "http_port", "socketio_path", "transports", "allow_upgrades", "ping_interval_ms", "ping_timeout_ms",
-        "upgrade_timeout_ms", "connect_timeout_ms", "max_payload_bytes", "max_attachments", "max_namespaces",
+        "upgrade_timeout_ms", "connect_timeout_ms", "max_payload_bytes", "max_namespaces",
         "cors_allowed_origins", "cors_credentials", "trusted_proxies", "request_timeout_ms", "send_buffer_bytes",
         "uplink_buffer_bytes", "connect_rate", "drain_ms", "client_dist_dir", "lane_fair_bytes",
     )
 )  # fmt: skip
 """Settings that have no effect on an app-node."""
 
-ONLY_APP_NODES = frozenset(("lease_ms", "max_inflight_bytes", "shutdown_ms", "health_port"))
+ONLY_APP_NODES = frozenset(("lease_ms", "max_inflight_bytes", "shutdown_ms", "health_port", "handler_block_ms"))
 """Settings that have no effect on an io-node."""
 
 
