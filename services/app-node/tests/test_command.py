@@ -62,6 +62,8 @@ def test_one_clear_line_and_status_2(app: Path, target: str, message: str) -> No
     [
         ("import app_node\n\nsio = app_node.get_client(", "3", "SyntaxError"),
         ("import json\nx = 1\njson.loads('{')", "3", "JSONDecodeError"),
+        ("import sys\n\nsys.exit(3)", "3", "SystemExit: 3"),
+        ("class Odd(BaseException): pass\nraise Odd", "2", "Odd"),
         ("import nosuchmodule", "1", "ModuleNotFoundError: No module named 'nosuchmodule'"),
     ],
 )
@@ -73,6 +75,19 @@ def test_broken_application(tmp_path: Path, source: str, where: str, error: str)
     [line] = done.stderr.splitlines()
     assert line.startswith(f"app-node: {path}:{where}: {error}")
     assert "Traceback" in run(f"{path}:sio", "--log-level", "debug").stderr
+
+
+@pytest.mark.parametrize("leave", ["sys.exit(7)", "raise Odd"])
+def test_what_on_start_raises_ends_the_process(tmp_path: Path, redis_config: Config, leave: str) -> None:
+    path = tmp_path / "leaving_app.py"
+    path.write_text(
+        f"import sys\nimport app_node\nsio = app_node.get_client()\nclass Odd(BaseException): pass\n"
+        f"@sio.on_start\nasync def prepare(): {leave}\n"
+    )
+    done = run(f"{path}:sio", REDIS_URL=redis_config.redis_url or "", REDIS_PREFIX=redis_config.redis_prefix)
+    assert done.returncode == (7 if "exit" in leave else 1)
+    assert ("Odd" in done.stderr) == (leave == "raise Odd")
+    assert "exit_ignored" not in done.stderr
 
 
 def test_wrong_setting_and_another_cluster(app: Path, redis_config: Config) -> None:

@@ -307,6 +307,8 @@ def run_cli(tmp_path: Path) -> Callable[..., Any]:
         (["--app", "missing.py:app"], "there is no file missing.py"),
         (["--app", "broken.py:app"], "broken.py:2: ZeroDivisionError"),
         (["--app", "syntax.py:app"], "syntax.py:1: SyntaxError"),
+        (["--app", "leaves.py:app"], "leaves.py:2: SystemExit: 3"),
+        (["--app", "odd:app"], "odd.py:2: Odd"),
         (["--app", "fine.py:other"], "fine.py has no 'other'"),
         (["--app", "fine.py:number"], "not an ASGI application but int"),
         (["--host", "192.0.2.1"], "HTTP_HOST"),
@@ -319,6 +321,8 @@ def test_what_is_wrong_is_said_in_one_line(
 ) -> None:
     (tmp_path / "broken.py").write_text("x = 1\nx / 0\n")
     (tmp_path / "syntax.py").write_text("def (\n")
+    (tmp_path / "leaves.py").write_text("import sys\nsys.exit(3)\n")
+    (tmp_path / "odd.py").write_text("class Odd(BaseException): pass\nraise Odd\n")
     (tmp_path / "fine.py").write_text("number = 1\n")
     done = run_cli(*arguments)
     assert done.returncode == 2

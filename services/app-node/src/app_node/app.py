@@ -241,14 +241,14 @@ class AppNode:
             await self.presence.take_lanes()  # the lanes are divided among registered app-nodes
             await self.open_callbacks()
             if "plan" not in self.loops:  # else an earlier call started them, and was cancelled
+                if self.config.handler_block_ms:
+                    self.loops.start("block watch", self.block_watch.run())  # before the first handler runs
                 self.loops.start("watch", self.keeper.run_watch())
                 self.loops.start("renew", self.keeper.run_renew())
                 self.loops.start("commit", self.consumer.run_commit(self.keeper))
                 self.loops.start("read", self.consumer.run_read(self.keeper))
                 self.loops.start("plan", self.keeper.run_plan())
                 self.loops.start("reaper", self.reaper.run())
-                if self.config.handler_block_ms:
-                    self.loops.start("block watch", self.block_watch.run())
             await self._planned()
             self._started = True
             log.info("app_node_started", node=self.id, lanes=sorted(self.keeper.held))

@@ -51,7 +51,7 @@ class BlockWatch:
         """A loop for as long as the node lives."""
         if self.owns_process:
             self._cpu_limit = CpuLimit()
-        step_s = min(self._block_s, self._lease_s) / 4
+        step_s = min(self._block_s, self._lease_s) / 2
         try:
             await Watchdog(step_s=step_s, on_beat=self._beat, on_stall=self._stalled, on_turn=self._turned).run()
         finally:
@@ -60,7 +60,7 @@ class BlockWatch:
 
     def _beat(self) -> None:
         if self._cpu_limit is not None:
-            self._cpu_limit.renew(self._lease_s if self._holds_lanes() else 0)
+            self._cpu_limit.renew(self._lease_s)
 
     def _stalled(self, lasted_s: float, frame: FrameType | None) -> None:
         ends = self.owns_process and lasted_s >= self._lease_s and self._holds_lanes()

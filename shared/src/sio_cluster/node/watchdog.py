@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from types import FrameType
 
-STEP_S = 0.25
+STEP_S = 0.5
 """The time from one beat to the next at most, and from one look to the next."""
 
 
@@ -112,7 +112,7 @@ class CpuLimit:
                 faulthandler.register(signal.SIGVTALRM, file=sys.stderr, all_threads=False, chain=True)
 
     def renew(self, limit_s: float) -> None:
-        """Each thread of the process may compute for `limit_s` from now on, 0: for ever."""
+        """Each thread of the process may compute for `limit_s` from now on."""
         if self._ours:
             signal.setitimer(signal.ITIMER_VIRTUAL, limit_s * _busy_threads())
 

@@ -38,20 +38,30 @@ async def serve(node: AppNode, start: Callable[[], Awaitable[None]], stop: Calla
 
 
 async def _run(node: AppNode, start: Callable[[], Awaitable[None]], signalled: asyncio.Event) -> None:
-    starting = asyncio.ensure_future(start())
+    starting = asyncio.ensure_future(_exit_of(start))
     over = asyncio.ensure_future(node.over.wait())
     stopping = asyncio.ensure_future(signalled.wait())
     try:
         async with health_server(health_app(node), node.config.http_host, node.config.health_port):
             await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
             if starting.done():
-                starting.result()
+                if (left := starting.result()) is not None:
+                    raise left
                 await asyncio.wait((over, stopping), return_when=asyncio.FIRST_COMPLETED)
         if node.loops.failure is not None:
             raise node.loops.failure
     finally:
         for task in (starting, over, stopping):
             task.cancel()
+
+
+async def _exit_of(start: Callable[[], Awaitable[None]]) -> SystemExit | None:
+    """Starts. A SystemExit is returned, since a task that raises one stops the event loop."""
+    try:
+        await start()
+    except SystemExit as error:
+        return error
+    return None
 
 
 @contextlib.contextmanager
