@@ -17,6 +17,7 @@ from app_node.blocking import EXIT_BLOCKED
 from sio_cluster.node.config import Config
 from sio_cluster.protocol.messages import Ack
 from sio_cluster.streams.redis import RedisBus
+from sio_cluster.testing.valkey import start_valkey
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone]  # a process without CPU for a while loses its lease
 
@@ -78,9 +79,9 @@ class Node:
         lines = [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
         return [line for line in lines if line["event"] == event]
 
-    async def said(self, event: str) -> dict[str, Any]:
+    async def said(self, event: str, times: int = 1) -> dict[str, Any]:
         async with asyncio.timeout(20):
-            while not self.lines(event):  # noqa: ASYNC110 - the file tells nobody
+            while len(self.lines(event)) < times:  # noqa: ASYNC110 - the file tells nobody
                 await asyncio.sleep(0.02)
         return self.lines(event)[0]
 
@@ -104,10 +105,10 @@ def start(config: Config, tmp_path: Path) -> Iterator[Start]:
     env = os.environ | {name.upper(): str(value) for name, value in SETTINGS.items()}
     env |= {"REDIS_URL": config.redis_url or "", "REDIS_PREFIX": config.redis_prefix, "LOG_FORMAT": "json"}
 
-    def begin(*command: str | Path) -> Node:
+    def begin(*command: str | Path, **own: str) -> Node:
         log = tmp_path / f"log{len(running)}"
         with log.open("wb") as file:
-            process = subprocess.Popen(command or (COMMAND, f"{app}:sio"), env=env, stderr=file, cwd=tmp_path)
+            process = subprocess.Popen(command or (COMMAND, f"{app}:sio"), env=env | own, stderr=file, cwd=tmp_path)
         running.append(Node(process, log))
         return running[-1]
 
@@ -206,6 +207,20 @@ async def test_one_that_was_paused_does_not_end(start: Start, io: Any, pauses: i
     assert first.process.poll() is None
     assert first.lines("handler_blocks") == []
     await stage.stop()
+
+
+async def test_one_whose_redis_is_away_does_not_end(start: Start) -> None:
+    """Its event loop turns all the time."""
+    with start_valkey() as server:
+        node = start(REDIS_URL=server.url)
+        await node.said("app_node_started")
+        server.pause()
+        await node.said("lane_lost")
+        await asyncio.sleep(2 * SETTINGS["lease_ms"] / 1000)
+        server.resume()
+        await node.said("lanes_acquired", 2)
+        assert node.process.poll() is None
+        assert node.lines("handler_blocks") == []
 
 
 async def test_a_program_that_is_not_ours_is_told_and_goes_on(start: Start, io: Any, tmp_path: Path) -> None:

@@ -216,3 +216,59 @@ async def test_a_class_with_its_own_trigger_event_gets_no_keywords(memory_stage:
     await io.disconnect(sid)
     await io.settle()
     assert seen == ["connect", "disconnect"]
+
+
+def as_user(method: Any) -> Any:
+    """Of a class: gives a user instead of environ and auth."""
+
+    @functools.wraps(method)
+    async def wrapper(self: Any, sid: str, environ: Any, auth: Any) -> Any:
+        return await method(self, sid, (auth or {}).get("name", "nobody"))
+
+    return wrapper
+
+
+def counted(method: Any) -> Any:
+    """Of a class: passes on what comes."""
+
+    @functools.wraps(method)
+    async def wrapper(self: Any, *args: Any, **keywords: Any) -> Any:
+        calls.append(len(args))
+        return await method(self, *args, **keywords)
+
+    return wrapper
+
+
+async def test_decorated_methods_of_a_namespace_class(memory_stage: Any) -> None:
+    sio = memory_stage.server()
+
+    class Users(socketio.AsyncNamespace):  # type: ignore[misc]
+        @as_user
+        async def on_connect(self, sid: str, user: str) -> None:
+            calls.append(user)
+
+        @counted
+        async def on_say(self, sid: str, text: str, is_redelivered: bool) -> str:
+            return f"{text} {is_redelivered}"
+
+        @counted
+        async def on_disconnect(self, sid: str) -> None:
+            calls.append("gone")
+
+    class Legacy(socketio.AsyncNamespace):  # type: ignore[misc]
+        @counted
+        async def on_connect(self, sid: str, environ: Any) -> None:
+            calls.append("legacy")
+
+    sio.register_namespace(Users("/users"))
+    sio.register_namespace(Legacy("/legacy"))
+    io = await memory_stage.io_node()
+    await sio.start()
+    sid = await io.connect("/users", {"name": "ann"})
+    await io.event(sid, "say", "hello", ack_id=1)
+    [ack] = await io.wait(1, Ack)
+    assert ack.packet == b'3/users,1["hello False"]'
+    await io.disconnect(sid)
+    await io.settle()
+    await io.connect("/legacy")
+    assert calls == ["ann", 2, 2, 1, "gone", 3, 2, "legacy"]
