@@ -134,6 +134,17 @@ async def test_a_client_that_is_gone_or_elsewhere_enters_no_room(stage: Any) -> 
     assert not [command for command in io.commands if isinstance(command, Join | Leave)]
 
 
+async def test_a_client_whose_record_redis_lost_is_not_gone(memory_stage: Any) -> None:
+    sio = memory_stage.echo_server()
+    io = await memory_stage.io_node()
+    await sio.start()
+    sid = await io.connect()
+    io.bus.broker.clients.clear()
+    await sio.enter_room(sid, "a")
+    assert await io.wait(1, Join) == [Join(sid, "a", True)]
+    assert sio.rooms(sid) == [sid, "a"]
+
+
 async def test_the_next_holder_knows_what_was_changed_before(stage: Any, kill: Any) -> None:
     first, second, other = stage.echo_server(), stage.echo_server(), stage.server()
     io = await stage.io_node()
@@ -148,6 +159,30 @@ async def test_the_next_holder_knows_what_was_changed_before(stage: Any, kill: A
     await io.send(RoomChanged(sid, "closed", False), stage.event(sid, "echo", 1, ack_id=1))
     await io.wait(1, Ack)
     assert set(second.rooms(sid)) == {sid, "entered"}
+
+
+async def test_rooms_that_an_unfinished_connect_handler_entered_are_known(stage: Any, kill: Any) -> None:
+    first, second = stage.server(), stage.server()
+    entered = asyncio.Event()
+
+    @first.event
+    async def connect(sid: str, environ: Any) -> None:
+        await first.enter_room(sid, "a")
+        await first.emit("entered", to=sid)
+        entered.set()
+        await asyncio.Event().wait()
+
+    second.on("connect", lambda sid, environ: None)
+    io = await stage.io_node()
+    await first.start()
+    sid = await io.ask()
+    await entered.wait()
+    await io.wait(1, Emit)
+    await first.node.writer.drained()
+    await kill(first)
+    await second.start()
+    await io.wait(1, Accept)
+    assert second.rooms(sid) == [sid, "a"]
 
 
 async def test_a_change_waits_for_itself_alone(memory_stage: Any) -> None:

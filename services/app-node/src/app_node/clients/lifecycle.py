@@ -81,18 +81,21 @@ class ClientLifecycle:
         if client.state is State.CONNECTED:
             self._post(client, Accept(client.sid), progress)
             return CLIENT_CONNECTED
+        rooms: set[Room] = set()
         if progress.redelivered:
             record = await self._records.load(client.sid)
             if record is None:
                 client.state = State.GONE
                 client.forgotten = True
                 return self._incidents.refused(client, STALE_CONNECT)
+            rooms = record.rooms  # which the handler entered that did not come to its end
             if record.accepted:
                 self._post(client, Accept(client.sid), progress)
                 await self._restore(client, record, progress)
                 return CLIENT_CONNECTED
         progress.lane.require_held()
         client.adopt(fact)
+        client.rooms = rooms
         inner = self._inner_progress(progress)
         if not self._application.accepts(client.namespace):
             self._refuse(client, INVALID_NAMESPACE, inner)

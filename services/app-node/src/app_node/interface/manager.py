@@ -195,7 +195,9 @@ class ClusterManager:
             await node.emitter.disconnect(sid, close=close)
 
     async def _record(self, change: Joined | Left, client: Client | None) -> bool:
-        """Changes the client's record. Returns whether the holder of its lane must be told. KeyError where it is gone.
+        """Changes the client's record. Returns whether the holder of its lane must be told.
+
+        Raises KeyError where the client is gone. One that is connected here is not, even if Redis lost its record.
 
         Nobody must be told of what a handler changes for a client of its own lane: should the lane move meanwhile, the
         change has no effect, and the next holder runs the handler again. Such a change is queued, and the lane entry
@@ -205,7 +207,9 @@ class ClusterManager:
         if progress is not None and client is not None and client.lane is progress.lane:
             self.node.writer.change(change, progress)
             return False
-        if await self.node.writer.write(change, progress) is ChangeResult.GONE:
+        result = await self.node.writer.write(change, progress)
+        is_here = client is not None and client.state in (State.CONNECTING, State.CONNECTED)
+        if result is ChangeResult.GONE and not is_here:
             raise KeyError(change.sid)
         return True
 
