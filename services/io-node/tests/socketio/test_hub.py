@@ -1,6 +1,6 @@
 """Rooms, and who gets what."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import pytest
 from hypothesis import settings
@@ -145,6 +145,24 @@ def test_the_holder_is_told_of_rooms_that_it_may_not_know(clients: Clients) -> N
         (lanes[bob], RoomChanged(bob, "red", False)),
     ]
     assert clients.node.counters.rooms_changed == 5
+
+
+def test_a_large_room_is_closed_in_turns(clients: Clients) -> None:
+    """Nobody hears anything that came behind the command before all holders are told."""
+    sids, told = clients.sids, clients.node.told
+    clients.do(*[Join(sids[name], "red") for name in ("ann", "bob", "cem", "dan")])
+    behind = [emit(["red"]), emit([sids["ann"]])]
+    commands: Iterator[Command] = iter([CloseRoom("/", "red"), *behind])
+    turns = 0
+    while not clients.node.hub.execute(commands, lambda: True):
+        turns += 1
+        assert len(told) <= turns
+        if turns == 1:
+            assert not clients.connections["ann"].take()
+            clients.node.hub.remove(clients.node.hub.clients()[1])  # bob leaves
+    assert turns > 4
+    assert [fact.sid for _, fact in told] == [sids["ann"], sids["cem"], sids["dan"]]
+    assert clients.got() == "a"
 
 
 def test_a_pending_client_is_a_member(clients: Clients) -> None:

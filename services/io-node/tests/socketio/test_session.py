@@ -162,6 +162,18 @@ def test_questions_that_a_client_owes_are_bounded(node: Node) -> None:
     assert [fact.ack_id for fact in node.uplink.take() if isinstance(fact, AckReceived)] == [1]
 
 
+def test_questions_to_many_push_out_no_question_to_one(node: Node) -> None:
+    connection = node.connect()
+    sid = joined(node, connection)
+    node.hub.execute([Emit("/", b'20["call"]', to=[sid], ack=AckRequest("app1-bbbbbb", 0))])
+    node.hub.execute(Emit("/", b"2[1]", ack=AckRequest("app1-bbbbbb", n)) for n in range(1, 1_002))
+    node.hub.execute([Emit("/", b"2[1]", to=[sid, "room"], ack=AckRequest("app1-bbbbbb", 1_002))])
+    assert node.counters.forgotten_acks == 2
+    node.receive(connection, "30[]", "31[]", "32[]", "33[]", "31002[]", "30[]")
+    assert [fact.ack_id for fact in node.uplink.take() if isinstance(fact, AckReceived)] == [0, 3, 1_002]
+    assert node.counters.unexpected_acks == 3
+
+
 def test_disconnect_of_one_namespace_keeps_the_others(node: Node) -> None:
     connection = node.connect()
     main, chat = joined(node, connection), joined(node, connection, "/chat")

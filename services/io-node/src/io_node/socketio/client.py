@@ -11,7 +11,8 @@ from sio_cluster.protocol.messages import AckRequest, ClientConnected, Room
 from sio_cluster.protocol.socketio import encode_connected
 
 _MAX_PENDING_ACKS = 1_000
-"""How many answers one client may owe. Beyond that the oldest question is given up, and counted."""
+"""How many answers one client may owe: so many that it alone was asked for, and so many that it was asked for with
+others. Beyond that the oldest question of that kind is given up, and counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,7 @@ class Client:
         "rooms",
         "send",
         "session",
+        "shared_acks",
         "sid",
     )
 
@@ -81,7 +83,9 @@ class Client:
         self.joined = False
         self.rooms: set[Room] = set()
         self.pending_acks: dict[int, str] | None = None
-        """The answers that this client owes: which app-node asked, by ack id."""
+        """The answers that this client alone was asked for: which app-node asked, by ack id."""
+        self.shared_acks: dict[int, str] | None = None
+        """The same for questions that went to others too. They never push out a question to this client alone."""
         self.send: Callable[[Outbound], None] = self._hold
         self._held: list[Outbound] = []
         self._held_bytes = 0
@@ -110,15 +114,27 @@ class Client:
         dropped, self._held = len(self._held), []
         return dropped
 
-    def expect_ack(self, request: AckRequest) -> bool:
+    def expect_ack(self, request: AckRequest, *, alone: bool) -> bool:
         """Remember which app-node wants the answer. False if an older question had to be given up."""
-        if self.pending_acks is None:
-            self.pending_acks = {}
-        self.pending_acks[request.ack_id] = request.app_node
-        if len(self.pending_acks) <= _MAX_PENDING_ACKS:
+        owed = self.pending_acks if alone else self.shared_acks
+        if owed is None:
+            owed = {}
+            if alone:
+                self.pending_acks = owed
+            else:
+                self.shared_acks = owed
+        owed[request.ack_id] = request.app_node
+        if len(owed) <= _MAX_PENDING_ACKS:
             return True
-        del self.pending_acks[next(iter(self.pending_acks))]
+        del owed[next(iter(owed))]
         return False
+
+    def answered(self, ack_id: int) -> str | None:
+        """The app-node that wants this answer. None where nobody does, or it came before."""
+        for owed in (self.pending_acks, self.shared_acks):
+            if owed and ack_id in owed:
+                return owed.pop(ack_id)
+        return None
 
     def _hold(self, message: Outbound) -> None:
         if message.volatile or self._held_bytes > self.session.limits.send_buffer_bytes:  # it closes already

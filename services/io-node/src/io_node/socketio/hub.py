@@ -5,6 +5,7 @@ own, named by its sid, which it never leaves. A pending client is a member of it
 back until it is accepted.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterable
 from typing import TypeAlias, assert_never
 
@@ -76,6 +77,7 @@ class Hub:
         self._random_bytes = random_bytes
         self._clients: dict[str, Client] = {}
         self._namespaces: dict[str, _Namespace] = {}
+        self._untold: deque[tuple[Client, Room]] = deque()  # those who left a room that is being closed
 
     def __len__(self) -> int:
         return len(self._clients)
@@ -130,9 +132,12 @@ class Hub:
     def execute(self, commands: Iterable[Command], is_over: Callable[[], bool] = lambda: False) -> bool:
         """Carry out commands in order. A sid that is not here is counted and no error: clients leave at any time.
 
-        `is_over` is asked after each command. When it says yes, the method returns False, and `commands`, an iterator,
-        still holds the rest. True: all commands are carried out.
+        `is_over` is asked after each command, and after each member of a room that is closed. When it says yes, the
+        method returns False, and `commands`, an iterator, still holds the rest: call it again. True: all commands are
+        carried out.
         """
+        if not self._tell_members(is_over):
+            return False
         for command in commands:
             match command:
                 case Emit():
@@ -158,7 +163,7 @@ class Hub:
                     self._on_canary(command)
                 case _:
                     assert_never(command)
-            if is_over():
+            if (self._untold and not self._tell_members(is_over)) or is_over():
                 return False
         return True
 
@@ -180,8 +185,9 @@ class Hub:
         if not members:
             return
         if emit.ack is not None:
+            alone = emit.to is not None and len(emit.to) == 1 and emit.to[0] in self._clients
             for sid in members:
-                if not self._clients[sid].expect_ack(emit.ack):
+                if not self._clients[sid].expect_ack(emit.ack, alone=alone):
                     self.counters.forgotten_acks += 1
         message = Outbound(emit.packet, emit.attachments, emit.volatile)
         self.counters.deliveries += len(members)
@@ -263,7 +269,17 @@ class Hub:
         for sid in namespace.rooms.pop(room, _NOBODY) if namespace is not None else ():
             client = self._clients[sid]
             client.rooms.remove(room)
-            self._tell(client, room, inside=False)
+            self._untold.append((client, room))
+
+    def _tell_members(self, is_over: Callable[[], bool]) -> bool:
+        """Tell of the members of a room that was closed. False where `is_over` came before the last one."""
+        while self._untold:
+            client, room = self._untold.popleft()
+            if client.sid in self._clients:
+                self._tell(client, room, inside=False)
+            if self._untold and is_over():
+                return False
+        return True
 
     def _tell(self, client: Client, room: Room, *, inside: bool) -> None:
         self.counters.rooms_changed += 1

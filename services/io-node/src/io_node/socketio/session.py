@@ -225,7 +225,7 @@ class ClientSession:
         client = self._joined(packet.namespace)
         if client is None:
             return
-        app_node = client.pending_acks.pop(packet.ack_id, None) if client.pending_acks else None
+        app_node = client.answered(packet.ack_id)
         if app_node is None:
             self.counters.unexpected_acks += 1
             return
