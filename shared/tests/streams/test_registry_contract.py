@@ -268,6 +268,17 @@ class TestRecords:
             assert (await loaded(records, client.sid)).rooms == {7, "7", "all"}
         await records.update([RoomClosed("/", "never entered")])
 
+    @pytest.mark.parametrize("room", ["", "ключ \x00", 'a":"b', "a:b", "\\", -(2**63), 7])
+    @pytest.mark.parametrize("namespace", ["/", "/чат", '/a:"b'])
+    async def test_a_room_of_any_name_is_closed(self, cluster: Cluster, namespace: str, room: str | int) -> None:
+        records, client = cluster.records(), connected(1, namespace=namespace)
+        await records.store([client])
+        await records.update([Joined(client.sid, namespace, room), Joined(client.sid, namespace, "stays")])
+        await records.update([RoomClosed(namespace, room)])
+        assert (await loaded(records, client.sid)).rooms == {"stays"}
+        await records.update([Joined(client.sid, namespace, room), Left(client.sid, room), RoomClosed(namespace, room)])
+        assert (await loaded(records, client.sid)).rooms == {"stays"}
+
     async def test_who_was_forgotten_is_in_no_room_when_it_comes_back(self, cluster: Cluster) -> None:
         records, client = cluster.records(), connected(1)
         await records.store([client])
