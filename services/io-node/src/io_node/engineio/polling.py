@@ -86,10 +86,7 @@ class PollingEndpoint:
             await self._refuse(self._connections.refused(UNKNOWN_SID), request, send)
 
     async def _post(self, connection: EngineConnection, request: Request, receive: Receive, send: Send) -> None:
-        if request.headers.get("content-type") == "application/octet-stream":  # binary payloads ended with v3
-            connection.fail(reasons.TRANSPORT_ERROR)
-            await self._refuse(self._connections.refused(BAD_REQUEST), request, send)
-            return
+        """Takes a payload: text, under any content type. Clients of python-engineio before 4.3 say octet-stream."""
         if not connection.begin_post():
             await self._refuse(self._connections.refused(BAD_REQUEST), request, send)
             return
