@@ -26,6 +26,7 @@ from app_node.downlink.emitter import Emitter
 from app_node.downlink.outbox import Outbox
 from app_node.downlink.record_writer import RecordWriter
 from app_node.downlink.routes import Routes
+from app_node.event_loop import OwnEventLoop
 from app_node.handlers.application import Application
 from app_node.lanes.keeper import LaneKeeper
 from app_node.lanes.lane import Lane
@@ -89,7 +90,7 @@ class AppNode:
         self._opening = asyncio.Lock()
         self._starting = asyncio.Lock()
         self._started = False
-        self._event_loop: asyncio.AbstractEventLoop | None = None  # set once it is open
+        self._event_loop = OwnEventLoop(self._close)  # entered once it is open
         self._stopping = False
 
     def _build_downlink(self) -> None:
@@ -198,18 +199,16 @@ class AppNode:
 
     async def open(self) -> None:
         """For emitting. Waits for Redis. Raises ConfigError where Redis refuses this node, or the cluster differs."""
-        event_loop = self._event_loop
-        if event_loop is not None:
-            if event_loop is not asyncio.get_running_loop():
-                raise RuntimeError("this server belongs to another event loop: await shutdown() before that one ends")
+        self._event_loop.require()
+        if self._event_loop.entered:
             return
         async with self._opening:
-            if self._event_loop is not None:
+            if self._event_loop.entered:
                 return
             await join(self.bus.start, Retry("start", self.counters.redis_retries))
             self.loops.start("outbox", self.outbox.run())
             self.loops.start("records", self.writer.run())
-            self._event_loop = asyncio.get_running_loop()
+            await self._event_loop.enter()
 
     async def open_callbacks(self) -> None:
         """For callbacks: gets an epoch, which makes ack ids unique, and reads the inbox into which answers come."""
@@ -272,6 +271,7 @@ class AppNode:
         if self._stopping:
             await self.over.wait()
             return
+        self._event_loop.require()
         self._stopping = True
         log.info("app_node_stopping", node=self.id, lanes=len(self.keeper.held))
         try:
@@ -288,12 +288,17 @@ class AppNode:
         if "plan" in self.loops:
             await self.presence.drain()  # the others divide the lanes without this node
             await self.keeper.hand_over_all()  # handlers end, output is flushed, entries are committed, leases released
-        if self._event_loop is not None:
+        if self._event_loop.entered:
             await self.outbox.drained()
             await self.writer.drained()
             await self.presence.leave()  # also where it only emitted: that leaves sequence numbers behind
 
     async def _end(self) -> None:
+        await self._close()
+        await self._event_loop.leave()
+        self.over.set()
+
+    async def _close(self) -> None:
         for lane in list(self.keeper.held.values()):
             self._drop_lane(lane)
         await self.loops.stop()
@@ -301,8 +306,6 @@ class AppNode:
         await self.lane_reader.close()
         await self.inbox_reader.close()
         await self.bus.stop()
-        self._event_loop = None
-        self.over.set()
 
     # --- when something is lost
 
@@ -323,7 +326,12 @@ class AppNode:
     @property
     def stranded(self) -> bool:
         """Whether its event loop was closed before `stop`: nothing of this node can run any more."""
-        return self._event_loop is not None and self._event_loop.is_closed()
+        return self._event_loop.closed
+
+    @property
+    def cut_off(self) -> bool:
+        """Whether it sends nothing more, since its event loop has ended, or is about to, before `stop`."""
+        return self._event_loop.closed or self._event_loop.ending
 
     @property
     def unready_because(self) -> str:

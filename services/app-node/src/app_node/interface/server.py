@@ -62,9 +62,9 @@ class ClusterServer(socketio.AsyncServer):  # type: ignore[misc]  # socketio has
 
     @property
     def node(self) -> AppNode:
-        """The app-node that this object is now. It becomes another one after `shutdown`, and in a new event loop where
-        the former one was closed without `shutdown`."""
-        if self._node is None or self._node.stranded:
+        """The app-node that this object is now. It becomes another one after `shutdown`, and where an event loop ends
+        without `shutdown`: for what tasks still emit when they are cancelled, and for the next event loop."""
+        if self._node is None or self._node.cut_off:
             self._node = AppNode(
                 self.config,
                 self.application,
