@@ -1,5 +1,8 @@
 """An app-node's health checks over HTTP."""
 
+import asyncio
+import os
+import signal
 import socket
 from typing import Any
 
@@ -7,7 +10,8 @@ import httpx
 import pytest
 
 from app_node import get_client
-from app_node.interface.serving import health_app, health_server
+from app_node.interface.serving import health_app, health_server, serve
+from sio_cluster.node.config import Config
 from sio_cluster.protocol.errors import ConfigError
 
 
@@ -37,6 +41,32 @@ async def test_a_name_that_leads_nowhere_is_one_clear_error() -> None:
     with pytest.raises(ConfigError, match="HEALTH_PORT"):
         async with health_server(health_app(get_client().node), "nowhere.invalid", 1):
             pass
+
+
+async def test_the_port_answers_while_the_node_stops() -> None:
+    """A stop may take SHUTDOWN_MS. A port that is closed meanwhile looks like a process that is dead."""
+    port = free_port("127.0.0.1")
+    node = get_client(Config(HEALTH_PORT=port)).node
+    started, stopping, may_stop = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def start() -> None:
+        started.set()
+
+    async def stop() -> None:
+        stopping.set()
+        await may_stop.wait()
+
+    serving = asyncio.create_task(serve(node, start, stop))
+    async with asyncio.timeout(10), httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
+        await started.wait()
+        os.kill(os.getpid(), signal.SIGTERM)
+        await stopping.wait()
+        assert (await http.get("/healthz")).status_code == 200
+        assert (await http.get("/readyz")).status_code == 503
+        may_stop.set()
+        await serving
+        with pytest.raises(httpx.ConnectError):
+            await http.get("/healthz")
 
 
 async def test_metrics_are_served_as_prometheus_reads_them(memory_stage: Any) -> None:

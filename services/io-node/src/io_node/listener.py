@@ -76,7 +76,9 @@ class Listener:
         return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 
     def run(self) -> None:
-        """Configure logging, serve until SIGINT or SIGTERM, then drain. A second signal skips the draining.
+        """Configure logging, serve until SIGINT or SIGTERM, then drain.
+
+        A second signal skips the draining. The next one cuts off an application that does not shut down.
 
         Raises ConfigError where the port is taken, the application does not start, Redis refuses the node, or the
         node does not fit the cluster.
@@ -104,7 +106,7 @@ class Listener:
             server.should_exit = True
             running.cancel()
             self.node.engine.stop()
-            await asyncio.wait({serving, running})
+            await self._end(serving, running)
             self._socket.close()
             log.info("stopped", node=self.node.node_id)
         for task in (serving, running):
@@ -160,7 +162,19 @@ class Listener:
             draining.result()
         else:
             log.warning("draining_skipped")
+            self._hurry.clear()
             draining.cancel()
+
+    async def _end(self, serving: asyncio.Task[None], running: asyncio.Task[None]) -> None:
+        """Returns when both have ended. Nobody waits for an application that is still starting."""
+        hurrying = asyncio.create_task(self._hurry.wait(), name="hurry")
+        if self._listening.is_set():
+            await asyncio.wait({serving, hurrying}, return_when=asyncio.FIRST_COMPLETED)
+        hurrying.cancel()
+        if not serving.done():
+            log.warning("application_cut_off")
+            serving.cancel()
+        await asyncio.wait({serving, running})
 
     def _bind(self) -> None:
         host, port = self.config.http_host, self.config.http_port

@@ -1,7 +1,7 @@
 """Runs an app-node as a process: until a signal comes, and with a port for health checks.
 
-The port answers /healthz (the node lives), /readyz (it can serve) and /metrics, see `sio_cluster.node.health`. It is an
-app-node's only HTTP.
+The port answers /healthz (the node lives), /readyz (it can serve) and /metrics, see `sio_cluster.node.health`. It is
+open from before the node starts until after it has stopped. It is an app-node's only HTTP.
 """
 
 import asyncio
@@ -31,10 +31,11 @@ async def serve(node: AppNode, start: Callable[[], Awaitable[None]], stop: Calla
     """
     node.block_watch.owns_process = True
     with _stop_signals() as signalled:
-        try:
-            await _run(node, start, signalled)
-        finally:
-            await stop()  # further signals have no effect: nothing cuts this short
+        async with health_server(health_app(node), node.config.http_host, node.config.health_port):
+            try:
+                await _run(node, start, signalled)
+            finally:
+                await stop()  # further signals have no effect: nothing cuts this short
 
 
 async def _run(node: AppNode, start: Callable[[], Awaitable[None]], signalled: asyncio.Event) -> None:
@@ -42,12 +43,11 @@ async def _run(node: AppNode, start: Callable[[], Awaitable[None]], signalled: a
     over = asyncio.ensure_future(node.over.wait())
     stopping = asyncio.ensure_future(signalled.wait())
     try:
-        async with health_server(health_app(node), node.config.http_host, node.config.health_port):
-            await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
-            if starting.done():
-                if (left := starting.result()) is not None:
-                    raise left
-                await asyncio.wait((over, stopping), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
+        if starting.done():
+            if (left := starting.result()) is not None:
+                raise left
+            await asyncio.wait((over, stopping), return_when=asyncio.FIRST_COMPLETED)
         if node.loops.failure is not None:
             raise node.loops.failure
     finally:
