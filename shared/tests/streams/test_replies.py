@@ -3,14 +3,14 @@
 import pytest
 
 from sio_cluster.protocol.errors import AccessRefused, BusRefused, BusUnavailable, RedisFull
-from sio_cluster.streams.redis.replies import NoGroup, NoKey, NoScript, ReadOnly, error_of
+from sio_cluster.streams.redis.replies import MasterDown, NoGroup, NoKey, NoScript, ReadOnly, error_of
 
 
 @pytest.mark.parametrize(
     ("text", "kind"),
     [
         ("LOADING Redis is loading the dataset in memory", BusUnavailable),
-        ("MASTERDOWN Link with MASTER is down", BusUnavailable),
+        ("MASTERDOWN Link with MASTER is down", MasterDown),
         ("CLUSTERDOWN The cluster is down", BusUnavailable),
         ("TRYAGAIN Multiple keys request during rehashing of slot", BusUnavailable),
         ("BUSY Redis is busy running a script.", BusUnavailable),

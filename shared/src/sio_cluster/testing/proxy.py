@@ -22,6 +22,10 @@ class Proxy:
         self._deaf |= self._writers
         self._new_ones_too = new_ones_too
 
+    def lead_to(self, port: int) -> None:
+        """New connections go to this port of the same host, as when a name gets another address."""
+        self._target = (self._target[0], port)
+
     def heal(self) -> None:
         """For new connections. What was swallowed is gone, as are the connections that stood."""
         self._new_ones_too = False

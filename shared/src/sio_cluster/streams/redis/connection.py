@@ -13,7 +13,7 @@ import structlog
 from redis.asyncio.connection import SSLConnection, parse_url
 
 from sio_cluster.protocol.errors import AccessRefused, BusError, BusRefused, BusUnavailable, ConfigError
-from sio_cluster.streams.redis.replies import ReadOnly
+from sio_cluster.streams.redis.replies import REPLICA
 from sio_cluster.streams.redis.wire import Reply, Wire, first_error
 
 log = structlog.get_logger()
@@ -77,8 +77,8 @@ class Connection:
         if wire is None or wire.lost is not None:
             wire = await self._open()
         replies = await wire.ask(pack(commands), len(commands), self._timeout_s + block_ms / 1000)
-        if any(type(reply) is ReadOnly for reply in replies):
-            wire.drop("this Redis became a replica")
+        if self._wire is wire and any(isinstance(reply, REPLICA) for reply in replies):
+            self.drop("this Redis is a replica")
         return replies
 
     async def ready(self) -> int:

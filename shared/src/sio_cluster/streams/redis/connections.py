@@ -11,7 +11,7 @@ from sio_cluster.streams.redis.connection import (
     Connection,
     raise_first_error,
 )
-from sio_cluster.streams.redis.replies import NoScript
+from sio_cluster.streams.redis.replies import REPLICA, NoScript
 from sio_cluster.streams.redis.scripts import ALL, Script
 from sio_cluster.streams.redis.wire import Reply
 
@@ -39,6 +39,7 @@ class Connections:
         greeting: list[Command] = [*WHO_AM_I, *self._load_scripts]
         self._commands = Connection(address, greeting, timeout_s, self._on_silence)
         self._readers: list[Connection] = []
+        self._was_replica = False
 
     async def run(self, *commands: Command) -> list[Reply]:
         """The answers to these commands, which are sent at once and carried out in order. Callers may overlap.
@@ -47,6 +48,7 @@ class Connections:
         where a script was gone, all commands from that one on are sent once more.
         """
         replies = await self._commands.run(commands)
+        self._look_for_replica(commands, replies)
         for index, reply in enumerate(replies):
             if type(reply) is NoScript:
                 log.info("redis_scripts_reloaded")
@@ -78,6 +80,18 @@ class Connections:
         await self._commands.close()
         for reader in self._readers:
             await reader.close()
+
+    def _look_for_replica(self, commands: Sequence[Command], replies: Sequence[Reply]) -> None:
+        """After a failover, a reader may stay connected to the former master, where reading an inbox is no error.
+
+        So once a script has worked again, after this Redis was a replica, the readers connect again too.
+        """
+        if any(isinstance(reply, REPLICA) for reply in replies):
+            self._was_replica = True
+        elif self._was_replica and any(command[0] == "EVALSHA" for command in commands):
+            self._was_replica = False
+            for reader in self._readers:
+                reader.drop("its Redis may have become a replica")
 
     def _on_silence(self) -> None:
         log.warning("redis_silent", connections=1 + len(self._readers))

@@ -23,9 +23,16 @@ class ReadOnly(BusRefused):
     """This server has become a replica. Connect again: the address may lead to the new master by now."""
 
 
+class MasterDown(BusUnavailable):
+    """As `ReadOnly`, and the replica has lost its master."""
+
+
+REPLICA = (ReadOnly, MasterDown)
+
+
 _KINDS: dict[str, type[BusError]] = {
     "LOADING": BusUnavailable,
-    "MASTERDOWN": BusUnavailable,
+    "MASTERDOWN": MasterDown,
     "CLUSTERDOWN": BusUnavailable,
     "TRYAGAIN": BusUnavailable,
     "BUSY": BusUnavailable,  # another client's script runs for too long
