@@ -6,8 +6,9 @@ from collections import Counter
 import pytest
 
 from sio_cluster.node.config import Config
+from sio_cluster.node.joining import join
 from sio_cluster.node.retry import Retry
-from sio_cluster.protocol.errors import AccessRefused, BusUnavailable
+from sio_cluster.protocol.errors import AccessRefused, BusUnavailable, ConfigError
 from sio_cluster.streams.redis import RedisBus
 from sio_cluster.testing.valkey import Valkey, start_valkey
 
@@ -31,6 +32,19 @@ async def test_passwords() -> None:
             await user.connections.run(("GET", "x"))
         for opened in (bus, user):
             await opened.stop()
+
+
+async def test_a_user_that_may_only_read(valkey: Valkey) -> None:
+    """Also where the cluster is there already."""
+    founder = RedisBus(Config(REDIS_URL=valkey.url, REDIS_PREFIX="readonly"))
+    await founder.start()
+    rights = ("+@read", "+@scripting", "+ping", "+select", "+client|id", "+client|info")
+    await founder.connections.run(("ACL", "SETUSER", "reader", "on", ">pw", "~*", *rights))
+    reader = RedisBus(Config(REDIS_URL=f"redis://reader:pw@127.0.0.1:{valkey.port}/0", REDIS_PREFIX="readonly"))
+    with pytest.raises(AccessRefused, match="NOPERM"):
+        await reader.start()
+    for each in (founder, reader):
+        await each.stop()
 
 
 @pytest.mark.parametrize("tail", [":secret@127.0.0.1:{port}/0", "127.0.0.1:{port}/99"], ids=["password", "database"])
@@ -66,3 +80,15 @@ async def test_what_redis_says_before_it_closes_the_connection_is_told() -> None
         with pytest.raises(AccessRefused, match=f"{NOT_IN}DENIED"):
             await bus.start()
         await bus.stop()
+
+
+async def test_a_redis_cluster_is_refused_also_one_of_a_single_server() -> None:
+    """Else a node would start, and find out when it reads several lanes."""
+    with start_valkey(cluster_enabled="yes") as server:
+        operator, bus = RedisBus(Config(REDIS_URL=server.url)), RedisBus(Config(REDIS_URL=server.url))
+        await operator.connections.run(("CLUSTER", "ADDSLOTSRANGE", 0, 16383))
+        async with asyncio.timeout(20):
+            with pytest.raises(ConfigError, match="CROSSSLOT"):  # after a while in which it says CLUSTERDOWN
+                await join(bus.start, Retry("start", Counter(), cap_ms=50))
+        for each in (operator, bus):
+            await each.stop()

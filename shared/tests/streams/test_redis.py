@@ -9,7 +9,7 @@ import pytest
 
 from sio_cluster.node.config import Config
 from sio_cluster.node.retry import Backoff
-from sio_cluster.protocol.errors import BusRefused, BusUnavailable, ConfigError
+from sio_cluster.protocol.errors import AccessRefused, BusRefused, BusUnavailable, ConfigError
 from sio_cluster.protocol.ids import lane_of
 from sio_cluster.protocol.keys import Keys
 from sio_cluster.protocol.messages import ClientConnected, Handshake
@@ -331,8 +331,13 @@ class TestTls:
         await bus.stop()
 
     async def test_a_certificate_that_we_do_not_trust(self, address: str) -> None:
-        with pytest.raises(BusUnavailable, match="certificate"):
+        with pytest.raises(AccessRefused, match="no certificate to trust"):
             await RedisBus(Config(REDIS_URL=address)).start()
+
+    @pytest.mark.parametrize("options", ["ssl_ca_certs=/no/such/file", f"ssl_certfile={CERTIFICATES / 'key.pem'}"])
+    async def test_files_that_cannot_be_loaded(self, address: str, options: str) -> None:
+        with pytest.raises(AccessRefused, match=f"cannot load the certificates in {options.partition('=')[2]}"):
+            await RedisBus(Config(REDIS_URL=f"{address}?{options}")).start()
 
 
 class TestConnection:

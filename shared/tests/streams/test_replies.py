@@ -21,6 +21,7 @@ from sio_cluster.streams.redis.replies import MasterDown, NoGroup, NoKey, NoScri
         ("WRONGPASS invalid username-password pair", AccessRefused),
         ("DENIED Redis is running in protected mode", AccessRefused),
         ("MOVED 3999 127.0.0.1:6381", AccessRefused),
+        ("CROSSSLOT Keys in request don't hash to the same slot", AccessRefused),
         ("ERR max number of clients reached", BusUnavailable),
         ("ERR max number of clients + cluster connections reached", BusUnavailable),
         ("MISCONF Redis is configured to save RDB snapshots", BusRefused),

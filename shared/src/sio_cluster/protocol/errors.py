@@ -81,7 +81,8 @@ class RedisFull(BusRefused):
 
 
 class AccessRefused(BusRefused):
-    """Redis does not let this node in, or its user may not do this: a wrong password, a missing right.
+    """Redis does not let this node in, or its user may not do this: a wrong password, a missing right, a certificate
+    that nobody trusts, a Redis Cluster.
 
     Waiting does not help, somebody must change something. So it ends a start. Later it is tried again as any BusError:
     the node keeps its clients, and the password may be on its way to being changed.

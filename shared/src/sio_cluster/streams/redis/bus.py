@@ -38,9 +38,20 @@ class RedisBus:
         return RedisLaneReader(self.connections, self.keys, self._lanes, node_id)
 
     async def start(self) -> None:
+        await self._look_at_redis()
         await self.registry.join_cluster()
         await self._warn_of_eviction()
         log.debug("bus_started", prefix=self._prefix, lanes=self._lanes)
+
+    async def _look_at_redis(self) -> None:
+        """Two commands without effect, so that a Redis which cannot serve us refuses at once, and not later."""
+        two_slots = (
+            "EXISTS",
+            self.keys.config,
+            self.keys.epoch,
+        )  # a Redis Cluster refuses, also one of a single server
+        a_write = ("HDEL", self.keys.config, "")  # a replica refuses, and where our user may only read
+        await self.connections.run(two_slots, a_write)
 
     async def stop(self) -> None:
         await self.connections.close()

@@ -23,6 +23,8 @@ Command: TypeAlias = tuple[str | bytes | int, ...]
 WHO_AM_I: tuple[Command, ...] = (("CLIENT", "ID"), ("CLIENT", "INFO"))
 """The greeting of a connection that may have to be killed, or woken from a blocking read, through another one."""
 
+_TLS_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
+
 ANSWER_TIMEOUT_S = 3.0
 """How long an answer may take. A reader that blocks for 2 s thus notices within 5 s that its connection is dead."""
 
@@ -160,6 +162,8 @@ class Connection:
         try:
             async with asyncio.timeout(self._timeout_s):
                 wire = await _dial(self._options, lambda: Wire(self._on_silence))
+        except ssl.SSLCertVerificationError as error:
+            raise AccessRefused(f"Redis at {_place(self._options)} has no certificate to trust: {error}") from error
         except OSError as error:  # TimeoutError is one of them
             why = str(error) or "no answer in time"
             raise BusUnavailable(f"cannot connect to Redis at {_place(self._options)}: {why}") from error
@@ -279,10 +283,17 @@ async def _dial(options: dict[str, Any], make: Callable[[], Wire]) -> Wire:
 
 
 def _tls(options: dict[str, Any]) -> ssl.SSLContext:
-    """By redis-py's names: ssl_ca_certs, ssl_certfile, ssl_keyfile, ssl_check_hostname, ssl_cert_reqs."""
-    context = ssl.create_default_context(cafile=options.get("ssl_ca_certs"))
-    if options.get("ssl_certfile"):
-        context.load_cert_chain(options["ssl_certfile"], options.get("ssl_keyfile"))
+    """By redis-py's names: ssl_ca_certs, ssl_certfile, ssl_keyfile, ssl_check_hostname, ssl_cert_reqs.
+
+    Raises AccessRefused where a file cannot be loaded.
+    """
+    try:
+        context = ssl.create_default_context(cafile=options.get("ssl_ca_certs"))
+        if options.get("ssl_certfile"):
+            context.load_cert_chain(options["ssl_certfile"], options.get("ssl_keyfile"))
+    except OSError as error:  # SSLError is one of them
+        files = ", ".join(str(options[name]) for name in _TLS_FILES if options.get(name))
+        raise AccessRefused(f"cannot load the certificates in {files}: {error}") from error
     checks = str(options.get("ssl_cert_reqs", "required")).lower()
     unchecked = checks in ("none", "cert_none", "0")  # Celery wants the second form in the same variable
     context.check_hostname = not unchecked and bool(options.get("ssl_check_hostname", True))

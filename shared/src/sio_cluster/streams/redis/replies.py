@@ -46,6 +46,7 @@ _KINDS: dict[str, type[BusError]] = {
     "NOPERM": AccessRefused,
     "DENIED": AccessRefused,  # protected mode: Redis has no password, and we come from another machine
     "MOVED": AccessRefused,  # this is one server of a Redis Cluster
+    "CROSSSLOT": AccessRefused,  # or the only one
 }
 # These errors have no code of their own.
 _NO_KEY = "ERR no such key"
