@@ -106,5 +106,14 @@ class TestRetry:
         retry.succeeded()
         assert retry.failed(BusUnavailable("away")) <= 0.05
 
+    def test_it_is_stuck_after_some_seconds_and_until_it_works(self) -> None:
+        retry = Retry("lookup", Counter())
+        waited_s = 0.0
+        while not retry.stuck:
+            waited_s += retry.failed(BusUnavailable("away"))
+        assert 2 < waited_s < 8
+        retry.succeeded()
+        assert not retry.stuck
+
     def test_a_lost_lease_is_nothing_to_try_again(self) -> None:
         assert not issubclass(LeaseLost, BusError)

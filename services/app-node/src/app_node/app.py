@@ -338,7 +338,10 @@ class AppNode:
         """Why this node cannot serve now. "" while it takes part in dividing the lanes, and Redis passes messages."""
         idle = "plan" in self.loops and not self.application.has_handlers  # it takes no lanes, and misses none
         stopping, started = self._stopping or self.over.is_set(), idle or self.keeper.planned.is_set()
-        return unready_because(self.presence.proof, stopping=stopping, started=started)
+        why = unready_because(self.presence.proof, stopping=stopping, started=started)
+        if not why and self.keeper.readable and self.consumer.reading_is_stuck:
+            return "the lanes cannot be read"
+        return why
 
     def metrics(self) -> bytes:
         """All counts of this node's life, in Prometheus' text format."""

@@ -1,13 +1,41 @@
 """When an app-node is ready."""
 
 import asyncio
+from collections.abc import Collection
+
+import pytest
 
 from app_node.interface.server import ClusterServer
 from sio_cluster.node.config import Config
+from sio_cluster.protocol.errors import AccessRefused
+from sio_cluster.streams.api import LaneEntry
 from sio_cluster.streams.memory import MemoryBroker, MemoryBus
 from sio_cluster.streams.memory.entries import MemoryInboxReader
+from sio_cluster.streams.memory.lanes import MemoryLaneReader
 
 BEAT_MS = 200
+
+
+class UnreadableLanes(MemoryLaneReader):
+    """As where the user's rights do not reach."""
+
+    async def read(self, lanes: Collection[int], block_ms: int, count: int) -> list[LaneEntry]:
+        raise AccessRefused("Redis answered: NOPERM")
+
+
+class UnreadableBus(MemoryBus):
+    def lane_reader(self, node_id: str) -> MemoryLaneReader:
+        return UnreadableLanes(self.broker, self.keys, node_id)
+
+
+async def test_one_that_cannot_read_its_lanes_is_not_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Heartbeats, leases and canaries work, so that a deploy would go on to the next app-node."""
+    monkeypatch.setattr("sio_cluster.node.retry.STUCK_TRIES", 3)
+    config, broker = Config(HEARTBEAT_MS=BEAT_MS, LANES=4), MemoryBroker()
+    async with ClusterServer(config, make_bus=lambda config: UnreadableBus(config, broker)) as sio, asyncio.timeout(10):
+        while sio.node.unready_because != "the lanes cannot be read":  # noqa: ASYNC110  # the node tells nobody
+            await asyncio.sleep(0.01)
+        assert sio.node.presence.proof.stands
 
 
 class SlowInbox(MemoryInboxReader):

@@ -27,6 +27,9 @@ from sio_cluster.protocol.errors import BusError
 
 log = structlog.get_logger()
 
+STUCK_TRIES = 8
+"""After so many failures in a row, which take about 5 s, an operation is stuck."""
+
 _T = TypeVar("_T")
 
 
@@ -74,6 +77,11 @@ class Retry:
         self._cap_ms = cap_ms
         self._backoff = Backoff(cap_ms=cap_ms)
         self._failures = 0  # of this outage
+
+    @property
+    def stuck(self) -> bool:
+        """Whether the operation has failed for so long that this is no short outage."""
+        return self._failures >= STUCK_TRIES
 
     def failed(self, error: BusError) -> float:
         """Counts a failure. Returns how many seconds to wait before the next try."""

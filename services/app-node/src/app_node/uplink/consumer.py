@@ -54,10 +54,16 @@ class Consumer:
         self.facts_in_work = 0
         self._room = asyncio.Event()
         self._turns = Turns()
+        self._read_retry = Retry("lanes_read", counters.redis_retries)
         self._to_commit: set[Lane] = set()
         self._commit_wake = asyncio.Event()
         self._aside: set[asyncio.Task[None]] = set()
         self._aside_retry = Retry("dead_letters", counters.redis_retries)
+
+    @property
+    def reading_is_stuck(self) -> bool:
+        """Whether Redis has refused to let us read the lanes for some seconds, whatever else it does."""
+        return self._read_retry.stuck
 
     async def run_read(self, keeper: LaneKeeper) -> None:
         """A loop for as long as the node lives: reads the lanes, and takes what came. Retried while Redis is away.
@@ -66,7 +72,7 @@ class Consumer:
         so work on the backlog goes on between them.
         """
         now = asyncio.get_running_loop().time
-        retry = Retry("lanes_read", self._counters.redis_retries)
+        retry = self._read_retry
         turns = self._turns
         while True:
             if not keeper.readable and not turns:
