@@ -140,7 +140,7 @@ class TestRegistry:
     async def test_epochs_differ(self, cluster: Cluster) -> None:
         epochs = await asyncio.gather(*[cluster.registry().next_epoch() for _ in range(10)])
         assert len(set(epochs)) == 10
-        assert all(0 <= epoch < 1 << 21 for epoch in epochs)
+        assert all(0 <= epoch < 1 << 11 for epoch in epochs)
 
     async def test_a_retired_io_node_is_lost_until_it_lives_again_or_is_unregistered(self, cluster: Cluster) -> None:
         registry = cluster.registry()

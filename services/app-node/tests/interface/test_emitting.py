@@ -125,7 +125,7 @@ async def test_call_and_callback(stage: Any) -> None:
         asking = asyncio.ensure_future(sio.call("question", {"n": 1}, to=sid, timeout=5))
         emit = (await io.wait(len([c for c in io.commands if isinstance(c, Emit)]) + 1, Emit))[-1]
         assert emit.ack.app_node == sio.node.id
-        assert emit.ack.ack_id >> 32 > 0
+        assert emit.ack.ack_id >> 20 > 0
         assert emit.packet == b'2%d["question",{"n":1}]' % emit.ack.ack_id
         await io.answer(sio.node.id, emit.ack.ack_id, sid, *args)
         assert await asking == expected

@@ -120,8 +120,8 @@ class Refuse(msgspec.Struct, array_like=True, frozen=True, tag="refuse"):
 class AckRequest(msgspec.Struct, array_like=True, frozen=True):
     """Who wants the answer to an `Emit`: the app-node's id, and the id that its packet carries.
 
-    The id is unique in the cluster and for all time that matters: (epoch of the app-node << 32) + a counter.
-    It stays below 2**53, which is what a JavaScript client can count to.
+    The id is unique in the cluster and for all time that matters: (epoch of the app-node << 20) + a counter.
+    It stays below 2**31, since many clients keep it in 32 bits.
     """
 
     app_node: str

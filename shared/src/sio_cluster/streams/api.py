@@ -393,11 +393,11 @@ class Registry(Protocol):
         """Registered, but not alive."""
 
     async def next_epoch(self) -> int:
-        """A number below 2**21 that no other app-node got in the last two million starts (see `AckRequest`)."""
+        """A number below EPOCHS that no other app-node got in the last EPOCHS starts (see `AckRequest`)."""
 
 
-EPOCHS = 1 << 21
-"""(epoch << 32) + counter stays below 2**53: see `protocol.messages.AckRequest`."""
+EPOCHS = 1 << 11
+"""(epoch << 20) + counter stays below 2**31: see `protocol.messages.AckRequest`."""
 
 
 # --- all of it --------------------------------------------------------------------------------------------------------

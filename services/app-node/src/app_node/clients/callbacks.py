@@ -1,9 +1,7 @@
 """Callbacks of `emit` and `call` that wait for clients' answers.
 
-An ack id is (epoch << 32) + counter. Each app-node gets an epoch of its own, so an ack id is unique in the cluster,
-also across restarts: a late answer to an app-node that died never calls a callback of the next one.
-
-There are two kinds, each with its own bound. Beyond it, the oldest of that kind is given up and counted.
+Each waits under an ack id (`ack_ids`). There are two kinds, each with its own bound. Beyond it, the oldest of that kind
+is given up and counted.
 
 - One client may answer: `MAX_WAITING`. Such a callback is forgotten when it was called, when its `call` has ended, and
   when the client is gone, as far as this app-node hears of that.
@@ -11,11 +9,11 @@ There are two kinds, each with its own bound. Beyond it, the oldest of that kind
   after `ROOM_S`.
 """
 
-import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from app_node.clients.ack_ids import ack_ids
 from app_node.clock import Clock
 from app_node.counters import Counters
 
@@ -52,7 +50,7 @@ class Callbacks:
         self._of_clients: dict[int, _OfClient] = {}  # the oldest first
         self._of_rooms: dict[int, _OfRoom] = {}  # the oldest first
         self._ids_of: dict[str, set[int]] = {}  # by sid
-        self._ids: itertools.count[int] | None = None
+        self._ids: Iterator[int] | None = None
 
     def __len__(self) -> int:
         return len(self._of_clients) + len(self._of_rooms)
@@ -64,7 +62,7 @@ class Callbacks:
 
     def open(self, epoch: int) -> None:
         """Ack ids begin with this epoch (`Registry.next_epoch`)."""
-        self._ids = itertools.count((epoch << 32) + 1)
+        self._ids = ack_ids(epoch, self._waits)
 
     def ask(self, callback: Callback, sid: str | None) -> int:
         """A new ack id, under which this callback waits. `sid`: the client that may answer, None where many may."""
@@ -103,6 +101,9 @@ class Callbacks:
         """Drops the callbacks that only this client could answer: it is gone."""
         for ack_id in self._ids_of.pop(sid, ()):
             del self._of_clients[ack_id]
+
+    def _waits(self, ack_id: int) -> bool:
+        return ack_id in self._of_clients or ack_id in self._of_rooms
 
     def _ask_client(self, ack_id: int, callback: Callback, sid: str) -> None:
         if len(self._of_clients) >= MAX_WAITING:
