@@ -8,6 +8,7 @@ from typing import TypeAlias
 import structlog
 
 from io_node.bus.counters import BusCounters
+from io_node.turns import TURN_S
 from sio_cluster.protocol.codec import decode_downlink
 from sio_cluster.protocol.errors import MalformedBatch
 from sio_cluster.protocol.messages import Command
@@ -16,9 +17,6 @@ log = structlog.get_logger()
 
 _MOST_NODES = 1_000
 """How many app-nodes' last sequence numbers are remembered. Each start of an app-node is a new node id."""
-
-_TURN_S = 0.01
-"""After this long, other work of the event loop gets its turn between two commands."""
 
 Execute: TypeAlias = Callable[[Iterator[Command], Callable[[], bool]], bool]
 """`Hub.execute`: carries out commands until there are no more (True) or until the function says stop (False)."""
@@ -41,7 +39,7 @@ class Downlink:
     async def take(self, entries: list[bytes]) -> None:
         """Carry out entries in order."""
         counters = self._counters
-        self._turn_ends = self._clock() + _TURN_S
+        self._turn_ends = self._clock() + TURN_S
         for entry in entries:
             try:
                 batch = decode_downlink(entry)
@@ -56,7 +54,7 @@ class Downlink:
             commands = iter(batch.commands)
             while not self._execute(commands, self._turn_is_over):
                 await asyncio.sleep(0)
-                self._turn_ends = self._clock() + _TURN_S
+                self._turn_ends = self._clock() + TURN_S
 
     def _is_repeated(self, node_id: str, seq: int) -> bool:
         """Redis itself drops a repeated append, unless it lost its data after this node had read the first one."""

@@ -22,6 +22,7 @@ from io_node.bus.batch import Batch
 from io_node.bus.counters import BusCounters
 from io_node.bus.destination import Destination
 from io_node.bus.fairness import Fairness
+from io_node.turns import TURN_S
 from sio_cluster.node.retry import Retry
 from sio_cluster.protocol.errors import BusError, RedisFull
 from sio_cluster.protocol.keys import Keys
@@ -29,6 +30,9 @@ from sio_cluster.protocol.messages import AckReceived, Fact
 from sio_cluster.streams.api import Append, Appender, AppendResult, ClientRecords
 
 log = structlog.get_logger()
+
+_RECORDS = 500
+"""How many records of new clients are stored in one call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +140,7 @@ class Uplink:
             await self._wait_for_work()
             try:
                 await self._drop_for_the_dead()
-                await self._flush(self._next_batches())
+                await self._flush(await self._next_batches())
             except BusError as error:
                 self._counters.redis_full += isinstance(error, RedisFull)
                 await asyncio.sleep(self._retry.failed(error))
@@ -193,12 +197,18 @@ class Uplink:
             if not await self._is_alive(app_node):
                 self._drop(queue, app_node)
 
-    def _next_batches(self) -> list[tuple[Destination, Batch]]:
-        """One batch for each destination whose turn it is."""
+    async def _next_batches(self) -> list[tuple[Destination, Batch]]:
+        """One batch for each destination whose turn it is.
+
+        A large batch takes about 1 ms to encode, so other work of the event loop may get its turn in between.
+        """
         self._wake.clear()
-        now = self._clock()
+        now = turn_began = self._clock()
         batches = []
         for queue in list(self._active):
+            if self._clock() - turn_began > TURN_S:
+                await asyncio.sleep(0)
+                turn_began = self._clock()
             if not queue.full or queue.retry_at <= now:
                 self._seq += queue.batch is None
                 batches.append((queue, queue.next_batch(self._node_id, self._seq)))
@@ -210,7 +220,8 @@ class Uplink:
         """One try for each batch. After a BusError each is to be tried again as it is."""
         connected = [fact for _, batch in batches for fact in batch.connected]
         if connected:
-            await self._records.store(connected)
+            for start in range(0, len(connected), _RECORDS):
+                await self._records.store(connected[start : start + _RECORDS])
             for _, batch in batches:
                 batch.connected = []
         if not batches:

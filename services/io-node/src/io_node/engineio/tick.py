@@ -4,9 +4,9 @@ import asyncio
 import time
 from typing import Protocol
 
-_TURN_S = 0.01
-"""After this long other work gets its turn."""
-_LOOK = 64
+from io_node.turns import TURN_S
+
+_LOOK = 32
 """How many connections are flushed between two looks at the clock."""
 
 
@@ -35,7 +35,7 @@ class Flusher:
 
     def _run(self) -> None:
         pending, self._pending = self._pending, []
-        ends_at = time.perf_counter() + _TURN_S
+        ends_at = time.perf_counter() + TURN_S
         done = 0
         try:
             for connection in pending:

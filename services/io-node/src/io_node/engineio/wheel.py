@@ -2,13 +2,18 @@
 
 import asyncio
 import math
+import time
 from collections.abc import Callable
 
 import structlog
 
+from io_node.turns import TURN_S
+
 log = structlog.get_logger()
 
 _TICK_S = 0.02
+_LOOK = 16
+"""How many callbacks run between two looks at the time."""
 _STALL_S = 0.5
 """An event loop that is later than this was held up."""
 
@@ -38,6 +43,7 @@ class Timer:
 class TimerWheel:
     """Calls back at deadlines, 0 to 20 ms late and never early. Setting, moving and cancelling are O(1).
 
+    When very many are due at once, other work of the loop goes on in between, and the last ones are later than that.
     `clock` is monotonic and gives seconds. The event loop's timer runs only while a deadline is set. When the loop was
     held up for more than half a second, it first reads what has arrived meanwhile. So no client is closed because the
     node itself stalled. Use it only in the event loop's thread.
@@ -106,20 +112,33 @@ class TimerWheel:
             self._handle.cancel()
             self._handle = None
 
+    def _fire_on(self) -> None:
+        """The next turn of what was due."""
+        self._fire(math.floor(self._clock() / _TICK_S))
+
     def _fire(self, until: int) -> None:
+        ends_at = time.perf_counter() + TURN_S
         first, self._next = self._next, until + 1
         due = range(first, until + 1) if until - first < len(self._slots) else sorted(self._slots)
         for slot in due:
             if slot > until:
                 break
-            self._fire_slot(slot)
+            if not self._fire_slot(slot, ends_at):
+                asyncio.get_running_loop().call_soon(self._fire_on)
+                break
 
-    def _fire_slot(self, slot: int) -> None:
+    def _fire_slot(self, slot: int, ends_at: float) -> bool:
+        """False: the turn is over, and some of them are left."""
+        done = 0
         try:
             while timers := self._slots.get(slot):
                 timer = next(iter(timers))
                 self.disarm(timer)
                 timer.callback()
+                done += 1
+                if done % _LOOK == 0 and time.perf_counter() > ends_at:
+                    return slot not in self._slots
+            return True
         finally:
-            if slot in self._slots:  # a callback raised. The loop reports it; the rest is called in the next turn
+            if slot in self._slots:  # or a callback raised. The loop reports it; the rest is called 20 ms later
                 self._next = slot
