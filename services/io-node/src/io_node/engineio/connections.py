@@ -18,6 +18,7 @@ from io_node.engineio.session import EngineSession
 from io_node.engineio.tick import Flusher
 from io_node.engineio.websocket import WebSocket
 from io_node.engineio.wheel import TimerWheel
+from io_node.turns import Turns, in_turns
 from sio_cluster.node.config import Config
 from sio_cluster.protocol import reasons
 from sio_cluster.protocol.ids import RandomBytes, new_sid
@@ -28,8 +29,6 @@ _WAVE_S = 0.1
 """The pause between two waves of a drain."""
 _LOOK_S = 0.02
 """How often a drain looks whether all connections have gone."""
-_CLOSE_SLICE = 200
-"""How many connections are closed before other work has its turn."""
 
 
 class Connections:
@@ -55,6 +54,7 @@ class Connections:
         self._node_id = node_id
         self._random_bytes = random_bytes
         self._flusher = Flusher()
+        self.turns = Turns()
         self._limits = Limits.of(config)
         self._sockets: set[WebSocket] = set()
 
@@ -122,17 +122,21 @@ class Connections:
     def new_socket(self, transport: asyncio.Transport) -> WebSocket:
         """A WebSocket on this TCP connection, to be started once the handshake's response is written."""
         return WebSocket(
-            transport, self.config.max_payload_bytes, self._limits.ping_timeout_s, self.clock, self.wheel, self._sockets
+            transport,
+            self.config.max_payload_bytes,
+            self._limits.ping_timeout_s,
+            self.clock,
+            self.wheel,
+            self.turns,
+            self._sockets,
         )
 
     # --- their end
 
     async def close_all(self, reason: str) -> None:
-        """Close every connection, after what was sent to it is written. Other work gets its turn every 200 of them."""
-        for number, connection in enumerate(list(self.by_sid.values()), 1):
+        """Close every connection, after what was sent to it is written."""
+        async for connection in in_turns(list(self.by_sid.values())):
             connection.close(reason)
-            if number % _CLOSE_SLICE == 0:
-                await asyncio.sleep(0)
 
     async def drain(self, over_ms: int, reason: str) -> None:
         """Close all connections in waves, and abort those that are left after `over_ms`.
@@ -144,7 +148,7 @@ class Connections:
         waves = max(1, int(over_ms / 2000 / _WAVE_S))
         size = -(-len(waiting) // waves)
         for start in range(0, len(waiting), max(size, 1)):
-            for connection in waiting[start : start + size]:
+            async for connection in in_turns(waiting[start : start + size]):
                 connection.close(reason)
             if start + size < len(waiting):
                 await asyncio.sleep(_WAVE_S)
@@ -152,10 +156,13 @@ class Connections:
             await asyncio.sleep(_LOOK_S)
         if self.by_sid or self._sockets:
             log.warning("drain_incomplete", connections=len(self.by_sid), sockets=len(self._sockets))
-            self.abort_all(reason)
+            async for connection in in_turns(list(self.by_sid.values())):
+                connection.fail(reason)
+            async for socket in in_turns(list(self._sockets)):
+                socket.abort()
 
     def abort_all(self, reason: str = reasons.NODE_DRAINED) -> None:
-        """Close every connection at once. What was queued is lost, and counted."""
+        """Close every connection at once, in one go. What was queued is lost, and counted."""
         for connection in list(self.by_sid.values()):
             connection.fail(reason)
         for socket in list(self._sockets):

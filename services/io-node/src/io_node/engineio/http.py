@@ -52,6 +52,8 @@ class _HeadTooLarge(Exception):
 class EngineHttpProtocol(HttpToolsProtocol):
     """uvicorn's HttpToolsProtocol with these changes:
 
+    - What a new TCP connection brings first has its turn (`Connections.turns`): thousands may come at once.
+
     - A WebSocket to SOCKETIO_PATH goes to the engine. Others go where uvicorn sends them.
     - The head of any request, and the body of a request to SOCKETIO_PATH, must arrive within REQUEST_TIMEOUT_MS.
       Else the answer is 408.
@@ -74,6 +76,7 @@ class EngineHttpProtocol(HttpToolsProtocol):
         self._head_too_large = False
         self._in_head = True
         self._in_message = False
+        self._new = True
         self._upgraded = False
         self._lingering = False  # refused: what still comes is read and dropped
 
@@ -90,6 +93,19 @@ class EngineHttpProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if not self._new:
+            self._on_data(data)
+            return
+        self._new = False
+        self.transport.pause_reading()
+        self._engine.turns.add(functools.partial(self._on_first_data, data))
+
+    def _on_first_data(self, data: bytes) -> None:
+        if not self.transport.is_closing():
+            self.transport.resume_reading()
+            self._on_data(data)
+
+    def _on_data(self, data: bytes) -> None:
         if self._lingering:
             return
         if not self._in_message and not self._timer.armed:

@@ -34,6 +34,7 @@ def install_parser(transport: asyncio.Transport, socket: WSListener, max_frame_b
     `socket` gets the frames, as any listener of picows. Besides, it has
 
     - `mid_frame`, which is set to True when bytes come;
+    - `on_eof()`, which is called when the client has closed its end. The socket must close the transport.
     - `on_parser_error()`, which is called when picows has sent a close frame, because the client broke the protocol or
       the socket raised. What comes afterwards is dropped.
     """
@@ -127,6 +128,10 @@ class Parser(WSProtocol):  # type: ignore[misc]  # see its import
     def idle_bytes(self) -> int:
         """How much of the read buffer is free."""
         return len(super().get_buffer(-1))
+
+    def eof_received(self) -> bool:
+        self.listener.on_eof()
+        return True  # the transport stays open for now
 
     def get_buffer(self, hint: int) -> memoryview:
         buffer: memoryview = super().get_buffer(hint)

@@ -5,6 +5,7 @@ never shrinks, so a parser whose buffer has grown is replaced when the buffer is
 """
 
 import asyncio
+import functools
 from collections.abc import Callable
 from typing import Final, Protocol
 
@@ -14,6 +15,7 @@ from picows.picows import WSFrame, WSListener, WSMsgType, WSTransport
 from io_node.engineio.frames import CLOSE, PONG, CloseCode, close_frame, ws_frame
 from io_node.engineio.parser import Parser, install_parser
 from io_node.engineio.wheel import Timer, TimerWheel
+from io_node.turns import Turns
 from sio_cluster.protocol import reasons
 
 log = structlog.get_logger()
@@ -37,7 +39,8 @@ class Owner(Protocol):
 
 
 class WebSocket(WSListener):
-    """One WebSocket. Its owner gets whole messages. `on_lost` comes at most once, as the last call.
+    """One WebSocket. Its owner gets whole messages. `on_lost` comes at most once, as the last call, in a turn of its
+    own: thousands may be lost at once.
 
     It closes with `CloseCode.TOO_BIG` on a message above `max_payload_bytes`, with INVALID_TEXT on text that is not
     UTF-8, and with PROTOCOL_ERROR on what else breaks the protocol. After `close` the peer has `close_timeout_s` to
@@ -61,6 +64,7 @@ class WebSocket(WSListener):
         "_text",
         "_timer",
         "_transport",
+        "_turns",
         "_wheel",
         "mid_frame",
     )
@@ -72,6 +76,7 @@ class WebSocket(WSListener):
         close_timeout_s: float,
         clock: Callable[[], float],
         wheel: TimerWheel,
+        turns: Turns,
         registry: "set[WebSocket]",
     ) -> None:
         """`registry`: the sockets that are open. This one adds and removes itself."""
@@ -80,6 +85,7 @@ class WebSocket(WSListener):
         self._close_timeout_s = close_timeout_s
         self._clock = clock
         self._wheel = wheel
+        self._turns = turns
         self._registry = registry
         self._owner: Owner | None = None
         self._parser: Parser | None = None
@@ -176,6 +182,10 @@ class WebSocket(WSListener):
         self._lost(reasons.TRANSPORT_CLOSE)
         self._parser = None
 
+    def on_eof(self) -> None:
+        """The client has closed its end. Thousands may do that at once, so all that follows has its turn later."""
+        self._turns.add(self._on_gone)
+
     def on_parser_error(self) -> None:
         """picows has sent a close frame: the peer broke the protocol, or our code raised.
 
@@ -205,6 +215,13 @@ class WebSocket(WSListener):
             self._owner.on_drained(self)
 
     # --- inside -----------------------------------------------------------------------------------------------------
+
+    def _on_gone(self) -> None:
+        self._closing = True
+        self._transport.close()
+        owner, self._owner = self._owner, None
+        if owner is not None:
+            owner.on_lost(self, reasons.TRANSPORT_CLOSE)
 
     def _ignore(self, frame: WSFrame) -> None:
         """Count what comes after our close frame. A well-behaved client sends little; one that floods is dropped."""
@@ -312,7 +329,7 @@ class WebSocket(WSListener):
     def _lost(self, reason: str) -> None:
         owner, self._owner = self._owner, None
         if owner is not None:
-            owner.on_lost(self, reason)
+            self._turns.add(functools.partial(owner.on_lost, self, reason))
 
     def _replace_parser(self) -> None:
         self._parser = install_parser(self._transport, self, self._bound)

@@ -1,0 +1,148 @@
+"""Thousands of clients that come or leave at once: each turn of the loop takes some of them, and others are served.
+
+Each look at the time makes it 1 ms later, so a turn of 5 ms has a known number of them.
+"""
+
+import asyncio
+import socket
+from collections import defaultdict
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+import io_node.turns
+from io_node.engineio.connection import EngineConnection
+from io_node.engineio.connections import Connections
+from io_node.engineio.request import Request
+from io_node.engineio.websocket import WebSocket
+from sio_cluster.node.config import Config
+from sio_cluster.protocol import reasons
+from sio_cluster.protocol.ids import lane_of
+from sio_cluster.protocol.messages import ClientConnected, ClientDisconnected
+from sio_cluster.streams.memory import MemoryBroker
+
+from .test_serving import FAST, kinds
+from .tiny_app import World, serving
+
+pytestmark = pytest.mark.slow
+
+CLIENTS = 1_000
+MOST = 200
+SOCKET = socket.socket()
+"""The parser sets options of the socket: one that is connected to nothing will do for all."""
+SCOPE = {"method": "GET", "http_version": "1.1", "headers": [(b"host", b"localhost")]}
+
+
+class Wire(asyncio.Transport):
+    """A TCP connection in memory, whose other end reads everything."""
+
+    def __init__(self) -> None:
+        super().__init__({"socket": SOCKET})
+        self.closing = False
+        self.protocol: Any = None
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        self.protocol = protocol
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        pass
+
+    def write(self, data: Any) -> None:
+        pass
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def is_closing(self) -> bool:
+        return self.closing
+
+    def close(self) -> None:
+        if not self.closing:
+            self.closing = True
+            asyncio.get_running_loop().call_soon(self.protocol.connection_lost, None)
+
+    abort = close
+
+    def pause_reading(self) -> None:
+        pass
+
+    resume_reading = pause_reading
+
+    def hang_up(self) -> None:
+        """The other end closes."""
+        self.protocol.eof_received()
+
+
+def arrive(connections: Connections) -> Wire:
+    wire = Wire()
+    request = Request.of(SCOPE, "/socket.io/", b"EIO=4&transport=websocket")
+    connection = connections.open(request, "websocket")
+    assert isinstance(connection, EngineConnection)
+    websocket: WebSocket = connections.new_socket(wire)
+    websocket.start(connection)
+    connection.start(websocket)
+    connection.on_text(websocket, "40")
+    return wire
+
+
+async def crowd(world: World) -> list[Wire]:
+    wires = [arrive(world.node.engine.connections) for _ in range(CLIENTS)]
+    await world.app.wait_for(lambda facts: len(kinds(facts, ClientConnected)) == CLIENTS, 20)
+    async with asyncio.timeout(20):
+        while world.node.client_counters.accepted < CLIENTS:  # noqa: ASYNC110  # nothing announces it
+            await asyncio.sleep(0.01)
+    return wires
+
+
+async def most_in_a_turn(world: World) -> int:
+    """How many clients went in one turn of the loop at most, until all have."""
+    most, left = 0, len(world.node.hub)
+    async with asyncio.timeout(20):
+        while left:
+            await asyncio.sleep(0)
+            most, left = max(most, left - len(world.node.hub)), len(world.node.hub)
+    return most
+
+
+@pytest.fixture
+def slow_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = iter(range(10**9))
+    monkeypatch.setattr(io_node.turns, "time", SimpleNamespace(perf_counter=lambda: next(looks) / 1000))
+
+
+@pytest.mark.usefixtures("slow_work")
+async def test_all_hang_up_at_once() -> None:
+    async with serving(Config(FAST, CONNECT_RATE=0), MemoryBroker()) as world:
+        wires = await crowd(world)
+        sids = [client.sid for client in world.node.hub.clients()]
+        for wire in wires:
+            wire.hang_up()
+        assert len(world.node.hub) == CLIENTS
+        assert await most_in_a_turn(world) <= MOST
+        await world.app.wait_for(lambda facts: len(kinds(facts, ClientDisconnected)) == CLIENTS, 20)
+        assert world.node.client_counters.disconnected == {reasons.TRANSPORT_CLOSE: CLIENTS}
+        left: dict[int, list[str]] = defaultdict(list)
+        for fact in kinds(world.app.facts, ClientDisconnected):
+            left[lane_of(fact.sid, world.node.config.lanes)].append(fact.sid)
+        for lane, in_order in left.items():
+            assert in_order == [sid for sid in sids if lane_of(sid, world.node.config.lanes) == lane]
+
+
+@pytest.mark.usefixtures("slow_work")
+async def test_all_are_sent_away_at_once() -> None:
+    async with serving(Config(FAST, CONNECT_RATE=0), MemoryBroker()) as world:
+        await crowd(world)
+        closing = asyncio.create_task(world.node.engine.connections.close_all(reasons.NODE_LOST))
+        assert await most_in_a_turn(world) <= 2 * MOST
+        await closing
+
+
+@pytest.mark.usefixtures("slow_work")
+async def test_a_short_drain_goes_in_turns_too() -> None:
+    async with serving(Config(FAST, CONNECT_RATE=0, DRAIN_MS=100), MemoryBroker()) as world:
+        await crowd(world)
+        draining = asyncio.create_task(world.node.drain())
+        assert await most_in_a_turn(world) <= 2 * MOST
+        await draining
+        await world.app.wait_for(lambda facts: len(kinds(facts, ClientDisconnected)) == CLIENTS, 20)
