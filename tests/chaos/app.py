@@ -96,6 +96,14 @@ async def fill(sid: str, kilobytes: int) -> None:
             await asyncio.sleep(0.02)
 
 
+@sio.on("fill me", namespace="/sink")
+async def fill_me(sid: str, kilobytes: int) -> None:
+    """Sends so much to this client alone, 1 MB a second."""
+    for _ in range(kilobytes // 100):
+        await sio.emit("bulk", "x" * 100_000, to=sid, namespace="/sink")
+        await asyncio.sleep(0.1)
+
+
 @sio.on("connect", namespace="/sink")
 async def connect_sink(sid: str, environ: dict[str, Any]) -> None:
     """A namespace whose clients leave no record."""

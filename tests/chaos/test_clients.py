@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.chaos, pytest.mark.timeout(150)]
 FLOOR_MS = 100.0
 """A 99th percentile below this is not compared: so small a wait may be that of a busy machine."""
 
-SEND_BUFFER_BYTES = 1_000_000
+DOWNLINK_BUFFER_BYTES = 40_000_000
 STORM = 5_000
 STORM_FIRST = 100_000
 CONNECT_RATE = 500
@@ -31,15 +31,12 @@ CONNECT_RATE = 500
 @pytest.mark.alone
 async def test_slow_consumers(seed: int) -> None:
     """Twenty clients never read while everybody in their namespace gets 20 MB. They are closed and counted; nobody else
-    waits."""
-    env = {"SEND_BUFFER_BYTES": str(SEND_BUFFER_BYTES)}
+    waits. What waits for all of them is the same 20 MB at most, in two encodings."""
+    env = {"PING_TIMEOUT_MS": "3000"}
     async with field("slow consumers", seed, app_nodes=2, env=env) as it, AsyncExitStack() as sockets:
         node = it.stack.io_nodes[0]
         for _ in range(20):
-            socket = await sockets.enter_async_context(Socket.open_websocket(node.url))
-            socket.write(frame(TEXT, b"40/sink,"))
-            await socket.read_frame()
-            socket.pause_reading()
+            (await _sink(sockets, node)).pause_reading()
         before = _resident(node.pid)
         quiet = await _span(it, 20)
         it.crowd.members[0].send('["fill",20000]')
@@ -50,9 +47,54 @@ async def test_slow_consumers(seed: int) -> None:
             return (await it.metrics(node)).of("sio_io_clients_closed_total", "slow consumer") == 20
 
         await until(closed, 10, "the slow ones were not closed and counted")
-        assert grown < 20 * SEND_BUFFER_BYTES + 50_000_000, f"{grown} bytes more"
+        assert (await it.metrics(node)).of("sio_io_slow_consumers_total", "stalled") == 20
+        assert grown < 2 * 20_000_000 + 50_000_000, f"{grown} bytes more"
         await it.end(gap_s=2, balanced="across")
         _compare(it, quiet, flooded)
+
+
+@pytest.mark.alone
+async def test_buffers_full(seed: int) -> None:
+    """Ten clients do not read, and more waits for them than their io-node may hold. Of the five for which most waits,
+    some are closed. The other five stay, and get everything when they read again; nobody else waits."""
+    env = {"DOWNLINK_BUFFER_BYTES": str(DOWNLINK_BUFFER_BYTES)}
+    async with field("buffers of an io-node full", seed, app_nodes=2, env=env) as it, AsyncExitStack() as sockets:
+        node = it.stack.io_nodes[0]
+        small = [await _sink(sockets, node) for _ in range(5)]
+        large = [await _sink(sockets, node) for _ in range(5)]
+        for socket in (*small, *large):
+            socket.pause_reading()
+        before = _resident(node.pid)
+        quiet = await _span(it, 20)
+        for socket, kilobytes in [*((socket, 5_000) for socket in small), *((socket, 14_000) for socket in large)]:
+            socket.write(frame(TEXT, b'42/sink,["fill me",%d]' % kilobytes))
+        flooded = await _span(it, 40)
+
+        async def closed() -> bool:
+            return (await it.metrics(node)).of("sio_io_slow_consumers_total", "buffer_full") > 0
+
+        await until(closed, 20, "nobody was closed for what waited")
+        assert _resident(node.pid) - before < 2 * DOWNLINK_BUFFER_BYTES + 50_000_000
+        for socket in small:
+            socket.resume_reading()
+            assert await _bytes_of(socket, 50) > 5_000_000
+        assert (await it.metrics(node)).of("sio_io_slow_consumers_total", "buffer_full") <= 5
+        assert (await it.metrics(node)).of("sio_io_slow_consumers_total", "stalled") == 0
+        await it.end(gap_s=2, balanced="across")
+        _compare(it, quiet, flooded)
+
+
+async def _sink(sockets: AsyncExitStack, node: Node) -> Socket:
+    """A client of the namespace /sink."""
+    socket = await sockets.enter_async_context(Socket.open_websocket(node.url))
+    socket.write(frame(TEXT, b"40/sink,"))
+    await socket.read_frame()
+    return socket
+
+
+async def _bytes_of(socket: Socket, frames: int) -> int:
+    """How many bytes the next frames have."""
+    return sum([len((await socket.read_frame())[1]) for _ in range(frames)])
 
 
 @pytest.mark.alone

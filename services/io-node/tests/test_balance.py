@@ -153,17 +153,19 @@ async def test_the_counters_balance_while_redis_is_away() -> None:
 
 async def test_a_slow_consumer_in_the_counters() -> None:
     """Closed with a reason and counted, and each message to it accounted for."""
-    config = Config(FAST, SEND_BUFFER_BYTES=200_000)
+    config = Config(FAST, DOWNLINK_BUFFER_BYTES=200_000)
     async with serving(config, MemoryBroker()) as world:
         async with open_raw(world) as raw:
             sid = await raw.connect()
             raw.socket.transport.pause_reading()
-            for _ in range(40):
+            for _ in range(80):
                 await world.app.send(sid, Emit("/", b'2["x","%s"]' % (b"x" * 100_000), to=[sid]))
             await world.app.wait_for(lambda facts: kinds(facts, ClientDisconnected) != [])
             raw.socket.transport.resume_reading()
         assert kinds(world.app.facts, ClientDisconnected) == [ClientDisconnected(sid, reasons.SLOW_CONSUMER)]
         balance = await until_quiet(world)
         assert balance["slow_consumers_total"] == 1
+        assert balance.by_label["sio_io_slow_consumers_total"] == {"stalled": 0, "buffer_full": 1}
         assert balance.by_label["sio_io_clients_closed_total"]["slow consumer"] == 1
+        assert balance["downlink_waiting_bytes"] == 0
         assert balance.by_label["sio_io_deliveries_dropped_total"]["slow_consumer"] >= 1

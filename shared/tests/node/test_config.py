@@ -152,7 +152,7 @@ WRONG: list[tuple[str, Any]] = [
     ("MAX_PAYLOAD_BYTES", 0),
     ("MAX_ATTACHMENTS", -1),
     ("MAX_NAMESPACES", 0),
-    ("SEND_BUFFER_BYTES", -1),
+    ("DOWNLINK_BUFFER_BYTES", -1),
     ("LANES", 0),
     ("LANES", 4097),
     ("LEASE_MS", 299),

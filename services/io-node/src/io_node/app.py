@@ -182,6 +182,7 @@ class IoNode:
                     facts_waiting=self._uplink.waiting_facts,
                     deliveries_waiting=self.engine.connections.waiting + self.hub.held,
                     uplink_waiting_bytes=self._uplink.waiting_bytes,
+                    downlink_waiting_bytes=self.engine.connections.buffers.waiting_bytes,
                     connections_paused=len(self.backpressure),
                 ),
             )
@@ -255,7 +256,6 @@ class IoNode:
                 max_namespaces=config.max_namespaces,
                 max_attachments=config.max_attachments,
                 max_payload_bytes=config.max_payload_bytes,
-                send_buffer_bytes=config.send_buffer_bytes,
                 connect_timeout_s=config.connect_timeout_ms / 1000,
             ),
             hub=self.hub,

@@ -34,6 +34,7 @@ class Levels:
     facts_waiting: int
     deliveries_waiting: int
     uplink_waiting_bytes: int
+    downlink_waiting_bytes: int
     connections_paused: int
 
 
@@ -102,6 +103,8 @@ def _deliveries(clients: ClientCounters, engine: EngineCounters, levels: Levels)
     yield _counter("sio_io_deliveries_written", "Packets written to a WebSocket or to an HTTP response", engine.written)
     yield _by_reason("sio_io_deliveries_dropped", "Packets that were dropped", dropped)
     yield _gauge("sio_io_deliveries_waiting", "Packets that wait to be written", levels.deliveries_waiting)
+    yield _gauge("sio_io_downlink_waiting_bytes", "Bytes for clients that wait in this node",
+                 levels.downlink_waiting_bytes)  # fmt: skip
 
 
 def _clients(clients: ClientCounters, engine: EngineCounters, levels: Levels) -> Iterator[Family]:
@@ -114,7 +117,8 @@ def _clients(clients: ClientCounters, engine: EngineCounters, levels: Levels) ->
     yield _counter("sio_io_connections_opened", "Engine.IO connections since the start", engine.opened)
     yield _by_reason("sio_io_connections_closed", "Engine.IO connections gone", engine.closed)
     yield _counter("sio_io_upgrades", "Connections that moved from polling to WebSocket", engine.upgraded)
-    yield _counter("sio_io_slow_consumers", "Connections whose client did not read", engine.slow_consumers)
+    slow = {"stalled": 0, "buffer_full": 0, **engine.slow_consumers}
+    yield _by_reason("sio_io_slow_consumers", "Connections closed because their client took too little", slow)
 
 
 def _redis(counts: Counts, levels: Levels) -> Iterator[Family]:

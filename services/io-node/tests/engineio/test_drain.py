@@ -1,19 +1,21 @@
 """A node that drains: its clients hear nothing after which they would stay away, and what they sent before is taken."""
 
 from io_node.engineio.api import Outbound
+from io_node.engineio.buffers import Buffers
 from io_node.engineio.effects import AnswerPoll, Closed, CloseSocket, PartSocket, WriteSocket
 from io_node.engineio.limits import EngineCounters, Limits
 from io_node.engineio.packets import Message, open_packet
 from io_node.engineio.session import EngineSession
 from sio_cluster.protocol import reasons
 
-LIMITS = Limits(
-    ping_interval_s=25.0, ping_timeout_s=20.0, upgrade_timeout_s=10.0, send_buffer_bytes=1000, allow_upgrades=True
-)
+LIMITS = Limits(ping_interval_s=25.0, ping_timeout_s=20.0, upgrade_timeout_s=10.0, allow_upgrades=True)
+BUFFERS = Buffers(10**9, lambda: None)
 
 
 def draining(*messages: bytes, poll: bool = True) -> EngineSession:
-    session = EngineSession(open_packet("sid", [], 25_000, 20_000, 1_000_000), "polling", LIMITS, EngineCounters(), 0.0)
+    session = EngineSession(
+        open_packet("sid", [], 25_000, 20_000, 1_000_000), "polling", LIMITS, EngineCounters(), BUFFERS, 0.0
+    )
     session.poll(0.0)
     if poll:
         session.poll(1.0)
@@ -25,7 +27,7 @@ def draining(*messages: bytes, poll: bool = True) -> EngineSession:
 
 def by_websocket() -> EngineSession:
     opening = open_packet("sid", [], 25_000, 20_000, 1_000_000)
-    session = EngineSession(opening, "websocket", LIMITS, EngineCounters(), 0.0)
+    session = EngineSession(opening, "websocket", LIMITS, EngineCounters(), BUFFERS, 0.0)
     session.flush()
     session.send(Outbound(b"a"))
     session.close(reasons.NODE_DRAINED, 1.0)

@@ -8,6 +8,7 @@ import pytest
 from websockets.asyncio.client import connect
 
 from io_node.engineio.api import Outbound
+from sio_cluster.protocol import reasons
 
 from .serving import Raw, open_polling, serve, soon, until, upgrade_request
 
@@ -133,7 +134,7 @@ async def test_a_long_poll_outlives_the_request_timeout() -> None:
 
 
 async def test_a_client_that_does_not_read_its_poll_is_dropped() -> None:
-    async with serve(request_timeout_ms=300) as node, httpx.AsyncClient() as client:
+    async with serve(ping_timeout_ms=300) as node, httpx.AsyncClient() as client:
         sid = await open_polling(node, client)
         recorder = await node.recorder()
         raw = await Raw.connect(node)
@@ -144,6 +145,7 @@ async def test_a_client_that_does_not_read_its_poll_is_dropped() -> None:
         await until(lambda: len(node.http_connections) == 1)
         raw.writer.transport.resume_reading()  # type: ignore[attr-defined]
         assert len(await raw.rest()) < 8_000_000
+        assert await soon(recorder.closed.get()) == reasons.SLOW_CONSUMER
         raw.close()
 
 

@@ -3,6 +3,7 @@
 import pytest
 
 from io_node.engineio.api import Outbound
+from io_node.engineio.buffers import Buffers
 from io_node.engineio.effects import (
     AnswerPoll,
     Closed,
@@ -10,6 +11,7 @@ from io_node.engineio.effects import (
     CloseSocket,
     Effect,
     Upgraded,
+    Watch,
     WriteProbe,
     WriteSocket,
 )
@@ -18,14 +20,13 @@ from io_node.engineio.packets import Message, open_packet
 from io_node.engineio.session import EngineSession, State
 from sio_cluster.protocol import reasons
 
-LIMITS = Limits(
-    ping_interval_s=25.0, ping_timeout_s=20.0, upgrade_timeout_s=10.0, send_buffer_bytes=1000, allow_upgrades=True
-)
+LIMITS = Limits(ping_interval_s=25.0, ping_timeout_s=20.0, upgrade_timeout_s=10.0, allow_upgrades=True)
+BUFFERS = Buffers(10**9, lambda: None)
 OPENING = open_packet("sid", [], 25_000, 20_000, 1_000_000)
 
 
 def new(transport: str = "polling", limits: Limits = LIMITS) -> EngineSession:
-    return EngineSession(OPENING, transport, limits, EngineCounters(), 0.0)
+    return EngineSession(OPENING, transport, limits, EngineCounters(), BUFFERS, 0.0)
 
 
 def polling() -> EngineSession:
@@ -64,7 +65,7 @@ def test_messages_of_a_tick_leave_in_one_payload() -> None:
 def test_messages_wait_for_a_late_poll() -> None:
     session = polling()
     session.send(text(b"a"))
-    assert session.flush() == []
+    assert session.flush() == [Watch()]
     session.send(text(b"b"))
     assert session.poll(5.0) == [AnswerPoll(b"4a\x1e4b")]
 
@@ -116,7 +117,7 @@ def test_close_waits_for_a_poll_but_not_for_ever() -> None:
     session = polling()
     session.send(text(b"bye"))
     session.close(reasons.SERVER_DISCONNECT, 1.0)
-    assert session.flush() == []
+    assert session.flush() == [Watch()]
     assert posted(session, b"4ignored", 1.0) == []
     assert session.deadline == 21.0
     assert session.tick(20.9) == []
@@ -214,12 +215,13 @@ def test_websocket_close_packet() -> None:
     assert websocket().text("1", 1.0) == [CloseSocket(1000), Closed(reasons.CLIENT_DISCONNECT)]
 
 
-def test_close_writes_what_waits_first_even_if_the_socket_is_full() -> None:
+def test_close_writes_what_waits_first_also_when_the_socket_is_full() -> None:
     session = websocket()
-    session.congested(500)
+    session.congested(b"x" * 500, 500, 1.0)
     session.send(text(b"a"))
     session.close(reasons.SERVER_DISCONNECT, 1.0)
-    assert session.flush() == [WriteSocket(b"\x81\x024a"), CloseSocket(1000), Closed(reasons.SERVER_DISCONNECT)]
+    assert session.flush() == []
+    assert session.drained(2.0) == [WriteSocket(b"\x81\x024a"), CloseSocket(1000), Closed(reasons.SERVER_DISCONNECT)]
 
 
 # --- bounds -----------------------------------------------------------------------------------------------------------
@@ -227,38 +229,15 @@ def test_close_writes_what_waits_first_even_if_the_socket_is_full() -> None:
 
 def test_a_full_socket_holds_messages_back_until_it_drains() -> None:
     session = websocket()
-    session.congested(500)
+    session.congested(b"x" * 500, 500, 1.0)
     session.send(text(b"a"))
     assert session.flush() == []
-    assert session.drained() == [WriteSocket(b"\x81\x024a")]
-
-
-def test_slow_websocket_consumer_is_dropped() -> None:
-    session = websocket()
-    session.congested(500)
-    assert session.send(text(b"x" * 400))
-    assert session.send(text(b"x" * 400))
-    assert session.held_bytes == 0
-    assert not session.send(text(b"more"))
-    assert session.flush() == [CloseSocket(None), Closed(reasons.SLOW_CONSUMER)]
-
-
-def test_slow_polling_consumer_is_dropped() -> None:
-    session = polling()
-    session.send(text(b"x" * 600))
-    session.send(text(b"x" * 600))
-    assert session.flush() == [Closed(reasons.SLOW_CONSUMER)]
-
-
-def test_one_large_message_does_not_make_a_consumer_slow() -> None:
-    session = websocket()
-    session.send(text(b"x" * 5000))
-    assert isinstance(session.flush()[0], WriteSocket)
+    assert session.drained(2.0) == [WriteSocket(b"\x81\x024a")]
 
 
 def test_volatile_messages_are_dropped_where_nobody_waits_for_them() -> None:
     counters = EngineCounters()
-    session = EngineSession(OPENING, "polling", LIMITS, counters, 0.0)
+    session = EngineSession(OPENING, "polling", LIMITS, counters, BUFFERS, 0.0)
     session.poll(0.0)
     assert not session.send(Outbound(b"v", volatile=True))
     session.poll(1.0)
@@ -271,7 +250,7 @@ def test_volatile_messages_to_a_full_socket_are_dropped() -> None:
     session = websocket()
     assert session.send(Outbound(b"v", volatile=True))
     session.flush()
-    session.congested(10)
+    session.congested(b"x" * 10, 10, 1.0)
     assert not session.send(Outbound(b"v", volatile=True))
 
 
@@ -286,7 +265,7 @@ def test_upgrade_moves_what_waits_in_order() -> None:
     assert session.tick(1.11) == [AnswerPoll(b"6")]
     session.send(text(b"a"))
     session.send(text(b"b"))
-    assert session.flush() == []
+    assert session.flush() == [Watch()]
     assert session.probe_text("5") == [Upgraded(), WriteSocket(b"\x81\x024a\x81\x024b")]
     assert session.transport == "websocket"
     assert session.text("4hello", 2.0) == [Message("hello")]
@@ -359,7 +338,7 @@ def test_second_upgrade_is_refused() -> None:
 
 
 def test_upgrade_may_be_forbidden() -> None:
-    limits = Limits(25.0, 20.0, 10.0, 1000, allow_upgrades=False)
+    limits = Limits(25.0, 20.0, 10.0, allow_upgrades=False)
     assert not new(limits=limits).open_probe(0.0)
 
 
@@ -377,40 +356,42 @@ def test_after_the_end_there_is_nothing() -> None:
     session.fail(reasons.TRANSPORT_CLOSE)
     assert not session.send(text(b"a"))
     assert session.deadline == float("inf")
-    assert session.fail("x") == session.malformed() == session.tick(99.0) == session.flush() == session.drained() == []
+    assert (
+        session.fail("x") == session.malformed() == session.tick(99.0) == session.flush() == session.drained(99.0) == []
+    )
 
 
 # --- the Python client ------------------------------------------------------------------------------------------------
 
 
 def test_a_client_that_reads_16_packets_at_a_time_gets_no_more() -> None:
-    session = EngineSession(OPENING, "polling", LIMITS, EngineCounters(), 0.0, payload_packets=16)
+    session = EngineSession(OPENING, "polling", LIMITS, EngineCounters(), BUFFERS, 0.0, payload_packets=16)
     session.poll(0.0)
     for number in range(15):
         session.send(text(b"%d" % number))
     session.send(Outbound(b"15", [b"", b""]))
     session.send(text(b"16"))
-    assert session.poll(1.0) == [AnswerPoll(b"\x1e".join(b"4%d" % number for number in range(15)))]
+    assert session.poll(1.0) == [AnswerPoll(b"\x1e".join(b"4%d" % number for number in range(15))), Watch()]
     assert session.held_bytes == 6
     session.close(reasons.SERVER_DISCONNECT, 1.0)
     assert session.poll(1.0) == [AnswerPoll(b"415\x1eb\x1eb\x1e416\x1e1"), Closed(reasons.SERVER_DISCONNECT)]
 
 
 def test_its_close_waits_for_room() -> None:
-    session = EngineSession(OPENING, "polling", LIMITS, EngineCounters(), 0.0, payload_packets=3)
+    session = EngineSession(OPENING, "polling", LIMITS, EngineCounters(), BUFFERS, 0.0, payload_packets=3)
     session.poll(0.0)
     for number in range(6):
         session.send(text(b"%d" % number))
     session.close(reasons.SERVER_DISCONNECT, 1.0)
-    assert session.poll(1.0) == [AnswerPoll(b"40\x1e41\x1e42")]
+    assert session.poll(1.0) == [AnswerPoll(b"40\x1e41\x1e42"), Watch()]
     assert session.poll(1.0) == [AnswerPoll(b"43\x1e44\x1e45")]
     assert session.poll(1.0) == [AnswerPoll(b"1"), Closed(reasons.SERVER_DISCONNECT)]
 
 
 def test_a_message_of_more_packets_than_that_goes_alone() -> None:
-    session = EngineSession(OPENING, "polling", LIMITS, EngineCounters(), 0.0, payload_packets=2)
+    session = EngineSession(OPENING, "polling", LIMITS, EngineCounters(), BUFFERS, 0.0, payload_packets=2)
     session.poll(0.0)
     session.send(Outbound(b"0", [b""] * 5))
     session.send(text(b"1"))
-    assert session.poll(1.0) == [AnswerPoll(b"40" + b"\x1eb" * 5)]
+    assert session.poll(1.0) == [AnswerPoll(b"40" + b"\x1eb" * 5), Watch()]
     assert session.poll(1.0) == [AnswerPoll(b"41")]

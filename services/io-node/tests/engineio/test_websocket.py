@@ -204,19 +204,19 @@ async def test_a_close_that_is_not_answered_ends_by_force() -> None:
 
 
 async def test_a_slow_consumer_is_dropped_and_memory_given_back() -> None:
-    async with serve(send_buffer_bytes=300_000) as node:
+    async with serve(downlink_buffer_bytes=300_000) as node:
         raw = await Raw.websocket(node)
         healthy = await Raw.websocket(node)
         recorder, other = await node.recorder(), await node.recorder()
         raw.writer.transport.pause_reading()  # type: ignore[attr-defined]
-        message = Outbound(b"x" * 50_000)
         async with asyncio.timeout(10):
             while recorder.closed.empty():
-                recorder.connection.send(message)
+                recorder.connection.send(Outbound(b"x" * 50_000))
                 recorder.connection.send(Outbound(b"v" * 1000, volatile=True))
                 await asyncio.sleep(0)
         assert recorder.closed.get_nowait() == reasons.SLOW_CONSUMER
-        assert node.engine.counters.slow_consumers == 1
+        assert node.engine.counters.slow_consumers == {"buffer_full": 1}
+        assert node.engine.connections.buffers.waiting_bytes == 0
         assert node.engine.counters.dropped["volatile"] > 0
         other.connection.send(Outbound(b"fine"))
         assert await healthy.frame() == (0x81, b"4fine")

@@ -15,9 +15,7 @@ from sio_cluster.protocol.messages import Canary, ClientConnected, Fact, Handsha
 from sio_cluster.protocol.reasons import PARSE_ERROR
 
 HANDSHAKE = Handshake("GET", "/socket.io/", "EIO=4", [("host", "localhost")], "127.0.0.1")
-LIMITS = SessionLimits(
-    max_namespaces=3, max_attachments=10, max_payload_bytes=1_000, send_buffer_bytes=1_000, connect_timeout_s=45.0
-)
+LIMITS = SessionLimits(max_namespaces=3, max_attachments=10, max_payload_bytes=1_000, connect_timeout_s=45.0)
 NODE = "io1-aaaaaa"
 LANES = 4
 BUFFER_BYTES = 5_000_000
@@ -31,6 +29,7 @@ class FakeConnection:
         self.handshake = HANDSHAKE
         self.transport = "websocket"
         self.sent: list[bytes] = []
+        self.kept_bytes = 0
         self.closed: str | None = None
         self.paused = False
         self.close_on_send = False
@@ -43,6 +42,12 @@ class FakeConnection:
             self.sent.extend(message.attachments)
             if self.close_on_send:
                 self.close("slow consumer")
+
+    def keep(self, message: Outbound) -> None:
+        self.kept_bytes += message.size
+
+    def let_go(self, message: Outbound) -> None:
+        self.kept_bytes -= message.size
 
     def close(self, reason: str) -> None:
         if self.closed is None:

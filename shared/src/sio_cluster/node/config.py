@@ -177,16 +177,18 @@ class _Settings(BaseSettings):
         description="Milliseconds in which a client must send the head of a request, and the body of a polling "
         "request. One that is slower gets HTTP 408.",
     )
-    send_buffer_bytes: Bytes = Field(
-        4_000_000,
-        description="Most bytes that may wait in an io-node for one connection. If more waits, it is closed "
-        "with the reason `slow consumer`.",
-    )
     uplink_buffer_bytes: Bytes = Field(
         16_000_000,
         description="Most bytes from clients that may wait in an io-node for Redis. While more waits, the io-node "
         "stops reading from each connection that sends anything more. It reads all of them again when no more than "
         "half of this limit waits.",
+    )
+    downlink_buffer_bytes: Bytes = Field(
+        256_000_000,
+        description="Most bytes that may wait in an io-node for all its clients together. A message that waits for "
+        "many clients counts once. When more waits, the clients for which most waits are closed with the reason "
+        "`slow consumer`, until a tenth of the limit is free. Whatever the limit, a client for which something waits, "
+        "and which takes nothing of it for PING_TIMEOUT_MS, is closed in the same way.",
     )
     connect_rate: int = Field(
         1_000,

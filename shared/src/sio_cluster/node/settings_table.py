@@ -15,7 +15,7 @@ ONLY_IO_NODES = frozenset(
     (
         "http_port", "socketio_path", "transports", "allow_upgrades", "ping_interval_ms", "ping_timeout_ms",
         "upgrade_timeout_ms", "connect_timeout_ms", "max_payload_bytes", "max_namespaces",
-        "cors_allowed_origins", "cors_credentials", "trusted_proxies", "request_timeout_ms", "send_buffer_bytes",
+        "cors_allowed_origins", "cors_credentials", "trusted_proxies", "request_timeout_ms", "downlink_buffer_bytes",
         "uplink_buffer_bytes", "connect_rate", "drain_ms", "client_dist_dir", "lane_fair_bytes",
     )
 )  # fmt: skip

@@ -100,10 +100,20 @@ class Connection(Protocol):
     def send(self, message: Outbound) -> None:
         """Send in order. Never blocks, never raises. After `close` it does nothing.
 
-        Messages of one tick leave together at its end. When messages wait, and this one would make them more than
-        SEND_BUFFER_BYTES, the connection closes with `reasons.SLOW_CONSUMER`. A volatile message to a connection that
-        cannot write at once is dropped and counted.
+        Messages of one tick leave together at its end. If the client takes nothing of what waits for PING_TIMEOUT_MS,
+        the connection closes with `reasons.SLOW_CONSUMER`. It closes so too when more than DOWNLINK_BUFFER_BYTES wait
+        in the node, and most of it for this client. A volatile message to a connection that cannot write at once is
+        dropped and counted.
         """
+
+    def keep(self, message: Outbound) -> None:
+        """Count a message as one that waits for this connection, before it may be sent.
+
+        `let_go` must be called for it, before it is sent or when it is dropped.
+        """
+
+    def let_go(self, message: Outbound) -> None:
+        """The opposite of `keep`."""
 
     def close(self, reason: str) -> None:
         """Close once all that was sent is written. Idempotent. `on_close(reason)` comes in this tick or a later one."""

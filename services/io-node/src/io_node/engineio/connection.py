@@ -14,8 +14,10 @@ from io_node.engineio.effects import (
     CloseProbe,
     CloseSocket,
     Effect,
+    FlushLater,
     PartSocket,
     Upgraded,
+    Watch,
     WriteProbe,
     WriteSocket,
 )
@@ -38,6 +40,8 @@ _POST_SLICE = 200
 class Socket(Protocol):
     """A WebSocket, as the connection uses it."""
 
+    @property
+    def backlog(self) -> int: ...
     def write(self, frames: bytes) -> None: ...
     def close(self, code: int) -> None: ...
     def part(self, code: int) -> None: ...
@@ -45,6 +49,17 @@ class Socket(Protocol):
     def trim(self) -> None: ...
     def pause_reading(self) -> None: ...
     def resume_reading(self) -> None: ...
+
+
+class Response(Protocol):
+    """A payload that is written in pieces, as the connection uses it."""
+
+    @property
+    def backlog(self) -> int:
+        """How many bytes of it the client has not taken."""
+
+    def abort(self) -> None:
+        """Drop the HTTP connection at once."""
 
 
 class EngineConnection:
@@ -59,6 +74,7 @@ class EngineConnection:
         "_posting",
         "_probe",
         "_readable",
+        "_response",
         "_session",
         "_socket",
         "_timer",
@@ -90,6 +106,7 @@ class EngineConnection:
         self._poll: asyncio.Future[bytes] | None = None
         self._posting = False
         self._readable: asyncio.Future[None] | None = None
+        self._response: Response | None = None
         self._socket: Socket | None = None
         self._probe: Socket | None = None
         self._timer = Timer(wheel, self._on_timer)
@@ -104,6 +121,12 @@ class EngineConnection:
     def send(self, message: Outbound) -> None:
         if self._session.send(message):
             self._flusher.add(self)
+
+    def keep(self, message: Outbound) -> None:
+        self._session.keep(message)
+
+    def let_go(self, message: Outbound) -> None:
+        self._session.let_go(message)
 
     def close(self, reason: str) -> None:
         self._apply(self._session.close(reason, self._clock()))
@@ -140,6 +163,15 @@ class EngineConnection:
         """How many messages to the client wait in the session."""
         return self._session.waiting
 
+    @property
+    def waiting_bytes(self) -> int:
+        """How many bytes wait for the client, wherever in this node."""
+        return self._session.waiting_bytes
+
+    def overflow(self) -> None:
+        """Too much waits in the node, and most of it for this client: close at once."""
+        self._apply(self._session.overflow())
+
     def attach(self, handler: ConnectionHandler) -> None:
         self._handler = handler
 
@@ -153,8 +185,7 @@ class EngineConnection:
         """Do what is due now. The wheel may be late, and a request must not find a session whose time is over."""
         now = self._clock()
         if now >= self._session.deadline:
-            self._apply(self._session.tick(now))
-            self._arm()
+            self._tick(now)
 
     def flush(self) -> None:
         """Write what was sent in this tick."""
@@ -175,6 +206,19 @@ class EngineConnection:
         self._apply(session.poll(self._clock()))
         self._arm()
         return waiting
+
+    def begin_response(self, payload: bytes, response: Response) -> None:
+        """A large payload is on its way. Until `end_response` it counts as waiting for the client."""
+        self._response = response
+        self._session.congested(payload, len(payload), self._clock())
+        self._arm()
+
+    def end_response(self, response: Response) -> None:
+        """The client has taken all of it, or has gone."""
+        if response is self._response:
+            self._response = None
+            self._apply(self._session.drained(self._clock()))
+            self._arm()
 
     def begin_post(self) -> bool:
         """False: two POSTs at once. The session closes."""
@@ -247,13 +291,16 @@ class EngineConnection:
             self._probe = None
             self._apply(self._session.probe_closed())
 
-    def on_congested(self, socket: Socket, backlog: int) -> None:
+    def on_congested(self, socket: Socket, frames: bytes) -> None:
+        """The socket did not take all of these frames."""
         if socket is self._socket:
-            self._session.congested(backlog)
+            self._session.congested(frames, socket.backlog, self._clock())
+            self._arm()
 
     def on_drained(self, socket: Socket) -> None:
         if socket is self._socket:
-            self._apply(self._session.drained())
+            self._apply(self._session.drained(self._clock()))
+            self._arm()
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
@@ -261,7 +308,14 @@ class EngineConnection:
         self._timer_at = float("inf")
         if self._socket is not None:
             self._socket.trim()
-        self._apply(self._session.tick(self._clock()))
+        self._tick(self._clock())
+
+    def _tick(self, now: float) -> None:
+        """Do what is due. Before, say what the client has taken meanwhile: it may be what keeps the session open."""
+        transport = self._socket or self._response
+        if transport is not None:
+            self._session.left(transport.backlog, now)
+        self._apply(self._session.tick(now))
         self._arm()
 
     def _arm(self) -> None:
@@ -299,6 +353,11 @@ class EngineConnection:
                 case PartSocket(code):
                     if self._socket is not None:
                         self._socket.part(code)
+                case FlushLater():
+                    self._flusher.add(self)
+                case Watch():
+                    self._session.watch(self._clock())
+                    self._arm()
                 case Closed(reason):
                     self._on_closed(reason)
                 case _:
@@ -329,6 +388,9 @@ class EngineConnection:
         self._timer.cancel()
         if self._readable is not None:
             self.resume_reading()
+        response, self._response = self._response, None
+        if response is not None:
+            response.abort()
         handler, self._handler = self._handler, None
         self._forget(self, reason)
         if handler is not None:

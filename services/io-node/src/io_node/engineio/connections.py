@@ -4,11 +4,13 @@ The ways in are the polling endpoint (`polling`) and the WebSocket handshake (`h
 """
 
 import asyncio
+import functools
 from collections.abc import Callable, Iterator
 
 import structlog
 
 from io_node.engineio.api import Accepter
+from io_node.engineio.buffers import Buffers
 from io_node.engineio.connection import EngineConnection
 from io_node.engineio.cors import OriginPolicy
 from io_node.engineio.limits import EngineCounters, Limits
@@ -24,6 +26,9 @@ from sio_cluster.protocol import reasons
 from sio_cluster.protocol.ids import RandomBytes, new_sid
 
 log = structlog.get_logger()
+
+TRANSPORT = "io_node.transport"
+"""The extension of a request's ASGI scope that is its TCP connection, an `asyncio.Transport`."""
 
 _WAVE_S = 0.1
 """The pause between two waves of a drain."""
@@ -50,6 +55,7 @@ class Connections:
         self.wheel = TimerWheel(clock)
         self.origins = OriginPolicy(config)
         self.by_sid: dict[str, EngineConnection] = {}
+        self.buffers = Buffers(config.downlink_buffer_bytes, self._relieve_soon)
         self._accepter = accepter
         self._node_id = node_id
         self._random_bytes = random_bytes
@@ -170,12 +176,33 @@ class Connections:
 
     # --- inside
 
+    def _relieve_soon(self) -> None:
+        asyncio.get_running_loop().call_soon(self._relieve)
+
+    def _relieve(self) -> None:
+        """More waits than DOWNLINK_BUFFER_BYTES: close those for which most waits, until there is room."""
+        if not self.buffers.full:  # what came in this turn of the loop has left at its end
+            self.buffers.relieved()
+            return
+        log.warning("downlink_buffer_full", waiting_bytes=self.buffers.waiting_bytes)
+        behind = [connection for connection in self.by_sid.values() if connection.waiting_bytes]
+        behind.sort(key=lambda connection: connection.waiting_bytes, reverse=True)
+        for connection in behind:
+            self.turns.add(functools.partial(self._relieve_by, connection))
+        self.turns.add(self.buffers.relieved)
+
+    def _relieve_by(self, connection: EngineConnection) -> None:
+        if not self.buffers.has_room:
+            connection.overflow()
+
     def _build(self, request: Request, transport: str) -> EngineConnection:
         config = self.config
         sid = new_sid(self._node_id, self._random_bytes)
         upgrades = ["websocket"] if transport == "polling" and self._limits.allow_upgrades else []
         opening = open_packet(sid, upgrades, config.ping_interval_ms, config.ping_timeout_ms, config.max_payload_bytes)
-        session = EngineSession(opening, transport, self._limits, self.counters, self.clock(), request.payload_packets)
+        session = EngineSession(
+            opening, transport, self._limits, self.counters, self.buffers, self.clock(), request.payload_packets
+        )
         return EngineConnection(sid, request.handshake(), session, self.clock, self.wheel, self._flusher, self._forget)
 
     def _forget(self, connection: EngineConnection, reason: str) -> None:

@@ -45,6 +45,14 @@ class Upgraded(msgspec.Struct, frozen=True, gc=False):
     """From now on the WebSocket that probed is the session's."""
 
 
+class FlushLater(msgspec.Struct, frozen=True, gc=False):
+    """More waits than leaves in one go: call `flush` again in a later turn."""
+
+
+class Watch(msgspec.Struct, frozen=True, gc=False):
+    """Something waits for a client that does not poll: call `watch`, which begins to look for progress."""
+
+
 class Closed(msgspec.Struct, frozen=True, gc=False):
     """The session is over. It comes once, and no effect follows it."""
 
@@ -52,5 +60,15 @@ class Closed(msgspec.Struct, frozen=True, gc=False):
 
 
 Effect: TypeAlias = (
-    Message | AnswerPoll | WriteSocket | CloseSocket | PartSocket | WriteProbe | CloseProbe | Upgraded | Closed
+    Message
+    | AnswerPoll
+    | WriteSocket
+    | CloseSocket
+    | PartSocket
+    | WriteProbe
+    | CloseProbe
+    | Upgraded
+    | FlushLater
+    | Watch
+    | Closed
 )

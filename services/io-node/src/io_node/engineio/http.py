@@ -19,7 +19,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from io_node.engineio.connections import Connections
+from io_node.engineio.connections import TRANSPORT, Connections
 from io_node.engineio.frames import CloseCode
 from io_node.engineio.request import (
     BAD_REQUEST,
@@ -53,12 +53,12 @@ class EngineHttpProtocol(HttpToolsProtocol):
     """uvicorn's HttpToolsProtocol with these changes:
 
     - What a new TCP connection brings first has its turn (`Connections.turns`): thousands may come at once.
-
     - A WebSocket to SOCKETIO_PATH goes to the engine. Others go where uvicorn sends them.
     - The head of any request, and the body of a request to SOCKETIO_PATH, must arrive within REQUEST_TIMEOUT_MS.
       Else the answer is 408.
     - A head of more than 64 KB gets 431, and one that is not HTTP gets 400, both with Socket.IO's JSON.
-    - A client that reads nothing of a response from SOCKETIO_PATH for REQUEST_TIMEOUT_MS is dropped.
+    - A client that reads nothing of a response from SOCKETIO_PATH for twice PING_TIMEOUT_MS is dropped. If its session
+      still exists, that has closed it before.
     """
 
     def __init__(
@@ -125,7 +125,7 @@ class EngineHttpProtocol(HttpToolsProtocol):
     def pause_writing(self) -> None:
         super().pause_writing()
         if self._is_engines():
-            self._arm()
+            self._timer.set(self._engine.clock() + 2 * self._engine.config.ping_timeout_ms / 1000)
 
     def resume_writing(self) -> None:
         super().resume_writing()
@@ -147,7 +147,9 @@ class EngineHttpProtocol(HttpToolsProtocol):
             self._head_too_large = True
             raise _HeadTooLarge
         super().on_headers_complete()
-        if not self._is_engines():
+        if self._is_engines():
+            self.scope["extensions"] = {TRANSPORT: self.transport}  # type: ignore[dict-item]  # one of our own
+        else:
             self._timer.cancel()
 
     def on_message_complete(self) -> None:

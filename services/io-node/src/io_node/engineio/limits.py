@@ -13,7 +13,6 @@ class Limits:
     ping_interval_s: float
     ping_timeout_s: float
     upgrade_timeout_s: float
-    send_buffer_bytes: int
     allow_upgrades: bool
 
     @staticmethod
@@ -22,7 +21,6 @@ class Limits:
             ping_interval_s=config.ping_interval_ms / 1000,
             ping_timeout_s=config.ping_timeout_ms / 1000,
             upgrade_timeout_s=config.upgrade_timeout_ms / 1000,
-            send_buffer_bytes=config.send_buffer_bytes,
             allow_upgrades=config.allow_upgrades and "websocket" in config.transports,
         )
 
@@ -41,8 +39,12 @@ class EngineCounters:
 
     All messages sent = `written` + `dropped` + those that wait in the sessions.
     """
-    slow_consumers: int = 0
-    """Connections closed because the client does not read."""
+    slow_consumers: Counter[str] = field(default_factory=Counter)
+    """Connections closed as slow consumers, by reason.
+
+    `stalled`: the client took nothing for PING_TIMEOUT_MS. `buffer_full`: more than DOWNLINK_BUFFER_BYTES waited in the
+    node, and most of it for this client.
+    """
     malformed: int = 0
     """Connections closed because the client broke a protocol."""
     closed: Counter[str] = field(default_factory=Counter)

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, TypeAlias
 
 from io_node.engineio.connection import EngineConnection
-from io_node.engineio.connections import Connections
+from io_node.engineio.connections import TRANSPORT, Connections
 from io_node.engineio.cors import Headers
 from io_node.engineio.request import BAD_REQUEST, FORBIDDEN, TOO_LARGE, UNKNOWN_SID, Refusal, Request
 from sio_cluster.protocol import reasons
@@ -24,6 +24,8 @@ _NO_CONTENT = 204
 """RFC 9110 section 15.3.5. The answer to a CORS preflight."""
 
 _PAYLOAD = b"text/plain; charset=UTF-8"
+_PIECE_BYTES = 65_536
+"""A payload above this is written piece by piece, each when the client has taken most of the one before."""
 _DONE = b"text/html"
 """As in Socket.IO's server: some browsers offer text/plain as a download."""
 _JSON = b"application/json"
@@ -56,7 +58,7 @@ class PollingEndpoint:
         if connection is None:
             await self._refuse(self._connections.refused(UNKNOWN_SID), request, send)
         elif request.method == "GET":
-            await self._poll(connection, request, receive, send)
+            await self._poll(connection, scope, request, receive, send)
         elif request.method == "POST":
             await self._post(connection, request, receive, send)
         else:
@@ -72,7 +74,9 @@ class PollingEndpoint:
         payload = waiting.result() if waiting is not None else b""  # there at once: the open packet
         await self._respond(_OK, _PAYLOAD, payload, request, send)
 
-    async def _poll(self, connection: EngineConnection, request: Request, receive: Receive, send: Send) -> None:
+    async def _poll(
+        self, connection: EngineConnection, scope: Scope, request: Request, receive: Receive, send: Send
+    ) -> None:
         waiting = connection.poll()
         if waiting is None:
             await self._refuse(self._connections.refused(BAD_REQUEST), request, send)
@@ -80,7 +84,10 @@ class PollingEndpoint:
         if not waiting.done() and not await _answered(waiting, receive, connection):
             return
         payload = waiting.result()
-        if payload:
+        transport: asyncio.Transport | None = scope.get("extensions", {}).get(TRANSPORT)
+        if len(payload) > _PIECE_BYTES and transport is not None:
+            await self._write_large(payload, connection, transport, request, send)
+        elif payload:
             await self._respond(_OK, _PAYLOAD, payload, request, send)
         else:  # the node drains
             await self._refuse(self._connections.refused(UNKNOWN_SID), request, send)
@@ -126,18 +133,65 @@ class PollingEndpoint:
     async def _refuse(self, refusal: Refusal, request: Request, send: Send) -> None:
         await self._respond(refusal.status, _JSON, refusal.body, request, send, cors=refusal is not FORBIDDEN)
 
+    async def _write_large(
+        self,
+        payload: bytes,
+        connection: EngineConnection,
+        transport: asyncio.Transport,
+        request: Request,
+        send: Send,
+    ) -> None:
+        """Answer a poll piece by piece, so that a client which reads slowly is seen to read."""
+        response = _LargePayload(len(payload), transport)
+        await send(self._head(_OK, _PAYLOAD, len(payload), request))
+        if connection.closed_reason is None:
+            connection.begin_response(payload, response)
+        try:
+            for at in range(0, len(payload), _PIECE_BYTES):
+                await send({"type": "http.response.body", "body": payload[at : at + _PIECE_BYTES], "more_body": True})
+                response.unwritten -= min(_PIECE_BYTES, response.unwritten)
+            if transport.is_closing():
+                connection.fail(reasons.TRANSPORT_ERROR)
+            await send({"type": "http.response.body", "body": b""})
+        finally:
+            connection.end_response(response)
+
     async def _respond(
         self, status: int, content_type: bytes, body: bytes, request: Request, send: Send, cors: bool = True
     ) -> None:
+        await send(self._head(status, content_type, len(body), request, cors))
+        await send({"type": "http.response.body", "body": body})
+
+    def _head(
+        self, status: int, content_type: bytes, length: int, request: Request, cors: bool = True
+    ) -> MutableMapping[str, Any]:
         headers: Headers = [
             (b"content-type", content_type),
-            (b"content-length", b"%d" % len(body)),
+            (b"content-length", b"%d" % length),
             (b"cache-control", b"no-store"),
         ]
         if cors and self._connections.origins.allows(request.headers, request.scheme):
             headers += self._connections.origins.headers(request.headers)
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+        return {"type": "http.response.start", "status": status, "headers": headers}
+
+
+class _LargePayload:
+    """A payload on its way to the client."""
+
+    __slots__ = ("_transport", "unwritten")
+
+    def __init__(self, size: int, transport: asyncio.Transport) -> None:
+        self.unwritten = size
+        self._transport = transport
+
+    @property
+    def backlog(self) -> int:
+        """How many bytes of it the kernel has not taken."""
+        return self.unwritten + (0 if self._transport.is_closing() else self._transport.get_write_buffer_size())
+
+    def abort(self) -> None:
+        """Drop the connection at once. What is still to be written is dropped as well."""
+        self._transport.abort()
 
 
 async def _answered(waiting: "asyncio.Future[bytes]", receive: Receive, connection: EngineConnection) -> bool:

@@ -4,8 +4,12 @@ Each input returns the effects that its owner must carry out, in order. `now` is
 owner calls `tick` when `deadline` has come. The machine covers both transports, and the upgrade from polling to
 WebSocket (`upgrade`).
 
-Messages leave once and in order, by the transport that the session has at that moment. What waits is bounded in bytes.
-The behaviour is that of Socket.IO's own server, except where that one would wait or loop for ever.
+Messages leave once and in order, by the transport that the session has at that moment. The behaviour is that of
+Socket.IO's own server, except where that one would wait or loop for ever.
+
+A session is *stuck* while nothing can leave: the socket is full, or the client does not poll. All that waits in a stuck
+session is counted in the `Buffers` of the node. A client that takes something at least once in PING_TIMEOUT_MS may be
+as slow as it likes. If it takes nothing for so long, the session ends as a slow consumer.
 
 The file is longer than others because the queue stays inside the session: `send` and `flush` run for every delivery,
 and a queue object between them would cost each an attribute more.
@@ -16,14 +20,17 @@ from enum import Enum
 from typing import assert_never
 
 from io_node.engineio.api import Outbound
+from io_node.engineio.buffers import Buffers
 from io_node.engineio.effects import (
     AnswerPoll,
     Closed,
     CloseProbe,
     CloseSocket,
     Effect,
+    FlushLater,
     PartSocket,
     Upgraded,
+    Watch,
     WriteProbe,
     WriteSocket,
 )
@@ -55,6 +62,12 @@ _LAST_POLL_S = 0.1
 """A polling client that sends CLOSE may have sent a poll on another connection. How long the session waits for it."""
 _LAST_POSTS_S = 1.0
 """How long a draining node takes POSTs of a client after it has answered the client's last poll."""
+_WRITE_BYTES = 262_144
+"""How much is written to a WebSocket in one go. More than that leaves in several turns."""
+_PAYLOAD_BYTES = 1_000_000
+"""How much a polling payload holds. A message is never divided, so a larger one has a payload of its own."""
+_LOOKS = 4
+"""How often within PING_TIMEOUT_MS a session that is stuck looks whether its client has taken something."""
 _LATE_S = 0.05
 """When a PING is sent later than this, the process had stalled. Then the client gets its whole time to answer."""
 
@@ -76,21 +89,26 @@ class EngineSession:
 
     __slots__ = (
         "_backlog",
+        "_buffers",
         "_close_at",
         "_close_reason",
-        "_congested",
         "_controls",
+        "_counted",
         "_counters",
         "_heartbeat_at",
         "_held",
+        "_in_flight",
+        "_kept",
         "_limits",
-        "_overflowed",
+        "_look_at",
+        "_looks",
         "_part_until",
         "_paused",
         "_payload_packets",
         "_pong_due",
         "_probe",
         "_queue",
+        "_stuck",
         "poll_waiting",
         "state",
         "transport",
@@ -102,6 +120,7 @@ class EngineSession:
         transport: str,
         limits: Limits,
         counters: EngineCounters,
+        buffers: Buffers,
         now: float,
         payload_packets: int | None = None,
     ) -> None:
@@ -115,12 +134,17 @@ class EngineSession:
         self.poll_waiting = False
         self._limits = limits
         self._counters = counters
+        self._buffers = buffers
         self._queue: list[Outbound | Control] = [opening]
         self._controls = 1  # how many in the queue are the engine's own packets, which are not counted
         self._held = opening.size
-        self._backlog = 0
-        self._congested = False
-        self._overflowed = False
+        self._kept = 0
+        self._stuck = transport == "polling"
+        self._counted = 0  # so many at the front of the queue are counted in the buffers of the node
+        self._in_flight: bytes | None = None  # what the transport has not taken to its end
+        self._backlog = 0  # how much of that is left
+        self._looks = 0
+        self._look_at = NEVER
         self._paused = False
         self._pong_due = False
         self._heartbeat_at = now + limits.ping_interval_s
@@ -128,23 +152,30 @@ class EngineSession:
         self._close_reason = ""
         self._part_until = NEVER
         self._probe: Probe | None = None
+        if self._stuck:
+            self._count_queue()
 
     @property
     def deadline(self) -> float:
         """When `tick` has something to do."""
-        deadline = min(self._heartbeat_at, self._close_at)
+        deadline = min(self._heartbeat_at, self._close_at, self._look_at)
         probe = self._probe
         return deadline if probe is None else min(deadline, probe.ends_at, probe.noop_at)
 
     @property
     def writable(self) -> bool:
         """Whether a message would leave at the end of this tick."""
-        return self.poll_waiting if self.transport == "polling" else not self._congested
+        return not self._stuck
 
     @property
     def held_bytes(self) -> int:
-        """How many bytes wait in the session."""
+        """How many bytes wait in the queue of the session."""
         return self._held
+
+    @property
+    def waiting_bytes(self) -> int:
+        """How many bytes wait for the client: in the queue, in the transport, and those that `keep` counted."""
+        return self._held + self._backlog + self._kept
 
     @property
     def waiting(self) -> int:
@@ -155,25 +186,35 @@ class EngineSession:
 
     def send(self, message: Outbound) -> bool:
         """Queue a message. True: the queue was empty, so `flush` must be called at the end of the tick."""
-        if self._overflowed or (self.state is not _OPEN and not self._moves_on):
+        if self.state is not _OPEN and not self._moves_on:
             self._counters.dropped["connection_closed"] += 1
             return False
-        if message.volatile and not self.writable:
+        if message.volatile and self._stuck:
             self._counters.dropped["volatile"] += 1
             return False
-        waiting = self._held + self._backlog
-        if waiting and waiting + message.size > self._limits.send_buffer_bytes:
-            self._overflowed = True
-            self._counters.dropped["slow_consumer"] += 1
-            self._drop_queue("slow_consumer")
-            return True
         queue = self._queue
         queue.append(message)
         self._held += message.size
+        if self._stuck:
+            self._counted += 1
+            self._buffers.hold(message, message.size)
         return len(queue) == 1
 
+    def keep(self, message: Outbound) -> None:
+        """Count a message that waits for this client elsewhere, before it may be sent."""
+        self._kept += message.size
+        self._buffers.hold(message, message.size)
+
+    def let_go(self, message: Outbound) -> None:
+        """It waits there no more."""
+        self._kept -= message.size
+        self._buffers.release(message, message.size)
+
     def close(self, reason: str, now: float) -> list[Effect]:
-        """Begin to close. `flush` must be called. The client has PING_TIMEOUT_MS to fetch what is queued."""
+        """Begin to close. `flush` must be called.
+
+        What is queued still leaves, as long as the client takes something in each PING_TIMEOUT_MS.
+        """
         if self.state is not State.OPEN:
             return []
         self.state = State.CLOSING
@@ -186,16 +227,16 @@ class EngineSession:
         """What can leave now."""
         if self.state is State.CLOSED:
             return []
-        if self._overflowed:
-            self._counters.slow_consumers += 1
-            return self._end(reasons.SLOW_CONSUMER)
         if self.transport == "polling":
             return self._flush_polling()
-        closing = self.state is State.CLOSING
+        if self._stuck:
+            return []
         effects: list[Effect] = []
-        if self._queue and (closing or not self._congested):
+        if self._queue:
+            if self._held > _WRITE_BYTES:
+                return [WriteSocket(self._take_slice()), FlushLater()]
             effects.append(WriteSocket(self._take_frames()))
-        if not closing:
+        if self.state is not State.CLOSING:
             return effects
         if self._close_reason != reasons.NODE_DRAINED:
             return effects + self._end(self._close_reason)
@@ -205,6 +246,10 @@ class EngineSession:
     def fail(self, reason: str) -> list[Effect]:
         """Close at once. What was queued is lost. A session that is parting keeps the reason that it parted for."""
         return self._end(self._close_reason if self.state is State.PARTING else reason)
+
+    def overflow(self) -> list[Effect]:
+        """End as a slow consumer: too much waits in the node, and most of it here."""
+        return self._give_up("buffer_full")
 
     def malformed(self) -> list[Effect]:
         """The client broke the Engine.IO protocol: close at once, as Socket.IO's own server does."""
@@ -238,10 +283,18 @@ class EngineSession:
         if now >= self._close_at:
             return self._end(self._close_reason)
         effects: list[Effect] = []
+        if now >= self._look_at:
+            self._looks += 1
+            if self._looks >= _LOOKS:
+                return self._give_up("stalled")
+            self._look_at = now + self._limits.ping_timeout_s / _LOOKS
         if now >= self._heartbeat_at:
-            if self._pong_due and not self._paused:
+            if not self._pong_due or self._paused:
+                effects += self._beat(now)
+            elif self._backlog:  # the PING is behind what the client still takes
+                self._heartbeat_at = now + self._limits.ping_timeout_s
+            else:
                 return self._end(reasons.PING_TIMEOUT)
-            effects += self._beat(now)
         probe = self._probe
         if probe is not None and now >= probe.ends_at:
             effects += self._drop_probe()
@@ -254,8 +307,12 @@ class EngineSession:
     def poll(self, now: float) -> list[Effect]:
         """A poll came. Call it only while `poll_waiting` is False and `transport` is polling."""
         self.poll_waiting = True
+        self._stuck = False
+        self._look_at = NEVER
         if self.state is State.CLOSING:
             self._part_until = now + _LAST_POSTS_S
+            if self._queue:
+                self._close_at = now + self._limits.ping_timeout_s
         effects = self._flush_polling()
         if self.poll_waiting and self._probe is not None and self._probe.probed:
             self._probe.on_poll(now)
@@ -292,16 +349,41 @@ class EngineSession:
         """A binary message."""
         return [Message(data)] if self._receives else []
 
-    def congested(self, backlog: int) -> None:
-        """The socket takes no more; `backlog` bytes wait in its own buffer."""
-        self._congested = True
-        self._backlog = backlog
+    # --- from the transport, about what it has not taken yet ----------------------------------------------------------
 
-    def drained(self) -> list[Effect]:
-        """The socket takes more."""
-        self._congested = False
-        self._backlog = 0
+    def congested(self, data: bytes, backlog: int, now: float) -> None:
+        """The transport did not take all of `data`, frames or a payload. `backlog` bytes of it are left."""
+        if self.state is State.CLOSED:
+            return
+        self._release_flight()
+        self._stuck = True
+        self._in_flight = data
+        self._backlog = backlog
+        self._buffers.hold(data, len(data))
+        self._count_queue()
+        self._watch(now)
+
+    def left(self, backlog: int, now: float) -> None:
+        """So many bytes are left of it."""
+        if backlog < self._backlog:
+            self._backlog = backlog
+            self._progressed(now)
+            self._watch(now)
+
+    def drained(self, now: float) -> list[Effect]:
+        """The transport has taken all of it."""
+        self._release_flight()
+        self._progressed(now)
+        self._look_at = NEVER
+        if self.transport == "polling":
+            return self._watched()
+        self._stuck = False
         return self.flush()
+
+    def watch(self, now: float) -> None:
+        """The owner carries out `Watch`."""
+        if self.state is not State.CLOSED:
+            self._watch(now)
 
     # --- from the WebSocket that probes -----------------------------------------------------------------------------
 
@@ -376,21 +458,27 @@ class EngineSession:
         if self.state is not State.OPEN or (self._pong_due and self._controls):
             return []
         self._pong_due = True
-        self._queue.append(PING)
+        self._queue.insert(0, PING)  # before what waits: a client that reads slowly must hear it in time
         self._controls += 1
         self._held += PING.size
+        if self._stuck or self._counted:
+            self._counted += 1
+            self._buffers.hold(PING, PING.size)
         return self.flush()
 
     def _move_to_websocket(self) -> list[Effect]:
         effects = self._release_poll()
         self._probe = None
         self.transport = "websocket"
+        self._stuck = False
+        self._look_at = NEVER
         self._counters.upgraded += 1
         return [*effects, Upgraded(), *self.flush()]
 
     def _release_poll(self) -> list[Effect]:
         if not self._take_poll():
             return []
+        self._count_queue()
         return [AnswerPoll(NOOP.polling_packets[0])]
 
     def _take_poll(self) -> bool:
@@ -398,11 +486,14 @@ class EngineSession:
         if self._probe is not None:
             self._probe.noop_at = NEVER
         waits, self.poll_waiting = self.poll_waiting, False
+        self._stuck = True
         return waits
 
     def _flush_polling(self) -> list[Effect]:
         closing = self.state is State.CLOSING
-        if not self.poll_waiting or not (self._queue or closing or self.state is State.PARTING):
+        if not self.poll_waiting:
+            return self._watched()
+        if not (self._queue or closing or self.state is State.PARTING):
             return []
         if closing and self._close_reason == reasons.NODE_DRAINED and self._fits():
             self.state = State.PARTING
@@ -411,44 +502,109 @@ class EngineSession:
             answer = NOOP if self._close_reason == reasons.CLIENT_DISCONNECT else CLOSE
             return self._end(self._close_reason, answer=answer, keep=True)
         self._take_poll()
-        return [AnswerPoll(self._take_payload())]
+        return [AnswerPoll(self._take_payload()), *self._watched()]
+
+    def _watched(self) -> list[Effect]:
+        """From when on a client that does not poll is taken for stuck: since something waits for it."""
+        return [Watch()] if self._look_at == NEVER and self._stuck and self.waiting else []
 
     def _take_frames(self) -> bytes:
+        """All that waits, for one write."""
         queue = self._queue
         self._queue = []
         self._held = 0
         self._counters.written += len(queue) - self._controls
         self._controls = 0
+        if self._counted:
+            self._uncount(queue)
         return queue[0].ws_frames if len(queue) == 1 else b"".join([message.ws_frames for message in queue])
+
+    def _take_slice(self) -> bytes:
+        """As much as one write takes, and one message at least."""
+        frames = [message.ws_frames for message in self._take_first(_WRITE_BYTES, None)]
+        return frames[0] if len(frames) == 1 else b"".join(frames)
 
     def _fits(self) -> bool:
         """Whether one payload takes all that is queued, and a CLOSE."""
         bound = self._payload_packets
+        if self._held > _PAYLOAD_BYTES and len(self._queue) > 1:
+            return False
         return bound is None or sum(len(message.polling_packets) for message in self._queue) < bound
 
     def _take_payload(self) -> bytes:
-        """As many messages as one payload may hold. A message is never divided."""
-        queue, self._queue = self._queue, []
-        bound = self._payload_packets
+        """As much as one payload may hold, and one message at least."""
         packets: list[bytes] = []
-        for at, message in enumerate(queue):
-            more = message.polling_packets
-            if bound is not None and packets and len(packets) + len(more) > bound:
-                self._queue = queue[at:]
-                break
-            packets += more
-            self._held -= message.size
-        controls = sum(isinstance(message, Control) for message in self._queue)
-        self._counters.written += len(queue) - len(self._queue) - (self._controls - controls)
-        self._controls = controls
+        for message in self._take_first(_PAYLOAD_BYTES, self._payload_packets):
+            packets += message.polling_packets
+        self._count_queue()
         return encode_payload(packets)
+
+    def _take_first(self, most_bytes: int, most_packets: int | None) -> list[Outbound | Control]:
+        """Take messages out of the queue until they reach a bound: at least one, if there is any."""
+        count = size = packets = 0
+        for message in self._queue:
+            size += message.size
+            packets += 0 if most_packets is None else len(message.polling_packets)
+            if count and (size > most_bytes or (most_packets is not None and packets > most_packets)):
+                break
+            count += 1
+        taken = self._queue[:count]
+        del self._queue[:count]
+        controls = sum(isinstance(message, Control) for message in taken)
+        self._controls -= controls
+        self._counters.written += count - controls
+        self._held -= sum(message.size for message in taken)
+        self._uncount(taken)
+        return taken
 
     def _drop_queue(self, why: str = "connection_closed") -> None:
         if self.waiting:
             self._counters.dropped[why] += self.waiting
-        self._queue = []
+        queue, self._queue = self._queue, []
         self._controls = 0
         self._held = 0
+        self._uncount(queue)
+
+    def _count_queue(self) -> None:
+        """All that waits in the queue stays there for now: count what is not counted yet."""
+        for at in range(self._counted, len(self._queue)):
+            message = self._queue[at]
+            self._buffers.hold(message, message.size)
+        self._counted = len(self._queue)
+
+    def _uncount(self, taken: list[Outbound | Control]) -> None:
+        """These messages were the first in the queue. They wait in it no more."""
+        for message in taken[: self._counted]:
+            self._buffers.release(message, message.size)
+        self._counted = max(0, self._counted - len(taken))
+
+    def _release_flight(self) -> None:
+        """Nothing is left in the transport."""
+        data, self._in_flight = self._in_flight, None
+        self._backlog = 0
+        if data is not None:
+            self._buffers.release(data, len(data))
+
+    def _watch(self, now: float) -> None:
+        """Look from now on whether the client takes something."""
+        self._looks = 0
+        self._look_at = now + self._limits.ping_timeout_s / _LOOKS
+
+    def _progressed(self, now: float) -> None:
+        """The client takes what was sent. So it is alive, and gets its time to answer a PING, and to fetch the rest."""
+        until = now + self._limits.ping_timeout_s
+        if self._pong_due:
+            self._heartbeat_at = max(self._heartbeat_at, until)
+        if self.state is State.CLOSING:
+            self._close_at = max(self._close_at, until)
+
+    def _give_up(self, why: str) -> list[Effect]:
+        """The client takes too little."""
+        if self.state is not State.OPEN:
+            return self._end(self._close_reason)
+        self._counters.slow_consumers[why] += 1
+        self._drop_queue("slow_consumer")
+        return self._end(reasons.SLOW_CONSUMER)
 
     def _drop_probe(self) -> list[Effect]:
         if self._probe is None:
@@ -484,10 +640,12 @@ class EngineSession:
                 self._controls += 1
             effects.append(AnswerPoll(self._take_payload()))
         self._drop_queue()
+        self._release_flight()
+        self._stuck = False
         effects += self._drop_probe()
         if self.transport == "websocket":
             effects.append(CloseSocket(_close_code(reason)))
-        self._heartbeat_at = self._close_at = NEVER
+        self._heartbeat_at = self._close_at = self._look_at = NEVER
         return [*effects, Closed(reason)]
 
 

@@ -34,7 +34,7 @@ class Owner(Protocol):
     def on_text(self, socket: "WebSocket", data: str) -> None: ...
     def on_binary(self, socket: "WebSocket", data: bytes) -> None: ...
     def on_lost(self, socket: "WebSocket", reason: str) -> None: ...
-    def on_congested(self, socket: "WebSocket", backlog: int) -> None: ...
+    def on_congested(self, socket: "WebSocket", frames: bytes) -> None: ...
     def on_drained(self, socket: "WebSocket") -> None: ...
 
 
@@ -106,11 +106,22 @@ class WebSocket(WSListener):
         self._owner = owner
         self._registry.add(self)
         self._replace_parser()
+        self._transport.set_write_buffer_limits(high=0)  # congested as soon as the kernel does not take all
+
+    @property
+    def backlog(self) -> int:
+        """How many bytes of what was written the kernel has not taken."""
+        return 0 if self._closing else self._transport.get_write_buffer_size()
 
     def write(self, frames: bytes) -> None:
-        """Write whole frames. Never blocks. Where the socket takes no more, it calls `on_congested` from within."""
+        """Write whole frames. Never blocks. Where the kernel does not take all, it calls `on_congested` from within.
+
+        Write nothing more then until `on_drained` comes.
+        """
         if not self._closing:
             self._transport.write(frames)
+            if self._congested and self._owner is not None:
+                self._owner.on_congested(self, frames)
 
     def part(self, code: int) -> None:
         """Write a close frame, and go on reading. The owner still gets what the client sent before it knew, and then
@@ -202,16 +213,14 @@ class WebSocket(WSListener):
         self._lost(reasons.TRANSPORT_ERROR)
 
     def pause_writing(self) -> None:
-        self._congested = True
-        if self._owner is not None:
-            self._owner.on_congested(self, self._transport.get_write_buffer_size())
+        self._congested = True  # `write`, from within which this comes, tells the owner
 
     def resume_writing(self) -> None:
         self._congested = False
         pong, self._pong = self._pong, None
         if pong is not None:
             self.write(pong)
-        if self._owner is not None:
+        if self._owner is not None and not self._congested:
             self._owner.on_drained(self)
 
     # --- inside -----------------------------------------------------------------------------------------------------
@@ -259,7 +268,7 @@ class WebSocket(WSListener):
         if self._congested:
             self._pong = pong
         else:
-            self._transport.write(pong)
+            self.write(pong)
 
     def _collect(self, frame: WSFrame) -> None:
         fragments = self._fragments

@@ -6,7 +6,6 @@ from typing import Protocol
 
 from io_node.engineio.api import Connection, Outbound
 from io_node.socketio.counters import ClientCounters
-from sio_cluster.protocol import reasons
 from sio_cluster.protocol.messages import AckRequest, ClientConnected, Room
 from sio_cluster.protocol.socketio import encode_connected
 
@@ -22,7 +21,6 @@ class SessionLimits:
     max_namespaces: int
     max_attachments: int
     max_payload_bytes: int
-    send_buffer_bytes: int
     connect_timeout_s: float
 
 
@@ -57,13 +55,12 @@ class Session(Protocol):
 class Client:
     """A client that waits, is pending, or has joined its namespace.
 
-    `send` writes to the connection once the client has joined. Until then it holds messages back, at most
-    SEND_BUFFER_BYTES of them: beyond that the connection is closed as a slow consumer.
+    `send` writes to the connection once the client has joined. Until then it holds messages back. They count as what
+    waits for the connection, but no time runs: it is the application that lets the client wait.
     """
 
     __slots__ = (
         "_held",
-        "_held_bytes",
         "connected",
         "joined",
         "lane",
@@ -88,7 +85,6 @@ class Client:
         """The same for questions that went to others too. They never push out a question to this client alone."""
         self.send: Callable[[Outbound], None] = self._hold
         self._held: list[Outbound] = []
-        self._held_bytes = 0
 
     @property
     def namespace(self) -> str:
@@ -105,14 +101,12 @@ class Client:
         self.send = self.session.connection.send
         self.session.counters.controls += 1
         self.send(Outbound(encode_connected(self.namespace, self.sid)))
-        held, self._held = self._held, []
-        for message in held:
+        for message in self._take_held():
             self.send(message)
 
     def drop_held(self) -> int:
         """Forget what was held back. Returns how many messages that were."""
-        dropped, self._held = len(self._held), []
-        return dropped
+        return len(self._take_held())
 
     def expect_ack(self, request: AckRequest, *, alone: bool) -> bool:
         """Remember which app-node wants the answer. False if an older question had to be given up."""
@@ -137,10 +131,14 @@ class Client:
         return None
 
     def _hold(self, message: Outbound) -> None:
-        if message.volatile or self._held_bytes > self.session.limits.send_buffer_bytes:  # it closes already
+        if message.volatile:
             self.session.counters.held_dropped += 1
             return
         self._held.append(message)
-        self._held_bytes += message.size
-        if self._held_bytes > self.session.limits.send_buffer_bytes:
-            self.session.connection.close(reasons.SLOW_CONSUMER)
+        self.session.connection.keep(message)
+
+    def _take_held(self) -> list[Outbound]:
+        held, self._held = self._held, []
+        for message in held:
+            self.session.connection.let_go(message)
+        return held
