@@ -2,12 +2,14 @@
 
 import asyncio
 import json
+from collections.abc import Callable
 
 import httpx
 import pytest
 from websockets.asyncio.client import connect
 
 from io_node.engineio.api import Outbound
+from io_node.turns import Turns
 from sio_cluster.protocol import reasons
 
 from .serving import Raw, open_polling, serve, soon, until, upgrade_request
@@ -247,3 +249,18 @@ async def test_a_page_cannot_forge_the_host_that_it_came_from() -> None:
     async with serve() as node, httpx.AsyncClient() as client:
         headers = {"origin": "http://evil.example", "access-control-request-headers": "x-forwarded-host"}
         assert (await client.options(node.url(), headers=headers)).status_code == 403
+
+
+async def test_a_request_that_waits_for_its_turn_is_not_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with serve(request_timeout_ms=100) as node:
+        raw = await Raw.connect(node)
+        waiting: list[Callable[[], None]] = []
+        monkeypatch.setattr(Turns, "add", lambda turns, work: waiting.append(work))  # the loop is busy
+        await raw.send(b"GET /page HTTP/1.1\r\nHost: x\r\n\r\n")
+        await until(lambda: waiting)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(raw.reader.read(1), 0.4)
+        monkeypatch.undo()
+        waiting[0]()
+        assert (await raw.head()).startswith("HTTP/1.1 200 ")
+        raw.close()

@@ -97,6 +97,7 @@ class EngineHttpProtocol(HttpToolsProtocol):
             self._on_data(data)
             return
         self._new = False
+        self._timer.cancel()  # until its turn it is not the client that is late
         self.transport.pause_reading()
         self._engine.turns.add(functools.partial(self._on_first_data, data))
 
