@@ -13,7 +13,7 @@ from io_node.socketio.counters import ClientCounters
 from sio_cluster.node.metrics import exposition
 
 KINDS = {"clients": ClientCounters, "bus": BusCounters, "engine": EngineCounters}
-NOTHING = Levels(False, 0, 0, 0, 0, 0, 0, 0)
+NOTHING = Levels(False, 0, 0, 0, 0, 0, 0, 0, 0)
 
 
 def shown(**changed: Any) -> bytes:

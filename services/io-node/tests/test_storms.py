@@ -76,7 +76,7 @@ class Wire(asyncio.Transport):
 
 def arrive(connections: Connections) -> Wire:
     wire = Wire()
-    request = Request.of(SCOPE, "/socket.io/", b"EIO=4&transport=websocket")
+    request = Request.of(SCOPE, b"/socket.io/", b"EIO=4&transport=websocket")
     connection = connections.open(request, "websocket")
     assert isinstance(connection, EngineConnection)
     websocket: WebSocket = connections.new_socket(wire)

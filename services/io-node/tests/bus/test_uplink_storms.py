@@ -40,8 +40,12 @@ class World:
             fairness=Fairness(self, 64_000, backpressure=backpressure, retry=Retry("fairness", Counter())),
             retry=Retry("uplink", Counter()),
             is_gone=lambda app_node: False,
+            is_alive=self.is_alive,
             clock=lambda: next(looks) / 1000,
         )
+
+    async def is_alive(self, node_id: str) -> bool:
+        return True
 
     async def append(self, appends: Sequence[Append]) -> list[AppendResult]:
         if self.first_append_after is None:
