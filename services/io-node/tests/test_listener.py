@@ -280,43 +280,6 @@ async def test_an_application_that_does_not_start() -> None:
             await Listener(app, node.config, node).serve()
 
 
-def hanging_app(begun: asyncio.Event, *, at: str) -> Any:
-    """One that never comes through its start-up or its shutdown."""
-
-    async def app(scope: Any, receive: Any, send: Any) -> None:
-        while True:
-            message = await receive()
-            if message["type"] == f"lifespan.{at}":
-                begun.set()
-                await asyncio.Event().wait()
-            await send({"type": f"{message['type']}.complete"})
-
-    return app
-
-
-async def test_an_application_that_hangs_in_its_start_up_does_not_keep_the_node() -> None:
-    begun = asyncio.Event()
-    node = IoNode(Config(FAST), bus=memory_bus(MemoryBroker()))
-    listener = Listener(hanging_app(begun, at="startup"), node.config, node)
-    serving_it = asyncio.create_task(listener.serve())
-    async with asyncio.timeout(10):
-        await begun.wait()
-        listener._on_signal()
-        await serving_it
-
-
-async def test_an_application_that_hangs_in_its_shutdown_is_cut_off_by_another_signal() -> None:
-    begun = asyncio.Event()
-    node = IoNode(Config(FAST), bus=memory_bus(MemoryBroker()))
-    listener = Listener(hanging_app(begun, at="shutdown"), node.config, node)
-    async with asyncio.timeout(10):
-        await listener.__aenter__()
-        listener._on_signal()
-        await begun.wait()
-        listener._on_signal()
-        await listener.stop()
-
-
 # --- the command
 
 
