@@ -59,6 +59,7 @@ class EngineHttpProtocol(HttpToolsProtocol):
     - A head of more than 64 KB gets 431, and one that is not HTTP gets 400, both with Socket.IO's JSON.
     - A client that reads nothing of a response from SOCKETIO_PATH for twice PING_TIMEOUT_MS is dropped. If its session
       still exists, that has closed it before.
+    - A client that is refused here closes the connection itself, or is cut off after 2 s.
     """
 
     def __init__(
