@@ -137,6 +137,7 @@ def test_code_words_stand_in_the_code(page: Page) -> None:
         "Jf8sKa0tQv3mXw2B",
         "event_name",
         "ip_local_port_range",
+        "tcp_wmem",
         "sio_io_",
         "sio_app_",
     }  # examples, and Linux' own

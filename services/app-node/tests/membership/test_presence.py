@@ -16,6 +16,10 @@ from sio_cluster.streams.memory.lanes import MemoryLaneReader
 BEAT_MS = 200
 
 
+async def accept(sid: str, environ: dict[str, object]) -> None:
+    """Without a handler an app-node takes no lanes."""
+
+
 class UnreadableLanes(MemoryLaneReader):
     """As where the user's rights do not reach."""
 
@@ -32,7 +36,9 @@ async def test_one_that_cannot_read_its_lanes_is_not_ready(monkeypatch: pytest.M
     """Heartbeats, leases and canaries work, so that a deploy would go on to the next app-node."""
     monkeypatch.setattr("sio_cluster.node.retry.STUCK_TRIES", 3)
     config, broker = Config(HEARTBEAT_MS=BEAT_MS, LANES=4), MemoryBroker()
-    async with ClusterServer(config, make_bus=lambda config: UnreadableBus(config, broker)) as sio, asyncio.timeout(10):
+    sio = ClusterServer(config, make_bus=lambda config: UnreadableBus(config, broker))
+    sio.on("connect", accept)
+    async with sio, asyncio.timeout(10):
         while sio.node.unready_because != "the lanes cannot be read":  # noqa: ASYNC110  # the node tells nobody
             await asyncio.sleep(0.01)
         assert sio.node.presence.proof.stands
@@ -55,6 +61,8 @@ class SlowInboxBus(MemoryBus):
 async def test_an_inbox_slower_than_one_beat_and_faster_than_three_is_ready() -> None:
     """As in an io-node, see io-node/tests/test_readiness.py."""
     config, broker = Config(HEARTBEAT_MS=BEAT_MS, LANES=4), MemoryBroker()
-    async with ClusterServer(config, make_bus=lambda config: SlowInboxBus(config, broker)) as sio, asyncio.timeout(10):
+    sio = ClusterServer(config, make_bus=lambda config: SlowInboxBus(config, broker))
+    sio.on("connect", accept)
+    async with sio, asyncio.timeout(10):
         while sio.node.unready_because:  # noqa: ASYNC110  # the node tells nobody
             await asyncio.sleep(0.01)
