@@ -23,6 +23,7 @@ LEFT_OUT = {
     "chaos": "chaos (make chaos)",
     "browser": "Chromium (make test-browser)",
     "compose": "Docker Compose (make test-compose)",
+    "clients": "clients in other languages (make test-clients)",
     "slow": "slow (make test)",
     "e2e": "whole clusters (make test)",
 }
