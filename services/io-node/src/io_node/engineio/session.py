@@ -85,7 +85,10 @@ _OPEN = State.OPEN  # for the hot path: `State.OPEN` costs a look-up in the enum
 
 
 class EngineSession:
-    """The state of one session. While an effect is carried out, only `send` and `close` may be called."""
+    """The state of one session.
+
+    While an effect is carried out, only `send`, `close`, `keep`, `let_go`, `congested` and `watch` may be called.
+    """
 
     __slots__ = (
         "_backlog",
