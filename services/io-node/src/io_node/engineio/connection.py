@@ -196,9 +196,12 @@ class EngineConnection:
     # --- from the polling endpoint ----------------------------------------------------------------------------------
 
     def poll(self) -> asyncio.Future[bytes] | None:
-        """The payload, which may be still to come. None: two polls at once, so the session closes."""
+        """The payload, which may be still to come. None: two polls at once, so the session closes.
+
+        A poll that comes while the answer to the one before is still being written is one too many as well.
+        """
         session = self._session
-        if session.poll_waiting:
+        if session.poll_waiting or self._response is not None:
             self.fail(reasons.TRANSPORT_ERROR)
             return None
         waiting: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()

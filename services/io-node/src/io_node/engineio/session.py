@@ -64,8 +64,11 @@ _LAST_POSTS_S = 1.0
 """How long a draining node takes POSTs of a client after it has answered the client's last poll."""
 _WRITE_BYTES = 262_144
 """How much is written to a WebSocket in one go. More than that leaves in several turns."""
-_PAYLOAD_BYTES = 1_000_000
-"""How much a polling payload holds. A message is never divided, so a larger one has a payload of its own."""
+_PAYLOAD_BYTES = 262_144
+"""How much a polling payload holds. A message is never divided, so a larger one has a payload of its own.
+
+A proxy may take a payload at once. Then only the next GET shows progress: after 13 s on a line of 20 KB/s.
+"""
 _LOOKS = 4
 """How often within PING_TIMEOUT_MS a session that is stuck looks whether its client has taken something."""
 _LATE_S = 0.05
