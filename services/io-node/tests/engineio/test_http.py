@@ -251,6 +251,17 @@ async def test_a_page_cannot_forge_the_host_that_it_came_from() -> None:
         assert (await client.options(node.url(), headers=headers)).status_code == 403
 
 
+@pytest.mark.parametrize("upgrade", ["", "Upgrade: websocket\r\nConnection: Upgrade\r\n"])
+async def test_bytes_beyond_ascii_in_a_url_are_encoded(upgrade: str) -> None:
+    async with serve() as node:
+        raw = await Raw.connect(node)
+        await raw.send(
+            f"GET /socket.io/?EIO=4&transport=nothing&name=Jürgen HTTP/1.1\r\nHost: ü\r\n{upgrade}\r\n".encode()
+        )
+        assert "Transport unknown" in (await raw.reader.read(4096)).decode()
+        raw.close()
+
+
 async def test_a_request_that_waits_for_its_turn_is_not_late(monkeypatch: pytest.MonkeyPatch) -> None:
     async with serve(request_timeout_ms=100) as node:
         raw = await Raw.connect(node)

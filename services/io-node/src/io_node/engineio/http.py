@@ -39,6 +39,7 @@ _SWITCHING_PROTOCOLS = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 """RFC 6455 section 1.3."""
 _MAX_HEAD_BYTES = 65536
+_BEYOND_ASCII = re.compile(rb"[\x80-\xff]")
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 """RFC 9110 section 5.6.2."""
 _LINGER_S = 2.0
@@ -59,6 +60,7 @@ class EngineHttpProtocol(HttpToolsProtocol):
     - A head of more than 64 KB gets 431, and one that is not HTTP gets 400, both with Socket.IO's JSON.
     - A client that reads nothing of a response from SOCKETIO_PATH for twice PING_TIMEOUT_MS is dropped. If its session
       still exists, that has closed it before.
+    - Bytes beyond ASCII in a URL are percent-encoded. They are not allowed there, but some clients send them.
     - A client that is refused here closes the connection itself, or is cut off after 2 s.
     """
 
@@ -113,6 +115,8 @@ class EngineHttpProtocol(HttpToolsProtocol):
         if not self._in_message and not self._timer.armed:
             self._arm()
         if self._in_head:
+            if not self._head_bytes and not data.isascii():
+                data = _with_encoded_url(data)
             self._head_bytes += len(data)
         super().data_received(data)
         if self._lingering:
@@ -301,3 +305,9 @@ async def _no_app(scope: Any, receive: Any, send: Any) -> None:
 
 async def _no_io(*args: Any) -> Any:
     raise RuntimeError("headers only")
+
+
+def _with_encoded_url(data: bytes) -> bytes:
+    """`data` begins with a request line, in which other bytes than ASCII can only be those of the URL."""
+    line, end, rest = data.partition(b"\r\n")
+    return b"".join((_BEYOND_ASCII.sub(lambda byte: b"%%%02X" % ord(byte[0]), line), end, rest))
