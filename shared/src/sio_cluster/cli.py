@@ -32,7 +32,7 @@ HEX_BYTES = 512  # how much is shown of an entry that is not even msgpack
 _T = TypeVar("_T")
 
 cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-dead_letters = typer.Typer(no_args_is_help=True, help="Lane entries that no app-node could decode.")
+dead_letters = typer.Typer(no_args_is_help=True, help="Lane entries that were set aside.")
 cli.add_typer(dead_letters, name="dead-letters")
 
 Lane = Annotated[int, typer.Argument(help="Its lane", min=0, show_default=False)]
@@ -84,7 +84,7 @@ def show(
 
 @dead_letters.command()
 def requeue(lane: Lane, id: Id = None, every: All = False) -> None:
-    """Puts dead letters back to the end of their lane: after an upgrade that can read them."""
+    """Puts dead letters back to the end of their lane: after an upgrade that can handle them."""
     _each(lane, id, every, lambda letters: letters.requeue, "put back")
 
 

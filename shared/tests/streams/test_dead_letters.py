@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -93,7 +94,7 @@ async def test_requeue_and_delete(letters: RedisBus) -> None:
     assert run("requeue", "3", first) == "1 put back\n"
     reader = letters.lane_reader(APP1)
     [entry] = await reader.read([3], 0, 10)
-    assert entry.entry == BATCH
+    assert (entry.entry, entry.redelivered) == (BATCH, False)
     keys = letters.keys
     assert await letters.connections.run(("HGET", keys.state(keys.uplink(3)), "bytes")) == [b"%d" % len(BATCH)]
     assert run("requeue", "3", first, status=1) == "0 put back\n"
@@ -103,6 +104,20 @@ async def test_requeue_and_delete(letters: RedisBus) -> None:
     assert ids() == []
     assert "give an id, or --all" in run("delete", "3", status=2)
     assert "give an id, or --all" in run("delete", "3", third, "--all", status=2)
+
+
+async def test_what_may_have_been_handled_says_so_when_it_is_put_back(letters: RedisBus) -> None:
+    """It is a new entry all the same: what was counted before is forgotten."""
+    reader, lane = letters.lane_reader(APP1), 5
+    lease = await letters.leases.acquire(lane, APP1, 60_000)
+    assert lease is not None
+    await reader.claim(lane)
+    await letters.appender.append([Append(letters.keys.uplink(lane), IO1, 1, BATCH, 10_000)])
+    [entry] = await reader.read([lane], 0, 10)
+    await reader.set_aside(lease, replace(entry, redelivered=True, takeovers=3), "why")
+    assert run("requeue", str(lane), "--all") == "1 put back\n"
+    [back] = await reader.read([lane], 0, 10)
+    assert (back.entry, back.redelivered, back.takeovers) == (BATCH, True, 0)
 
 
 async def test_what_is_wrong_is_one_line(letters: RedisBus, monkeypatch: pytest.MonkeyPatch) -> None:

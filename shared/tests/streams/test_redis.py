@@ -229,14 +229,15 @@ class TestRefusal:
         inbox_reader, registry = bus.inbox_reader(IO1), bus.registry
         await registry.register_io_node(IO1, {})
         await registry.heartbeat(IO1, LONG_MS)
-        await Writer(bus.appender, bus.keys.uplink(0)).write(b"a", b"b")
+        await Writer(bus.appender, bus.keys.uplink(0)).write(b"a", b"b", b"c")
         await Writer(bus.appender, bus.keys.inbox(IO1), APP1).write(b"1", b"2")
         await bus.connections.run(("CONFIG", "SET", "maxmemory", 1))
         await registry.heartbeat(IO1, LONG_MS)
         assert await bus.leases.renew([lease], LONG_MS) == {0}
-        first, second = await lane_reader.read([0], 0, 10)
+        first, second, third = await lane_reader.read([0], 0, 10)
         await lane_reader.commit(lease, [first.id])
         await lane_reader.set_aside(lease, second, "because")
+        await lane_reader.quarantine(lease, [(third.id, [b"c1", b"c2"])])
         assert await inbox_reader.read(0) == [b"1", b"2"]
         await inbox_reader.trim()
         assert await bus.connections.run(("XLEN", bus.keys.uplink(0)), ("XLEN", bus.keys.inbox(IO1))) == [0, 0]

@@ -51,6 +51,21 @@ def lane_of(sid: str, lanes: int) -> int:
     return zlib.crc32(sid.encode()) % lanes
 
 
+def quarantine_of(lane: int) -> int:
+    """The number of this lane's quarantine, wherever a lane's number stands: -1 for lane 0, -2 for lane 1."""
+    return ~lane
+
+
+def is_quarantine(number: int) -> bool:
+    """Whether this is the number of a quarantine, and not that of a lane."""
+    return number < 0
+
+
+def lane_behind(number: int) -> int:
+    """The lane whose clients this number serves: the lane itself, or the one whose quarantine it is."""
+    return ~number if number < 0 else number
+
+
 def lane_owner(lane: int, app_nodes: Iterable[str]) -> str | None:
     """Which app-node should hold this lane: rendezvous hashing, so that a change of one node moves few lanes."""
     return max(app_nodes, key=lambda node: (zlib.crc32(f"{lane}|{node}".encode()), node), default=None)

@@ -14,13 +14,20 @@
 {PREFIX}:{lane:N}:lease               hash    holder, token, position: expires when the lease runs out
 {PREFIX}:{lane:N}:token               counter the last fencing token
 {PREFIX}:{lane:N}:holders             set     who acquired the lane, and has neither released it nor been barred since
+{PREFIX}:{lane:N}:takeovers           hash    last, once, twice: how often entries were taken over, see scripts.ACQUIRE
 {PREFIX}:{lane:N}:client:SID          hash    the client's record: connected, namespace, session, accepted, transport
 {PREFIX}:{lane:N}:rooms:SID           set     the client's rooms, each as JSON
 {PREFIX}:{lane:N}:room:NAMESPACE:ROOM set     this lane's clients in the room: their sids. ROOM is JSON: "lobby", 42
-{PREFIX}:{lane:N}:dead                stream  dead letters: entries that could not be decoded
+{PREFIX}:{lane:N}:dead                stream  dead letters: entries that were set aside
+{PREFIX}:{lane:N}:quarantine:...              uplink, uplink:state, lease, token, holders and takeovers once more: the
+                                              lane's quarantine, for facts that were taken over unfinished twice
+
+Wherever a method takes a lane's number, the number of a quarantine (`ids.quarantine_of`) leads to the quarantine's key.
 """
 
 from dataclasses import dataclass
+
+from sio_cluster.protocol.ids import is_quarantine, lane_behind
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,16 +66,19 @@ class Keys:
         return f"{self.prefix}:{{node:{node_id}}}:clients"
 
     def uplink(self, lane: int) -> str:
-        return f"{self.prefix}:{{lane:{lane}}}:uplink"
+        return self._of_lane(lane, "uplink")
 
     def lease(self, lane: int) -> str:
-        return f"{self.prefix}:{{lane:{lane}}}:lease"
+        return self._of_lane(lane, "lease")
 
     def token(self, lane: int) -> str:
-        return f"{self.prefix}:{{lane:{lane}}}:token"
+        return self._of_lane(lane, "token")
 
     def holders(self, lane: int) -> str:
-        return f"{self.prefix}:{{lane:{lane}}}:holders"
+        return self._of_lane(lane, "holders")
+
+    def takeovers(self, lane: int) -> str:
+        return self._of_lane(lane, "takeovers")
 
     def client(self, lane: int, sid: str) -> str:
         return f"{self.prefix}:{{lane:{lane}}}:client:{sid}"
@@ -84,7 +94,8 @@ class Keys:
         return f"{self.members(lane)}{namespace}:{room}"
 
     def dead(self, lane: int) -> str:
-        return f"{self.prefix}:{{lane:{lane}}}:dead"
+        """A lane and its quarantine share the dead letters."""
+        return f"{self.prefix}:{{lane:{lane_behind(lane)}}}:dead"
 
     @staticmethod
     def state(stream: str) -> str:
@@ -95,3 +106,7 @@ class Keys:
     def is_inbox(stream: str) -> bool:
         """Whether this stream is an inbox, which goes when its process goes, and not a lane, which stays."""
         return stream.endswith(":inbox")
+
+    def _of_lane(self, number: int, what: str) -> str:
+        place = "quarantine:" if is_quarantine(number) else ""
+        return f"{self.prefix}:{{lane:{lane_behind(number)}}}:{place}{what}"

@@ -46,7 +46,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias, TypeVar
 
-from sio_cluster.protocol.ids import node_of
+from sio_cluster.protocol.ids import is_quarantine, node_of
 from sio_cluster.protocol.keys import Keys
 from sio_cluster.protocol.messages import ClientConnected, Room
 
@@ -145,12 +145,18 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class LaneEntry:
-    """One uplink batch, still encoded. `redelivered`: a former holder was given it, and may have handled it."""
+    """One uplink batch, still encoded.
+
+    `redelivered`: a former holder was given it, and may have handled it. `takeovers`: how often the lane was taken over
+    from a holder that had been given it and did not finish it, at most 3. A holder that released the lane in good order
+    does not count, nor does one that acquired its own lane again. In a quarantine, an entry begins with 2.
+    """
 
     lane: int
     id: bytes
     entry: bytes
     redelivered: bool
+    takeovers: int = 0
 
 
 class Leases(Protocol):
@@ -187,6 +193,9 @@ class Leases(Protocol):
 class LaneReader(Protocol):
     """Reads the lanes that one app-node holds. What it read stays in the lane until it is committed.
 
+    Each lane has a *quarantine*, which is a lane of its own with the number `ids.quarantine_of(lane)`: it is acquired,
+    claimed, read and committed in the same way. Nobody appends to it; `quarantine` moves entries there.
+
     One `read` at a time. Entries whose answer was lost come with the next read, in order.
     """
 
@@ -203,16 +212,27 @@ class LaneReader(Protocol):
         Call it after `Leases.acquire` and before the first read of the lane.
         """
 
+    async def peek(self, lane: int, count: int = 0) -> list[LaneEntry]:
+        """The first `count` entries that the lane holds (0: all), whoever holds it. They are given to nobody."""
+
     async def interrupt(self) -> None:
         """Ends a read that blocks at once, with []. Without effect while no read is under way."""
 
     async def commit(self, lease: Lease, ids: Sequence[bytes]) -> None:
         """Forgets these entries for good, and gives their bytes back. Raises LeaseLost, without effect."""
 
-    async def set_aside(self, lease: Lease, entry: LaneEntry, why: str) -> int:
-        """Moves an entry that cannot be decoded to the lane's dead letters, and commits it. Raises LeaseLost.
+    async def quarantine(self, lease: Lease, moves: Sequence[tuple[bytes, Sequence[bytes]]]) -> None:
+        """Moves entries to the end of the lane's quarantine, in this order. Raises LeaseLost.
 
-        Returns how many older dead letters went for good to make room: a lane keeps `DEAD_LETTERS_KEPT`.
+        Each move is the id of an entry, and the entries that it becomes there. It happens as a whole or not at all, and
+        a second time it does nothing. A full Redis takes it.
+        """
+
+    async def set_aside(self, lease: Lease, entry: LaneEntry, why: str) -> int:
+        """Moves an entry that cannot be handled to the lane's dead letters, and commits it. Raises LeaseLost.
+
+        A lane and its quarantine have their dead letters in common. Returns how many older dead letters went for good
+        to make room: a lane keeps `DEAD_LETTERS_KEPT`.
         """
 
     async def close(self) -> None:
@@ -228,13 +248,17 @@ DEAD_LETTERS_KEPT = 1_000
 
 @dataclass(slots=True)
 class ClientRecord:
-    """All that Redis knows about one client. `session` is what `save_session` stored, still encoded."""
+    """All that Redis knows about one client. `session` is what `save_session` stored, still encoded.
+
+    `restoring`: its connect handler was called with `is_reconnect` in a quarantine, and has not ended.
+    """
 
     connected: ClientConnected
     session: bytes | None
     rooms: set[Room]
     accepted: bool
     transport: str
+    restoring: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,7 +301,15 @@ class Upgraded:
     transport: str
 
 
-RecordChange: TypeAlias = Accepted | Joined | Left | RoomClosed | Upgraded
+@dataclass(frozen=True, slots=True)
+class Restoring:
+    """Its connect handler is called with `is_reconnect` in a quarantine, or has ended there (`begun` False)."""
+
+    sid: str
+    begun: bool
+
+
+RecordChange: TypeAlias = Accepted | Joined | Left | RoomClosed | Upgraded | Restoring
 
 
 class ChangeResult(enum.Enum):
@@ -458,6 +490,20 @@ def require_distinct(appends: Sequence[Append]) -> None:
     """
     if len({append.stream for append in appends}) != len(appends):
         raise ValueError("one call takes at most one append for each stream")
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """Up to which place of a lane entries were taken over once and twice. Places are those of one bus, and rise."""
+
+    once: tuple[int, int]
+    twice: tuple[int, int]
+
+    def of(self, lane: int, place: tuple[int, int]) -> int:
+        """How often the entry at this place was taken over: see `LaneEntry`."""
+        if is_quarantine(lane):
+            return 2 + (place <= self.once)
+        return (place <= self.once) + (place <= self.twice)
 
 
 def paired(changes: Sequence[_T], leases: Sequence[Lease | None]) -> Iterator[tuple[_T, Lease | None]]:

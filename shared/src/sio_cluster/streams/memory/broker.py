@@ -24,6 +24,11 @@ class MemoryStream:
     reader: str | None = None
     delivered: int = 0
 
+    def add(self, entry: bytes) -> None:
+        self.last_id += 1
+        self.entries[self.last_id] = entry
+        self.held_bytes += len(entry)
+
     def remove(self, ids: list[int]) -> None:
         for entry_id in ids:
             entry = self.entries.pop(entry_id, None)
@@ -42,6 +47,15 @@ class MemoryLease:
 
 
 @dataclass
+class MemoryTakeovers:
+    """As `redis.scripts.ACQUIRE` counts them: who claimed the lane last, up to which ids entries were taken over."""
+
+    last: str | None = None
+    once: int = 0
+    twice: int = 0
+
+
+@dataclass
 class MemoryClient:
     """One client's record, as bytes and plain values."""
 
@@ -50,6 +64,7 @@ class MemoryClient:
     transport: str
     session: bytes | None = None
     accepted: bool = False
+    restoring: bool = False
     rooms: set[Room] = field(default_factory=set)
 
 
@@ -65,6 +80,7 @@ class MemoryBroker:
         self.leases: dict[int, MemoryLease] = {}
         self.tokens: dict[int, int] = defaultdict(int)
         self.holders: dict[int, set[str]] = defaultdict(set)
+        self.takeovers: dict[int, MemoryTakeovers] = defaultdict(MemoryTakeovers)
         self.dead: dict[int, list[tuple[bytes, str]]] = defaultdict(list)
         self.io_nodes: dict[str, dict[str, str]] = {}
         self.lost_io_nodes: set[str] = set()

@@ -83,8 +83,6 @@ def _append(stream: MemoryStream, append: Append) -> AppendResult:
         return AppendResult.BARRED
     if stream.held_bytes and stream.held_bytes + len(append.entry) > append.max_bytes:
         return AppendResult.FULL
-    stream.last_id += 1
-    stream.entries[stream.last_id] = append.entry
-    stream.held_bytes += len(append.entry)
+    stream.add(append.entry)
     stream.last_seq[append.node_id] = append.seq
     return AppendResult.APPENDED

@@ -5,8 +5,9 @@ import time
 from collections.abc import Collection, Sequence
 
 from sio_cluster.protocol.errors import LeaseLost
+from sio_cluster.protocol.ids import is_quarantine, lane_behind, quarantine_of
 from sio_cluster.protocol.keys import Keys
-from sio_cluster.streams.api import DEAD_LETTERS_KEPT, LaneEntry, Lease
+from sio_cluster.streams.api import DEAD_LETTERS_KEPT, Counted, LaneEntry, Lease
 from sio_cluster.streams.memory.broker import MemoryBroker, MemoryLease
 
 
@@ -29,6 +30,9 @@ class MemoryLeases:
             token = broker.tokens[lane]
             broker.leases[lane] = MemoryLease(node_id, token, broker.clock() + lease_ms / 1000, stream.delivered)
             broker.holders[lane].add(node_id)
+            takeovers = broker.takeovers[lane]
+            if takeovers.last not in (None, node_id):
+                takeovers.last, takeovers.twice, takeovers.once = None, takeovers.once, stream.delivered
         return Lease(lane, node_id, token)
 
     async def renew(self, leases: Collection[Lease], lease_ms: int) -> set[int]:
@@ -64,6 +68,7 @@ class MemoryLeases:
         async with self._broker.operation():
             if _current(self._broker, lease) is not None:
                 del self._broker.leases[lease.lane]
+                self._broker.takeovers[lease.lane].last = None
                 if settled:
                     self._broker.holders[lease.lane].discard(lease.node_id)
 
@@ -107,11 +112,19 @@ class MemoryLaneReader:
             stream = self._broker.streams[self._keys.uplink(lane)]
             self.doubt[lane] = lease.claim_until
             self._claimed.add(lane)
+            takeovers = self._broker.takeovers[lane]
+            takeovers.last = self._node_id
+            counted = Counted((takeovers.once, 0), (takeovers.twice, 0))
             return [
-                LaneEntry(lane, _id(number), entry, True)
+                LaneEntry(lane, _id(number), entry, True, counted.of(lane, (number, 0)))
                 for number, entry in stream.entries.items()
                 if number <= lease.claim_until
             ]
+
+    async def peek(self, lane: int, count: int = 0) -> list[LaneEntry]:
+        async with self._broker.operation():
+            entries = list(self._broker.streams[self._keys.uplink(lane)].entries.items())
+            return [_new(lane, number, entry) for number, entry in (entries[:count] if count else entries)]
 
     async def interrupt(self) -> None:
         async with self._broker.operation():
@@ -124,14 +137,28 @@ class MemoryLaneReader:
             self._check(lease)
             self._broker.streams[self._keys.uplink(lease.lane)].remove([number_of(entry_id) for entry_id in ids])
 
+    async def quarantine(self, lease: Lease, moves: Sequence[tuple[bytes, Sequence[bytes]]]) -> None:
+        async with self._broker.operation():
+            self._check(lease)
+            lane = self._broker.streams[self._keys.uplink(lease.lane)]
+            quarantine = self._broker.streams[self._keys.uplink(quarantine_of(lease.lane))]
+            for entry_id, parts in moves:
+                if number_of(entry_id) in lane.entries:
+                    lane.remove([number_of(entry_id)])
+                    for part in parts:
+                        quarantine.add(part)
+
     async def set_aside(self, lease: Lease, entry: LaneEntry, why: str) -> int:
         async with self._broker.operation():
             self._check(lease)
-            dead = self._broker.dead[lease.lane]
+            stream = self._broker.streams[self._keys.uplink(lease.lane)]
+            if number_of(entry.id) not in stream.entries:
+                return 0
+            dead = self._broker.dead[lane_behind(lease.lane)]
             dead.append((entry.entry, why))
             gone = max(0, len(dead) - DEAD_LETTERS_KEPT)
             del dead[:gone]
-            self._broker.streams[self._keys.uplink(lease.lane)].remove([number_of(entry.id)])
+            stream.remove([number_of(entry.id)])
         return gone
 
     async def close(self) -> None:
@@ -146,7 +173,7 @@ class MemoryLaneReader:
         if not new:
             new = [number for number in stream.entries if number > stream.delivered][:count]
         stream.delivered = max([stream.delivered, *new])
-        return [LaneEntry(lane, _id(number), stream.entries[number], False) for number in new]
+        return [_new(lane, number, stream.entries[number]) for number in new]
 
     def _check(self, lease: Lease) -> None:
         if _current(self._broker, lease) is None:
@@ -163,6 +190,12 @@ def _current(broker: MemoryBroker, lease: Lease) -> MemoryLease | None:
     """The lane's lease if it runs and is this one."""
     current = _lease(broker, lease.lane)
     return current if current is not None and (current.node_id, current.token) == (lease.node_id, lease.token) else None
+
+
+def _new(lane: int, number: int, entry: bytes) -> LaneEntry:
+    """An entry that nobody was given. One in a quarantine has a past."""
+    in_quarantine = is_quarantine(lane)
+    return LaneEntry(lane, _id(number), entry, in_quarantine, 2 if in_quarantine else 0)
 
 
 def _id(number: int) -> bytes:

@@ -6,7 +6,7 @@ from typing import assert_never
 import msgspec
 
 from sio_cluster.protocol.errors import LeaseLost
-from sio_cluster.protocol.ids import lane_of
+from sio_cluster.protocol.ids import lane_behind, lane_of
 from sio_cluster.protocol.messages import ClientConnected
 from sio_cluster.streams.api import (
     Accepted,
@@ -16,6 +16,7 @@ from sio_cluster.streams.api import (
     Lease,
     Left,
     RecordChange,
+    Restoring,
     RoomClosed,
     Upgraded,
     io_node_of,
@@ -48,7 +49,8 @@ class MemoryClientRecords:
             if client is None:
                 return None
             connected = msgspec.msgpack.decode(client.connected, type=ClientConnected)
-            return ClientRecord(connected, client.session, set(client.rooms), client.accepted, client.transport)
+            rooms, accepted, transport = set(client.rooms), client.accepted, client.transport
+            return ClientRecord(connected, client.session, rooms, accepted, transport, client.restoring)
 
     async def forget(self, sids: Sequence[str], leases: Sequence[Lease | None] = ()) -> int:
         fenced = 0
@@ -105,7 +107,7 @@ class MemoryClientRecords:
         return ChangeResult.FENCED if lease is not None and self._is_lost(lease) else ChangeResult.DONE
 
     def _is_fenced(self, sid: str, lease: Lease | None) -> bool:
-        return lease is not None and lease.lane == lane_of(sid, self._lanes) and self._is_lost(lease)
+        return lease is not None and lane_behind(lease.lane) == lane_of(sid, self._lanes) and self._is_lost(lease)
 
     def _is_lost(self, lease: Lease) -> bool:
         current = self._broker.leases.get(lease.lane)
@@ -124,5 +126,7 @@ def _apply(client: MemoryClient, change: Accepted | Joined | Left | Upgraded) ->
             client.rooms.discard(room)
         case Upgraded(transport=transport):
             client.transport = transport
+        case Restoring(begun=begun):
+            client.restoring = begun
         case _:
             assert_never(change)

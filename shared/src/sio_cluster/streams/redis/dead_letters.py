@@ -1,4 +1,4 @@
-"""Lane entries that could not be decoded: looking at them, putting them back, removing them."""
+"""Lane entries that were set aside: looking at them, putting them back, removing them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -11,12 +11,13 @@ from collections.abc import Collection, Sequence
 import structlog
 
 from sio_cluster.protocol.errors import LeaseLost
+from sio_cluster.protocol.ids import is_quarantine, quarantine_of
 from sio_cluster.protocol.keys import Keys
-from sio_cluster.streams.api import DEAD_LETTERS_KEPT, LaneEntry, Lease
+from sio_cluster.streams.api import DEAD_LETTERS_KEPT, Counted, LaneEntry, Lease
 from sio_cluster.streams.redis.connection import Command, raise_first_error
 from sio_cluster.streams.redis.connections import Connections, call
 from sio_cluster.streams.redis.replies import NoGroup, NoKey
-from sio_cluster.streams.redis.scripts import COMMIT, SET_ASIDE
+from sio_cluster.streams.redis.scripts import CLAIM, COMMIT, QUARANTINE, SET_ASIDE
 from sio_cluster.streams.redis.wire import Reply
 
 log = structlog.get_logger()
@@ -33,9 +34,10 @@ class RedisLaneReader:
         self._keys = keys
         self._node_id = node_id
         self._connection = connections.new_reader()
-        self._uplinks = [keys.uplink(lane) for lane in range(lanes)]
-        self._commit_keys = [(key, keys.state(key), keys.lease(lane)) for lane, key in enumerate(self._uplinks)]
-        self._lane_of = {key.encode(): lane for lane, key in enumerate(self._uplinks)}
+        numbers = [*range(lanes), *map(quarantine_of, range(lanes))]
+        self._uplinks = {lane: keys.uplink(lane) for lane in numbers}
+        self._commit_keys = {lane: (key, keys.state(key), keys.lease(lane)) for lane, key in self._uplinks.items()}
+        self._lane_of = {key.encode(): lane for lane, key in self._uplinks.items()}
         self._sizes: dict[int, dict[bytes, int]] = {}  # lane -> id -> bytes, of entries given to us and not committed
         self._given: dict[int, bytes] = {}  # lane -> the last id given to us
         self._in_doubt: set[int] = set()  # lanes whose last read may have lost its answer
@@ -69,16 +71,22 @@ class RedisLaneReader:
         `acquire`. They belong behind the claimed ones. So what that read brings for this lane is dropped here, and
         comes again with the next read.
         """
-        holder, position = (await self._connections.run(("HMGET", self._keys.lease(lane), "holder", "position")))[0]
-        if holder != self._node_id.encode():
+        claim_keys = (self._keys.lease(lane), self._uplinks[lane], self._keys.takeovers(lane))
+        [claimed] = await self._connections.run(call(CLAIM, claim_keys, self._node_id))
+        if claimed is None:
             return []
-        [items] = await self._connections.run(("XRANGE", self._uplinks[lane], "-", position))
+        position, once, twice, items = claimed
         self._sizes.pop(lane, None)
         self._lost.discard(lane)
         self._in_doubt.add(lane)
         self._claimed.add(lane)
         self._given[lane] = position
-        return self._give(lane, items, redelivered=True)
+        return self._give(lane, items, Counted(_place(once), _place(twice)))
+
+    async def peek(self, lane: int, count: int = 0) -> list[LaneEntry]:
+        limit: Command = ("COUNT", count) if count else ()
+        [items] = await self._connections.run(("XRANGE", self._uplinks[lane], "-", "+", *limit))
+        return [_entry(lane, entry_id, fields, None) for entry_id, fields in items]
 
     async def interrupt(self) -> None:
         if self._idle.is_set():
@@ -108,10 +116,26 @@ class RedisLaneReader:
         for entry_id in ids:
             sizes.pop(entry_id, None)
 
+    async def quarantine(self, lease: Lease, moves: Sequence[tuple[bytes, Sequence[bytes]]]) -> None:
+        lane = lease.lane
+        sizes = self._sizes.get(lane, {})
+        target = self._uplinks[quarantine_of(lane)]
+        move_keys = (*self._commit_keys[lane], target, self._keys.state(target))
+        moved = await self._connections.run(
+            *[
+                call(QUARANTINE, move_keys, lease.node_id, lease.token, entry_id, sizes.get(entry_id, 0), *parts)
+                for entry_id, parts in moves
+            ]
+        )
+        if -1 in moved:
+            raise LeaseLost(f"lane {lane} is no longer held with token {lease.token}")
+        for entry_id, _ in moves:
+            sizes.pop(entry_id, None)
+
     async def set_aside(self, lease: Lease, entry: LaneEntry, why: str) -> int:
         lane = lease.lane
         lane_keys = (*self._commit_keys[lane], self._keys.dead(lane))
-        arguments = (lease.node_id, lease.token, entry.id, entry.entry, why, DEAD_LETTERS_KEPT)
+        arguments = (lease.node_id, lease.token, entry.id, entry.entry, why, DEAD_LETTERS_KEPT, int(entry.redelivered))
         [moved] = await self._connections.run(call(SET_ASIDE, lane_keys, *arguments))
         if moved == -1:
             raise LeaseLost(f"lane {lane} is no longer held with token {lease.token}")
@@ -145,7 +169,7 @@ class RedisLaneReader:
         for key, items in reply or ():
             lane = self._lane_of[key]
             if lane not in self._claimed:
-                found += self._give(lane, items, redelivered=False)
+                found += self._give(lane, items, None)
         return found
 
     async def _find_undelivered(self, lanes: Sequence[int]) -> list[LaneEntry]:
@@ -159,7 +183,7 @@ class RedisLaneReader:
         found: list[LaneEntry] = []
         for lane, items in zip(positions, await self._connections.run(*commands), strict=True):
             if lane not in self._claimed:
-                found += self._give(lane, items, redelivered=False)
+                found += self._give(lane, items, None)
         self._in_doubt.difference_update(set(lanes) - self._claimed)
         self._lost.update(lane for lane in lanes if lane not in positions and lane not in self._claimed)
         return found
@@ -185,15 +209,15 @@ class RedisLaneReader:
                 positions[lane] = position
         return positions
 
-    def _give(self, lane: int, items: Reply, redelivered: bool) -> list[LaneEntry]:
+    def _give(self, lane: int, items: Reply, claimed: Counted | None) -> list[LaneEntry]:
+        """`claimed`: how often what a former holder left was taken over. None for new entries."""
         if not items:
             return []
         sizes = self._sizes.setdefault(lane, {})
         given = []
         for entry_id, fields in items:
-            entry = fields[1]
-            sizes[entry_id] = len(entry)
-            given.append(LaneEntry(lane, entry_id, entry, redelivered))
+            sizes[entry_id] = len(fields[1])
+            given.append(_entry(lane, entry_id, fields, claimed))
         self._given[lane] = items[-1][0]
         return given
 
@@ -204,6 +228,20 @@ class RedisLaneReader:
                 await self._interrupted.wait()
         except TimeoutError:
             return
+
+
+def _entry(lane: int, entry_id: bytes, fields: list[bytes], claimed: Counted | None) -> LaneEntry:
+    """A second field says that facts of the entry were handled before it was put back (`scripts.REQUEUE`)."""
+    if claimed is not None:
+        return LaneEntry(lane, entry_id, fields[1], True, claimed.of(lane, _place(entry_id)))
+    in_quarantine = is_quarantine(lane)
+    return LaneEntry(lane, entry_id, fields[1], in_quarantine or len(fields) > 2, 2 if in_quarantine else 0)
+
+
+def _place(entry_id: bytes) -> tuple[int, int]:
+    """An id of Redis as what it is: milliseconds, and a number among those of the same millisecond."""
+    milliseconds, _, number = entry_id.partition(b"-")
+    return int(milliseconds), int(number or 0)
 
 
 def _position_of(name: bytes, groups: Reply) -> bytes | None:

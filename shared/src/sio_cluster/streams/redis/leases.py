@@ -18,7 +18,7 @@ class RedisLeases:
 
     async def acquire(self, lane: int, node_id: str, lease_ms: int) -> Lease | None:
         keys = self._keys
-        lane_keys = (keys.lease(lane), keys.token(lane), keys.uplink(lane), keys.holders(lane))
+        lane_keys = (keys.lease(lane), keys.token(lane), keys.uplink(lane), keys.holders(lane), keys.takeovers(lane))
         [token] = await self._connections.run(call(ACQUIRE, lane_keys, node_id, lease_ms))
         return None if token is None else Lease(lane, node_id, int(token))
 
@@ -56,5 +56,6 @@ class RedisLeases:
         return barred
 
     async def release(self, lease: Lease, *, settled: bool = True) -> None:
-        lease_keys = (self._keys.lease(lease.lane), self._keys.holders(lease.lane))
+        keys, lane = self._keys, lease.lane
+        lease_keys = (keys.lease(lane), keys.holders(lane), keys.takeovers(lane))
         await self._connections.run(call(RELEASE, lease_keys, lease.node_id, lease.token, int(settled)))

@@ -8,7 +8,7 @@ from typing import assert_never
 import msgspec
 
 from sio_cluster.protocol.errors import LeaseLost
-from sio_cluster.protocol.ids import lane_of
+from sio_cluster.protocol.ids import lane_behind, lane_of
 from sio_cluster.protocol.keys import Keys
 from sio_cluster.protocol.messages import ClientConnected
 from sio_cluster.streams.api import (
@@ -19,6 +19,7 @@ from sio_cluster.streams.api import (
     Lease,
     Left,
     RecordChange,
+    Restoring,
     RoomClosed,
     Upgraded,
     io_node_of,
@@ -62,14 +63,16 @@ class RedisClientRecords:
 
     async def load(self, sid: str) -> ClientRecord | None:
         fields, rooms = await self._connections.run(
-            ("HMGET", self._client(sid), "connected", "session", "accepted", "transport"),
+            ("HMGET", self._client(sid), "connected", "session", "accepted", "transport", "restoring"),
             ("SMEMBERS", self._rooms(sid)),
         )
-        encoded, session, accepted, transport = fields
+        encoded, session, accepted, transport, restoring = fields
         if encoded is None:
             return None
         connected = _decode_connected(encoded)
-        return ClientRecord(connected, session, set(map(_decode_room, rooms)), accepted == b"1", transport.decode())
+        return ClientRecord(
+            connected, session, set(map(_decode_room, rooms)), accepted == b"1", transport.decode(), restoring == b"1"
+        )
 
     async def forget(self, sids: Sequence[str], leases: Sequence[Lease | None] = ()) -> int:
         forgotten = await self._connections.run(
@@ -125,6 +128,8 @@ class RedisClientRecords:
                 return [self._fenced(LEAVE, self._of_client(sid), arguments, lane, lease)]
             case Upgraded(transport=transport):
                 return [self._fenced(SET_FIELD, (self._client(sid),), ("transport", transport), lane, lease)]
+            case Restoring(begun=begun):
+                return [self._fenced(SET_FIELD, (self._client(sid),), ("restoring", int(begun)), lane, lease)]
             case _:
                 assert_never(change)
 
@@ -137,9 +142,9 @@ class RedisClientRecords:
         self, script: Script, keys: tuple[str, ...], arguments: tuple[str | bytes | int, ...], lane: int,
         lease: Lease | None,
     ) -> Command:  # fmt: skip
-        if lease is None or lease.lane != lane:
+        if lease is None or lane_behind(lease.lane) != lane:
             return call(script, keys, *arguments)
-        return call(script, (*keys, self._keys.lease(lane)), *arguments, lease.node_id, lease.token)
+        return call(script, (*keys, self._keys.lease(lease.lane)), *arguments, lease.node_id, lease.token)
 
     def _lane(self, sid: str) -> int:
         return lane_of(sid, self._lanes)

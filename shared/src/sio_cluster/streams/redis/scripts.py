@@ -115,12 +115,18 @@ end
 return 1
 """)
 
-# KEYS lease, token, uplink, holders; ARGV node, lease_ms. Returns the token, or nil while another node holds the lane.
+# KEYS lease, token, uplink, holders, takeovers; ARGV node, lease_ms. Returns the token, or nil while another node holds
+# the lane.
 #
 # The lane has one consumer group. It bears the node id of the holder, and keeps the position up to which entries were
 # given out. Taking the lane over replaces the group by one with the new node id, at the same position. So a former
 # holder that does not know yet reads nothing more, and a read of its that is blocked in Redis ends. Otherwise it would
 # be given entries that the new holder then never sees.
+#
+# A takeover counts if a former holder (`last`) had claimed the lane and did not release it: it died, or it stood still
+# for longer than its lease. Who acquires its own lane again lives, so that is none. `once` is the position at the last
+# takeover that counted, `twice` the one at the takeover before. So an entry up to `once` that is still there was taken
+# over unfinished at least once, and one up to `twice` at least twice.
 ACQUIRE = _script("""
 local current = redis.call('HGET', KEYS[1], 'holder')
 if current and current ~= ARGV[1] then return false end
@@ -135,11 +141,27 @@ if redis.call('EXISTS', KEYS[3]) == 1 then
   end
 end
 redis.call('XGROUP', 'CREATE', KEYS[3], ARGV[1], position, 'MKSTREAM')
+local last = redis.call('HGET', KEYS[5], 'last')
+if last and last ~= ARGV[1] then
+  redis.call('HSET', KEYS[5], 'twice', redis.call('HGET', KEYS[5], 'once') or '0-0', 'once', position)
+  redis.call('HDEL', KEYS[5], 'last')
+end
 local token = redis.call('INCR', KEYS[2])
 redis.call('HSET', KEYS[1], 'holder', ARGV[1], 'token', token, 'position', position)
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
 redis.call('SADD', KEYS[4], ARGV[1])
 return token
+""")
+
+# KEYS lease, uplink, takeovers; ARGV node. Returns the position and what stands up to it, and the counts of takeovers;
+# nil where the lane is not ours.
+CLAIM = _script("""
+local now = redis.call('HMGET', KEYS[1], 'holder', 'position')
+if now[1] ~= ARGV[1] then return false end
+redis.call('HDEL', KEYS[3], '')
+redis.call('HSET', KEYS[3], 'last', ARGV[1])
+local counts = redis.call('HMGET', KEYS[3], 'once', 'twice')
+return {now[2], counts[1] or '0-0', counts[2] or '0-0', redis.call('XRANGE', KEYS[2], '-', now[2])}
 """)
 
 # KEYS lease; ARGV node, token, lease_ms. Returns 1 while the lease is ours.
@@ -151,12 +173,13 @@ return redis.call('PEXPIRE', KEYS[1], ARGV[3])
 """
 )
 
-# KEYS lease, holders; ARGV node, token, settled (1: all that this lease has caused is in Redis)
+# KEYS lease, holders, takeovers; ARGV node, token, settled (1: all that this lease has caused is in Redis)
 RELEASE = _script(
     _HOLDS
     + """
 if not holds(KEYS[1], ARGV[1], ARGV[2]) then return 0 end
 if ARGV[3] == '1' then redis.call('SREM', KEYS[2], ARGV[1]) end
+redis.call('HDEL', KEYS[3], 'last')
 return redis.call('DEL', KEYS[1])
 """
 )
@@ -182,8 +205,28 @@ return gone
 """
 )
 
-# KEYS uplink, state, lease, dead; ARGV node, token, id, entry, why, most dead letters. Returns -1 for a lost lease,
-# 0 if it was moved before, else 1, and 1 more for each older dead letter that went for good.
+# KEYS uplink, state, lease, quarantine, its state; ARGV node, token, id, bytes, parts... Moves the entry into the
+# quarantine, as one entry for each part. Returns -1 for a lost lease, 0 if it was moved before.
+QUARANTINE = _script(
+    _GIVE_BACK
+    + _HOLDS
+    + """
+if not holds(KEYS[3], ARGV[1], ARGV[2]) then return -1 end
+if redis.call('XDEL', KEYS[1], ARGV[3]) == 0 then return 0 end
+give_back(KEYS[1], KEYS[2], ARGV[4])
+local bytes = 0
+for i = 5, #ARGV do
+  redis.call('XADD', KEYS[4], '*', 'b', ARGV[i])
+  bytes = bytes + #ARGV[i]
+end
+redis.call('HINCRBY', KEYS[5], 'bytes', bytes)
+return 1
+"""
+)
+
+# KEYS uplink, state, lease, dead; ARGV node, token, id, entry, why, most dead letters, redelivered (1: its facts may
+# have been handled). Returns -1 for a lost lease, 0 if it was moved before, else 1, and 1 more for each older dead
+# letter that went for good.
 SET_ASIDE = _script(
     _GIVE_BACK
     + _HOLDS
@@ -192,19 +235,24 @@ if not holds(KEYS[3], ARGV[1], ARGV[2]) then return -1 end
 if redis.call('XDEL', KEYS[1], ARGV[3]) == 0 then return 0 end
 give_back(KEYS[1], KEYS[2], #ARGV[4])
 local before = redis.call('XLEN', KEYS[4])
-redis.call('XADD', KEYS[4], 'MAXLEN', ARGV[6], '*', 'b', ARGV[4], 'why', ARGV[5], 'id', ARGV[3])
+redis.call('XADD', KEYS[4], 'MAXLEN', ARGV[6], '*', 'b', ARGV[4], 'why', ARGV[5], 'id', ARGV[3], 'again', ARGV[7])
 return 2 + before - redis.call('XLEN', KEYS[4])
 """
 )
 
-# KEYS dead, uplink, state; ARGV id. Returns 0 where the dead letter is gone.
+# KEYS dead, uplink, state; ARGV id. Returns 0 where the dead letter is gone. Facts that may have been handled before
+# say so again: their entry has a second field.
 REQUEUE = _script("""
 local found = redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1])[1]
 if not found then return 0 end
-local entry
-for i = 1, #found[2], 2 do if found[2][i] == 'b' then entry = found[2][i + 1] end end
-redis.call('XADD', KEYS[2], '*', 'b', entry)
-redis.call('HINCRBY', KEYS[3], 'bytes', #entry)
+local fields = {}
+for i = 1, #found[2], 2 do fields[found[2][i]] = found[2][i + 1] end
+if fields['again'] == '1' then
+  redis.call('XADD', KEYS[2], '*', 'b', fields['b'], 'again', 1)
+else
+  redis.call('XADD', KEYS[2], '*', 'b', fields['b'])
+end
+redis.call('HINCRBY', KEYS[3], 'bytes', #fields['b'])
 redis.call('XDEL', KEYS[1], ARGV[1])
 return 1
 """)
@@ -288,7 +336,6 @@ return redis.call('UNLINK', KEYS[1], KEYS[2])
 )
 
 ALL = (
-    APPEND, BAR, REGISTER, HEARTBEAT, NEXT_EPOCH, TRIM, FORGET_SILENT,
-    ACQUIRE, RENEW, RELEASE, BARRED, COMMIT, SET_ASIDE, REQUEUE, SET_FIELD, JOIN, LEAVE, CLOSE_ROOM,
-    FORGET,
+    APPEND, BAR, REGISTER, HEARTBEAT, NEXT_EPOCH, TRIM, FORGET_SILENT, ACQUIRE, CLAIM, RENEW, RELEASE, BARRED, COMMIT,
+    QUARANTINE, SET_ASIDE, REQUEUE, SET_FIELD, JOIN, LEAVE, CLOSE_ROOM, FORGET,
 )  # fmt: skip

@@ -73,6 +73,8 @@ class RemoteLaneReader:
         remote = Remote(commands, fake)
         self.commit = remote.commit
         self.set_aside = remote.set_aside
+        self.quarantine = remote.quarantine
+        self.peek = remote.peek
         self._given: dict[int, int] = {}  # the last id that this process saw
         self._claimed: set[int] = set()  # lanes claimed while a read was under way
         self._reading = False
