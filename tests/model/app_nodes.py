@@ -9,6 +9,7 @@ from tests.model.history import History, Run
 
 from app_node.counters import DEFECT
 from app_node.interface.server import ClusterServer
+from app_node.lanes.progress import current_progress
 from sio_cluster.node.config import Config
 from sio_cluster.streams.memory import MemoryBroker, MemoryBus
 from sio_cluster.testing.simulation import Network, Remote, RemoteInboxReader, RemoteLaneReader, SteppedLoop
@@ -19,12 +20,12 @@ class HandlerError(Exception):
 
 
 class Connections:
-    """The three connections of a process to the simulated Redis."""
+    """The connections of a process to the simulated Redis."""
 
     def __init__(self, network: Network, loop: SteppedLoop, broker: MemoryBroker, name: str) -> None:
         self.broker = broker
-        self.commands, self.lane_reads, self.inbox_reads = self.all = [
-            network.connection(loop, f"{name}.{kind}") for kind in ("commands", "lanes", "inbox")
+        self.commands, self.lane_reads, self.quarantine_reads, self.inbox_reads = self.all = [
+            network.connection(loop, f"{name}.{kind}") for kind in ("commands", "lanes", "quarantines", "inbox")
         ]
 
     def make_bus(self, config: Config) -> "SimulatedBus":
@@ -50,14 +51,14 @@ class SimulatedBus:
         self.leases: Any = self._remote(fake.leases)
         self.registry: Any = self._remote(fake.registry)
         self.records: Any = self._remote(fake.records)
+        self._lane_reads = iter((connections.lane_reads, connections.quarantine_reads))
 
     def inbox_reader(self, node_id: str, max_batch_bytes: int = 4_000_000) -> RemoteInboxReader:
         over = self._connections
         return RemoteInboxReader(over.commands, over.inbox_reads, self._fake.inbox_reader(node_id))
 
     def lane_reader(self, node_id: str) -> RemoteLaneReader:
-        over = self._connections
-        return RemoteLaneReader(over.commands, over.lane_reads, self._fake.lane_reader(node_id))
+        return RemoteLaneReader(self._connections.commands, next(self._lane_reads), self._fake.lane_reader(node_id))
 
     async def start(self) -> None:
         await self._remote(self._fake).start()
@@ -134,16 +135,16 @@ class SimulatedAppNode:
 
     async def _connect(self, sid: str, environ: Any, auth: Any, is_reconnect: bool) -> None:
         if not self.dead:
-            self._history.connect(self.id, sid, is_reconnect)
+            self._history.connect(self.id, _number(), sid, is_reconnect)
 
     async def _disconnect(self, sid: str, reason: str) -> None:
         if not self.dead:
-            self._history.disconnect(self.id, sid, reason)
+            self._history.disconnect(self.id, _number(), sid, reason)
 
     async def _work(self, sid: str, seq: int, plan: str | float, is_redelivered: bool) -> list[int]:
         if self.dead:
             raise asyncio.CancelledError
-        run = self._history.start(self.id, sid, seq, is_redelivered)
+        run = self._history.start(self.id, _number(), sid, seq, is_redelivered)
         try:
             await self._emit(sid, run)
             match plan:
@@ -162,3 +163,10 @@ class SimulatedAppNode:
 
     async def _emit(self, sid: str, run: Run) -> None:
         await self.server.emit("seen", [run.seq, run.token, self._history.next_serial(sid)], to=sid)
+
+
+def _number() -> int:
+    """The number of the lane, or of the quarantine, for which the running handler acts."""
+    progress = current_progress.get()
+    assert progress is not None
+    return progress.lane.number

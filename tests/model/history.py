@@ -9,6 +9,9 @@ from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from sio_cluster.protocol.ids import is_quarantine, lane_behind, quarantine_of
+from sio_cluster.protocol.messages import ClientDisconnected, EventReceived, Fact
+
 GRACE_S = 6.0
 """Seconds after a fault in which it still excuses a repetition: a lease has to run out, a backoff to end."""
 
@@ -45,6 +48,9 @@ class ClientRecord:
     accepted: bool = False
     left: bool = False
     lost: bool = False  # its io-node died
+    cut: bool = False  # refused or disconnected, since a connect or restore of it was set aside
+    aside: set[int] = field(default_factory=set)  # events that were set aside
+    disconnect_aside: bool = False
     emitted: int = 0
     emits: list[tuple[int, int]] = field(default_factory=list)  # (serial, seq) as the client saw them
     answers: Counter[int] = field(default_factory=Counter)
@@ -72,7 +78,7 @@ class History:
         self._lease_of = lease_of
         self._serial = serial
         self.clients: dict[str, ClientRecord] = {}
-        self.acted: dict[int, list[tuple[int, str]]] = defaultdict(list)  # lane: (token, node) of those who acted
+        self.acted: dict[int, list[tuple[int, str]]] = defaultdict(list)  # lane or quarantine: (token, node)
         self.violations: list[str] = []
         self.is_frozen: Callable[[str], bool] = lambda _: False
         self.fault_until = float("-inf")
@@ -80,6 +86,7 @@ class History:
         self.handler_starts = 0
         self.duplicates = 0
         self.takeovers = 0
+        self.asides = 0
 
     def violated(self, what: str) -> None:
         self.violations.append(f"{self._now():.4f}: {what}")
@@ -93,14 +100,19 @@ class History:
 
     # --- handlers
 
-    def act(self, node: str, client: ClientRecord, what: str) -> int:
-        """Notes the start of a handler. Returns the token of its app-node's lease, -1 where it has none."""
-        lease = self._lease_of(client.lane)
+    def act(self, node: str, number: int, client: ClientRecord, what: str) -> int:
+        """Notes the start of a handler, for its lane or its quarantine: `number`.
+
+        Returns the token of its app-node's lease: below 0 for a quarantine, 0 where it has none.
+        """
+        lease = self._lease_of(number)
         if lease is None or lease[0] != node:
-            self.violated(f"{what} of {client.sid} starts on {node}, and lane {client.lane} is {lease}")
-            return -1
-        token = lease[1]
-        acted = self.acted[client.lane]
+            self.violated(f"{what} of {client.sid} starts on {node}, and lane {number} is {lease}")
+            return 0
+        if lane_behind(number) != client.lane:
+            self.violated(f"{what} of {client.sid} starts on {node} for lane {number}")
+        token = -lease[1] if is_quarantine(number) else lease[1]
+        acted = self.acted[number]
         if not acted or acted[-1] != (token, node):
             self.takeovers += bool(acted)
             acted.append((token, node))
@@ -109,9 +121,9 @@ class History:
                 self.violated(f"{what} of {client.sid} starts on {node} while {other} runs a handler of it")
         return token
 
-    def connect(self, node: str, sid: str, is_reconnect: bool) -> None:
+    def connect(self, node: str, number: int, sid: str, is_reconnect: bool) -> None:
         client = self.clients[sid]
-        token = self.act(node, client, "connect")
+        token = self.act(node, number, client, "connect")
         client.connected_at.add(token)
         if not is_reconnect:
             client.connects += 1
@@ -120,23 +132,24 @@ class History:
             if any(run.token == token for run in client.runs):
                 self.violated(f"connect of {sid} after its events")
 
-    def disconnect(self, node: str, sid: str, reason: str) -> None:
+    def disconnect(self, node: str, number: int, sid: str, reason: str) -> None:
         client = self.clients[sid]
-        client.disconnected_at.add(self.act(node, client, "disconnect"))
+        client.disconnected_at.add(self.act(node, number, client, "disconnect"))
         client.disconnects.append(reason)
         if len(client.disconnects) > 1 and not self._is_excused(None):
             self.violated(f"disconnect of {sid} ran twice")
-        if missing := set(range(client.sent)) - client.started:
+        if missing := set(range(client.sent)) - client.started - client.aside:
             self.violated(f"disconnect of {sid} before its events {sorted(missing)}")
 
-    def start(self, node: str, sid: str, seq: int, redelivered: bool) -> Run:
+    def start(self, node: str, number: int, sid: str, seq: int, redelivered: bool) -> Run:
         client = self.clients[sid]
-        token = self.act(node, client, f"event {seq}")
+        token = self.act(node, number, client, f"event {seq}")
         run = Run(seq, node, token, redelivered, self._now())
         self.handler_starts += 1
         earlier = [other for other in client.runs if other.seq == seq]
-        if not earlier and seq != len(client.started):
-            self.violated(f"event {seq} of {sid} starts before {len(client.started)}")
+        before = set(range(seq)) - client.started - client.aside
+        if not earlier and (before or any(later > seq for later in client.started)):
+            self.violated(f"event {seq} of {sid} starts before {before or 'earlier ones'}")
         waited_s = self._now() - client.sent_at[seq]
         if self.is_calm and not self._serial and not earlier and waited_s > PLANNED_PAUSE_S:
             self.violated(f"event {seq} of {sid} waited {waited_s:.3f} s, and nothing had failed")
@@ -173,8 +186,9 @@ class History:
     def landed(self, node: str, sid: str | int, token: int) -> None:
         """Output of a handler that started under this token is in the client's inbox now."""
         client = self.clients[str(sid)]
-        for later, other in self.acted[client.lane]:
-            if later > token and other != node:
+        number = client.lane if token > 0 else quarantine_of(client.lane)
+        for later, other in self.acted[number]:
+            if abs(later) > abs(token) and other != node:
                 self.violated(f"output of {node} for {sid} lands after {other} acted ({token} < {later})")
                 return
 
@@ -188,11 +202,31 @@ class History:
         emits.append((serial, seq))
 
     def saw_answer(self, sid: str, packet: bytes) -> None:
-        [[seq, _]] = json.loads(packet[packet.index(b"[") :])
-        client = self.clients[sid]
+        start = packet.index(b"[")
+        client, seq = self.clients[sid], int(packet[1:start])
         client.answers[seq] += 1
+        if not json.loads(packet[start:]):  # an event that is set aside: that follows
+            client.aside.add(seq)
+            return
         if client.answers[seq] > 1 and sum(run.seq == seq for run in client.runs) < client.answers[seq]:
             self.violated(f"{sid} got the answer to {seq} twice from one run")
+
+    def cut(self, sid: str) -> None:
+        """The client was refused or disconnected, since its connect or its restore is about to be set aside."""
+        self.clients[sid].cut = True
+        if self.is_calm:
+            self.violated(f"{sid} was cut, and nothing had failed")
+
+    def set_aside(self, fact: Fact) -> None:
+        """A fact became a dead letter."""
+        self.asides += 1
+        if self.is_calm:
+            self.violated(f"{fact} was set aside, and nothing had failed")
+        match fact:
+            case EventReceived(sid=sid, ack_id=int(seq)):
+                self.clients[sid].aside.add(seq)
+            case ClientDisconnected(sid=sid):
+                self.clients[sid].disconnect_aside = True
 
     # --- at the end
 
@@ -200,9 +234,12 @@ class History:
         """Checks, when all faults are over, that everything promised has come."""
         for client in self.clients.values():
             events = set(range(client.sent))
+            if client.cut:
+                continue
+            events -= client.aside
             if missing := events - client.started:
                 self.violated(f"events {sorted(missing)} of {client.sid} were never handled")
-            if client.left and client.accepted and not client.disconnects:
+            if client.left and client.accepted and not client.disconnects and not client.disconnect_aside:
                 self.violated(f"{client.sid} left, and no disconnect came")
             if client.disconnects and not (client.left or client.lost):
                 self.violated(f"{client.sid} got a disconnect and had not left")

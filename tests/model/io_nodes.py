@@ -20,10 +20,12 @@ from sio_cluster.protocol.messages import (
     Ack,
     ClientConnected,
     ClientDisconnected,
+    Disconnect,
     Emit,
     EventReceived,
     Fact,
     Handshake,
+    Refuse,
 )
 from sio_cluster.streams.api import Append, AppendResult
 from sio_cluster.testing.simulation import SteppedLoop
@@ -99,6 +101,8 @@ class SimulatedIoNode:
 
     def event(self, sid: str, plan: str | float) -> None:
         client = self.clients[sid]
+        if client.record.cut:
+            return
         if client.record.accepted:
             self._put_event(client.record, plan)
         else:
@@ -174,6 +178,10 @@ class SimulatedIoNode:
                 self._history.saw_emit(sid, packet)
             case Ack(sid=sid, packet=packet):
                 self._history.saw_answer(sid, packet)
+            case Refuse(sid=sid) | Disconnect(sid=sid):
+                self._history.cut(sid)
+                if self.clients[sid].record.accepted:
+                    self._put(ClientDisconnected(sid, "server disconnect"))
             case _:
                 self._history.violated(f"{self.id} got {command}")
 

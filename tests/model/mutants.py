@@ -8,6 +8,7 @@ from unittest.mock import patch
 from app_node.lanes.keeper import LaneKeeper
 from app_node.lanes.lane import Lane
 from app_node.uplink.consumer import Consumer
+from app_node.uplink.suspects import Suspects
 from sio_cluster.protocol.codec import decode_uplink
 from sio_cluster.streams.api import LaneEntry
 from sio_cluster.streams.memory.broker import MemoryStream
@@ -119,6 +120,11 @@ def bars_nobody() -> AbstractContextManager[Any]:
     return patch.object(MemoryLeases, "bar_former", bar_former)
 
 
+def holds_nobody_back() -> AbstractContextManager[Any]:
+    """The holder of a lane goes on with clients that have something in quarantine."""
+    return patch.object(Suspects, "deliver", lambda suspects, *arguments: suspects._handling.deliver(*arguments))
+
+
 MUTANTS: Sequence[Mutant] = (
     believes_its_lease_for_ever,
     takes_what_is_held,
@@ -129,4 +135,5 @@ MUTANTS: Sequence[Mutant] = (
     forgets_what_was_appended,
     swaps_facts,
     bars_nobody,
+    holds_nobody_back,
 )

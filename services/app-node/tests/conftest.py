@@ -222,7 +222,7 @@ async def crash(server: ClusterServer) -> None:
     await node.loops.stop()
     for lane in lanes:
         node._drop_lane(lane)
-    await node.lane_reader.close()
+    await node.readers.close()
     await node.inbox_reader.close()
     await node.bus.stop()
 

@@ -171,7 +171,7 @@ async def test_no_handler_begins_after_a_lane_was_lost(stage: Any) -> None:
     lanes = dict(node.keeper.held)
     for number, sid in enumerate(sids):
         await io.send(stage.event(sid, "work", number, ack_id=number))
-    for entry in await node.lane_reader.read(sorted(lanes), 0, 100):
+    for entry in await node.readers.lanes.read(sorted(lanes), 0, 100):
         node.consumer.take(lanes[entry.lane], entry)
     second = app(stage, log, "second")
     await second.start()

@@ -9,7 +9,7 @@ It opens in three steps, each of which includes those before it:
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Sequence
 
 import structlog
 
@@ -30,13 +30,18 @@ from app_node.event_loop import OwnEventLoop
 from app_node.handlers.application import Application
 from app_node.lanes.keeper import LaneKeeper
 from app_node.lanes.lane import Lane
+from app_node.lanes.readers import Readers
 from app_node.membership.presence import AppNodePresence
 from app_node.membership.reaper import Reaper
 from app_node.metrics import Levels, families
 from app_node.payloads import CLIENTS_TAKE_ATTACHMENTS
+from app_node.uplink.alone import Alone
 from app_node.uplink.answers import Answers
+from app_node.uplink.condemned import Condemned
 from app_node.uplink.consumer import Consumer
+from app_node.uplink.dead_letters import DeadLetters
 from app_node.uplink.dispatcher import Dispatcher
+from app_node.uplink.suspects import Suspects
 from sio_cluster.node.config import Config
 from sio_cluster.node.inbox import InboxLoop
 from sio_cluster.node.joining import join
@@ -46,8 +51,8 @@ from sio_cluster.node.naming import name_of_host
 from sio_cluster.node.presence import unready_because
 from sio_cluster.node.retry import Retry
 from sio_cluster.protocol.errors import BusError
-from sio_cluster.protocol.ids import new_node_id
-from sio_cluster.streams.api import Bus
+from sio_cluster.protocol.ids import is_quarantine, new_node_id
+from sio_cluster.streams.api import Bus, LaneEntry
 from sio_cluster.streams.redis import RedisBus
 
 log = structlog.get_logger()
@@ -130,8 +135,8 @@ class AppNode:
 
     def _build_uplink(self, async_handlers: bool) -> None:
         """What comes from clients: lane entries to handlers."""
-        config = self.config
-        self.lane_reader = self.bus.lane_reader(self.id)
+        config, counters = self.config, self.counters
+        self.readers = Readers(self.bus.lane_reader(self.id), self.bus.lane_reader(self.id))
         self.dispatcher = Dispatcher(
             application=self.application,
             lifecycle=self.lifecycle,
@@ -143,9 +148,23 @@ class AppNode:
             max_attachments=self.max_attachments,
             trace=config.log_level == "debug",
         )
-        self.consumer = Consumer(
-            self.lane_reader, self.dispatcher, self.routes, config.max_inflight_bytes, self.counters
+        self.suspects = Suspects(
+            self.readers.lanes,
+            self.dispatcher,
+            counters,
+            announce=self._announce,
+            assigned=lambda: self.keeper.assigned,
         )
+        self.consumer = Consumer(
+            self.readers.lanes,
+            self.routes,
+            config.max_inflight_bytes,
+            counters,
+            handling=self.suspects,
+            condemned=Condemned(self.application, self.outbox, self.writer, self.records),
+            letters=DeadLetters(self.readers.lanes, counters),
+        )
+        self.alone = Alone(self.readers.quarantines, self.consumer, self.clients, counters)
 
     def _build_lanes(self) -> None:
         """Which lanes this app-node holds."""
@@ -156,12 +175,14 @@ class AppNode:
             lease_ms=config.lease_ms,
             handover_ms=config.shutdown_ms,
             leases=self.bus.leases,
-            reader=self.lane_reader,
+            reader=self.readers,
             registry=self.bus.registry,
             clock=self._clock,
             counters=self.counters,
-            on_take=self.consumer.take_claimed,
+            on_take=self._take_lane,
             on_lost=self._drop_lane,
+            quarantined=lambda: self.suspects.quarantined,
+            settled=self.suspects.settled,
         )
         self.block_watch = BlockWatch(
             block_ms=config.handler_block_ms,
@@ -246,11 +267,13 @@ class AppNode:
                 self.loops.start("renew", self.keeper.run_renew())
                 self.loops.start("commit", self.consumer.run_commit(self.keeper))
                 self.loops.start("read", self.consumer.run_read(self.keeper))
+                self.loops.start("alone", self.alone.run(self.keeper))
+                self.loops.start("suspects", self.suspects.run())
                 self.loops.start("plan", self.keeper.run_plan())
                 self.loops.start("reaper", self.reaper.run())
             await self._planned()
             self._started = True
-            log.info("app_node_started", node=self.id, lanes=sorted(self.keeper.held))
+            log.info("app_node_started", node=self.id, lanes=self.keeper.lanes_held)
 
     async def _planned(self) -> None:
         """Waits until the lanes have been divided, or this node is over."""
@@ -273,7 +296,7 @@ class AppNode:
             return
         self._event_loop.require()
         self._stopping = True
-        log.info("app_node_stopping", node=self.id, lanes=len(self.keeper.held))
+        log.info("app_node_stopping", node=self.id, lanes=len(self.keeper.lanes_held))
         try:
             async with asyncio.timeout(self.config.shutdown_ms / 1000 + STOP_SLACK_S):
                 await self._wind_down()
@@ -303,14 +326,25 @@ class AppNode:
             self._drop_lane(lane)
         await self.loops.stop()
         await self.routes.stop()
-        await self.lane_reader.close()
+        await self.readers.close()
         await self.inbox_reader.close()
         await self.bus.stop()
 
-    # --- when something is lost
+    # --- lanes that come and go
+
+    async def _take_lane(self, lane: Lane, entries: Sequence[LaneEntry]) -> None:
+        if is_quarantine(lane.number):
+            self.alone.take(lane, entries)
+        else:
+            await self.consumer.take_claimed(lane, await self.suspects.take(lane, entries))
+
+    async def _announce(self, quarantined: Collection[int]) -> None:
+        await self.presence.announce(quarantined)
 
     def _drop_lane(self, lane: Lane) -> None:
         self.dispatcher.drop_lane(lane)
+        self.suspects.drop_lane(lane)
+        self.alone.drop_lane(lane)
         self.consumer.drop_lane(lane)
 
     def _fail(self) -> None:
@@ -351,6 +385,6 @@ class AppNode:
             bytes_in_work=self.consumer.inflight_bytes,
             commands_emitted=self.outbox.emitted,
             commands_waiting=self.outbox.waiting,
-            lanes_held=len(self.keeper.held),
+            lanes_held=len(self.keeper.lanes_held),
         )
         return exposition(families(self.counters, levels))

@@ -43,8 +43,13 @@ MISPLACED_ACK = Outcome("refused", "misplaced_ack")
 DEFECT = Outcome("refused", "defect")
 """This app-node's own code failed. The log has the traceback."""
 
+SET_ASIDE = Outcome("refused", "set_aside")
+"""It was taken over unfinished three times. It is a dead letter now."""
+
 LANE_LOST = Outcome("abandoned", "lane_lost")
 """The lane is no longer ours: its next holder handles the fact."""
+QUARANTINED = Outcome("abandoned", "quarantined")
+"""It waited for an earlier fact of its client, which is in quarantine, and followed it there."""
 
 
 @dataclass(slots=True)
@@ -66,9 +71,11 @@ class Counters:
     entries_malformed: int = 0
     """Lane entries that could not be decoded."""
     dead_letters: int = 0
-    """Of these, entries that were moved to the lane's dead letters."""
+    """Lane entries that were moved to their lane's dead letters."""
     dead_letters_lost: int = 0
     """The oldest dead letters, which were deleted since their lane had too many."""
+    facts_quarantined: int = 0
+    """Facts that were moved into the quarantine of their lane."""
     waits_for_handlers: int = 0
     """How often reading paused since MAX_INFLIGHT_BYTES were in work."""
 

@@ -57,11 +57,16 @@ def _facts(counters: Counters, levels: Levels) -> Iterator[Family]:
         "Times that the event loop stood still for HANDLER_BLOCK_MS",
         counters.handlers_blocked,
     )
+    yield _count(
+        "sio_app_facts_quarantined",
+        "Facts moved to their lane's quarantine: they were taken over unfinished twice",
+        counters.facts_quarantined,
+    )
     yield _count("sio_app_waits_for_handlers", "How often reading paused at MAX_INFLIGHT_BYTES",
                  counters.waits_for_handlers)  # fmt: skip
     yield _count("sio_app_entries_committed", "Lane entries that are done and were removed", counters.entries_committed)
     yield _count("sio_app_entries_malformed", "Lane entries that could not be decoded", counters.entries_malformed)
-    yield _count("sio_app_dead_letters", "Malformed lane entries that were set aside", counters.dead_letters)
+    yield _count("sio_app_dead_letters", "Lane entries that were set aside", counters.dead_letters)
     yield _count(
         "sio_app_dead_letters_lost",
         "Dead letters deleted, the oldest first, since their lane had too many",

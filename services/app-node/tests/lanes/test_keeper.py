@@ -6,6 +6,7 @@ from typing import Any
 
 from app_node.counters import Counters
 from app_node.lanes.keeper import LaneKeeper
+from app_node.lanes.lane import Lane
 from sio_cluster.protocol.errors import BusUnavailable
 from sio_cluster.streams.api import Lease
 
@@ -49,6 +50,10 @@ async def take(lane: Any, entries: Any) -> None:
     pass
 
 
+async def settled(lane: Lane) -> None:
+    await lane.idle.wait()
+
+
 async def test_a_lease_that_runs_out_while_its_lane_is_taken_ends_no_loop() -> None:
     now = 0.0
     reader = StalledReader()
@@ -64,6 +69,8 @@ async def test_a_lease_that_runs_out_while_its_lane_is_taken_ends_no_loop() -> N
         counters=Counters(),
         on_take=take,
         on_lost=lambda lane: None,
+        quarantined=list,
+        settled=settled,
     )
     planning = asyncio.create_task(keeper.run_plan())
     await reader.asked.wait()

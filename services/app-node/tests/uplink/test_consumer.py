@@ -11,6 +11,7 @@ import pytest
 from app_node.counters import EVENT_HANDLED, Counters
 from app_node.lanes.lane import Lane
 from app_node.uplink.consumer import FACT_BYTES, TURN_FACTS, Consumer
+from app_node.uplink.dead_letters import DeadLetters
 from sio_cluster.protocol.codec import encode_uplink
 from sio_cluster.protocol.errors import BusUnavailable
 from sio_cluster.protocol.messages import EventReceived
@@ -98,11 +99,13 @@ async def test_what_was_read_does_not_wait_for_each_look_at_other_lanes(away: bo
         if done == ENTRIES * TURN_FACTS:
             all_done.set()
 
-    dispatcher: Any = SimpleNamespace(deliver=deliver)
+    handling: Any = SimpleNamespace(deliver=deliver)
     routes: Any = SimpleNamespace(saw=lambda node: None)
     lanes = {number: Lane(Lease(number, "app1", 1), float("inf"), lambda: 0.0) for number in (0, 1)}
     keeper: Any = SimpleNamespace(readable={0, 1}, held=lanes, changed=asyncio.Event())
-    consumer = Consumer(reader, dispatcher, routes, 1 << 30, Counters())
+    counters = Counters()
+    letters = DeadLetters(reader, counters)
+    consumer = Consumer(reader, routes, 1 << 30, counters, handling=handling, condemned=handling, letters=letters)
     reading = asyncio.create_task(consumer.run_read(keeper))
     await asyncio.wait_for(all_done.wait(), 20)
     assert reader.asked[0] == [0, 1]

@@ -22,6 +22,7 @@ from app_node.lanes.lane import Lane
 from app_node.lanes.progress import EntryProgress, current_progress
 from app_node.payloads import decode_any, encode_any
 from sio_cluster.protocol import reasons
+from sio_cluster.protocol.ids import is_quarantine
 from sio_cluster.protocol.messages import (
     Accept,
     ClientConnected,
@@ -168,7 +169,7 @@ class ClientLifecycle:
         if not record.accepted:  # but it was let in: io-nodes pass on no events of others
             self._writer.change(Accepted(client.sid), progress)
         if self._application.wants_reconnect(client.namespace):
-            refusal = await self._ask(client, is_reconnect=True)
+            refusal = await self._run_reconnect(client, progress)
             if refusal is not None and refusal is not INTERNAL_ERROR:  # a defect must not send clients away for good
                 log.info("reconnect_refused", sid=client.sid, lane=progress.lane.number)
                 await self.disconnect(client, progress)
@@ -192,6 +193,16 @@ class ClientLifecycle:
         """What the connect handler says. A client that it disconnects instead is refused."""
         refusal = await self._run_connect(client, is_reconnect=is_reconnect)
         return REJECTED if client.turned_away and refusal in (None, INTERNAL_ERROR) else refusal
+
+    async def _run_reconnect(self, client: Client, progress: EntryProgress) -> Refusal | None:
+        """In quarantine the record says while this lasts: whether it or the fact's own handler ended the process."""
+        lease = progress.lane.lease
+        if not is_quarantine(lease.lane):
+            return await self._ask(client, is_reconnect=True)
+        await self._records.mark_restoring(client.sid, begun=True, lease=lease)
+        refusal = await self._ask(client, is_reconnect=True)
+        await self._records.mark_restoring(client.sid, begun=False, lease=lease)
+        return refusal
 
     async def _run_connect(self, client: Client, *, is_reconnect: bool) -> Refusal | None:
         task = running_task()

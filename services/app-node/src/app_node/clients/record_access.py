@@ -3,7 +3,8 @@
 from app_node.counters import Counters
 from app_node.lanes.progress import open_progress
 from sio_cluster.node.retry import Retry
-from sio_cluster.streams.api import ClientRecord, ClientRecords
+from sio_cluster.protocol.errors import LeaseLost
+from sio_cluster.streams.api import ClientRecord, ClientRecords, Lease, Restoring
 
 
 class RecordAccess:
@@ -16,6 +17,11 @@ class RecordAccess:
     async def load(self, sid: str) -> ClientRecord | None:
         """The client's record, None when it is gone."""
         return await self._retry.call(lambda: self._records.load(sid))
+
+    async def mark_restoring(self, sid: str, *, begun: bool, lease: Lease) -> None:
+        """Notes in the record that a restore of this client has begun in quarantine, or has ended. Raises LeaseLost."""
+        if await self._retry.call(lambda: self._records.update([Restoring(sid, begun)], [lease])):
+            raise LeaseLost(f"the quarantine of {sid} is no longer held: another app-node goes on with it")
 
     async def load_session(self, sid: str) -> bytes | None:
         """The encoded session. None when nothing was saved, or the client is gone."""

@@ -1,36 +1,34 @@
 """Which lanes this app-node holds: it divides them with the others, renews its leases, takes over and hands over.
 
-The app-nodes that live divide the lanes by rendezvous hashing (`protocol.ids.lane_owner`). One that drains gets none.
-A lane is acquired as soon as its former holder has released it, or that one's lease has run out. Entries that the
-former holder had read and not committed are handled first. A lane that moves to another app-node is released when its
-handlers have ended.
+`lanes.division` says which lanes are whose. A quarantine is held like a lane, under a number of its own. A lane is
+acquired as soon as its former holder has released it, or that one's lease has run out. Entries that the former holder
+had read and not committed are handled first. A lane that moves to another app-node is released when its handlers have
+ended.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Protocol
 
 import structlog
 
 from app_node.clock import Clock
 from app_node.counters import Counters
+from app_node.lanes.division import share_of
 from app_node.lanes.lane import Lane
 from sio_cluster.node.retry import Retry
 from sio_cluster.protocol.errors import BusError
-from sio_cluster.protocol.ids import lane_owner
+from sio_cluster.protocol.ids import is_quarantine, lane_behind, quarantine_of
 from sio_cluster.streams.api import LaneEntry, Leases
 
 log = structlog.get_logger()
-
-DRAINING = {"state": "draining"}
-"""What an app-node says about itself in the registry while it gives its lanes away."""
 
 MARGIN = 0.1
 """This part of a lease is not used: with a lease of 5 s we stop acting 4.5 s after the renewal was sent."""
 
 
 class Claiming(Protocol):
-    """The part of `streams.api.LaneReader` that is needed here."""
+    """The part of `streams.api.LaneReader` that is needed here, for lanes and quarantines."""
 
     async def claim(self, lane: int) -> list[LaneEntry]: ...
 
@@ -47,7 +45,8 @@ class LaneKeeper:
     """The lanes of one app-node.
 
     Calls `on_take(lane, entries)` with a lane that was acquired and the entries that its former holder left. Calls
-    `on_lost(lane)` when this app-node must not act for the lane any more.
+    `on_lost(lane)` when this app-node must not act for the lane any more. `quarantined()` are the lanes that it holds
+    and whose quarantine holds something. `settled(lane)` returns when nothing of the lane is in work.
     """
 
     def __init__(
@@ -64,6 +63,8 @@ class LaneKeeper:
         counters: Counters,
         on_take: Callable[[Lane, Sequence[LaneEntry]], Awaitable[None]],
         on_lost: Callable[[Lane], None],
+        quarantined: Callable[[], Collection[int]],
+        settled: Callable[[Lane], Awaitable[None]],
     ) -> None:
         self._node_id = node_id
         self._lanes = lanes
@@ -76,12 +77,16 @@ class LaneKeeper:
         self._counters = counters
         self._on_take = on_take
         self._on_lost = on_lost
+        self._quarantined = quarantined
+        self._settled = settled
         self._handovers: dict[Lane, asyncio.Task[None]] = {}  # by lease: a lane may come back before its handover ends
         self._draining = False
         self._planning = asyncio.Lock()
-        self.held: dict[int, Lane] = {}  # by number
+        self.held: dict[int, Lane] = {}  # by number, quarantines too
         self.readable: set[int] = set()  # numbers of those lanes whose new entries may be read
-        self.changed = asyncio.Event()  # set when `readable` changes, and when a lane was taken
+        self.workable: set[int] = set()  # numbers of those quarantines
+        self.assigned: set[int] = set()  # lanes whose quarantine this app-node works off, or is about to
+        self.changed = asyncio.Event()  # set when `readable` or `workable` changes, and when a lane was taken
         self.planned = asyncio.Event()  # set once the lanes were divided, and this app-node took part
 
     async def run_plan(self) -> None:
@@ -111,6 +116,11 @@ class LaneKeeper:
         lane = self.held.get(number)
         return lane is not None and lane.held()
 
+    @property
+    def lanes_held(self) -> list[int]:
+        """The numbers of the lanes that are held, without quarantines."""
+        return sorted(number for number in self.held if not is_quarantine(number))
+
     def check(self) -> None:
         """Gives up the lanes whose lease may have run out."""
         for lane in list(self.held.values()):
@@ -132,21 +142,25 @@ class LaneKeeper:
             await self._divide()
 
     async def _divide(self) -> None:
-        nodes = [node for node, info in (await self._registry.app_nodes()).items() if info != DRAINING]
-        if self._draining or self._node_id not in nodes:
+        nodes = await self._registry.app_nodes()
+        share = share_of(self._node_id, nodes, self._lanes, self.assigned.union(self._quarantined()))
+        if self._draining or share is None:
             return
-        wanted = {lane for lane in range(self._lanes) if lane_owner(lane, nodes) == self._node_id}
+        self.assigned = set(share.quarantines)
+        wanted = share.lanes | set(map(quarantine_of, share.quarantines))
         moving = [lane for lane in self.held.values() if lane.number not in wanted and lane not in self._handovers]
         if moving:
             log.info("lanes_moving", lanes=sorted(lane.number for lane in moving))
         for lane in moving:
-            log.debug("lane_moving", lane=lane.number, to=lane_owner(lane.number, nodes))
             self._hand_over(lane)
-        missing = sorted(wanted - self.held.keys())
-        taken = await self._take_over(missing)
-        if taken:
-            log.info("lanes_acquired", lanes=taken)
+        if not share.lanes and self.lanes_held:  # what is in a quarantine may end us: first nobody depends on us
+            wanted = share.lanes
+        taken = await self._take_over(sorted(wanted - self.held.keys()))
+        if lanes := [number for number in taken if not is_quarantine(number)]:
+            log.info("lanes_acquired", lanes=lanes)
             await self._interrupt()
+        if quarantines := [lane_behind(number) for number in taken if is_quarantine(number)]:
+            log.info("quarantines_acquired", lanes=quarantines)
         self.planned.set()
 
     async def renew(self) -> None:
@@ -161,6 +175,12 @@ class LaneKeeper:
                 lane.deadline = self._deadline(sent_at)
             else:
                 self.lose(lane)
+
+    def finish(self, quarantine: Lane) -> None:
+        """Gives back a quarantine that was found empty."""
+        self.assigned.discard(lane_behind(quarantine.number))
+        if quarantine not in self._handovers and self.held.get(quarantine.number) is quarantine:
+            self._hand_over(quarantine)
 
     async def hand_over_all(self) -> None:
         """For a planned stop: releases each lane when its handlers have ended, after `handover_ms` at the latest."""
@@ -237,7 +257,7 @@ class LaneKeeper:
             await self._interrupt()
             try:
                 async with asyncio.timeout(self._handover_ms / 1000):
-                    await lane.idle.wait()
+                    await self._settled(lane)
                 settled = True
             except TimeoutError:
                 settled = False
@@ -253,7 +273,8 @@ class LaneKeeper:
             del self._handovers[lane]
 
     def _set_readable(self, number: int, *, readable: bool) -> None:
-        (self.readable.add if readable else self.readable.discard)(number)
+        numbers = self.workable if is_quarantine(number) else self.readable
+        (numbers.add if readable else numbers.discard)(number)
         self.changed.set()
 
     async def _interrupt(self) -> None:

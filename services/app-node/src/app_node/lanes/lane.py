@@ -1,6 +1,7 @@
 """A lane that this app-node holds: until when, and what it has in work."""
 
 import asyncio
+from collections.abc import Coroutine
 from typing import Any
 
 from app_node.clock import Clock
@@ -49,6 +50,12 @@ class Lane:
         self.idle.set()
         self._arriving = 0
         self._clock = clock
+
+    def start(self, work: Coroutine[Any, Any, None]) -> None:
+        """Runs a handler, or what stands for one, as a task that ends with the lane."""
+        task = asyncio.get_running_loop().create_task(work)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
 
     def held(self) -> bool:
         """Whether this app-node may act for the lane's clients now. Once False, it stays False."""

@@ -38,6 +38,11 @@ class EntryProgress:
         self._on_done = on_done
         self._on_fact = on_fact
 
+    @property
+    def pending(self) -> int:
+        """How many things that were begun have not ended."""
+        return self._pending
+
     def then(self, last: Callable[[], None]) -> None:
         """Sets what to call when everything else has ended, just before `on_done`."""
         self._last = last

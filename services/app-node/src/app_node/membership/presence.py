@@ -3,13 +3,14 @@
 What every node does (heartbeats, canaries) is `sio_cluster.node.presence`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from dataclasses import replace
 
 import structlog
 
 from app_node.clock import Clock
 from app_node.counters import Counters
-from app_node.lanes.keeper import DRAINING
+from app_node.lanes.division import NodeInfo
 from sio_cluster.node.config import Config
 from sio_cluster.node.presence import BusProof, Pace, Presence
 from sio_cluster.node.retry import Retry
@@ -17,9 +18,6 @@ from sio_cluster.protocol.codec import encode_app_inbox
 from sio_cluster.streams.api import Bus, Registry
 
 log = structlog.get_logger()
-
-RUNNING = {"state": "running"}
-"""What an app-node that takes lanes says about itself in the registry."""
 
 
 class AppNodePresence:
@@ -79,6 +77,10 @@ class AppNodePresence:
         """Asks the other app-nodes to divide the lanes without this one. Raises BusError."""
         await self._registration.drain()
 
+    async def announce(self, quarantined: Collection[int]) -> None:
+        """Tells the other app-nodes in which of these lanes' quarantines there is something. Raises BusError."""
+        await self._registration.announce(quarantined)
+
     async def leave(self) -> None:
         """Forgets this app-node, its inbox and its sequence numbers. No heartbeat follows. Raises BusError."""
         await self._presence.leave()
@@ -91,7 +93,9 @@ class Registration:
         self._node_id = node_id
         self._registry = registry
         self._has_handlers = has_handlers
-        self._info = RUNNING
+        self._info = NodeInfo()
+        self._said: NodeInfo | None = None  # what the registry has
+        self._left = False
         self.takes_lanes = False
 
     async def refresh(self) -> None:
@@ -100,18 +104,30 @@ class Registration:
             return
         if self._node_id not in await self._registry.app_nodes():
             await self._registry.join_cluster()
-            await self._registry.register_app_node(self._node_id, self._info)
-            log.info("app_node_registered", **self._info)
+            await self._say(self._info)
+            log.info("app_node_registered", **self._info.encoded())
 
     async def drain(self) -> None:
         """Says that this app-node takes no lanes any more, if it took any. Raises BusError."""
-        self._info = DRAINING
+        self._info = replace(self._info, draining=True)
         if self._has_handlers():
-            await self._registry.register_app_node(self._node_id, self._info)
+            await self._say(self._info)
+
+    async def announce(self, quarantined: Collection[int]) -> None:
+        """Says which lanes' quarantines hold something, where that has changed. Raises BusError."""
+        info = replace(self._info, quarantined=frozenset(quarantined))
+        if info != self._said and not self._left:
+            await self._say(info)
 
     async def leave(self) -> None:
         """Forgets this app-node. Raises BusError."""
+        self._left = True
         await self._registry.unregister_app_node(self._node_id)
+
+    async def _say(self, info: NodeInfo) -> None:
+        self._info = info
+        await self._registry.register_app_node(self._node_id, info.encoded())
+        self._said = info
 
 
 def _pace(config: Config) -> Pace:

@@ -6,6 +6,8 @@ end (a handler was cancelled, a lease ran out) is not committed: the lane's next
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
+from typing import Protocol
 
 import structlog
 
@@ -14,11 +16,12 @@ from app_node.downlink.routes import Routes
 from app_node.lanes.keeper import LaneKeeper
 from app_node.lanes.lane import Lane
 from app_node.lanes.progress import EntryProgress
-from app_node.uplink.dispatcher import Dispatcher
+from app_node.uplink.dead_letters import DeadLetters
 from app_node.uplink.turns import Turns
 from sio_cluster.node.retry import Retry
 from sio_cluster.protocol.codec import decode_uplink
 from sio_cluster.protocol.errors import BusError, LeaseLost, MalformedBatch
+from sio_cluster.protocol.messages import ClientConnected, ClientDisconnected, EventReceived, Fact
 from sio_cluster.streams.api import LaneEntry, LaneReader
 
 log = structlog.get_logger()
@@ -35,18 +38,47 @@ FACT_BYTES = 1_000
 TURN_FACTS = 256
 """After so many facts, handlers and timers have their turn."""
 
+MOST_TAKEOVERS = 3
+"""An entry that was taken over unfinished so often is not handled any more."""
+
+GIVEN_UP = f"begun {MOST_TAKEOVERS} times and never finished: its handler ends its process, blocks it, or does not end"
+"""Why such an entry is a dead letter."""
+
+WITH_HANDLER = (ClientConnected, EventReceived, ClientDisconnected)
+"""Facts that run a handler. Others cannot hurt."""
+
 READ_AGAIN_S = 0.01
 """While entries wait for their turn, the next read comes after this time, or after as long as the last read took."""
 
 
+class Deliver(Protocol):
+    """Takes over one fact, which `progress` counts already. Never waits."""
+
+    def deliver(self, fact: Fact, progress: EntryProgress) -> None: ...
+
+
 class Consumer:
-    """Reads the lanes that the keeper holds. `facts_in_work` and `inflight_bytes` are for `/metrics`."""
+    """Reads the lanes that the keeper holds, and hands their facts to `handling`.
+
+    An entry that was taken over unfinished three times goes to `condemned` instead, and then to the dead letters.
+    `facts_in_work` and `inflight_bytes` are for `/metrics`.
+    """
 
     def __init__(
-        self, reader: LaneReader, dispatcher: Dispatcher, routes: Routes, max_inflight_bytes: int, counters: Counters
+        self,
+        reader: LaneReader,
+        routes: Routes,
+        max_inflight_bytes: int,
+        counters: Counters,
+        *,
+        handling: Deliver,
+        condemned: Deliver,
+        letters: DeadLetters,
     ) -> None:
         self._reader = reader
-        self._dispatcher = dispatcher
+        self._handling = handling
+        self._condemned = condemned
+        self._letters = letters
         self._routes = routes
         self._max_inflight_bytes = max_inflight_bytes
         self._counters = counters
@@ -57,8 +89,6 @@ class Consumer:
         self._read_retry = Retry("lanes_read", counters.redis_retries)
         self._to_commit: set[Lane] = set()
         self._commit_wake = asyncio.Event()
-        self._aside: set[asyncio.Task[None]] = set()
-        self._aside_retry = Retry("dead_letters", counters.redis_retries)
 
     @property
     def reading_is_stuck(self) -> bool:
@@ -151,6 +181,8 @@ class Consumer:
         try:
             batch = decode_uplink(entry.entry)
         except MalformedBatch as error:
+            self._counters.entries_malformed += 1
+            log.error("entry_malformed", lane=lane.number, id=entry.id.decode(), why=str(error))
             self._set_aside(lane, entry, str(error))
             return 0
         number = len(batch.facts)
@@ -165,10 +197,13 @@ class Consumer:
         unfinished.size += FACT_BYTES * number
         self.inflight_bytes += unfinished.size - size
         unfinished.share = unfinished.size // max(1, number)
-        progress = EntryProgress(lane, entry.id, entry.redelivered, self._done, self._fact_done)
+        is_condemned = entry.takeovers >= MOST_TAKEOVERS and any(isinstance(fact, WITH_HANDLER) for fact in batch.facts)
+        done = partial(self._given_up, entry) if is_condemned else self._done
+        progress = EntryProgress(lane, entry.id, entry.redelivered, done, self._fact_done)
         progress.begin(number)
+        deliver = (self._condemned if is_condemned else self._handling).deliver
         for fact in batch.facts:
-            self._dispatcher.deliver(fact, progress)
+            deliver(fact, progress)
         progress.end()
         return number
 
@@ -195,6 +230,10 @@ class Consumer:
             lane.to_commit.append(progress.entry_id)
             self._to_commit.add(lane)
             self._commit_wake.set()
+
+    def _given_up(self, entry: LaneEntry, progress: EntryProgress) -> None:
+        if progress.lane.held():
+            self._set_aside(progress.lane, entry, GIVEN_UP)
 
     def _release(self, lane: Lane, entry_id: bytes) -> None:
         unfinished = lane.unfinished.pop(entry_id, None)
@@ -231,27 +270,8 @@ class Consumer:
         return None
 
     def _set_aside(self, lane: Lane, entry: LaneEntry, why: str) -> None:
-        self._counters.entries_malformed += 1
-        log.error("entry_malformed", lane=lane.number, id=entry.id.decode(), why=why)
-        task = asyncio.create_task(self._put_aside(lane, entry, why))
-        self._aside.add(task)
-        task.add_done_callback(self._aside.discard)
+        def done() -> None:
+            self._release(lane, entry.id)
+            lane.committed([entry.id])
 
-    async def _put_aside(self, lane: Lane, entry: LaneEntry, why: str) -> None:
-        """Moves the entry to the lane's dead letters. Retried while Redis is away and the lane is ours."""
-
-        async def once() -> int:
-            lane.require_held()
-            return await self._reader.set_aside(lane.lease, entry, why)
-
-        try:
-            gone = await self._aside_retry.call(once)
-        except LeaseLost:
-            lane.lost = True
-            return
-        self._counters.dead_letters += 1
-        if gone:
-            self._counters.dead_letters_lost += gone
-            log.error("dead_letters_lost", lane=lane.number, number=gone)
-        self._release(lane, entry.id)
-        lane.committed([entry.id])
+        self._letters.put(lane, entry, why, done)

@@ -8,7 +8,7 @@ handler has.
 
 import asyncio
 from collections import deque
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from typing import Any, assert_never
 
 import structlog
@@ -98,14 +98,14 @@ class Dispatcher:
             and client.state is State.CONNECTED
             and not client.draining
         ):
-            self._start(self._event(client, fact, progress), progress.lane)
+            progress.lane.start(self._event(client, fact, progress))
             return
         if client.inbox is None:
             client.inbox = deque()
         client.inbox.append((fact, progress))
         if not client.draining:
             client.draining = True
-            self._start(self._drain(client), progress.lane)
+            progress.lane.start(self._drain(client))
 
     def drop_lane(self, lane: Lane) -> None:
         """Stops acting for a lane: cancels its handlers, forgets its clients, and commits nothing of it any more."""
@@ -116,11 +116,6 @@ class Dispatcher:
         log.debug("lane_dropped", lane=lane.number, clients=dropped, handlers=len(lane.tasks))
 
     # --- order -----------------------------------------------------------------------------------------------------
-
-    def _start(self, work: Coroutine[Any, Any, None], lane: Lane) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        lane.tasks.add(task)
-        task.add_done_callback(lane.tasks.discard)
 
     async def _drain(self, client: Client) -> None:
         """Works off the facts that wait for one client, one after the other."""
@@ -153,7 +148,7 @@ class Dispatcher:
                     return self._incidents.refused(client, UNKNOWN_CLIENT)
                 if not self._async_handlers:
                     return await self._run_event(client, fact, progress)
-                self._start(self._event(client, fact, progress), progress.lane)
+                progress.lane.start(self._event(client, fact, progress))
                 return None
             case ClientConnected():
                 return await self._lifecycle.connected(client, fact, progress)

@@ -1,0 +1,230 @@
+"""What the holder of a lane does with facts that may end a process, and with their clients' other facts.
+
+An entry that was taken over unfinished twice may be the reason why its holders died. So its facts are moved to the
+lane's quarantine, each as an entry of its own, and another app-node handles them there one at a time (`uplink.alone`).
+
+Order: while a client has something in quarantine, whatever else comes from it is held back here. When nothing of it is
+left there, its facts go on, in order. They are not committed meanwhile, and count for MAX_INFLIGHT_BYTES. Nothing stays
+in quarantine for ever, so neither do they. If the lane moves to another app-node, they follow into the quarantine.
+"""
+
+import asyncio
+from collections import Counter, defaultdict, deque
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from typing import Protocol
+
+import structlog
+
+from app_node.counters import QUARANTINED, Counters
+from app_node.lanes.lane import Lane
+from app_node.lanes.progress import EntryProgress
+from app_node.uplink.consumer import Deliver
+from sio_cluster.node.retry import Retry
+from sio_cluster.protocol.codec import decode_uplink, encode_uplink
+from sio_cluster.protocol.errors import BusError, LeaseLost, MalformedBatch
+from sio_cluster.protocol.ids import quarantine_of
+from sio_cluster.protocol.messages import Fact
+from sio_cluster.streams.api import LaneEntry, Lease
+
+log = structlog.get_logger()
+
+SUSPECT_TAKEOVERS = 2
+"""An entry that was taken over unfinished so often goes into quarantine."""
+
+LOOK_S = 0.25
+"""How often the quarantines of our lanes are looked at, while something is held back."""
+
+SETTLE_S = 0.02
+"""How often a lane that is about to move is looked at, while something of it is held back."""
+
+Waiting = tuple[Fact, EntryProgress]
+
+
+class Reader(Protocol):
+    """The part of `streams.api.LaneReader` that is needed here."""
+
+    async def peek(self, lane: int, count: int = 0) -> list[LaneEntry]: ...
+
+    async def quarantine(self, lease: Lease, moves: Sequence[tuple[bytes, Sequence[bytes]]]) -> None: ...
+
+
+class _HeldLane:
+    """The quarantine of one lane as its holder knows it, and the facts that wait for it."""
+
+    def __init__(self, lane: Lane, quarantined: list[LaneEntry]) -> None:
+        self.lane = lane
+        self.entries = deque((entry.id, _sid_of(entry)) for entry in quarantined)
+        self.clients = Counter(sid for _, sid in self.entries)
+        self.waiting: dict[str, list[Waiting]] = defaultdict(list)
+        self.following = False  # what waits is being moved into quarantine, so it must not go on here
+
+    def left(self, first: LaneEntry | None) -> list[Waiting]:
+        """Forgets what has left the quarantine, whose first entry is this now. Returns the facts that may go on."""
+        free: list[Waiting] = []
+        while self.entries and (first is None or self.entries[0][0] != first.id):
+            _, sid = self.entries.popleft()
+            self.clients[sid] -= 1
+            if not self.clients[sid]:
+                del self.clients[sid]
+                free += self.waiting.pop(sid, [])
+        return free
+
+    def stuck(self) -> dict[EntryProgress, list[Fact]]:
+        """By entry: the facts that wait, where all else of the entry has ended."""
+        facts: dict[EntryProgress, list[Fact]] = defaultdict(list)
+        for waiting in self.waiting.values():
+            for fact, progress in waiting:
+                facts[progress].append(fact)
+        return {progress: of_entry for progress, of_entry in facts.items() if progress.pending == len(of_entry)}
+
+
+class Suspects:
+    """For the lanes that this app-node holds. Stands between the consumer and `handling`.
+
+    `announce(lanes)` tells the other app-nodes which quarantines hold something. `assigned()`: those that this app-node
+    works off itself.
+    """
+
+    def __init__(
+        self,
+        reader: Reader,
+        handling: Deliver,
+        counters: Counters,
+        *,
+        announce: Callable[[Collection[int]], Awaitable[None]],
+        assigned: Callable[[], Collection[int]],
+    ) -> None:
+        self._reader = reader
+        self._handling = handling
+        self._counters = counters
+        self._announce = announce
+        self._assigned = assigned
+        self._lanes: dict[int, _HeldLane] = {}
+
+    @property
+    def quarantined(self) -> Collection[int]:
+        """The lanes whose quarantine holds something, as far as is known."""
+        return self._lanes.keys()
+
+    async def run(self) -> None:
+        """A loop for as long as the node lives. Retried while Redis is away."""
+        retry = Retry("quarantines_look", self._counters.redis_retries)
+        await retry.forever(self.look, pause_s=LOOK_S)
+
+    async def look(self) -> None:
+        """Lets those facts go on whose client has nothing in quarantine any more. Raises BusError."""
+        for number, held in list(self._lanes.items()):
+            first = await self._reader.peek(quarantine_of(number), 1)
+            if self._lanes.get(number) is not held or held.following:
+                continue
+            free = held.left(first[0] if first else None)
+            if not held.entries:
+                del self._lanes[number]
+            for fact, progress in free:
+                self._handling.deliver(fact, progress)
+        await self._announce(self._lanes.keys() | set(self._assigned()))
+
+    async def take(self, lane: Lane, entries: Sequence[LaneEntry]) -> list[LaneEntry]:
+        """Moves the suspects among the entries that a former holder left. Returns the others. Raises BusError."""
+        moves: list[tuple[bytes, Sequence[bytes]]] = []
+        others = []
+        for entry in entries:
+            parts = _parts(entry) if entry.takeovers >= SUSPECT_TAKEOVERS else []
+            if parts:
+                moves.append((entry.id, parts))
+            else:
+                others.append(entry)
+        try:
+            if moves:
+                await self._move(lane, moves)
+            quarantined = await self._reader.peek(quarantine_of(lane.number))
+        except LeaseLost:
+            lane.lost = True
+            return []
+        if quarantined:
+            self._lanes[lane.number] = _HeldLane(lane, quarantined)
+        return others
+
+    def deliver(self, fact: Fact, progress: EntryProgress) -> None:
+        """Hands a fact on, or holds it back. `progress` counts it already. Never waits."""
+        held = self._lanes.get(progress.lane.number)
+        if held is not None and fact.sid in held.clients:
+            held.waiting[fact.sid].append((fact, progress))
+        else:
+            self._handling.deliver(fact, progress)
+
+    async def settled(self, lane: Lane) -> None:
+        """Returns when nothing of this lane is in work, which is about to move. What is held back goes into quarantine.
+
+        Nothing more of the lane is read meanwhile.
+        """
+        while not lane.idle.is_set():
+            held = self._lanes.get(lane.number)
+            if held is None or held.lane is not lane:
+                await lane.idle.wait()
+                return
+            stuck = held.stuck()
+            if stuck and {progress.entry_id for progress in stuck} == lane.in_work:
+                await self._follow(held, stuck)
+            else:
+                await asyncio.sleep(SETTLE_S)
+
+    def drop_lane(self, lane: Lane) -> None:
+        """Forgets what is held back of this lane: another app-node goes on with it."""
+        held = self._lanes.get(lane.number)
+        if held is not None and held.lane is lane:
+            del self._lanes[lane.number]
+
+    async def _follow(self, held: _HeldLane, stuck: dict[EntryProgress, list[Fact]]) -> None:
+        """Moves facts that are held back into quarantine, behind those for which they wait."""
+        held.following = True
+        waiting, held.waiting = held.waiting, defaultdict(list)
+        in_order = sorted(stuck.items(), key=lambda item: _place(item[0].entry_id))
+        moves = [(progress.entry_id, [_alone(fact) for fact in facts]) for progress, facts in in_order]
+        try:
+            await self._move(held.lane, moves)
+        except LeaseLost:
+            held.lane.lost = True
+            return
+        except BusError as error:
+            log.debug("quarantine_failed", lane=held.lane.number, error=str(error))  # `settled` tries again
+            for sid, later in held.waiting.items():
+                waiting[sid] += later
+            held.waiting = waiting
+            return
+        for progress, facts in stuck.items():
+            for _ in facts:
+                progress.end_fact(QUARANTINED)
+
+    async def _move(self, lane: Lane, moves: Sequence[tuple[bytes, Sequence[bytes]]]) -> None:
+        await self._reader.quarantine(lane.lease, moves)
+        facts = sum(len(parts) for _, parts in moves)
+        self._counters.facts_quarantined += facts
+        log.warning("facts_quarantined", lane=lane.number, entries=len(moves), facts=facts)
+
+
+def _parts(entry: LaneEntry) -> list[bytes]:
+    """One entry for each of its facts. [] where it cannot be decoded: then it is no suspect, but malformed."""
+    try:
+        batch = decode_uplink(entry.entry)
+    except MalformedBatch:
+        return []
+    return [encode_uplink(batch.node, batch.seq, [fact]) for fact in batch.facts]
+
+
+def _sid_of(entry: LaneEntry) -> str:
+    """Whose fact is in this entry of a quarantine."""
+    try:
+        return decode_uplink(entry.entry).facts[0].sid
+    except (MalformedBatch, IndexError):  # nothing of ours; `Consumer` sets it aside
+        return ""
+
+
+def _alone(fact: Fact) -> bytes:
+    """An entry for one fact that says nothing of who wrote it."""
+    return encode_uplink("", 0, [fact])
+
+
+def _place(entry_id: bytes) -> tuple[int, int]:
+    milliseconds, _, number = entry_id.partition(b"-")
+    return int(milliseconds), int(number)
