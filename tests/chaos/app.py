@@ -9,6 +9,7 @@ the news (0: none). A file `hush` there ends them.
 
 import asyncio
 import os
+import signal
 import time
 from collections import defaultdict
 from pathlib import Path
@@ -18,6 +19,7 @@ from records import Pen  # type: ignore[import-not-found]  # app-node puts this 
 
 import app_node
 from app_node.lanes.progress import current_progress
+from sio_cluster.protocol.ids import is_quarantine
 
 sio = app_node.get_client()
 origin = os.getpid()
@@ -27,6 +29,7 @@ news_s = int(os.environ.get("CHAOS_NEWS_MS", "500")) / 1000
 
 SLOW_EVERY = 20
 SLOW_S = 0.02
+CHUNK, CHUNKS = 10_000_000, 20
 
 made: dict[tuple[str, int], int] = defaultdict(int)
 runs = 0
@@ -88,6 +91,24 @@ async def block(sid: str, seconds: float, is_redelivered: bool) -> None:
 
 
 @sio.event
+async def poison(sid: str, kind: str) -> None:
+    """Ends the process, or never gives the loop back: whoever handles it next suffers the same."""
+    match kind:
+        case "exit":
+            os._exit(3)
+        case "crash":
+            os.kill(os.getpid(), signal.SIGSEGV)
+        case "loop":
+            (directory / f"loop-{origin}").touch()
+            while True:
+                pass
+        case "memory":
+            hoard = [bytearray(os.urandom(CHUNK)) for _ in range(CHUNKS)]
+            assert hoard
+            os.kill(os.getpid(), signal.SIGKILL)  # as a kernel does that is out of memory
+
+
+@sio.event
 async def fill(sid: str, kilobytes: int) -> None:
     """Sends 5 MB a second to everybody in the namespace /sink."""
     for number in range(kilobytes // 10):
@@ -127,7 +148,8 @@ async def _tell_news() -> None:
 
 
 def token() -> int:
-    """The fencing token of the lane under which the running handler acts."""
+    """The fencing token of the lane under which the running handler acts, below 0 if it acts for a quarantine."""
     progress = current_progress.get()
     assert progress is not None
-    return progress.lane.token
+    lane = progress.lane
+    return -lane.token if is_quarantine(lane.number) else lane.token

@@ -192,15 +192,19 @@ def _order(verdict: Verdict, records: Records) -> None:
 
 
 def _overlaps(verdict: Verdict, records: Records, allowed: Allowed) -> None:
-    """No handler starts under an older token than one before it. Two processes never work for one client at a time."""
-    tokens: dict[str, int] = {}
+    """No handler starts under an older token than one before it. Two processes never work for one client at a time.
+
+    A lane and its quarantine count their tokens each by itself.
+    """
+    tokens: dict[tuple[str, bool], int] = {}
     busy: dict[str, tuple[int, int]] = {}  # sid -> (end of the run that lasts longest, its process)
     for run in records.runs:
+        of, token = (run.sid, run.token < 0), abs(run.token)
         if _in(run.start, allowed.lossy):  # tokens begin anew
-            tokens[run.sid] = 0
-        if run.token < tokens.get(run.sid, 0):
+            tokens[of] = 0
+        if token < tokens.get(of, 0):
             verdict.count("overlaps", ("stale start", run))
-        tokens[run.sid] = max(run.token, tokens.get(run.sid, 0))
+        tokens[of] = max(token, tokens.get(of, 0))
         if not run.end:
             continue
         end, process = busy.get(run.sid, (0, 0))
@@ -214,7 +218,7 @@ def _downs(verdict: Verdict, records: Records, allowed: Allowed, until: Mapping[
     """For each sid, process and token, `down` numbers arrive in order, each once, up to the last."""
     arrived: dict[tuple[str, int, int], set[int]] = defaultdict(set)
     newest: dict[tuple[str, int, int], int] = {}
-    tokens: dict[str, int] = {}
+    tokens: dict[tuple[str, bool], int] = {}
     echoed = set()
     for seen in records.seen:
         key = (seen.sid, seen.origin, seen.token)
@@ -226,11 +230,12 @@ def _downs(verdict: Verdict, records: Records, allowed: Allowed, until: Mapping[
         if seen.n < newest.get(key, 0):
             verdict.count("emits_reordered", (key, seen.n))
         newest[key] = max(seen.n, newest.get(key, 0))
+        of, token = (seen.sid, seen.token < 0), abs(seen.token)
         if _in(seen.at, allowed.lossy):
-            tokens[seen.sid] = 0
-        if seen.token < tokens.get(seen.sid, 0):
+            tokens[of] = 0
+        if token < tokens.get(of, 0):
             verdict.count("emits_stale", (key, seen.n))
-        tokens[seen.sid] = max(seen.token, tokens.get(seen.sid, 0))
+        tokens[of] = max(token, tokens.get(of, 0))
     missing = set()
     for made in records.made:
         key = (made.sid, made.process, made.token)

@@ -20,7 +20,8 @@ to a file opened with O_APPEND, so that what a process saw outlives its kill -9.
     v t client sid seq origin token n           a `down` came
     n t client sid origin n                     a `news` came
 
-`token` is the fencing token of the lane under which a handler ran, `origin` the process id that emitted.
+`token` is the fencing token of the lane under which a handler ran, below 0 if it ran for a quarantine. `origin` is the
+process id that emitted.
 """
 
 import os

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from app_node.counters import STALE_CONNECT
 from app_node.uplink import alone
+from sio_cluster.node.config import Config
 from sio_cluster.protocol.ids import lane_of
 from sio_cluster.protocol.messages import Ack, Disconnect, Refuse
 from sio_cluster.streams.memory import MemoryBus
@@ -16,6 +18,7 @@ from sio_cluster.streams.redis.dead_letters import DeadLetters
 
 pytestmark = pytest.mark.slow
 
+FAST = {"heartbeat_ms": 100, "lease_ms": 600, "node_timeout_ms": 1000, "shutdown_ms": 1500, "lanes": 4}
 WHY = "begun 3 times and never finished"
 
 
@@ -25,7 +28,9 @@ class Supervised:
     def __init__(self, stage: Any, kill: Any, number: int) -> None:
         self.stage = stage
         self.deaths = 0
+        self.mended = False  # then nobody dies any more
         self.seen: dict[str, list[Any]] = defaultdict(list)  # by sid: what its handlers were called with
+        self.order: list[str] = []
         self.servers: list[Any] = []
         self._kill = kill
         self._number = number
@@ -40,6 +45,8 @@ class Supervised:
             await task
 
     async def die(self, server: Any) -> None:
+        if self.mended:
+            return
         self.deaths += 1
         self.servers.remove(server)
         task = asyncio.create_task(self._replace(server))
@@ -67,13 +74,23 @@ class Supervised:
         @server.event
         async def echo(sid: str, number: int, is_redelivered: bool) -> int:
             self.seen[sid].append(number)
+            self.order.append("echo")
             return number
 
         @server.event
         async def poison(sid: str, is_redelivered: bool) -> str:
             self.seen[sid].append("redelivered poison" if is_redelivered else "poison")
             await self.die(server)
-            return "not reached"
+            return "mended"
+
+        @server.event
+        async def late(sid: str) -> None:
+            """Finds itself in two processes that die. Then it takes a while, and ends."""
+            if self.deaths < 2:
+                await asyncio.Event().wait()
+            self.order.append("late begins")
+            await asyncio.sleep(0.3)
+            self.order.append("late ends")
 
         @server.event
         async def hang(sid: str) -> None:
@@ -267,6 +284,28 @@ async def test_a_handler_that_does_not_end_in_quarantine_is_stopped(
     assert len(await letters(stage)) == 2
 
 
+async def test_an_only_app_node_begins_nothing_else_beside_a_suspect(stage: Any, kill: Any) -> None:
+    """Else the end of its process would look like another one's work."""
+    cluster = Supervised(stage, kill, 1)
+    io = await stage.io_node()
+    await cluster.start()
+    late, bad = await io.connect(), await io.connect()
+    while lane_of(late, 4) != lane_of(bad, 4):
+        bad = await io.connect()
+    others = [await io.connect() for _ in range(4)]
+    await io.send(stage.event(late, "late", ack_id=1), stage.event(bad, "poison", ack_id=1))
+    while not answers(io, late):
+        for sid in others:
+            await io.event(sid, "echo", 1)
+        await asyncio.sleep(0.01)
+    await cluster.stop()
+    begin, end = cluster.order.index("late begins"), cluster.order.index("late ends")
+    assert cluster.order[begin + 1 : end] == []
+    await quiet(io, stage)
+    assert "echo" in cluster.order[end + 1 :]
+    assert [why for why in await letters(stage) if not why.startswith(WHY)] == []
+
+
 async def test_planned_stops_quarantine_nothing(pair: Supervised, stage: Any) -> None:
     """A handler that is still at work when its process stops is no suspect."""
     io = await stage.io_node()
@@ -282,3 +321,56 @@ async def test_planned_stops_quarantine_nothing(pair: Supervised, stage: Any) ->
             pair.servers.remove(server)
     assert pair.totals("facts_quarantined") == 0
     assert await letters(stage) == []
+
+
+@pytest.fixture
+async def mendable(redis_config: Config, make_stage: Any, kill: Any) -> AsyncIterator[Supervised]:
+    """Two app-nodes over Valkey, whose dead letters `sio-cluster` puts back."""
+    config = Config(REDIS_URL=redis_config.redis_url, REDIS_PREFIX=redis_config.redis_prefix, **FAST)
+    stage = make_stage(config, RedisBus, None)
+    cluster = Supervised(stage, kill, 2)
+    yield cluster
+    await cluster.stop()
+    await stage.stop()
+
+
+async def requeue_all(stage: Any) -> None:
+    bus = RedisBus(stage.config)
+    dead = DeadLetters(bus.connections, bus.keys)
+    for letter in await dead.newest(range(stage.config.lanes), 10):
+        assert await dead.requeue(letter)
+    await bus.stop()
+
+
+async def test_an_event_that_is_put_back_gets_another_chance(mendable: Supervised) -> None:
+    stage = mendable.stage
+    io = await stage.io_node()
+    await mendable.start()
+    sid = await io.connect()
+    await io.event(sid, "poison", ack_id=1)
+    await io.wait(1, Ack, timeout_s=20)
+    await quiet(io, stage)
+    await requeue_all(stage)
+    await stage.until(lambda: mendable.deaths == 4, 20)  # it counts from the beginning
+    mendable.mended = True
+    await io.wait(2, Ack, timeout_s=20)
+    await quiet(io, stage)
+    assert answers(io, sid) == [b"31[]", b'31["mended"]']
+    assert mendable.seen[sid][-1] == "redelivered poison"
+    assert await letters(stage) == []
+
+
+async def test_a_connect_that_is_put_back_lets_nobody_in(mendable: Supervised) -> None:
+    """Its client was refused, and is gone."""
+    stage = mendable.stage
+    io = await stage.io_node()
+    await mendable.start()
+    sid = await io.ask(auth="connect")
+    await io.wait(1, Refuse, timeout_s=20)
+    await quiet(io, stage)
+    mendable.mended = True
+    runs = len(mendable.seen[sid])
+    await requeue_all(stage)
+    await quiet(io, stage)
+    assert (len(mendable.seen[sid]), io.accepted()) == (runs, [])
+    assert sum(server.node.counters.outcomes[STALE_CONNECT] for server in mendable.servers) == 1

@@ -153,7 +153,7 @@ class AppNode:
             self.dispatcher,
             counters,
             announce=self._announce,
-            assigned=lambda: self.keeper.assigned,
+            may_begin=self._may_begin,
         )
         self.consumer = Consumer(
             self.readers.lanes,
@@ -164,7 +164,9 @@ class AppNode:
             condemned=Condemned(self.application, self.outbox, self.writer, self.records),
             letters=DeadLetters(self.readers.lanes, counters),
         )
-        self.alone = Alone(self.readers.quarantines, self.consumer, self.clients, counters)
+        self.alone = Alone(
+            self.readers.quarantines, self.consumer, self.clients, counters, on_empty=self.suspects.emptied
+        )
 
     def _build_lanes(self) -> None:
         """Which lanes this app-node holds."""
@@ -338,8 +340,11 @@ class AppNode:
         else:
             await self.consumer.take_claimed(lane, await self.suspects.take(lane, entries))
 
+    async def _may_begin(self) -> None:
+        await self.consumer.resumed.wait()
+
     async def _announce(self, quarantined: Collection[int]) -> None:
-        await self.presence.announce(quarantined)
+        await self.presence.announce(quarantined, alone=bool(self.keeper.assigned))
 
     def _drop_lane(self, lane: Lane) -> None:
         self.dispatcher.drop_lane(lane)

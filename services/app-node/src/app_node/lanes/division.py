@@ -1,13 +1,14 @@
-"""Who holds which lane, and who works off which quarantine, as every app-node works it out from the registry alone.
+"""Who holds which lane, and who works off the quarantines, as every app-node works it out from the registry alone.
 
 The app-nodes that run divide the lanes by rendezvous hashing (`protocol.ids.lane_owner`). One that drains gets none.
 
 While a lane has something in its quarantine, one app-node works off all quarantines, and the others divide the lanes
-without it: what it handles may end it, and nothing else of anybody is lost then. The holder of a lane says in the
-registry that its quarantine holds something. An app-node that is the only one does both.
+without it: what it handles may end it, and nothing of anybody else is lost then. An app-node that is the only one does
+both. Facts wait in the holder of such a lane, so the lane stays where it is, and another app-node is chosen if there is
+one.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from sio_cluster.protocol.ids import lane_owner, quarantine_of
@@ -18,23 +19,30 @@ _QUARANTINES = quarantine_of(0)
 
 @dataclass(frozen=True, slots=True)
 class NodeInfo:
-    """What an app-node says about itself. `draining`: it gives its lanes away. `quarantined`: lanes whose quarantine
-    holds something."""
+    """What an app-node says about itself.
+
+    `draining`: it gives its lanes away. `quarantined`: the lanes that it holds and whose quarantine holds something.
+    `alone`: it works off quarantines.
+    """
 
     draining: bool = False
     quarantined: frozenset[int] = frozenset()
+    alone: bool = False
 
     def encoded(self) -> dict[str, str]:
         """As the registry keeps it: `{"state": "running", "quarantined": "3 7"}`."""
         info = {"state": "draining" if self.draining else "running"}
         if self.quarantined:
             info["quarantined"] = " ".join(map(str, sorted(self.quarantined)))
+        if self.alone:
+            info["alone"] = "yes"
         return info
 
     @classmethod
     def decoded(cls, info: Mapping[str, str]) -> "NodeInfo":
         """What `encoded` wrote."""
-        return cls(info.get("state") == "draining", frozenset(map(int, info.get("quarantined", "").split())))
+        quarantined = frozenset(map(int, info.get("quarantined", "").split()))
+        return cls(info.get("state") == "draining", quarantined, "alone" in info)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,21 +54,36 @@ class Share:
 
 
 def share_of(
-    node_id: str, nodes: Mapping[str, Mapping[str, str]], lanes: int, quarantined: Collection[int]
+    node_id: str,
+    nodes: Mapping[str, Mapping[str, str]],
+    lanes: int,
+    *,
+    quarantined: Collection[int],
+    assigned: Collection[int],
 ) -> Share | None:
     """This app-node's share. None where it takes no part.
 
-    `nodes`: those alive, with what each says about itself. `quarantined`: what this node itself has to say.
+    `nodes`: those alive, with what each says about itself. What this one says may be out of date: `quarantined` is what
+    it has to say now, and `assigned` are the lanes whose quarantine it works off already.
     """
     infos = {node: NodeInfo.decoded(info) for node, info in nodes.items()}
-    running = [node for node, info in infos.items() if not info.draining]
-    if node_id not in running:
+    if node_id not in infos or infos[node_id].draining:
         return None
-    elsewhere = [info.quarantined for node, info in infos.items() if node != node_id]
-    filled = frozenset(quarantined).union(*elsewhere)
-    worker = lane_owner(_QUARANTINES, running) if filled else None
-    holders: Iterable[str] = [node for node in running if node != worker] or running
+    infos[node_id] = NodeInfo(False, frozenset(quarantined), bool(assigned))
+    filled = frozenset(assigned).union(*[info.quarantined for info in infos.values()])
+    running = {node: info for node, info in infos.items() if not info.draining}
+    worker = _worker(running) if filled or any(info.alone for info in running.values()) else None
+    holders = {node: info for node, info in running.items() if node != worker} or running
+    owners = {lane: lane_owner(lane, holders) for lane in range(lanes)}
+    for node in sorted(holders):
+        owners.update(dict.fromkeys(holders[node].quarantined, node))
     return Share(
-        frozenset(lane for lane in range(lanes) if lane_owner(lane, holders) == node_id),
+        frozenset(lane for lane, owner in owners.items() if owner == node_id),
         filled if worker == node_id else frozenset(),
     )
+
+
+def _worker(running: Mapping[str, NodeInfo]) -> str | None:
+    """One that has nothing waiting for a quarantine. If there are several, one that works off quarantines already."""
+    free = [node for node, info in running.items() if not info.quarantined] or list(running)
+    return lane_owner(_QUARANTINES, [node for node in free if running[node].alone] or free)

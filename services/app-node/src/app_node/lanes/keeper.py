@@ -143,7 +143,7 @@ class LaneKeeper:
 
     async def _divide(self) -> None:
         nodes = await self._registry.app_nodes()
-        share = share_of(self._node_id, nodes, self._lanes, self.assigned.union(self._quarantined()))
+        share = share_of(self._node_id, nodes, self._lanes, quarantined=self._quarantined(), assigned=self.assigned)
         if self._draining or share is None:
             return
         self.assigned = set(share.quarantines)

@@ -77,9 +77,9 @@ class AppNodePresence:
         """Asks the other app-nodes to divide the lanes without this one. Raises BusError."""
         await self._registration.drain()
 
-    async def announce(self, quarantined: Collection[int]) -> None:
-        """Tells the other app-nodes in which of these lanes' quarantines there is something. Raises BusError."""
-        await self._registration.announce(quarantined)
+    async def announce(self, quarantined: Collection[int], *, alone: bool) -> None:
+        """Tells the others which quarantines hold something, and whether this node works any off. Raises BusError."""
+        await self._registration.announce(quarantined, alone=alone)
 
     async def leave(self) -> None:
         """Forgets this app-node, its inbox and its sequence numbers. No heartbeat follows. Raises BusError."""
@@ -113,9 +113,9 @@ class Registration:
         if self._has_handlers():
             await self._say(self._info)
 
-    async def announce(self, quarantined: Collection[int]) -> None:
-        """Says which lanes' quarantines hold something, where that has changed. Raises BusError."""
-        info = replace(self._info, quarantined=frozenset(quarantined))
+    async def announce(self, quarantined: Collection[int], *, alone: bool) -> None:
+        """Says what concerns quarantines, where that has changed. Raises BusError."""
+        info = replace(self._info, quarantined=frozenset(quarantined), alone=alone)
         if info != self._said and not self._left:
             await self._say(info)
 

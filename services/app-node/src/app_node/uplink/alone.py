@@ -2,12 +2,13 @@
 
 A fact in quarantine was taken over unfinished twice. It is read, handled and committed before the next is read. So if
 the process ends, it was this one's handler that ended it: the next app-node finds it with a third takeover, and sets it
-aside (`uplink.condemned`). All others are as they were.
+aside (`uplink.condemned`). All others are as they were. An app-node that holds lanes too begins nothing of them for the
+first second of such a handler: one that ends its process mostly does so at once.
 """
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -20,6 +21,7 @@ from app_node.lanes.lane import Lane
 from app_node.uplink.consumer import MOST_TAKEOVERS, Consumer
 from sio_cluster.node.retry import Retry
 from sio_cluster.protocol.errors import BusError
+from sio_cluster.protocol.ids import lane_behind
 from sio_cluster.streams.api import LaneEntry, LaneReader
 
 log = structlog.get_logger()
@@ -27,18 +29,33 @@ log = structlog.get_logger()
 PATIENCE_S = 60.0
 """How long a handler may take in quarantine. Then it is stopped, and its fact is set aside: others wait for it."""
 
+QUICK_S = 1.0
+"""How long nothing else begins on this app-node, while such handlers run one after the other."""
+
+REST_S = 0.25
+"""After that time, an app-node that holds lanes too does their work for this long."""
+
 LOOK_S = 0.1
 """How often it is looked whether the quarantine is still ours, while a handler runs."""
 
 
 class Alone:
-    """The quarantines that the keeper holds."""
+    """The quarantines that the keeper holds. Calls `on_empty(lane)` when it has worked off that of this lane."""
 
-    def __init__(self, reader: LaneReader, consumer: Consumer, clients: Clients, counters: Counters) -> None:
+    def __init__(
+        self,
+        reader: LaneReader,
+        consumer: Consumer,
+        clients: Clients,
+        counters: Counters,
+        *,
+        on_empty: Callable[[int], None],
+    ) -> None:
         self._reader = reader
         self._consumer = consumer
         self._clients = clients
         self._counters = counters
+        self._on_empty = on_empty
         self._claimed: dict[Lane, deque[LaneEntry]] = defaultdict(deque)
         self._unended: set[bytes] = set()  # ids of entries whose handler took too long
 
@@ -51,12 +68,18 @@ class Alone:
                 keeper.changed.clear()
                 await keeper.changed.wait()
                 continue
+            lane = keeper.held[number]
             try:
-                await self._turn(keeper.held[number], keeper)
+                with self._consumer.paused():
+                    late = await self._work(lane, keeper)
+                if late is not None:
+                    await self._bear(lane, late, keeper)
             except BusError as error:
                 await asyncio.sleep(retry.failed(error))
             else:
                 retry.succeeded()
+            if keeper.lanes_held:
+                await asyncio.sleep(REST_S)
 
     def take(self, lane: Lane, entries: Sequence[LaneEntry]) -> None:
         """Takes what a former holder of this quarantine left."""
@@ -68,25 +91,32 @@ class Alone:
         """Forgets what a former holder of this quarantine left."""
         self._claimed.pop(lane, None)
 
-    async def _turn(self, lane: Lane, keeper: LaneKeeper) -> None:
-        """Handles the next fact of this quarantine to its end. Gives the quarantine back where there is none."""
+    async def _work(self, lane: Lane, keeper: LaneKeeper) -> LaneEntry | None:
+        """Handles facts of this quarantine one after the other, for QUICK_S. Returns one that takes longer."""
+        now = asyncio.get_running_loop().time
+        until = now() + QUICK_S
+        while keeper.held.get(lane.number) is lane and lane.number in keeper.workable and now() < until:
+            entry = await self._begin(lane, keeper)
+            if entry is not None and not await self._ended(lane, QUICK_S):
+                return entry
+            self._clients.drop_lane(lane)
+        return None
+
+    async def _begin(self, lane: Lane, keeper: LaneKeeper) -> LaneEntry | None:
+        """Begins with the next fact. Gives the quarantine back where there is none."""
         lane.expect()
         try:
             entry = await self._next(lane)
             if entry is not None:
                 self._consumer.take(lane, entry)
-            elif not await self._reader.peek(lane.number, 1):
+            elif await self._reader.peek(lane.number, 1):  # another app-node has it: `keeper` will know
+                await asyncio.sleep(LOOK_S)
+            else:
+                self._on_empty(lane_behind(lane.number))
                 keeper.finish(lane)
-                return
+            return entry
         finally:
             lane.arrived()
-        if entry is None:  # another app-node has it: `keeper` will know
-            await asyncio.sleep(LOOK_S)
-        elif not await self._ended(lane):
-            self._unended.add(entry.id)
-            log.error("handler_unended", lane=lane.number, id=entry.id.decode(), seconds=PATIENCE_S)
-            keeper.lose(lane)
-        self._clients.drop_lane(lane)
 
     async def _next(self, lane: Lane) -> LaneEntry | None:
         claimed = self._claimed[lane]
@@ -94,10 +124,19 @@ class Alone:
             return claimed.popleft()
         return next(iter(await self._reader.read([lane.number], 0, 1)), None)
 
-    async def _ended(self, lane: Lane) -> bool:
-        """Waits until all that is in work is committed, or the lane is lost. False where it takes too long."""
+    async def _bear(self, lane: Lane, entry: LaneEntry, keeper: LaneKeeper) -> None:
+        """Waits for a handler that takes long. After PATIENCE_S it is stopped: who takes the quarantine next, and that
+        may be we, finds its entry unfinished."""
+        if not await self._ended(lane, PATIENCE_S):
+            self._unended.add(entry.id)
+            log.error("handler_unended", lane=lane.number, id=entry.id.decode(), seconds=PATIENCE_S)
+            keeper.lose(lane)
+        self._clients.drop_lane(lane)
+
+    async def _ended(self, lane: Lane, within_s: float) -> bool:
+        """Waits until all that is in work is committed, or the lane is lost. False where it takes longer."""
         now = asyncio.get_running_loop().time
-        deadline = now() + PATIENCE_S
+        deadline = now() + within_s
         while lane.held() and not lane.idle.is_set():
             if now() >= deadline:
                 return False

@@ -5,7 +5,8 @@ end (a handler was cancelled, a lease ran out) is not committed: the lane's next
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Protocol
 
@@ -87,6 +88,8 @@ class Consumer:
         self._room = asyncio.Event()
         self._turns = Turns()
         self._read_retry = Retry("lanes_read", counters.redis_retries)
+        self.resumed = asyncio.Event()  # not set while it is `paused`
+        self.resumed.set()
         self._to_commit: set[Lane] = set()
         self._commit_wake = asyncio.Event()
 
@@ -207,6 +210,16 @@ class Consumer:
         progress.end()
         return number
 
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Takes nothing of any lane meanwhile, except for what is given to `take`."""
+        self.resumed.clear()
+        try:
+            yield
+        finally:
+            self.resumed.set()
+            self._room.set()
+
     def drop_lane(self, lane: Lane) -> None:
         """Forgets the lane's entries in work. Their facts count as abandoned."""
         for entry_id in list(lane.unfinished):
@@ -245,8 +258,8 @@ class Consumer:
             self._room.set()
 
     async def _wait_for_room(self) -> None:
-        while self.inflight_bytes >= self._max_inflight_bytes:
-            self._counters.waits_for_handlers += 1
+        while not self.resumed.is_set() or self.inflight_bytes >= self._max_inflight_bytes:
+            self._counters.waits_for_handlers += self.resumed.is_set()
             self._room.clear()
             await self._room.wait()
 

@@ -56,6 +56,7 @@ class _HeldLane:
         self.entries = deque((entry.id, _sid_of(entry)) for entry in quarantined)
         self.clients = Counter(sid for _, sid in self.entries)
         self.waiting: dict[str, list[Waiting]] = defaultdict(list)
+        self.emptied = False  # nothing is left there, so what waits may go on
         self.following = False  # what waits is being moved into quarantine, so it must not go on here
 
     def left(self, first: LaneEntry | None) -> list[Waiting]:
@@ -81,8 +82,8 @@ class _HeldLane:
 class Suspects:
     """For the lanes that this app-node holds. Stands between the consumer and `handling`.
 
-    `announce(lanes)` tells the other app-nodes which quarantines hold something. `assigned()`: those that this app-node
-    works off itself.
+    `announce(lanes)` tells the other app-nodes which quarantines hold something. `may_begin()` waits while nothing may
+    begin, since this app-node handles a suspect itself.
     """
 
     def __init__(
@@ -92,19 +93,19 @@ class Suspects:
         counters: Counters,
         *,
         announce: Callable[[Collection[int]], Awaitable[None]],
-        assigned: Callable[[], Collection[int]],
+        may_begin: Callable[[], Awaitable[object]],
     ) -> None:
         self._reader = reader
         self._handling = handling
         self._counters = counters
         self._announce = announce
-        self._assigned = assigned
+        self._may_begin = may_begin
         self._lanes: dict[int, _HeldLane] = {}
 
     @property
     def quarantined(self) -> Collection[int]:
         """The lanes whose quarantine holds something, as far as is known."""
-        return self._lanes.keys()
+        return [number for number, held in self._lanes.items() if not held.emptied]
 
     async def run(self) -> None:
         """A loop for as long as the node lives. Retried while Redis is away."""
@@ -114,7 +115,8 @@ class Suspects:
     async def look(self) -> None:
         """Lets those facts go on whose client has nothing in quarantine any more. Raises BusError."""
         for number, held in list(self._lanes.items()):
-            first = await self._reader.peek(quarantine_of(number), 1)
+            first = [] if held.emptied else await self._reader.peek(quarantine_of(number), 1)
+            await self._may_begin()
             if self._lanes.get(number) is not held or held.following:
                 continue
             free = held.left(first[0] if first else None)
@@ -122,7 +124,12 @@ class Suspects:
                 del self._lanes[number]
             for fact, progress in free:
                 self._handling.deliver(fact, progress)
-        await self._announce(self._lanes.keys() | set(self._assigned()))
+        await self._announce(self.quarantined)
+
+    def emptied(self, number: int) -> None:
+        """Nothing is left in the quarantine of this lane: this app-node has worked it off itself."""
+        if number in self._lanes:
+            self._lanes[number].emptied = True
 
     async def take(self, lane: Lane, entries: Sequence[LaneEntry]) -> list[LaneEntry]:
         """Moves the suspects among the entries that a former holder left. Returns the others. Raises BusError."""
