@@ -103,7 +103,7 @@ async def poison(sid: str, kind: str) -> None:
             while True:
                 pass
         case "memory":
-            hoard = [bytearray(os.urandom(CHUNK)) for _ in range(CHUNKS)]
+            hoard = [b"x" * CHUNK for _ in range(CHUNKS)]
             assert hoard
             os.kill(os.getpid(), signal.SIGKILL)  # as a kernel does that is out of memory
 

@@ -60,7 +60,8 @@ async def _until_set_aside(it: Field) -> float:
 
 
 def _are_all_there(it: Field) -> bool:
-    return all(node.pid for node in it.stack.app_nodes) and len(it.logged("app_node_started")) >= len(it.crashed)
+    """Whether each app-node runs, and has registered. One that an event ends at once does not come further."""
+    return all(node.pid for node in it.stack.app_nodes) and len(it.logged("app_node_registered")) >= len(it.crashed)
 
 
 def _looping(it: Field) -> Iterator[int]:

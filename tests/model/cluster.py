@@ -108,7 +108,8 @@ class SimulatedCluster:
         return self.io_node.connect(next(self._sids))
 
     def event(self, sid: str, plan: str | float) -> None:
-        if plan == "hang":  # a clean stop gives such a handler up
+        lasts_s = {"hang": HEAL_S, "raise": 0.0}[plan] if isinstance(plan, str) else plan
+        if lasts_s * 1000 >= self.config.shutdown_ms:  # a clean stop gives such a handler up
             self.history.fault()
         self.io_node.event(sid, plan)
 

@@ -182,6 +182,10 @@ async def test_an_event_that_ends_its_process_ends_it_three_times_at_most(cluste
     [why] = await letters(stage)
     assert why.startswith(WHY)
     assert cluster.totals("dead_letters") == 1
+    for server in cluster.servers:
+        counters, consumer = server.node.counters, server.node.consumer
+        read = counters.facts_read + counters.facts_read_again
+        assert read == sum(counters.outcomes.values()) + consumer.facts_in_work
 
 
 async def test_a_connect_that_ends_its_process_is_refused(cluster: Supervised, stage: Any) -> None:

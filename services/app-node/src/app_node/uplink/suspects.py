@@ -198,6 +198,7 @@ class Suspects:
             for sid, later in held.waiting.items():
                 waiting[sid] += later
             held.waiting = waiting
+            await asyncio.sleep(SETTLE_S)
             return
         for progress, facts in stuck.items():
             for _ in facts:
