@@ -94,7 +94,7 @@ class Registration:
         self._registry = registry
         self._has_handlers = has_handlers
         self._info = NodeInfo()
-        self._said: NodeInfo | None = None  # what the registry has
+        self._said: NodeInfo | None = None  # what the registry has, None before this app-node is registered
         self._left = False
         self.takes_lanes = False
 
@@ -114,10 +114,10 @@ class Registration:
             await self._say(self._info)
 
     async def announce(self, quarantined: Collection[int], *, alone: bool) -> None:
-        """Says what concerns quarantines, where that has changed. Raises BusError."""
-        info = replace(self._info, quarantined=frozenset(quarantined), alone=alone)
-        if info != self._said and not self._left:
-            await self._say(info)
+        """Says what concerns quarantines, where that has changed and this app-node is registered. Raises BusError."""
+        self._info = replace(self._info, quarantined=frozenset(quarantined), alone=alone)
+        if self._said not in (None, self._info) and not self._left:
+            await self._say(self._info)
 
     async def leave(self) -> None:
         """Forgets this app-node. Raises BusError."""

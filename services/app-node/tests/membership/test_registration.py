@@ -1,0 +1,52 @@
+"""What an app-node says about itself in the registry."""
+
+from app_node.membership.presence import Registration
+from sio_cluster.node.config import Config
+from sio_cluster.streams.api import Registry
+from sio_cluster.streams.memory import MemoryBroker, MemoryBus
+
+NODE = "app1-aaaaaa"
+
+
+async def registry() -> Registry:
+    bus = MemoryBus(Config(), MemoryBroker())
+    await bus.start()
+    await bus.registry.heartbeat(NODE, 60_000)
+    return bus.registry
+
+
+async def test_quarantines_are_told_when_they_change() -> None:
+    nodes = await registry()
+    registration = Registration(NODE, nodes, lambda: True)
+    registration.takes_lanes = True
+    await registration.refresh()
+    assert await nodes.app_nodes() == {NODE: {"state": "running"}}
+    await registration.announce({7, 3}, alone=False)
+    assert await nodes.app_nodes() == {NODE: {"state": "running", "quarantined": "3 7"}}
+    await registration.announce((), alone=True)
+    assert await nodes.app_nodes() == {NODE: {"state": "running", "alone": "yes"}}
+
+
+async def test_who_drains_says_so_whatever_else_it_says() -> None:
+    nodes = await registry()
+    registration = Registration(NODE, nodes, lambda: True)
+    registration.takes_lanes = True
+    await registration.refresh()
+    await registration.drain()
+    await registration.announce({3}, alone=False)
+    assert await nodes.app_nodes() == {NODE: {"state": "draining", "quarantined": "3"}}
+
+
+async def test_who_is_not_registered_says_nothing() -> None:
+    """Before it takes lanes, and after it has left."""
+    nodes = await registry()
+    registration = Registration(NODE, nodes, lambda: True)
+    await registration.announce({3}, alone=False)
+    assert await nodes.app_nodes() == {}
+    registration.takes_lanes = True
+    await registration.refresh()
+    assert await nodes.app_nodes() == {NODE: {"state": "running", "quarantined": "3"}}
+    await registration.leave()
+    await nodes.heartbeat(NODE, 60_000)
+    await registration.announce((), alone=False)
+    assert await nodes.app_nodes() == {}
