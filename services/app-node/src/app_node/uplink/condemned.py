@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 
 from app_node.clients.record_access import RecordAccess
-from app_node.counters import FOREIGN_SID, SET_ASIDE, Outcome
+from app_node.counters import DEFECT, FOREIGN_SID, SET_ASIDE, Outcome
 from app_node.downlink.outbox import Outbox
 from app_node.downlink.record_writer import RecordWriter
 from app_node.handlers.application import INTERNAL_ERROR, Application
@@ -52,9 +52,13 @@ class Condemned:
 
     async def _end(self, fact: Fact, progress: EntryProgress) -> None:
         try:
-            progress.end_fact(await self._answer(fact, progress))
+            outcome = await self._answer(fact, progress)
         except LeaseLost:
             return  # the next holder of the quarantine does it
+        except Exception:  # a defect of ours must not stop the quarantine for ever
+            outcome = DEFECT
+            log.exception("set_aside_failed", sid=fact.sid, lane=progress.lane.number)
+        progress.end_fact(outcome)
 
     async def _answer(self, fact: Fact, progress: EntryProgress) -> Outcome:
         io_node = node_of(fact.sid)
@@ -89,7 +93,7 @@ class Condemned:
             "fact_set_aside",
             sid=fact.sid,
             lane=progress.lane.number,
-            namespace=None if record is None else record.connected.namespace,
+            namespace=_namespace(fact, record),
             event_name=self._event_name(fact, record),
             id=progress.entry_id.decode(),
         )
@@ -108,3 +112,10 @@ class Condemned:
                 return "disconnect"
             case _:
                 return "connect (is_reconnect)"
+
+
+def _namespace(fact: Fact, record: ClientRecord | None) -> str | None:
+    """None where nobody knows: the client's record is gone."""
+    if isinstance(fact, ClientConnected):
+        return fact.namespace
+    return None if record is None else record.connected.namespace
