@@ -13,7 +13,7 @@ from tests.chaos.field import LEASE_S, Field, field
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(120)]
 
 MOST_DEATHS = 3
-TAKEOVER_S = LEASE_S + 2.5
+TAKEOVER_S = LEASE_S + 3
 """From a death to when its lanes are served again, if another process is there."""
 
 KINDS = ("exit", "crash", "loop", "memory")
@@ -24,7 +24,8 @@ ACK_ID = 1_000_000
 @pytest.mark.parametrize("kind", KINDS)
 async def test_poison(seed: int, kind: str, app_nodes: int) -> None:
     """It is answered with an empty ack. Everybody's other events are handled, in order, its sender's too."""
-    async with field(f"poison by {kind}, {app_nodes} app-nodes", seed, app_nodes=app_nodes, official=False) as it:
+    name = f"poison by {kind}, {app_nodes} app-node{'s' * (app_nodes > 1)}"
+    async with field(name, seed, app_nodes=app_nodes, official=False) as it:
         await it.wait_a_moment()
         sender = it.rng.choice(it.crowd.members)
         sender.send(f'{ACK_ID}["poison","{kind}"]')

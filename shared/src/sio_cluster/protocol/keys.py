@@ -15,12 +15,20 @@
 {PREFIX}:{lane:N}:token               counter the last fencing token
 {PREFIX}:{lane:N}:holders             set     who acquired the lane, and has neither released it nor been barred since
 {PREFIX}:{lane:N}:takeovers           hash    last, once, twice: how often entries were taken over, see scripts.ACQUIRE
-{PREFIX}:{lane:N}:client:SID          hash    the client's record: connected, namespace, session, accepted, transport
+{PREFIX}:{lane:N}:client:SID          hash    the client's record: connected, namespace, session, accepted, transport,
+                                              restoring
 {PREFIX}:{lane:N}:rooms:SID           set     the client's rooms, each as JSON
 {PREFIX}:{lane:N}:room:NAMESPACE:ROOM set     this lane's clients in the room: their sids. ROOM is JSON: "lobby", 42
 {PREFIX}:{lane:N}:dead                stream  dead letters: entries that were set aside
-{PREFIX}:{lane:N}:quarantine:...              uplink, uplink:state, lease, token, holders and takeovers once more: the
-                                              lane's quarantine, for facts that were taken over unfinished twice
+{PREFIX}:{lane:N}:quarantine:uplink   stream  facts that were taken over unfinished twice, one an entry
+
+A quarantine has the keys of a lane:
+
+{PREFIX}:{lane:N}:quarantine:uplink:state
+{PREFIX}:{lane:N}:quarantine:lease
+{PREFIX}:{lane:N}:quarantine:token
+{PREFIX}:{lane:N}:quarantine:holders
+{PREFIX}:{lane:N}:quarantine:takeovers
 
 Wherever a method takes a lane's number, the number of a quarantine (`ids.quarantine_of`) leads to the quarantine's key.
 """
@@ -66,19 +74,19 @@ class Keys:
         return f"{self.prefix}:{{node:{node_id}}}:clients"
 
     def uplink(self, lane: int) -> str:
-        return self._of_lane(lane, "uplink")
+        return _of_lane(self.prefix, lane, "uplink")
 
     def lease(self, lane: int) -> str:
-        return self._of_lane(lane, "lease")
+        return _of_lane(self.prefix, lane, "lease")
 
     def token(self, lane: int) -> str:
-        return self._of_lane(lane, "token")
+        return _of_lane(self.prefix, lane, "token")
 
     def holders(self, lane: int) -> str:
-        return self._of_lane(lane, "holders")
+        return _of_lane(self.prefix, lane, "holders")
 
     def takeovers(self, lane: int) -> str:
-        return self._of_lane(lane, "takeovers")
+        return _of_lane(self.prefix, lane, "takeovers")
 
     def client(self, lane: int, sid: str) -> str:
         return f"{self.prefix}:{{lane:{lane}}}:client:{sid}"
@@ -107,6 +115,7 @@ class Keys:
         """Whether this stream is an inbox, which goes when its process goes, and not a lane, which stays."""
         return stream.endswith(":inbox")
 
-    def _of_lane(self, number: int, what: str) -> str:
-        place = "quarantine:" if is_quarantine(number) else ""
-        return f"{self.prefix}:{{lane:{lane_behind(number)}}}:{place}{what}"
+
+def _of_lane(prefix: str, number: int, what: str) -> str:
+    place = "quarantine:" if is_quarantine(number) else ""
+    return f"{prefix}:{{lane:{lane_behind(number)}}}:{place}{what}"
