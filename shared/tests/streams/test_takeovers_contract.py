@@ -8,7 +8,7 @@ from sio_cluster.node.retry import Backoff
 from sio_cluster.protocol.errors import LeaseLost
 from sio_cluster.protocol.ids import lane_of, quarantine_of
 from sio_cluster.protocol.messages import ClientConnected, Handshake
-from sio_cluster.streams.api import Accepted, LaneEntry, LaneReader, Lease, Restoring
+from sio_cluster.streams.api import Accepted, ChangeResult, LaneEntry, LaneReader, Lease, Restoring
 from sio_cluster.testing.contract import Cluster, Writer
 
 APP1, APP2, APP3, APP4 = "app-aaaaaa", "app-bbbbbb", "app-cccccc", "app-dddddd"
@@ -159,11 +159,14 @@ async def test_the_lease_of_a_quarantine_fences_the_clients_of_its_lane(cluster:
     holders = Holders(cluster, QUARANTINE)
     _, former, _ = await holders.take(APP1)
     _, lease, _ = await holders.take(APP2, LONG_MS)
-    assert await records.update([Accepted(sid), Restoring(sid, True)], [former, lease]) == 1
+    assert await records.update([Accepted(sid), Restoring(sid, True)], [former, lease]) == [
+        ChangeResult.FENCED,
+        ChangeResult.DONE,
+    ]
     record = await records.load(sid)
     assert record is not None
     assert (record.accepted, record.restoring) == (False, True)
-    assert await records.update([Restoring(sid, False)], [lease]) == 0
+    assert await records.update([Restoring(sid, False)], [lease]) == [ChangeResult.DONE]
     assert await records.forget([sid], [former]) == 1
     record = await records.load(sid)
     assert record is not None

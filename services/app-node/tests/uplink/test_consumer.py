@@ -67,7 +67,9 @@ async def test_what_a_former_holder_left_waits_for_room_and_holds_nobody_up() ->
     ]
     room = 2 * (len(left[0].entry) + FACT_BYTES)  # for two of them
     counters = Counters()
-    consumer = Consumer(EmptyReader(), parts, parts, room, counters)  # type: ignore[arg-type]  # a part of each
+    reader: Any = EmptyReader()
+    letters = DeadLetters(reader, counters)
+    consumer = Consumer(reader, parts, room, counters, handling=parts, condemned=parts, letters=letters)
     reading = asyncio.create_task(consumer.run_read(keeper))
     async with asyncio.timeout(5):
         await consumer.take_claimed(lane, left)

