@@ -42,6 +42,7 @@ class BlockWatch:
         self.owns_process = False
         self._block_s = block_ms / 1000
         self._lease_s = lease_ms / 1000
+        self._step_s = min(self._block_s, self._lease_s) / 2
         self._holds_lanes = holds_lanes
         self._counters = counters
         self._told: dict[str, Any] | None = None  # what is known of the handler that blocks now
@@ -51,16 +52,15 @@ class BlockWatch:
         """A loop for as long as the node lives."""
         if self.owns_process:
             self._cpu_limit = CpuLimit()
-        step_s = min(self._block_s, self._lease_s) / 2
         try:
-            await Watchdog(step_s=step_s, on_beat=self._beat, on_stall=self._stalled, on_turn=self._turned).run()
+            await Watchdog(step_s=self._step_s, on_beat=self._beat, on_stall=self._stalled, on_turn=self._turned).run()
         finally:
             if self._cpu_limit is not None:
                 self._cpu_limit.close()
 
     def _beat(self) -> None:
-        if self._cpu_limit is not None:
-            self._cpu_limit.renew(self._lease_s)
+        if self._cpu_limit is not None:  # later than the thread, which says more, if it can run
+            self._cpu_limit.renew(self._lease_s + 2 * self._step_s + _LOG_S)
 
     def _stalled(self, lasted_s: float, frame: FrameType | None) -> None:
         ends = self.owns_process and lasted_s >= self._lease_s and self._holds_lanes()
