@@ -30,8 +30,8 @@ LEFT_OUT = {
 """What a run may leave out by its marks, and which command runs it. A test counts under its first mark here."""
 
 LONGEST_FIRST = (
-    "tests/conformance", "loadtest/tests/scenarios/test_scenarios", "tests/model", "loadtest/tests/scenarios",
-    "loadtest/tests/runner", "tests/e2e", "loadtest", "services", "stack", "shared",
+    "tests/model/test_mutants", "tests/conformance", "loadtest/tests/scenarios/test_scenarios", "tests/model",
+    "loadtest/tests/scenarios", "loadtest/tests/runner", "tests/e2e", "loadtest", "services", "stack", "shared",
 )  # fmt: skip
 """The order in which files begin. A long one that began last would keep one worker busy while the others have ended."""
 
