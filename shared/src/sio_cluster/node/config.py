@@ -156,8 +156,8 @@ class _Settings(BaseSettings):
     cors_allowed_origins: Annotated[tuple[str, ...] | None, NoDecode, AfterValidator(_as_origins)] = Field(
         None,
         description="Origins of web pages that may connect, separated by commas, such as `https://example.org`. `*` "
-        "allows all, without cookies. Pages from elsewhere get HTTP 403. By default only pages of the same origin may "
-        "connect; if you set it, list that origin too.",
+        "allows all; their polling requests then carry no cookies. Pages from elsewhere get HTTP 403. By default only "
+        "pages of the same origin may connect; if you set it, list that origin too.",
     )
     cors_credentials: bool = Field(
         True,
