@@ -39,7 +39,7 @@ check: types ## Lint, types, import rules, fast tests (a minute)
 	.venv/bin/ruff format --check .
 	.venv/bin/lint-imports
 	@mkdir -p $(JUNIT)
-	$(PYTEST) -m "$(FAST)" --junitxml=$(JUNIT)/check.xml $(ARGS)
+	$(PYTEST) -n $(WORKERS) $(PARALLEL) -m "$(FAST)" --junitxml=$(JUNIT)/check.xml $(ARGS)
 
 # Each package's own tests are read by themselves: their folders are all called tests.
 types: setup ## Types of all code and all tests

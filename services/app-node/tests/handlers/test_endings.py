@@ -118,6 +118,7 @@ async def test_connect_is_refused(steady_stage: Any, end: Any) -> None:
     assert await io.bus.records.load(sid) is None
 
 
+@pytest.mark.slow
 async def test_reconnect_keeps_the_client(memory_stage: Any, end: Any, kill: Any) -> None:
     first = memory_stage.echo_server()
     io = await memory_stage.io_node()
@@ -218,6 +219,7 @@ async def test_a_handler_that_another_handler_cancels_has_ended(steady_stage: An
 
 
 @pytest.mark.parametrize("instead", [asyncio.CancelledError, Timeout, ZeroDivisionError, None])
+@pytest.mark.slow
 async def test_a_handler_that_we_cancel_has_not_ended(memory_stage: Any, instead: Any) -> None:
     """Its lane is lost. Whatever it makes of that, the next holder handles the event again."""
     sio = memory_stage.server()
