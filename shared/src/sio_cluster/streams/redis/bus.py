@@ -45,11 +45,8 @@ class RedisBus:
 
     async def _look_at_redis(self) -> None:
         """Two commands without effect, so that a Redis which cannot serve us refuses at once, and not later."""
-        two_slots = (
-            "EXISTS",
-            self.keys.config,
-            self.keys.epoch,
-        )  # a Redis Cluster refuses, also one of a single server
+        # A Redis Cluster refuses keys of two slots, also one of a single server.
+        two_slots = ("EXISTS", self.keys.config, self.keys.epoch)
         a_write = ("HDEL", self.keys.config, "")  # a replica refuses, and where our user may only read
         await self.connections.run(two_slots, a_write)
 
