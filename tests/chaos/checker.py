@@ -14,6 +14,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from tests.chaos.limits import Missed
 from tests.chaos.records import Records, Run
 
 WRITTEN_US = 1_000_000
@@ -127,13 +128,21 @@ def broken_promises(verdict: Verdict, allowed: Allowed) -> list[str]:
         found.append(f"redelivered: {verdict.redelivered}, though nothing crashed")
     if verdict.connections_broken and not allowed.breaks:
         found.append(f"connections_broken: {verdict.connections_broken}")
-    if verdict.gap_max_ms > allowed.gap_s * 1000:
-        found.append(f"gap: a client waited {verdict.gap_max_ms:.0f} ms, the limit is {allowed.gap_s * 1000:.0f}")
-    if verdict.away_max_ms > allowed.away_s * 1000:
-        found.append(f"away: a client was away for {verdict.away_max_ms:.0f} ms, limit {allowed.away_s * 1000:.0f}")
     if not verdict.events or not verdict.emits:
         found.append("nothing was sent")
     return found
+
+
+def missed_limits(verdict: Verdict, allowed: Allowed) -> list[Missed]:
+    """The times in which clients waited too long."""
+    times = (
+        ("gap: a client waited", verdict.gap_max_ms, allowed.gap_s * 1000),
+        ("away: a client was away for", verdict.away_max_ms, allowed.away_s * 1000),
+    )
+    return [
+        Missed(f"{what} {ms:.0f} ms, the limit is {limit_ms:.0f}", ms / limit_ms)
+        for what, ms, limit_ms in times if ms > limit_ms
+    ]  # fmt: skip
 
 
 def _events(verdict: Verdict, records: Records, allowed: Allowed, until: Mapping[str, int]) -> None:

@@ -1,4 +1,4 @@
-"""The seed, a line for each scenario as soon as it is over, and a table of all at the end.
+"""The seed, a second try, a line for each scenario as soon as it is over, and a table of all at the end.
 
 Two scenarios run at a time (pytest-xdist): a worker writes its scenario's file, the main process reads and shows it.
 """
@@ -7,6 +7,7 @@ import json
 import os
 import random
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,16 @@ from rich.console import Console
 from rich.table import Table
 from tests.chaos.checker import COLUMNS
 from tests.chaos.field import RESULTS, written
+from tests.chaos.limits import TooSlow, tried_again
 
 SEED = int(os.environ.get("CHAOS_SEED") or random.randrange(1 << 32))
 os.environ["CHAOS_SEED"] = str(SEED)  # the workers, which start later, take the same
 
 TRIED = "the file of a scenario that this test has brought to an end"
+TOO_SLOW = "why it was tried once more"
+HERE = Path(__file__).parent
 _tried: list[Path] = []
+_tried_again: list[str] = []
 
 
 @pytest.fixture
@@ -29,12 +34,30 @@ def seed() -> int:
     return SEED
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A scenario that is too slow has a second try, and twice the time."""
+    for item in items:
+        if (
+            HERE not in item.path.parents
+            or not isinstance(item, pytest.Function)
+            or not item.get_closest_marker("chaos")
+        ):
+            continue
+        if limit := item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(2 * float(limit.args[0])), append=False)
+        item.obj = tried_again(item.obj, partial(_note, item))
+
+
+def _note(item: pytest.Item, slow: TooSlow) -> None:
+    item.user_properties.append((TOO_SLOW, str(slow)))
+
+
 @pytest.fixture(autouse=True)
 def result(request: pytest.FixtureRequest) -> Iterator[None]:
     """Tells the main process which files this test wrote."""
     written.clear()
     yield
-    request.node.user_properties.extend((TRIED, str(path)) for path in written)
+    request.node.user_properties.extend((TRIED, str(path)) for path in dict.fromkeys(written))
 
 
 @pytest.hookimpl(trylast=True)
@@ -42,6 +65,9 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     if report.when != "teardown" or "PYTEST_XDIST_WORKER" in os.environ:
         return
     for name, value in report.user_properties:
+        if name == TOO_SLOW:
+            _tried_again.append(f"{report.nodeid.partition('::')[2]}: {value}")
+            print(f"\ntried once more, since it was too slow: {_tried_again[-1]}", flush=True)
         if name == TRIED:
             _tried.append(Path(str(value)))
             row = json.loads(_tried[-1].read_text())
@@ -77,6 +103,8 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     with console.capture() as text:
         console.print(table)
     terminalreporter.write_line("\n" + text.get())
+    for why in _tried_again:
+        terminalreporter.write_line(f"Tried once more, since it was too slow: {why}")
 
 
 def _figures(row: dict[str, Any]) -> str:

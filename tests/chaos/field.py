@@ -26,8 +26,9 @@ from typing import Any
 import httpx
 from redis.asyncio import Redis
 from tests.chaos import balance, records
-from tests.chaos.checker import Allowed, Verdict, broken_promises, judge
+from tests.chaos.checker import Allowed, Verdict, broken_promises, judge, missed_limits
 from tests.chaos.crowd import Crowd, Member
+from tests.chaos.limits import HOPELESS, Missed, check
 from tests.chaos.proxy import Proxy
 from tests.conftest import ROOT
 
@@ -235,13 +236,15 @@ class Field:
     ) -> Verdict:
         """Ends the sending, waits for the answers, lets all clients leave, then judges.
 
-        Raises AssertionError where a promise is broken. `allowed` are the fields of `Allowed`.
+        Raises AssertionError where a promise is broken, TooSlow where only limits of time are missed. `allowed` are
+        the fields of `Allowed`.
         """
         verdict = await self.judge(answered_within_s=answered_within_s, balanced=balanced, **allowed)
         permitted = Allowed(crashed=self.crashed, **allowed)
-        problems = [*broken_promises(verdict, permitted), *self._too_little()]
-        self._write(verdict, problems)
-        assert not problems, f"{self.name}, CHAOS_SEED={self.seed}:\n" + "\n".join(problems)
+        problems = broken_promises(verdict, permitted)
+        missed = [*missed_limits(verdict, permitted), *self._too_little()]
+        self._write(verdict, [*problems, *map(str, missed)])
+        check(f"{self.name}, CHAOS_SEED={self.seed}", problems, missed)
         return verdict
 
     async def judge(
@@ -272,9 +275,12 @@ class Field:
             for way, lines in ways.items():
                 self.rates[way] = sum(self.began <= one.at < self.first_fault for one in lines) / seconds
 
-    def _too_little(self) -> list[str]:
-        """One line for each rate below LEAST_RATE."""
-        return [f"load: {rate:.0f} a second {way}" for way, rate in self.rates.items() if rate < LEAST_RATE]
+    def _too_little(self) -> list[Missed]:
+        """The rates below LEAST_RATE."""
+        return [
+            Missed(f"load: {rate:.0f} a second {way}", LEAST_RATE / rate if rate else HOPELESS)
+            for way, rate in self.rates.items() if rate < LEAST_RATE
+        ]  # fmt: skip
 
     async def _echoes(self) -> None:
         """Gives the last news a second to arrive. Little else can be under way: `down` leaves before the ack of its

@@ -11,6 +11,7 @@ from tests.chaos import records
 from tests.chaos.checker import waits
 from tests.chaos.crowd import Crowd
 from tests.chaos.field import Field, field, until
+from tests.chaos.limits import Missed, check
 from tests.chaos.proxy import Proxy
 from tests.conformance.raw import TEXT, Socket, frame
 from tests.conftest import ROOT
@@ -19,8 +20,11 @@ from sio_stack.stack import Node
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(150)]
 
-FLOOR_MS = 100.0
-"""A 99th percentile below this is not compared: so small a wait may be that of a busy machine."""
+FLOOR_MS = 200.0
+"""A 99th percentile below this is not compared: so small a wait may be that of a busy machine.
+
+A flood on a cluster that does not hold it back (LANE_FAIR_BYTES=100000000) lets others wait for up to 10 seconds.
+"""
 
 DOWNLINK_BUFFER_BYTES = 40_000_000
 STORM = 5_000
@@ -239,7 +243,9 @@ def _compare(it: Field, quiet: tuple[int, int], loaded: tuple[int, int]) -> None
         _p99_ms([waited for at, _, waited in found if span[0] <= at <= span[1]]) for span in (quiet, loaded)
     )
     print(f"\np99 of the others: {before:.1f} ms before, {after:.1f} ms meanwhile")
-    assert after <= max(2 * before, FLOOR_MS), f"p99 {before:.1f} ms before, {after:.1f} ms meanwhile"
+    limit = max(2 * before, FLOOR_MS)
+    if after > limit:
+        check(it.name, [], [Missed(f"p99 {before:.1f} ms before, {after:.1f} ms meanwhile", after / limit)])
 
 
 def _p99_ms(waits_us: list[int]) -> float:
