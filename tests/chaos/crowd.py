@@ -10,13 +10,12 @@ import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import urlsplit
 
 from tests.chaos.records import Pen
 
 from sio_cluster.testing.client import Client, WSError
+from sio_cluster.testing.polling import PollingClient
 
-SEPARATOR = b"\x1e"
 CONNECT_S = 30.0
 FIRST_DELAY_S, LONGEST_DELAY_S = 0.1, 1.0
 
@@ -216,9 +215,9 @@ class Crowd:
         while not member.leaving:
             try:
                 if websocket:
-                    await _websocket(self.url, member)
+                    await _stay(Client(member.took, member.broke), self.url, member)
                 else:
-                    await _poll(self.url, member)
+                    await _stay(PollingClient(member.took, member.broke, member.refused), self.url, member)
                 delay = FIRST_DELAY_S
             except (OSError, WSError, TimeoutError, ConnectionError, asyncio.IncompleteReadError):
                 self.failures += 1
@@ -240,147 +239,11 @@ class Crowd:
             await asyncio.sleep(max(0.0, due - loop.time()))
 
 
-# --- WebSocket
-
-
-async def _websocket(url: str, member: Member) -> None:
-    """One connection over WebSocket, from its beginning to its end."""
-    client = Client(member.took, member.broke)
+async def _stay(client: Client | PollingClient, url: str, member: Member) -> None:
+    """One connection, from its beginning to its end."""
     member.connection = client
     try:
         await client.connect(url)
         await client.closed.wait()
     finally:
         client.disconnect()
-
-
-# --- polling
-
-
-class _Requests:
-    """One HTTP/1.1 connection, kept alive, opened with the first request."""
-
-    def __init__(self, url: str) -> None:
-        parts = urlsplit(url)
-        self._host, self._port = parts.hostname, parts.port
-        self._head = f"HTTP/1.1\r\nHost: {parts.netloc}\r\n"
-        self._pair: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
-
-    async def ask(self, method: str, path: str, body: bytes | None = None) -> tuple[int, bytes]:
-        """(status, body) of the answer. OSError or IncompleteReadError where there is none.
-
-        A kept connection that the server closed meanwhile is replaced, as browsers do: it took nothing of the request.
-        """
-        kept = self._pair is not None
-        try:
-            return await self._exchange(method, path, body)
-        except (OSError, asyncio.IncompleteReadError) as error:
-            self.close()
-            if not kept or (isinstance(error, asyncio.IncompleteReadError) and error.partial):
-                raise
-            return await self._exchange(method, path, body)
-
-    async def _exchange(self, method: str, path: str, body: bytes | None) -> tuple[int, bytes]:
-        if self._pair is None:
-            self._pair = await asyncio.open_connection(self._host, self._port)
-        reader, writer = self._pair
-        data = body or b""
-        length = f"Content-Length: {len(data)}\r\n" if body is not None else ""
-        writer.write(f"{method} {path} {self._head}{length}\r\n".encode() + data)
-        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
-        fields = dict(line.split(": ", 1) for line in head.split("\r\n")[1:] if ": " in line)
-        content = await self._body(reader, fields)
-        if fields.get("connection") == "close":
-            self.close()
-        return int(head.split(" ", 2)[1]), content
-
-    def close(self) -> None:
-        if self._pair is not None:
-            self._pair[1].transport.abort()
-            self._pair = None
-
-    async def _body(self, reader: asyncio.StreamReader, fields: dict[str, str]) -> bytes:
-        if fields.get("transfer-encoding") != "chunked":
-            return await reader.readexactly(int(fields.get("content-length", "0")))
-        parts = []
-        while size := int(await reader.readline(), 16):
-            parts.append((await reader.readexactly(size + 2))[:-2])
-        await reader.readexactly(2)
-        return b"".join(parts)
-
-
-class _Poller:
-    """An Engine.IO session over polling: one loop polls, another posts what has gathered."""
-
-    def __init__(self, url: str, member: Member) -> None:
-        self._member = member
-        self._get, self._post = _Requests(url), _Requests(url)
-        self._path = "/socket.io/?EIO=4&transport=polling"
-        self._packets: list[bytes] = []
-        self._wake = asyncio.Event()
-        self._over = False
-
-    async def run(self) -> None:
-        """To its end."""
-        try:
-            async with asyncio.timeout(10):
-                status, body = await self._get.ask("GET", self._path)
-            if status != 200:
-                raise ConnectionError(f"status {status}")
-            self._path += f"&sid={json.loads(body[1:])['sid']}"
-            self._member.connection = self
-            self._member.took(body)
-            posting = asyncio.create_task(self._run_posts())
-            polling = asyncio.create_task(self._run_polls())
-            await asyncio.wait({posting, polling}, return_when=asyncio.FIRST_COMPLETED)
-            self._member.broke()
-            self._over = True
-            self._wake.set()
-            await asyncio.wait({posting}, timeout=2)  # what is on its way may still be taken
-            posting.cancel()
-            polling.cancel()
-            await asyncio.gather(posting, polling, return_exceptions=True)
-        finally:
-            self._member.refused(self._packets)
-            self.close()
-
-    def send(self, packet: bytes) -> None:
-        self._packets.append(packet)
-        self._wake.set()
-
-    def close(self) -> None:
-        self._get.close()
-        self._post.close()
-
-    async def _run_polls(self) -> None:
-        while True:
-            status, body = await self._get.ask("GET", self._path)
-            if status != 200:
-                return
-            for packet in body.split(SEPARATOR):
-                if packet == b"2":
-                    self.send(b"3")
-                elif packet == b"1":
-                    return
-                elif packet != b"6":
-                    self._member.took(packet)
-
-    async def _run_posts(self) -> None:
-        while True:
-            while self._packets:
-                packets, self._packets = self._packets, []
-                try:
-                    status, _ = await self._post.ask("POST", self._path, SEPARATOR.join(packets))
-                except (OSError, asyncio.IncompleteReadError):
-                    status = 0  # nobody knows whether it was taken
-                if status != 200:
-                    self._member.refused(packets)
-                    return
-            if self._over:
-                return
-            self._wake.clear()
-            await self._wake.wait()
-
-
-async def _poll(url: str, member: Member) -> None:
-    await _Poller(url, member).run()

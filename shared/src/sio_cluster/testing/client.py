@@ -1,4 +1,4 @@
-"""A light client for load under asyncio: thousands of them fit into one process.
+"""A light client over WebSocket, for load under asyncio: thousands of them fit into one process.
 
     client = Client(print)
     await client.connect("http://127.0.0.1:8080")   # prints the open packet, b'0{"sid":"io1-...'
