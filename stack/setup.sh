@@ -1,5 +1,6 @@
 #!/bin/sh
 # Sets up .venv and node_modules. Does nothing when they are up to date. `make` calls it, and so can you.
+# `stack/setup.sh bench` also installs Socket.IO's own server, which only `make bench` needs.
 #
 # A stamp holds the checksum of the files that say what to install. So a fresh checkout of the same commit over an old
 # .venv needs no network, whatever the times of its files are.
@@ -68,15 +69,17 @@ set_up_python() {
   echo "$sum" >.venv/.stamp
 }
 
-# The official Socket.IO client. npm comes as a Python wheel, so the machine needs no Node.
-set_up_client() {
-  sum=$(checksum package.json package-lock.json)
-  if stamped node_modules/.stamp "$sum"; then touch node_modules/.stamp; return; fi
+# npm comes as a Python wheel, so the machine needs no Node. Usage: set_up_npm 'what' FOLDER
+set_up_npm() {
+  sum=$(checksum "$2/package.json" "$2/package-lock.json")
+  if stamped "$2/node_modules/.stamp" "$sum"; then touch "$2/node_modules/.stamp"; return; fi
   # so that npm trusts the certificates that the machine trusts, as pip does
-  counted "the JavaScript client" 1 '^added' env NODE_USE_SYSTEM_CA=1 .venv/bin/npm ci --ignore-scripts --no-audit --no-fund
-  say "  JavaScript client: ready"
-  echo "$sum" >node_modules/.stamp
+  counted "the JavaScript $1" 1 '^added' \
+    env NODE_USE_SYSTEM_CA=1 .venv/bin/npm --prefix "$2" ci --ignore-scripts --no-audit --no-fund
+  say "  JavaScript $1: ready"
+  echo "$sum" >"$2/node_modules/.stamp"
 }
 
 set_up_python
-set_up_client
+set_up_npm client .
+[ "${1:-}" != bench ] || set_up_npm server loadtest/bench/servers/node

@@ -1,4 +1,10 @@
-"""`make bench`: this cluster and python-socketio side by side, with the same handlers and the same load, in one run.
+"""`make bench`: this cluster and its peers side by side, with the same handlers and the same load, in one run.
 
-May import `sio_stack` and `sio_cluster.testing`. `peer` and `cluster_app` are the applications under test.
+- `servers`: the applications under test. Each has the handlers of `servers/handlers.py`.
+- `targets`: starts them, and counts the CPU time and memory of all their processes.
+- `load`: the clients, in this process.
+- `work`: what is measured. Each module is one kind of work, and says what its figures mean.
+- `rounds`, `report`, `chart`: every target in turn, several times; medians and ratios; an SVG of the ratios.
+
+May import `sio_stack` and `sio_cluster.testing`.
 """

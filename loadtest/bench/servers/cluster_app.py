@@ -1,7 +1,7 @@
 """The benchmark's application on an app-node."""
 
 import app_node
-from loadtest.bench import handlers
+from loadtest.bench.servers import handlers
 
 sio = app_node.get_client()
 handlers.register(sio)

@@ -1,11 +1,14 @@
-"""The benchmark's application on plain python-socketio: `python -m loadtest.bench.peer PORT [REDIS_URL]`."""
+"""The benchmark's application on plain python-socketio.
+
+`python -m loadtest.bench.servers.python_server PORT [REDIS_URL]`
+"""
 
 import sys
 
 import socketio
 import uvicorn
 
-from loadtest.bench import handlers
+from loadtest.bench.servers import handlers
 
 
 def main() -> None:

@@ -1,0 +1,238 @@
+"""Which targets are measured, at which work, and what the figures are called in the report.
+
+There are several sittings, because a target has to be started in the size that a work asks for: one server, four, or
+eight. In each, every column is started and measured in turn.
+"""
+
+import random
+from collections.abc import Callable, Coroutine
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+
+from loadtest.bench import targets
+from loadtest.bench.load import clients as load
+from loadtest.bench.load.clients import Tally
+from loadtest.bench.targets import Target
+from loadtest.bench.work import acks, fan_out, holding
+
+Figures = dict[str, dict[str, float]]
+"""Of one target in one round: the work's name, and its figures by name."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much is done. `QUICK` only shows that everything runs: its figures mean nothing."""
+
+    seconds: float = 3.0
+    crowd: int = 1000
+    closed: tuple[int, ...] = (1, 20, 200, 1000)
+    singles: int = 40
+    bursts: int = 6
+    pollers: int = 200
+    spread: int = 500
+    open_rates: tuple[int, ...] = (500, 2000, 8000)
+    room_rates: tuple[int, ...] = (20, 100, 500)
+    rooms: int = 10_000
+    members: int = 5
+    room_emits: int = 500
+
+
+FULL = Sizes()
+QUICK = Sizes(
+    seconds=0.3, crowd=20, closed=(1, 5), singles=3, bursts=2, pollers=5, spread=20, open_rates=(50,),
+    room_rates=(20,), rooms=40, members=5, room_emits=50,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the report: a figure of a work."""
+
+    work: str
+    figure: str
+    title: str
+    is_cost: bool = True
+    """Whether less is better."""
+
+
+@dataclass(frozen=True)
+class Sitting:
+    """Columns that are measured at the same work, and which of them are compared with each other."""
+
+    title: str
+    columns: dict[str, Callable[[], AbstractAsyncContextManager[Target]]]
+    measure: Callable[[Target, Sizes], Coroutine[None, None, Figures]]
+    rows: Callable[[Sizes], list[Row]]
+    ratios: tuple[tuple[str, str], ...]
+    """The column above the line, and the one below it."""
+
+
+async def one_server(target: Target, sizes: Sizes) -> Figures:
+    """Round trips of few and of many clients, a room of all, what it costs to connect and to stay."""
+    tally = Tally()
+    figures: Figures = {}
+    crowd, _ = await holding.arrive(target, tally, 1)
+    for count in sizes.closed:
+        if count > len(crowd):
+            more, _ = await holding.arrive(target, tally, count - len(crowd))
+            crowd += more
+        figures[f"closed {count}"] = await acks.closed_loop(target, crowd[:count], tally, sizes.seconds)
+    more, figures["arrive"] = await holding.arrive(target, tally, sizes.crowd)
+    load.disconnect(crowd)
+    await load.join(more, [["all"]] * len(more))
+    blast = fan_out.blast
+    figures["single"] = await blast(target, more, tally, "all", bursts=sizes.singles, burst=1)
+    figures["burst"] = await blast(target, more, tally, "all", bursts=sizes.bursts, burst=50)
+    load.disconnect(more)
+    return figures
+
+
+async def polling(target: Target, sizes: Sizes) -> Figures:
+    """A room of clients that poll."""
+    tally = Tally()
+    pollers = await load.connect(target.ports, sizes.pollers, tally, polling=True)
+    await load.join(pollers, [["polls"]] * len(pollers))
+    figures = {
+        "poll single": await fan_out.blast(target, pollers, tally, "polls", bursts=sizes.singles, burst=1),
+        "poll burst": await fan_out.blast(target, pollers, tally, "polls", bursts=sizes.bursts, burst=50),
+    }
+    load.disconnect(pollers)
+    return figures
+
+
+async def four_servers(target: Target, sizes: Sizes) -> Figures:
+    """Nobody there; then events at given rates, alone and each with an emit to a room of 50."""
+    tally = Tally()
+    figures: Figures = {"idle": await holding.idle(target, sizes.seconds)}
+    crowd = await load.connect(target.ports, sizes.spread, tally)
+    for rate in sizes.open_rates:
+        figures[f"open {rate}"] = await acks.open_loop(target, crowd, tally, sizes.seconds, rate)
+    rooms = max(1, sizes.spread // 50)
+    await load.join(crowd, [[f"room {number % rooms}"] for number in range(len(crowd))])
+    for rate in sizes.room_rates:
+        figures[f"room {rate}"] = await acks.open_loop(
+            target, crowd, tally, sizes.seconds, rate, lambda number: b'["say","room %d"]' % (number % rooms)
+        )
+    load.disconnect(crowd)
+    return figures
+
+
+async def many_rooms(target: Target, sizes: Sizes) -> Figures:
+    """Many small rooms, each client in many of them. Rooms of 5 touch few of eight servers."""
+    tally = Tally()
+    crowd = await load.connect(target.ports, sizes.crowd, tally)
+    chance = random.Random(1)
+    its: list[list[str]] = [[] for _ in crowd]
+    for room in range(sizes.rooms):
+        for member in chance.sample(range(len(crowd)), sizes.members):
+            its[member].append(f"r{room}")
+    await load.join(crowd, its)
+    figures = {
+        "rooms": await acks.open_loop(
+            target, crowd, tally, sizes.seconds, sizes.room_emits,
+            lambda number: b'["say","r%d"]' % chance.randrange(sizes.rooms),
+        )
+    }  # fmt: skip
+    load.disconnect(crowd)
+    return figures
+
+
+def _rows_of_one(sizes: Sizes) -> list[Row]:
+    loops = [
+        Row(f"closed {count}", figure, f"acked round trip, {count} client{'s' * (count > 1)}: {what}")
+        for count in sizes.closed for figure, what in (("cpu_us", "CPU us"), ("p50_ms", "p50 ms"))
+    ]  # fmt: skip
+    return [
+        *loops,
+        Row(f"closed {sizes.closed[-1]}", "per_second", f"round trips/s, {sizes.closed[-1]} clients", is_cost=False),
+        Row("single", "cpu_us", f"broadcast to {sizes.crowd}, one by one: CPU us a delivery"),
+        Row("single", "p50_ms", "the same: p50 ms"),
+        Row("single", "p99_ms", "the same: p99 ms"),
+        Row("burst", "cpu_us", f"broadcast to {sizes.crowd}, bursts of 50: CPU us a delivery"),
+        Row("burst", "per_second", "the same: deliveries/s", is_cost=False),
+        Row("arrive", "cpu_us", "connect and CONNECT, WebSocket: CPU us"),
+        Row("arrive", "holder_kb", "memory per idle connection, where it is held: KB"),
+        Row("arrive", "others_kb", "memory per idle connection, app-node and Redis: KB"),
+    ]
+
+
+def _rows_of_polling(sizes: Sizes) -> list[Row]:
+    return [
+        Row("poll single", "cpu_us", f"broadcast to {sizes.pollers} that poll, one by one: CPU us a delivery"),
+        Row("poll single", "p50_ms", "the same: p50 ms"),
+        Row("poll burst", "cpu_us", f"broadcast to {sizes.pollers} that poll, bursts of 50: CPU us a delivery"),
+    ]
+
+
+def _rows_of_four(sizes: Sizes) -> list[Row]:
+    kinds = [(f"open {rate}", f"acked events, {rate:,}/s") for rate in sizes.open_rates]
+    kinds += [(f"room {rate}", f"events that emit to a room of 50, {rate:,}/s") for rate in sizes.room_rates]
+    return [
+        Row("idle", "cpu_ms_per_second", "nobody connected: CPU ms a second"),
+        *(
+            Row(work, figure, f"{what}: {unit}")
+            for work, what in kinds for figure, unit in (("cpu_us", "CPU us each"), ("p50_ms", "p50 ms"))
+        ),
+    ]  # fmt: skip
+
+
+def _rows_of_rooms(sizes: Sizes) -> list[Row]:
+    what = f"{sizes.rooms:,} rooms of {sizes.members}, {sizes.room_emits}/s"
+    return [
+        Row("rooms", "cpu_us_per_delivery", f"{what}: CPU us a delivery"),
+        Row("rooms", "p50_ms", "the same: p50 ms"),
+    ]
+
+
+SITTINGS = {
+    "one": Sitting(
+        "One server",
+        {
+            "bare": targets.bare,
+            "this": lambda: targets.cluster(1),
+            "node": lambda: targets.node(1),
+            "python": lambda: targets.python(1),
+        },
+        one_server, _rows_of_one, (("this", "node"), ("this", "python"), ("this", "bare")),
+    ),
+    "polling": Sitting(
+        "One server, long polling",
+        {
+            "this": lambda: targets.cluster(1),
+            "node": lambda: targets.node(1),
+            "python": lambda: targets.python(1),
+        },
+        polling, _rows_of_polling, (("this", "node"), ("this", "python")),
+    ),
+    "four": Sitting(
+        "Four servers",
+        {
+            "this": lambda: targets.cluster(4),
+            "node redis": lambda: targets.node(4, "redis"),
+            "node streams": lambda: targets.node(4, "streams"),
+            "python redis": lambda: targets.python(4),
+        },
+        four_servers, _rows_of_four, (("this", "node redis"), ("this", "node streams"), ("this", "python redis")),
+    ),
+    "growth": Sitting(
+        "From one server to eight",
+        {
+            "this 1": lambda: targets.cluster(1),
+            "this 8": lambda: targets.cluster(8),
+            "node 1": lambda: targets.node(1),
+            "node redis 8": lambda: targets.node(8, "redis"),
+        },
+        many_rooms, _rows_of_rooms, (("this 8", "this 1"), ("node redis 8", "node 1"), ("this 8", "node redis 8")),
+    ),
+}  # fmt: skip
+
+COLUMNS = {
+    "bare": "a loop that writes ready-made frames: no server can be cheaper",
+    "this": "this cluster, with one app-node and Redis",
+    "node": "Socket.IO's own server on Node.js, one process, no Redis",
+    "node redis": "the same, joined by its Redis adapter (pub/sub)",
+    "node streams": "the same, joined by its Redis Streams adapter",
+    "python": "python-socketio, one process, no Redis",
+    "python redis": "the same, joined by its Redis manager (pub/sub)",
+}
+"""What the columns are. A number behind a name counts its servers."""
