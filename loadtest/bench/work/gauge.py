@@ -3,7 +3,7 @@
 import time
 from dataclasses import dataclass
 
-from loadtest.bench.targets import Target
+from loadtest.bench.targets import Part, Target
 
 
 @dataclass
@@ -11,8 +11,14 @@ class Used:
     """What was used between two moments."""
 
     seconds: float
-    cpu_s: float
+    cpu_s: dict[Part, float]
     generator_cpu_s: float
+
+    def cpu_us(self, units: float, name: str = "cpu_us") -> dict[str, float]:
+        """Microseconds for one of so many units: of all processes, and of each part by itself (`cpu_us redis`)."""
+        each = 1e6 / max(1, units)
+        parts = {f"{name} {part}": seconds * each for part, seconds in self.cpu_s.items()}
+        return {name: sum(self.cpu_s.values()) * each, **parts}
 
     @property
     def generator_share(self) -> float:
@@ -33,7 +39,7 @@ class Gauge:
         """What was used so far."""
         return Used(
             seconds=time.perf_counter() - self._began,
-            cpu_s=self._target.cpu_seconds() - self._cpu,
+            cpu_s={part: seconds - self._cpu[part] for part, seconds in self._target.cpu_seconds().items()},
             generator_cpu_s=time.process_time() - self._own,
         )
 

@@ -3,7 +3,7 @@
 import asyncio
 
 from loadtest.bench.load.clients import Client, Tally, connect
-from loadtest.bench.targets import Target
+from loadtest.bench.targets import PARTS, Target
 from loadtest.bench.work.gauge import Gauge
 
 
@@ -15,9 +15,8 @@ async def arrive(target: Target, tally: Tally, count: int) -> tuple[list[Client]
     used = gauge.read()
     after = target.memory_bytes()
     return clients, {
-        "cpu_us": used.cpu_s / count * 1e6,
-        "holder_kb": (after["holders"] - before["holders"]) / count / 1024,
-        "others_kb": (after["others"] - before["others"]) / count / 1024,
+        **used.cpu_us(count),
+        **{f"{part}_kb": (after[part] - before[part]) / count / 1024 for part in PARTS},
         "generator": used.generator_share,
     }
 
@@ -27,4 +26,4 @@ async def idle(target: Target, seconds: float) -> dict[str, float]:
     gauge = Gauge(target)
     await asyncio.sleep(seconds)
     used = gauge.read()
-    return {"cpu_ms_per_second": used.cpu_s / used.seconds * 1e3}
+    return used.cpu_us(used.seconds * 1e3, "cpu_ms_per_second")

@@ -38,6 +38,18 @@ def test_medians_and_their_ratios() -> None:
     assert line["ratios"] == {"this / node": 2.5}
 
 
+def test_the_parts_of_this_cluster() -> None:
+    parts = {"cpu_us holder": 4.0, "cpu_us app": 3.0, "cpu_us redis": 2.0}
+    rounds = [
+        figures(9, **parts),
+        figures(9, **{**parts, "cpu_us app": 5.0}),
+        figures(9, **{**parts, "cpu_us app": 4.0}),
+    ]
+    line, without, _ = report.result({"polling": {"this": rounds}}, QUICK)["lines"]
+    assert line["parts"] == [4, 4, 2]
+    assert without["parts"] == []
+
+
 def test_a_peer_that_was_not_measured_is_left_out() -> None:
     lines = report.result({"polling": {"this": MEASURED["polling"]["this"]}}, QUICK)["lines"]
     assert [line["ratios"] for line in lines] == [{}, {}, {}]
