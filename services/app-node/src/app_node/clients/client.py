@@ -2,11 +2,16 @@
 
 import asyncio
 import enum
+import sys
+import weakref
 from collections import deque
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from typing import Any
 
-from app_node.clients.environ import environ_of
+import msgspec
+
+from app_node.clients.environ import Environ, environ_of
 from app_node.clients.session_codec import decode_session
 from app_node.lanes.lane import Lane
 from app_node.lanes.progress import EntryProgress
@@ -26,20 +31,27 @@ class State(enum.Enum):
     """Refused, disconnecting or disconnected."""
 
 
+_NO_ROOMS: AbstractSet[Room] = frozenset()
+
+
 class Client:
-    """One client, and its facts that wait for their turn (`inbox`). `draining`: a task works them off."""
+    """One client, and its facts that wait for their turn (`inbox`). `draining`: a task works them off.
+
+    Most clients say nothing most of the time, and an app-node may know a hundred thousand. So one that is quiet holds
+    little: its handshake is packed, its environ is built when it is asked for, and equal texts are one object.
+    """
 
     __slots__ = (
         "_environ",
+        "_handshake",
+        "_rooms",
         "auth",
         "draining",
         "forgotten",
-        "handshake",
         "inbox",
         "io_node",
         "lane",
         "namespace",
-        "rooms",
         "session",
         "session_lock",
         "settling",
@@ -52,13 +64,11 @@ class Client:
     def __init__(self, sid: str, io_node: str, lane: Lane) -> None:
         self.sid = sid
         self.lane = lane
-        self.io_node = io_node
+        self.io_node = sys.intern(io_node)
         self.state = State.UNKNOWN
         self.namespace = ""
         self.auth: bytes | None = None
-        self.handshake: Handshake | None = None
         self.transport = ""
-        self.rooms: set[Room] = set()  # a copy of what its record says
         self.settling: set[Room] | None = None  # rooms that were entered or left here while the record is read again
         self.session: Any = None  # loaded once, since this app-node alone runs the client's handlers
         self.session_lock: asyncio.Lock | None = None
@@ -66,41 +76,82 @@ class Client:
         self.draining = False
         self.turned_away = False  # its connect handler runs, and the application has disconnected it meanwhile
         self.forgotten = False  # its record is gone, so this instance may go too
-        self._environ: dict[str, Any] | None = None
+        self._handshake: bytes | None = None
+        self._rooms: set[Room] | None = None
+        self._environ: Environ | weakref.ref[Environ] | None = None
 
-    def adopt(self, connected: ClientConnected) -> None:
-        """Takes over what a client that connects for the first time says of itself."""
-        self.namespace = connected.namespace
+    @property
+    def rooms(self) -> AbstractSet[Room]:
+        """A copy of what its record says."""
+        return self._rooms or _NO_ROOMS
+
+    @property
+    def has_connected(self) -> bool:
+        """Whether it is known how this client connected."""
+        return self._handshake is not None
+
+    def adopt(self, connected: ClientConnected, rooms: AbstractSet[Room] = _NO_ROOMS) -> None:
+        """Takes over what a client that connects for the first time says of itself. `rooms`: those that a connect
+        handler entered which did not come to its end."""
+        self.namespace = sys.intern(connected.namespace)
         self.auth = connected.auth
-        self.handshake = connected.handshake
-        self.transport = connected.transport
+        self._handshake = msgspec.msgpack.encode(connected.handshake)
+        self.transport = sys.intern(connected.transport)
+        self._rooms = set(rooms) or None
         self.state = State.CONNECTING
 
     def restore(self, record: ClientRecord) -> None:
         """Takes over the record of a client that another app-node has let in."""
-        self.adopt(record.connected)
-        self.transport = record.transport
-        self.rooms = set(record.rooms)
+        self.adopt(record.connected, record.rooms)
+        self.transport = sys.intern(record.transport)
         self.session = None if record.session is None else decode_session(record.session)
 
     def enter(self, room: Room) -> None:
         """The application puts the client into a room."""
-        self.rooms.add(room)
+        self.set_room(room, inside=True)
         if self.settling is not None:
             self.settling.add(room)
 
     def leave(self, room: Room) -> None:
         """The application takes the client out of a room."""
-        self.rooms.discard(room)
+        self.set_room(room, inside=False)
         if self.settling is not None:
             self.settling.add(room)
 
+    def set_room(self, room: Room, *, inside: bool) -> None:
+        """What its record says of this room now."""
+        if inside:
+            self._rooms = self._rooms or set()
+            self._rooms.add(room)
+        elif self._rooms is not None:
+            self._rooms.discard(room)
+            self._rooms = self._rooms or None
+
     @property
-    def environ(self) -> dict[str, Any]:
-        """What `connect` handlers get as `environ`. The same dict each time: an application may keep things in it."""
-        if self._environ is None:
-            self._environ = environ_of(self.handshake) if self.handshake is not None else {}
-        return self._environ
+    def environ(self) -> Environ:
+        """What `connect` handlers get as `environ`.
+
+        The same dict each time, as far as anybody can tell: an application may keep things in it.
+        """
+        held = self._environ
+        environ = held() if isinstance(held, weakref.ref) else held
+        if environ is None:
+            content = {} if self._handshake is None else environ_of(_decoder.decode(self._handshake))
+            environ = Environ(content, self._keep_environ)
+            self._environ = weakref.ref(environ)
+        return environ
+
+    def settled(self) -> None:
+        """Its connect handler has ended: what only that needed goes."""
+        self.auth = None
+        if isinstance(self._environ, weakref.ref) and self._environ() is None:
+            self._environ = None
+
+    def _keep_environ(self, environ: Environ) -> None:
+        self._environ = environ
+
+
+_decoder = msgspec.msgpack.Decoder(Handshake)
 
 
 class Clients:

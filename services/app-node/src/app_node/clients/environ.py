@@ -6,10 +6,70 @@ callables of an ASGI request, `asgi.receive` and `asgi.send`, are missing: the r
 """
 
 import sys
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 from urllib.parse import unquote
 
 from sio_cluster.protocol.messages import Handshake
+
+SCOPE = "asgi.scope"
+"""The one value in an environ that can be changed itself."""
+
+
+class Environ(dict[str, Any]):
+    """An environ that knows when it must be kept.
+
+    It has some 30 entries, and most applications look at it once. So a client does not keep it, and builds it again
+    when it is asked for. What an application puts into it must not be lost: `keep(self)` is called, once, before it
+    is changed for the first time, or gives away its ASGI scope, which could be changed.
+    """
+
+    __slots__ = ("__weakref__", "_keep")
+
+    def __init__(self, content: dict[str, Any], keep: "Callable[[Environ], None]") -> None:
+        super().__init__(content)
+        self._keep: Callable[[Environ], None] | None = keep
+
+    def hold(self) -> None:
+        """From now on its client keeps it."""
+        keep, self._keep = self._keep, None
+        if keep is not None:
+            keep(self)
+
+    def __getitem__(self, key: str) -> Any:
+        if key == SCOPE:
+            self.hold()
+        return super().__getitem__(key)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """As that of a dict."""
+        if key == SCOPE:
+            self.hold()
+        return super().get(key, default)
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        """A copy is a plain dict."""
+        return dict, (dict(self),)
+
+
+def _holding(name: str) -> Callable[..., Any]:
+    """The method of a dict, for an environ that is kept from then on."""
+    method: Callable[..., Any] = getattr(dict, name)
+
+    @wraps(method)
+    def holding(self: Environ, *args: Any, **keywords: Any) -> Any:
+        self.hold()
+        return method(self, *args, **keywords)
+
+    return holding
+
+
+for _name in (
+    "__setitem__", "__delitem__", "__ior__", "clear", "pop", "popitem", "setdefault", "update",
+    "items", "values", "copy",
+):  # fmt: skip
+    setattr(Environ, _name, _holding(_name))
 
 
 def environ_of(handshake: Handshake) -> dict[str, Any]:
@@ -31,7 +91,7 @@ def environ_of(handshake: Handshake) -> dict[str, Any]:
         "SERVER_PROTOCOL": f"HTTP/{handshake.http_version}",
         "REMOTE_ADDR": handshake.remote_addr,
         "REMOTE_PORT": str(handshake.remote_port),
-        "asgi.scope": _scope(handshake, path),
+        SCOPE: _scope(handshake, path),
     }
     environ["SERVER_NAME"], environ["SERVER_PORT"] = _server(handshake)
     for name, latin in handshake.headers:

@@ -95,8 +95,7 @@ class ClientLifecycle:
                 await self._restore(client, record, progress)
                 return CLIENT_CONNECTED
         progress.lane.require_held()
-        client.adopt(fact)
-        client.rooms = rooms
+        client.adopt(fact, rooms)
         inner = self._inner_progress(progress)
         if not self._application.accepts(client.namespace):
             self._refuse(client, INVALID_NAMESPACE, inner)
@@ -137,7 +136,7 @@ class ClientLifecycle:
         record = await self._records.load(client.sid)
         client.settling = None
         if record is not None and fact.room not in settling:  # else the application has said something newer
-            (client.rooms.add if fact.room in record.rooms else client.rooms.discard)(fact.room)
+            client.set_room(fact.room, inside=fact.room in record.rooms)
 
     async def disconnect(self, client: Client, progress: EntryProgress | None, *, close: bool = False) -> None:
         """The application disconnects a client; with `close`, its whole connection. The `disconnect` handler runs now.
@@ -215,6 +214,8 @@ class ClientLifecycle:
             raise_unless_own(error, task, client.lane)
             self._incidents.handler_failed(client, "connect")
             return INTERNAL_ERROR
+        finally:
+            client.settled()
 
     def _refuse(self, client: Client, refusal: Refusal, progress: EntryProgress) -> None:
         client.state = State.GONE

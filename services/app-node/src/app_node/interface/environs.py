@@ -14,12 +14,12 @@ class Environs(Mapping[str, dict[str, Any]]):
 
     def __getitem__(self, sid: str) -> dict[str, Any]:
         client = self._clients.get(sid)
-        if client is None or client.handshake is None:
+        if client is None or not client.has_connected:
             raise KeyError(sid)
         return client.environ
 
     def __iter__(self) -> Iterator[str]:
-        return (client.sid for client in self._clients if client.handshake is not None)
+        return (client.sid for client in self._clients if client.has_connected)
 
     def __len__(self) -> int:
-        return sum(client.handshake is not None for client in self._clients)
+        return sum(client.has_connected for client in self._clients)
