@@ -4,7 +4,8 @@
 - `targets`: starts them, and counts the CPU time and memory of all their processes.
 - `load`: the clients, in this process.
 - `work`: what is measured. Each module is one kind of work, and says what its figures mean.
-- `rounds`, `report`, `chart`: every target in turn, several times; medians and ratios; an SVG of the ratios.
+- `plan`: which targets are measured at which work. `rounds` goes through it several times.
+- `report`, `chart`, `docs`: medians and ratios; an SVG of the ratios; the tables of README.md and docs/performance.md.
 
 May import `sio_stack` and `sio_cluster.testing`.
 """

@@ -24,6 +24,7 @@ class Sizes:
     """How much is done. `QUICK` only shows that everything runs: its figures mean nothing."""
 
     seconds: float = 3.0
+    first: int = 100
     crowd: int = 1000
     closed: tuple[int, ...] = (1, 20, 200, 1000)
     singles: int = 40
@@ -39,7 +40,7 @@ class Sizes:
 
 FULL = Sizes()
 QUICK = Sizes(
-    seconds=0.3, crowd=20, closed=(1, 5), singles=3, bursts=2, pollers=5, spread=20, open_rates=(50,),
+    seconds=0.3, first=5, crowd=20, closed=(1, 5), singles=3, bursts=2, pollers=5, spread=20, open_rates=(50,),
     room_rates=(20,), rooms=40, members=5, room_emits=50,
 )  # fmt: skip
 
@@ -68,23 +69,29 @@ class Sitting:
 
 
 async def one_server(target: Target, sizes: Sizes) -> Figures:
-    """Round trips of few and of many clients, a room of all, what it costs to connect and to stay."""
+    """Round trips of few and of many clients; a room of all."""
     tally = Tally()
     figures: Figures = {}
-    crowd, _ = await holding.arrive(target, tally, 1)
-    for count in sizes.closed:
-        if count > len(crowd):
-            more, _ = await holding.arrive(target, tally, count - len(crowd))
-            crowd += more
-        figures[f"closed {count}"] = await acks.closed_loop(target, crowd[:count], tally, sizes.seconds)
-    more, figures["arrive"] = await holding.arrive(target, tally, sizes.crowd)
-    load.disconnect(crowd)
-    await load.join(more, [["all"]] * len(more))
+    crowd: list[load.Client] = []
+    for count in (*sizes.closed, sizes.crowd):
+        crowd += await load.connect(target.ports, count - len(crowd), tally)
+        if count in sizes.closed:
+            figures[f"closed {count}"] = await acks.closed_loop(target, crowd[:count], tally, sizes.seconds)
+    await load.join(crowd, [["all"]] * len(crowd))
     blast = fan_out.blast
-    figures["single"] = await blast(target, more, tally, "all", bursts=sizes.singles, burst=1)
-    figures["burst"] = await blast(target, more, tally, "all", bursts=sizes.bursts, burst=50)
-    load.disconnect(more)
+    figures["single"] = await blast(target, crowd, tally, "all", bursts=sizes.singles, burst=1)
+    figures["burst"] = await blast(target, crowd, tally, "all", bursts=sizes.bursts, burst=50)
+    load.disconnect(crowd)
     return figures
+
+
+async def arrivals(target: Target, sizes: Sizes) -> Figures:
+    """What it costs to connect and to stay. A few come before: what a process does once is not counted."""
+    tally = Tally()
+    first = await load.connect(target.ports, sizes.first, tally)
+    crowd, figures = await holding.arrive(target, tally, sizes.crowd)
+    load.disconnect(first + crowd)
+    return {"arrive": figures}
 
 
 async def polling(target: Target, sizes: Sizes) -> Figures:
@@ -150,6 +157,11 @@ def _rows_of_one(sizes: Sizes) -> list[Row]:
         Row("single", "p99_ms", "the same: p99 ms"),
         Row("burst", "cpu_us", f"broadcast to {sizes.crowd}, bursts of 50: CPU us a delivery"),
         Row("burst", "per_second", "the same: deliveries/s", is_cost=False),
+    ]
+
+
+def _rows_of_arrivals(sizes: Sizes) -> list[Row]:
+    return [
         Row("arrive", "cpu_us", "connect and CONNECT, WebSocket: CPU us"),
         Row("arrive", "holder_kb", "memory per idle connection, where it is held: KB"),
         Row("arrive", "app_kb", "memory per idle connection, app-node: KB"),
@@ -195,6 +207,16 @@ SITTINGS = {
             "python": lambda: targets.python(1),
         },
         one_server, _rows_of_one, (("this", "node"), ("this", "python"), ("this", "bare")),
+    ),
+    "arrivals": Sitting(
+        "One server, clients that come and stay",
+        {
+            "bare": targets.bare,
+            "this": lambda: targets.cluster(1),
+            "node": lambda: targets.node(1),
+            "python": lambda: targets.python(1),
+        },
+        arrivals, _rows_of_arrivals, (("this", "node"), ("this", "python"), ("this", "bare")),
     ),
     "polling": Sitting(
         "One server, long polling",

@@ -130,9 +130,9 @@ def show(console: Console, result: Result) -> None:
             table.add_column(heading, justify="right")
         for line in lines:
             ratios = (f"{ratio:.2f}x" if ratio == ratio else "-" for ratio in line["ratios"].values())
-            parts = " + ".join(map(_figure, line["parts"]))
+            parts = " + ".join(map(figure, line["parts"]))
             table.add_row(
-                line["title"], *map(_figure, line["medians"].values()), *ratios, *([parts] if is_split else [])
+                line["title"], *map(figure, line["medians"].values()), *ratios, *([parts] if is_split else [])
             )
         console.print(table)
     for column, meaning in COLUMNS.items():
@@ -142,7 +142,8 @@ def show(console: Console, result: Result) -> None:
     console.print(", ".join(f"{key} {value}" for key, value in result["machine"].items()), style="dim")
 
 
-def _figure(value: float) -> str:
+def figure(value: float) -> str:
+    """With about three digits."""
     if value != value:
         return "-"
     return f"{value:,.0f}" if value >= 1000 else f"{value:.0f}" if value >= 100 else f"{value:.2f}"

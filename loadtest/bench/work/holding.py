@@ -6,6 +6,9 @@ from loadtest.bench.load.clients import Client, Tally, connect
 from loadtest.bench.targets import PARTS, Target
 from loadtest.bench.work.gauge import Gauge
 
+SETTLE_S = 0.5
+"""How long after the last one arrived memory is looked at."""
+
 
 async def arrive(target: Target, tally: Tally, count: int) -> tuple[list[Client], dict[str, float]]:
     """`count` clients connect over WebSocket, 50 at a time, and are accepted. Memory is what one of them adds."""
@@ -13,6 +16,7 @@ async def arrive(target: Target, tally: Tally, count: int) -> tuple[list[Client]
     gauge = Gauge(target)
     clients = await connect(target.ports, count, tally)
     used = gauge.read()
+    await asyncio.sleep(SETTLE_S)
     after = target.memory_bytes()
     return clients, {
         **used.cpu_us(count),

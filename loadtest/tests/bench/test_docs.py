@@ -1,0 +1,39 @@
+"""The figures of a run in the documents."""
+
+import pytest
+from loadtest.bench import docs, report
+from loadtest.bench.plan import QUICK, Figures
+
+
+@pytest.fixture(autouse=True)
+def no_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Socket.IO's own server need not be installed here."""
+    monkeypatch.setattr(report, "machine", lambda: {"cores": "2"})
+
+
+def figures(cpu_us: float) -> Figures:
+    """Of the polling sitting."""
+    both = {"cpu_us": cpu_us, "p50_ms": 5000.0}
+    return {"poll single": both, "poll burst": both}
+
+
+def test_a_table_has_medians_their_spread_and_ratios() -> None:
+    rounds = {"this": [figures(10), figures(30), figures(20)], "node": [figures(5.0), figures(5.1), figures(5.2)]}
+    table = docs.tables(report.result({"polling": rounds}, QUICK))["polling"].splitlines()
+    assert table[0] == "|  | this | node | this / node |"
+    assert table[2].endswith("CPU us a delivery | 20.00 (10.00 to 30.00) | 5.10 | 3.92x |")
+    assert table[3] == "| the same: p50 ms | 5,000 | 5,000 | 1.00x |"
+
+
+def test_a_place_is_filled_again_and_again() -> None:
+    text = "before\n<!-- BEGIN bench run -->\nold\n<!-- END bench run -->\nafter"
+    once = docs.fill(text, "run", "new")
+    assert once == "before\n<!-- BEGIN bench run -->\n\nnew\n\n<!-- END bench run -->\nafter"
+    assert docs.fill(once, "run", "new") == once
+    with pytest.raises(ValueError, match="no place for one"):
+        docs.fill(text, "one", "new")
+
+
+def test_only_columns_that_were_measured_are_explained() -> None:
+    result = report.result({"growth": {"this 8": [{"rooms": {}}], "node redis 8": [{"rooms": {}}]}}, QUICK)
+    assert [line.partition(":")[0] for line in docs.columns(result).splitlines()] == ["- **this**", "- **node redis**"]
