@@ -77,7 +77,7 @@ class Wire(asyncio.Transport):
 def arrive(connections: Connections) -> Wire:
     wire = Wire()
     request = Request.of(SCOPE, b"/socket.io/", b"EIO=4&transport=websocket")
-    connection = connections.open(request, "websocket")
+    connection = connections.open(request.handshake(), "websocket")
     assert isinstance(connection, EngineConnection)
     websocket: WebSocket = connections.new_socket(wire)
     websocket.start(connection)

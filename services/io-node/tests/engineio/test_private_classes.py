@@ -52,7 +52,14 @@ def test_members_of_picows(owner: type, names: str) -> None:
 
 def test_arguments_of_uvicorns_protocol() -> None:
     assert parameters(HttpToolsProtocol.__init__) == ["self", "config", "server_state", "app_state", "_loop"]
-    assert parameters(EngineHttpProtocol.__init__) == ["self", "engine", "config", "server_state", "app_state", "_loop"]
+    assert parameters(EngineHttpProtocol.__init__) == [
+        "self",
+        "admission",
+        "config",
+        "server_state",
+        "app_state",
+        "_loop",
+    ]
 
 
 @pytest.mark.parametrize(

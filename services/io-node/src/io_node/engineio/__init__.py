@@ -5,6 +5,7 @@ and sio_cluster.protocol; uvicorn only in `http`, picows only in `parser` and `w
 
     server
     http, polling                       the two ways in
+    admission                           which requests are taken
     connections                         all connections of the node
     connection, websocket
     session, parser, tick

@@ -1,7 +1,4 @@
-"""All Engine.IO connections of one io-node: how they are opened, found and closed. Both ways in use it.
-
-The ways in are the polling endpoint (`polling`) and the WebSocket handshake (`http`). `server` joins all three.
-"""
+"""All Engine.IO connections of one io-node: how they are opened, found and closed. Knows nothing of HTTP."""
 
 import asyncio
 import functools
@@ -12,10 +9,8 @@ import structlog
 from io_node.engineio.api import Accepter
 from io_node.engineio.buffers import Buffers
 from io_node.engineio.connection import EngineConnection
-from io_node.engineio.cors import OriginPolicy
 from io_node.engineio.limits import EngineCounters, Limits
 from io_node.engineio.packets import open_packet
-from io_node.engineio.request import FORBIDDEN, UNAVAILABLE, Refusal, Request, check
 from io_node.engineio.session import EngineSession
 from io_node.engineio.tick import Flusher
 from io_node.engineio.websocket import WebSocket
@@ -24,11 +19,9 @@ from io_node.turns import Turns, in_turns
 from sio_cluster.node.config import Config
 from sio_cluster.protocol import reasons
 from sio_cluster.protocol.ids import RandomBytes, new_sid
+from sio_cluster.protocol.messages import Handshake
 
 log = structlog.get_logger()
-
-TRANSPORT = "io_node.transport"
-"""The extension of a request's ASGI scope that is its TCP connection, an `asyncio.Transport`."""
 
 _WAVE_S = 0.1
 """The pause between two waves of a drain."""
@@ -53,7 +46,6 @@ class Connections:
         self.clock = clock
         self.counters = counters
         self.wheel = TimerWheel(clock)
-        self.origins = OriginPolicy(config)
         self.by_sid: dict[str, EngineConnection] = {}
         self.buffers = Buffers(config.downlink_buffer_bytes, self._relieve_soon)
         self._accepter = accepter
@@ -77,34 +69,6 @@ class Connections:
 
     # --- for the ways in
 
-    def handles(self, path: str) -> bool:
-        """Whether requests to this path, without percent-encoding, are for the engine: SOCKETIO_PATH, or any below it.
-
-        Socket.IO's own server takes all that begins with its path and a slash, such as `/socket.io/` and
-        `/socket.io/v2`. `/socket.io` alone is for clients with `addTrailingSlash: false`. python-socketio takes both.
-        """
-        own = self.config.socketio_path
-        return path.startswith(own) and path[len(own) : len(own) + 1] in ("", "/")
-
-    def check(self, request: Request, *, upgrade: bool) -> Refusal | None:
-        """Judge the head of a request. Counts what it refuses."""
-        sid = request.fields.get("sid")
-        connection = self.find(sid) if sid else None
-        refusal = check(
-            request,
-            self.config.transports,
-            None if connection is None else connection.transport,
-            upgrade=upgrade,
-        )
-        if refusal is None and not self.origins.allows(request.headers, request.scheme):
-            refusal = FORBIDDEN
-        return refusal if refusal is None else self.refused(refusal)
-
-    def refused(self, refusal: Refusal) -> Refusal:
-        """Count a refusal, and return it."""
-        self.counters.refused[refusal.message] += 1
-        return refusal
-
     def find(self, sid: str) -> EngineConnection | None:
         """The connection of this sid. None where there is none, or where its deadline has just closed it."""
         connection = self.by_sid.get(sid)
@@ -113,12 +77,16 @@ class Connections:
             connection = self.by_sid.get(sid)
         return connection
 
-    def open(self, request: Request, transport: str) -> EngineConnection | Refusal:
-        """A new session with its open packet queued. The caller calls `start` once it can write."""
-        connection = self._build(request, transport)
+    def open(self, handshake: Handshake, transport: str, payload_packets: int | None = None) -> EngineConnection | None:
+        """A new session with its open packet queued. The caller calls `start` once it can write.
+
+        `payload_packets` is how many packets the answer to a poll may hold. None: any number. Returns None if the
+        accepter takes no more connections.
+        """
+        connection = self._build(handshake, transport, payload_packets)
         handler = self._accepter.on_connection(connection)
         if handler is None:
-            return self.refused(UNAVAILABLE)
+            return None
         self.by_sid[connection.id] = connection
         self.counters.opened += 1
         connection.attach(handler)
@@ -195,15 +163,15 @@ class Connections:
         if not self.buffers.has_room:
             connection.overflow()
 
-    def _build(self, request: Request, transport: str) -> EngineConnection:
+    def _build(self, handshake: Handshake, transport: str, payload_packets: int | None) -> EngineConnection:
         config = self.config
         sid = new_sid(self._node_id, self._random_bytes)
         upgrades = ["websocket"] if transport == "polling" and self._limits.allow_upgrades else []
         opening = open_packet(sid, upgrades, config.ping_interval_ms, config.ping_timeout_ms, config.max_payload_bytes)
         session = EngineSession(
-            opening, transport, self._limits, self.counters, self.buffers, self.clock(), request.payload_packets
+            opening, transport, self._limits, self.counters, self.buffers, self.clock(), payload_packets
         )
-        return EngineConnection(sid, request.handshake(), session, self.clock, self.wheel, self._flusher, self._forget)
+        return EngineConnection(sid, handshake, session, self.clock, self.wheel, self._flusher, self._forget)
 
     def _forget(self, connection: EngineConnection, reason: str) -> None:
         self.by_sid.pop(connection.id, None)

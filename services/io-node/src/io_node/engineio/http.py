@@ -19,12 +19,13 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from io_node.engineio.connections import TRANSPORT, Connections
+from io_node.engineio.admission import Admission
 from io_node.engineio.frames import CloseCode
 from io_node.engineio.request import (
     BAD_REQUEST,
     HEAD_TOO_LARGE,
     TIMED_OUT,
+    TRANSPORT,
     UPGRADE_REQUIRED,
     Refusal,
     Request,
@@ -66,15 +67,16 @@ class EngineHttpProtocol(HttpToolsProtocol):
 
     def __init__(
         self,
-        engine: Connections,
+        admission: Admission,
         config: UvicornConfig,
         server_state: ServerState,
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        self._engine = engine
-        self._timer = Timer(engine.wheel, self._on_timeout)
+        self._admission = admission
+        self._connections = admission.connections
+        self._timer = Timer(admission.connections.wheel, self._on_timeout)
         self._head_bytes = 0
         self._head_too_large = False
         self._in_head = True
@@ -102,7 +104,7 @@ class EngineHttpProtocol(HttpToolsProtocol):
         self._new = False
         self._timer.cancel()  # until its turn it is not the client that is late
         self.transport.pause_reading()
-        self._engine.turns.add(functools.partial(self._on_first_data, data))
+        self._connections.turns.add(functools.partial(self._on_first_data, data))
 
     def _on_first_data(self, data: bytes) -> None:
         if not self.transport.is_closing():
@@ -124,14 +126,14 @@ class EngineHttpProtocol(HttpToolsProtocol):
         if self._upgraded or self.transport.is_closing():
             self._timer.cancel()
         elif self._in_head and self._head_bytes > _MAX_HEAD_BYTES:
-            self._refuse(self._engine.refused(HEAD_TOO_LARGE))
+            self._refuse(self._admission.refused(HEAD_TOO_LARGE))
         elif not self._in_message and self._head_bytes == 0:
             self._timer.cancel()  # the next request has not begun
 
     def pause_writing(self) -> None:
         super().pause_writing()
         if self._is_engines():
-            self._timer.set(self._engine.clock() + 2 * self._engine.config.ping_timeout_ms / 1000)
+            self._timer.set(self._connections.clock() + 2 * self._admission.config.ping_timeout_ms / 1000)
 
     def resume_writing(self) -> None:
         super().resume_writing()
@@ -166,7 +168,7 @@ class EngineHttpProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """uvicorn calls it when the parser fails, or one of its callbacks, such as those above."""
-        self._refuse(self._engine.refused(HEAD_TOO_LARGE if self._head_too_large else BAD_REQUEST))
+        self._refuse(self._admission.refused(HEAD_TOO_LARGE if self._head_too_large else BAD_REQUEST))
 
     def _should_upgrade_to_ws(self) -> bool:
         return self._is_engines() or super()._should_upgrade_to_ws()
@@ -181,11 +183,11 @@ class EngineHttpProtocol(HttpToolsProtocol):
         _apply_proxy_headers(self.config, self.scope)
         request = Request.of(self.scope, self.root_path.encode() + url.path, url.query or b"")
         accept = _accept_key(request)
-        refusal = self._engine.check(request, upgrade=True)
+        refusal = self._admission.check(request, upgrade=True)
         if refusal is None and isinstance(accept, Refusal):
-            refusal = self._engine.refused(accept)
+            refusal = self._admission.refused(accept)
         if refusal is None and self.cycle is not None and not self.cycle.response_complete:
-            refusal = self._engine.refused(BAD_REQUEST)
+            refusal = self._admission.refused(BAD_REQUEST)
         if refusal is None and isinstance(accept, bytes):
             refusal = self._hand_over(request, accept)
         if refusal is not None:
@@ -196,14 +198,14 @@ class EngineHttpProtocol(HttpToolsProtocol):
     def _hand_over(self, request: Request, accept: bytes) -> Refusal | None:
         """Give the TCP connection to a WebSocket of the engine. This object has nothing more to do."""
         sid = request.fields.get("sid")
-        connection = self._engine.by_sid[sid] if sid else self._engine.open(request, "websocket")
+        connection = self._connections.by_sid[sid] if sid else self._admission.open(request, "websocket")
         if isinstance(connection, Refusal):
             return connection
         self.connections.discard(self)
         self.flow.resume_reading()
         lines = [_SWITCHING_PROTOCOLS, b"Sec-WebSocket-Accept: ", accept, *_subprotocol(request), b"\r\n\r\n"]
         self.transport.write(b"".join(lines))
-        socket = self._engine.new_socket(self.transport)
+        socket = self._connections.new_socket(self.transport)
         socket.start(connection)
         if not sid:
             connection.start(socket)
@@ -232,10 +234,10 @@ class EngineHttpProtocol(HttpToolsProtocol):
         self._lingering = True
         self.flow.resume_reading()
         self.transport.write_eof()
-        self._timer.set(self._engine.clock() + _LINGER_S)
+        self._timer.set(self._connections.clock() + _LINGER_S)
 
     def _arm(self) -> None:
-        self._timer.set(self._engine.clock() + self._engine.config.request_timeout_ms / 1000)
+        self._timer.set(self._connections.clock() + self._admission.config.request_timeout_ms / 1000)
 
     def _on_timeout(self) -> None:
         if self.flow.write_paused or self._lingering:
@@ -247,7 +249,7 @@ class EngineHttpProtocol(HttpToolsProtocol):
             self._arm()
             return
         log.debug("request_timed_out", client=self.client)
-        self._engine.refused(TIMED_OUT)
+        self._admission.refused(TIMED_OUT)
         if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
             self._refuse(TIMED_OUT)
         else:
@@ -255,7 +257,7 @@ class EngineHttpProtocol(HttpToolsProtocol):
 
     def _is_engines(self) -> bool:
         path: bytes = httptools.parse_url(self.url).path or b""
-        return self._engine.handles(self.root_path + unquote(path.decode("latin-1")))
+        return self._admission.handles(self.root_path + unquote(path.decode("latin-1")))
 
 
 def _accept_key(request: Request) -> bytes | Refusal:

@@ -7,10 +7,10 @@ import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, TypeAlias
 
+from io_node.engineio.admission import Admission
 from io_node.engineio.connection import EngineConnection
-from io_node.engineio.connections import TRANSPORT, Connections
 from io_node.engineio.cors import Headers
-from io_node.engineio.request import BAD_REQUEST, FORBIDDEN, TOO_LARGE, UNKNOWN_SID, Refusal, Request
+from io_node.engineio.request import BAD_REQUEST, FORBIDDEN, TOO_LARGE, TRANSPORT, UNKNOWN_SID, Refusal, Request
 from sio_cluster.protocol import reasons
 from sio_cluster.protocol.errors import PayloadTooLarge
 
@@ -38,15 +38,15 @@ class PollingEndpoint:
     breaks off.
     """
 
-    def __init__(self, connections: Connections) -> None:
-        self._connections = connections
+    def __init__(self, admission: Admission) -> None:
+        self._admission = admission
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request.of(scope, scope["raw_path"], scope["query_string"])
         if request.method == "OPTIONS":
             await self._preflight(request, send)
             return
-        refusal = self._connections.check(request, upgrade=False)
+        refusal = self._admission.check(request, upgrade=False)
         if refusal is not None:
             await self._refuse(refusal, request, send)
             return
@@ -54,18 +54,18 @@ class PollingEndpoint:
         if not sid:
             await self._open(request, send)
             return
-        connection = self._connections.by_sid.get(sid)
+        connection = self._admission.connections.by_sid.get(sid)
         if connection is None:
-            await self._refuse(self._connections.refused(UNKNOWN_SID), request, send)
+            await self._refuse(self._admission.refused(UNKNOWN_SID), request, send)
         elif request.method == "GET":
             await self._poll(connection, scope, request, receive, send)
         elif request.method == "POST":
             await self._post(connection, request, receive, send)
         else:
-            await self._refuse(self._connections.refused(BAD_REQUEST), request, send)
+            await self._refuse(self._admission.refused(BAD_REQUEST), request, send)
 
     async def _open(self, request: Request, send: Send) -> None:
-        connection = self._connections.open(request, "polling")
+        connection = self._admission.open(request, "polling")
         if isinstance(connection, Refusal):
             await self._refuse(connection, request, send)
             return
@@ -79,7 +79,7 @@ class PollingEndpoint:
     ) -> None:
         waiting = connection.poll()
         if waiting is None:
-            await self._refuse(self._connections.refused(BAD_REQUEST), request, send)
+            await self._refuse(self._admission.refused(BAD_REQUEST), request, send)
             return
         if not waiting.done() and not await _answered(waiting, receive, connection):
             return
@@ -90,24 +90,24 @@ class PollingEndpoint:
         elif payload:
             await self._respond(_OK, _PAYLOAD, payload, request, send)
         else:  # the node drains
-            await self._refuse(self._connections.refused(UNKNOWN_SID), request, send)
+            await self._refuse(self._admission.refused(UNKNOWN_SID), request, send)
 
     async def _post(self, connection: EngineConnection, request: Request, receive: Receive, send: Send) -> None:
         """Takes a payload: text, under any content type. Clients of python-engineio before 4.3 say octet-stream."""
         if not connection.begin_post():
-            await self._refuse(self._connections.refused(BAD_REQUEST), request, send)
+            await self._refuse(self._admission.refused(BAD_REQUEST), request, send)
             return
         try:
             refusal = await self._take(connection, request, receive)
         finally:
             connection.end_post()
         if refusal is not None:
-            await self._refuse(self._connections.refused(refusal), request, send)
+            await self._refuse(self._admission.refused(refusal), request, send)
         else:
             await self._respond(_OK, _DONE, b"ok", request, send)
 
     async def _take(self, connection: EngineConnection, request: Request, receive: Receive) -> Refusal | None:
-        bound = self._connections.config.max_payload_bytes
+        bound = self._admission.config.max_payload_bytes
         try:
             body = await _read(request, receive, connection, bound)
         except PayloadTooLarge:
@@ -123,10 +123,10 @@ class PollingEndpoint:
         return None if await connection.post(body) else BAD_REQUEST
 
     async def _preflight(self, request: Request, send: Send) -> None:
-        if not self._connections.origins.allows(request.headers, request.scheme):
-            await self._refuse(self._connections.refused(FORBIDDEN), request, send)
+        if not self._admission.origins.allows(request.headers, request.scheme):
+            await self._refuse(self._admission.refused(FORBIDDEN), request, send)
             return
-        headers = self._connections.origins.preflight(request.headers)
+        headers = self._admission.origins.preflight(request.headers)
         await send({"type": "http.response.start", "status": _NO_CONTENT, "headers": headers})
         await send({"type": "http.response.body", "body": b""})
 
@@ -170,8 +170,8 @@ class PollingEndpoint:
             (b"content-length", b"%d" % length),
             (b"cache-control", b"no-store"),
         ]
-        if cors and self._connections.origins.allows(request.headers, request.scheme):
-            headers += self._connections.origins.headers(request.headers)
+        if cors and self._admission.origins.allows(request.headers, request.scheme):
+            headers += self._admission.origins.headers(request.headers)
         return {"type": "http.response.start", "status": status, "headers": headers}
 
 

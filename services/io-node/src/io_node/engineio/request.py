@@ -11,6 +11,9 @@ from urllib.parse import parse_qsl
 
 from sio_cluster.protocol.messages import Handshake
 
+TRANSPORT = "io_node.transport"
+"""The extension of a request's ASGI scope that is its TCP connection, an `asyncio.Transport`."""
+
 _MAX_FIELDS = 100
 _PYTHON_PAYLOAD_PACKETS = 16
 """python-engineio's client gives up on a payload of more packets (`Payload.max_decode_packets`).

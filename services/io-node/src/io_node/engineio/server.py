@@ -5,6 +5,7 @@ import secrets
 import time
 from collections.abc import Callable
 
+from io_node.engineio.admission import Admission
 from io_node.engineio.api import Accepter
 from io_node.engineio.connections import Connections
 from io_node.engineio.http import EngineHttpProtocol
@@ -36,12 +37,13 @@ class EngineServer:
         self.connections = Connections(
             config, accepter, node_id, clock=clock, random_bytes=random_bytes, counters=self.counters
         )
-        self.polling = PollingEndpoint(self.connections)
+        self._admission = Admission(config, self.connections)
+        self.polling = PollingEndpoint(self._admission)
 
     @property
     def http_protocol(self) -> Callable[..., EngineHttpProtocol]:
         """For uvicorn's `http=`: its HTTP protocol, which hands WebSockets under SOCKETIO_PATH to this engine."""
-        return functools.partial(EngineHttpProtocol, self.connections)
+        return functools.partial(EngineHttpProtocol, self._admission)
 
     @property
     def wheel(self) -> TimerWheel:
@@ -50,7 +52,7 @@ class EngineServer:
 
     def handles(self, path: str) -> bool:
         """Whether requests to this path, without percent-encoding, are the engine's: SOCKETIO_PATH, or any below it."""
-        return self.connections.handles(path)
+        return self._admission.handles(path)
 
     async def drain(self, over_ms: int, reason: str = reasons.NODE_DRAINED) -> None:
         """Close all connections in waves, and abort those that are left after `over_ms`."""
