@@ -14,7 +14,7 @@ from app_node.counters import Counters
 from app_node.metrics import Levels as AppLevels
 from app_node.metrics import families as app_families
 from io_node.bus.counters import BusCounters
-from io_node.engineio.limits import EngineCounters
+from io_node.engineio.counters import EngineCounters
 from io_node.metrics import Counts
 from io_node.metrics import Levels as IoLevels
 from io_node.metrics import families as io_families

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from io_node.bus.counters import BusCounters
-from io_node.engineio.limits import EngineCounters
+from io_node.engineio.counters import EngineCounters
 from io_node.metrics import Counts, Levels, families
 from io_node.socketio.counters import ClientCounters
 from sio_cluster.node.metrics import exposition

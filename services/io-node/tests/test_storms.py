@@ -14,8 +14,8 @@ import pytest
 import io_node.turns
 from io_node.engineio.connection import EngineConnection
 from io_node.engineio.connections import Connections
-from io_node.engineio.request import Request
-from io_node.engineio.websocket import WebSocket
+from io_node.engineio.http.request import Request
+from io_node.engineio.websocket.socket import WebSocket
 from sio_cluster.node.config import Config
 from sio_cluster.protocol import reasons
 from sio_cluster.protocol.ids import lane_of

@@ -10,7 +10,7 @@ lower ones and never the other way; modules on one line do not import each other
     client_files
     bus, socketio                       facts and commands through Redis; namespaces and rooms
     engineio                            connections and transports
-    backpressure
+    backpressure, turns
 """
 
 from io_node.listener import Listener, listen

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from typing import Any, TypeAlias
 
-from io_node.engineio.frames import CloseCode
+from io_node.engineio.wire.frames import CloseCode
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]

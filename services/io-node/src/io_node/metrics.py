@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from io_node.bus.counters import BusCounters
-from io_node.engineio.limits import EngineCounters
+from io_node.engineio.counters import EngineCounters
 from io_node.socketio.counters import ClientCounters
 from sio_cluster.node.metrics import Family, labelled
 

@@ -142,6 +142,10 @@ async def open_polling(node: Node, client: httpx.AsyncClient) -> str:
     return str(json.loads(response.text[1:])["sid"])
 
 
+async def waiting_poll(node: Node, sid: str) -> None:
+    await until(lambda: node.engine.connections.by_sid[sid]._session.poll_waiting)
+
+
 class Raw:
     """A client that sends whatever bytes it is told to."""
 

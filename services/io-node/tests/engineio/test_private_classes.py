@@ -1,7 +1,8 @@
 """What the io-node takes from private classes of picows and uvicorn is still there.
 
-When this fails, an upgrade has changed them. Read what has changed, adapt those who use it (`engineio/parser.py`,
-`engineio/websocket.py`, `engineio/http.py`, `listener.py`), and move the range in services/io-node/pyproject.toml.
+When this fails, an upgrade has changed them. Read what has changed, adapt those who use it
+(`engineio/websocket/`, `engineio/http/protocol.py`, `listener.py`), and move the range in
+services/io-node/pyproject.toml.
 """
 
 import asyncio
@@ -15,8 +16,8 @@ from picows.picows import WSFrame, WSListener, WSProtocol, WSTransport  # type: 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from io_node.engineio.http import EngineHttpProtocol
-from io_node.engineio.parser import Parser
+from io_node.engineio.http.protocol import EngineHttpProtocol
+from io_node.engineio.websocket.parser import Parser
 
 
 def parameters(function: object) -> list[str]:

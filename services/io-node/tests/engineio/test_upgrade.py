@@ -10,8 +10,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from io_node.engineio.api import Outbound
 from sio_cluster.protocol import reasons
 
-from .serving import open_polling, serve, soon
-from .test_polling import waiting_poll
+from .serving import open_polling, serve, soon, waiting_poll
 
 
 async def test_upgrade() -> None:

@@ -1,16 +1,14 @@
 """Engine.IO: connections, transports, and the sans-IO session that drives them. Knows nothing of Socket.IO or Redis.
 
-`server` joins it all and is what others make; `api` is what others see of a connection. May import: sio_cluster.node
-and sio_cluster.protocol; uvicorn only in `http`, picows only in `parser` and `websocket`. Inside:
+`server` joins it all and is what others make; `api` is what others see of a connection. May import: io_node.turns,
+sio_cluster.node and sio_cluster.protocol. Inside:
 
     server
-    http, polling                       the two ways in
-    admission                           which requests are taken
+    http                                the ways in: WebSocket handshakes, and HTTP long-polling
     connections                         all connections of the node
-    connection, websocket
-    session, parser, tick
-    effects, wheel, upgrade
-    packets, limits, request, cors
-    api
-    frames
+    connection                          one connection: its session, and its poll or WebSocket
+    session, websocket                  what is to be done, without any IO; WebSockets on TCP
+    wheel, tick                         deadlines; one write for each connection in each turn of the loop
+    api, counters
+    wire                                bytes: frames and packets
 """

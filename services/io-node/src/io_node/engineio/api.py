@@ -35,7 +35,7 @@ import base64
 from collections.abc import Sequence
 from typing import Protocol
 
-from io_node.engineio.frames import BINARY, ws_frame
+from io_node.engineio.wire.frames import BINARY, ws_frame
 from sio_cluster.protocol.messages import Handshake
 
 

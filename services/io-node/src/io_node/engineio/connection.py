@@ -8,7 +8,7 @@ from typing import Protocol, assert_never
 import structlog
 
 from io_node.engineio.api import ConnectionHandler, Outbound
-from io_node.engineio.effects import (
+from io_node.engineio.session.effects import (
     AnswerPoll,
     Closed,
     CloseProbe,
@@ -21,11 +21,11 @@ from io_node.engineio.effects import (
     WriteProbe,
     WriteSocket,
 )
-from io_node.engineio.frames import CloseCode
-from io_node.engineio.packets import Message
-from io_node.engineio.session import EngineSession, State
+from io_node.engineio.session.machine import EngineSession, State
 from io_node.engineio.tick import Flusher
 from io_node.engineio.wheel import Timer, TimerWheel
+from io_node.engineio.wire.frames import CloseCode
+from io_node.engineio.wire.packets import Message
 from sio_cluster.protocol import reasons
 from sio_cluster.protocol.errors import MalformedPacket
 from sio_cluster.protocol.messages import Handshake

@@ -7,14 +7,15 @@ from collections.abc import Callable, Iterator
 import structlog
 
 from io_node.engineio.api import Accepter
-from io_node.engineio.buffers import Buffers
 from io_node.engineio.connection import EngineConnection
-from io_node.engineio.limits import EngineCounters, Limits
-from io_node.engineio.packets import open_packet
-from io_node.engineio.session import EngineSession
+from io_node.engineio.counters import EngineCounters
+from io_node.engineio.session.buffers import Buffers
+from io_node.engineio.session.limits import Limits
+from io_node.engineio.session.machine import EngineSession
 from io_node.engineio.tick import Flusher
-from io_node.engineio.websocket import WebSocket
+from io_node.engineio.websocket.socket import WebSocket
 from io_node.engineio.wheel import TimerWheel
+from io_node.engineio.wire.packets import open_packet
 from io_node.turns import Turns, in_turns
 from sio_cluster.node.config import Config
 from sio_cluster.protocol import reasons

@@ -5,12 +5,12 @@ import secrets
 import time
 from collections.abc import Callable
 
-from io_node.engineio.admission import Admission
 from io_node.engineio.api import Accepter
 from io_node.engineio.connections import Connections
-from io_node.engineio.http import EngineHttpProtocol
-from io_node.engineio.limits import EngineCounters
-from io_node.engineio.polling import PollingEndpoint
+from io_node.engineio.counters import EngineCounters
+from io_node.engineio.http.admission import Admission
+from io_node.engineio.http.polling import PollingEndpoint
+from io_node.engineio.http.protocol import EngineHttpProtocol
 from io_node.engineio.wheel import TimerWheel
 from sio_cluster.node.config import Config
 from sio_cluster.protocol import reasons

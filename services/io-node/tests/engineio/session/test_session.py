@@ -3,8 +3,9 @@
 import pytest
 
 from io_node.engineio.api import Outbound
-from io_node.engineio.buffers import Buffers
-from io_node.engineio.effects import (
+from io_node.engineio.counters import EngineCounters
+from io_node.engineio.session.buffers import Buffers
+from io_node.engineio.session.effects import (
     AnswerPoll,
     Closed,
     CloseProbe,
@@ -15,9 +16,9 @@ from io_node.engineio.effects import (
     WriteProbe,
     WriteSocket,
 )
-from io_node.engineio.limits import EngineCounters, Limits
-from io_node.engineio.packets import Message, open_packet
-from io_node.engineio.session import EngineSession, State
+from io_node.engineio.session.limits import Limits
+from io_node.engineio.session.machine import EngineSession, State
+from io_node.engineio.wire.packets import Message, open_packet
 from sio_cluster.protocol import reasons
 
 LIMITS = Limits(ping_interval_s=25.0, ping_timeout_s=20.0, upgrade_timeout_s=10.0, allow_upgrades=True)

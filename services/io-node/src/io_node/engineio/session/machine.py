@@ -20,8 +20,9 @@ from enum import Enum
 from typing import assert_never
 
 from io_node.engineio.api import Outbound
-from io_node.engineio.buffers import Buffers
-from io_node.engineio.effects import (
+from io_node.engineio.counters import EngineCounters
+from io_node.engineio.session.buffers import Buffers
+from io_node.engineio.session.effects import (
     AnswerPoll,
     Closed,
     CloseProbe,
@@ -34,9 +35,10 @@ from io_node.engineio.effects import (
     WriteProbe,
     WriteSocket,
 )
-from io_node.engineio.frames import CloseCode
-from io_node.engineio.limits import EngineCounters, Limits
-from io_node.engineio.packets import (
+from io_node.engineio.session.limits import Limits
+from io_node.engineio.session.upgrade import NEVER, Probe
+from io_node.engineio.wire.frames import CloseCode
+from io_node.engineio.wire.packets import (
     CLOSE,
     NOOP,
     PING,
@@ -54,7 +56,6 @@ from io_node.engineio.packets import (
     decode_payload,
     encode_payload,
 )
-from io_node.engineio.upgrade import NEVER, Probe
 from sio_cluster.protocol import reasons
 from sio_cluster.protocol.errors import MalformedPacket
 

@@ -2,8 +2,8 @@
 
 from io_node.engineio.connection import EngineConnection
 from io_node.engineio.connections import Connections
-from io_node.engineio.cors import OriginPolicy
-from io_node.engineio.request import FORBIDDEN, UNAVAILABLE, Refusal, Request, check
+from io_node.engineio.http.cors import OriginPolicy
+from io_node.engineio.http.request import FORBIDDEN, UNAVAILABLE, Refusal, Request, check
 from sio_cluster.node.config import Config
 
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from io_node.engineio.api import Outbound
-from io_node.engineio.frames import ws_frame
-from io_node.engineio.packets import (
+from io_node.engineio.wire.frames import ws_frame
+from io_node.engineio.wire.packets import (
     CLOSE,
     NOOP,
     PING,

@@ -19,9 +19,8 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from io_node.engineio.admission import Admission
-from io_node.engineio.frames import CloseCode
-from io_node.engineio.request import (
+from io_node.engineio.http.admission import Admission
+from io_node.engineio.http.request import (
     BAD_REQUEST,
     HEAD_TOO_LARGE,
     TIMED_OUT,
@@ -31,6 +30,7 @@ from io_node.engineio.request import (
     Request,
 )
 from io_node.engineio.wheel import Timer
+from io_node.engineio.wire.frames import CloseCode
 from sio_cluster.node.listening import plain_address
 
 log = structlog.get_logger()

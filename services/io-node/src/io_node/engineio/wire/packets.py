@@ -17,7 +17,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from io_node.engineio.frames import ws_frame
+from io_node.engineio.wire.frames import ws_frame
 from sio_cluster.protocol.errors import MalformedPacket
 
 _SEPARATOR = "\x1e"

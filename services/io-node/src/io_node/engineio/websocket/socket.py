@@ -12,9 +12,9 @@ from typing import Final, Protocol
 import structlog
 from picows.picows import WSFrame, WSListener, WSMsgType, WSTransport
 
-from io_node.engineio.frames import CLOSE, PONG, CloseCode, close_frame, ws_frame
-from io_node.engineio.parser import Parser, install_parser
+from io_node.engineio.websocket.parser import Parser, install_parser
 from io_node.engineio.wheel import Timer, TimerWheel
+from io_node.engineio.wire.frames import CLOSE, PONG, CloseCode, close_frame, ws_frame
 from io_node.turns import Turns
 from sio_cluster.protocol import reasons
 

@@ -3,11 +3,12 @@
 from collections.abc import Iterator
 
 from io_node.engineio.api import Outbound
-from io_node.engineio.buffers import Buffers
-from io_node.engineio.effects import AnswerPoll, Closed, CloseSocket, Effect, FlushLater, Watch, WriteSocket
-from io_node.engineio.limits import EngineCounters, Limits
-from io_node.engineio.packets import open_packet
-from io_node.engineio.session import EngineSession
+from io_node.engineio.counters import EngineCounters
+from io_node.engineio.session.buffers import Buffers
+from io_node.engineio.session.effects import AnswerPoll, Closed, CloseSocket, Effect, FlushLater, Watch, WriteSocket
+from io_node.engineio.session.limits import Limits
+from io_node.engineio.session.machine import EngineSession
+from io_node.engineio.wire.packets import open_packet
 from sio_cluster.protocol import reasons
 
 LIMITS = Limits(ping_interval_s=25.0, ping_timeout_s=20.0, upgrade_timeout_s=10.0, allow_upgrades=True)

@@ -1,7 +1,7 @@
 """What waits for all clients of a node, counted."""
 
 from io_node.engineio.api import Outbound
-from io_node.engineio.buffers import Buffers
+from io_node.engineio.session.buffers import Buffers
 
 
 def small(limit_bytes: int = 10_000) -> tuple[Buffers, list[int]]:

@@ -9,7 +9,7 @@ from websockets.asyncio.client import connect
 from io_node.engineio.api import Outbound
 from sio_cluster.protocol import reasons
 
-from .serving import Raw, client_frame, serve, soon, until
+from ..serving import Raw, client_frame, serve, soon, until
 
 pytestmark = pytest.mark.slow
 

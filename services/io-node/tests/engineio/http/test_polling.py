@@ -10,7 +10,7 @@ import pytest
 from io_node.engineio.api import Outbound
 from sio_cluster.protocol import reasons
 
-from .serving import Node, Raw, open_polling, serve, soon, until
+from ..serving import Raw, open_polling, serve, soon, until, waiting_poll
 
 pytestmark = pytest.mark.slow
 
@@ -343,10 +343,6 @@ async def test_a_paused_connection_takes_no_post_until_it_resumes() -> None:
         recorder.connection.resume_reading()
         assert (await soon(post)).text == "ok"
         assert await soon(recorder.messages.get()) == "a"
-
-
-async def waiting_poll(node: Node, sid: str) -> None:
-    await until(lambda: node.engine.connections.by_sid[sid]._session.poll_waiting)
 
 
 async def test_a_post_under_way_while_the_node_drains_is_taken() -> None:

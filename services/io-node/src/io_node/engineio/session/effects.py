@@ -4,7 +4,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from io_node.engineio.packets import Message
+from io_node.engineio.wire.packets import Message
 
 
 class AnswerPoll(msgspec.Struct, frozen=True, gc=False):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from .serving import Raw, serve, upgrade_request
+from ..serving import Raw, serve, upgrade_request
 
 pytestmark = pytest.mark.slow
 

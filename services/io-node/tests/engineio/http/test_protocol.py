@@ -12,7 +12,7 @@ from io_node.engineio.api import Outbound
 from io_node.turns import Turns
 from sio_cluster.protocol import reasons
 
-from .serving import Raw, open_polling, serve, soon, until, upgrade_request
+from ..serving import Raw, open_polling, serve, soon, until, upgrade_request
 
 pytestmark = pytest.mark.slow
 
@@ -109,7 +109,7 @@ async def test_a_client_that_still_sends_gets_the_refusal_whole() -> None:
 
 
 async def test_a_client_that_never_closes_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("io_node.engineio.http._LINGER_S", 0.1)
+    monkeypatch.setattr("io_node.engineio.http.protocol._LINGER_S", 0.1)
     async with serve() as node:
         raw = await Raw.connect(node)
         await raw.send(upgrade_request(query="EIO=4"))

@@ -7,10 +7,10 @@ import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, TypeAlias
 
-from io_node.engineio.admission import Admission
 from io_node.engineio.connection import EngineConnection
-from io_node.engineio.cors import Headers
-from io_node.engineio.request import BAD_REQUEST, FORBIDDEN, TOO_LARGE, TRANSPORT, UNKNOWN_SID, Refusal, Request
+from io_node.engineio.http.admission import Admission
+from io_node.engineio.http.cors import Headers
+from io_node.engineio.http.request import BAD_REQUEST, FORBIDDEN, TOO_LARGE, TRANSPORT, UNKNOWN_SID, Refusal, Request
 from sio_cluster.protocol import reasons
 from sio_cluster.protocol.errors import PayloadTooLarge
 
