@@ -6,7 +6,8 @@ sio_cluster.node and sio_cluster.protocol. Inside:
     server
     http                                the ways in: WebSocket handshakes, and HTTP long-polling
     connections                         all connections of the node
-    connection                          one connection: its session, and its poll or WebSocket
+    connection                          one connection: carries out what its session wants
+    polls                               the GET and the POST of a connection that are under way
     session, websocket                  what is to be done, without any IO; WebSockets on TCP
     wheel, tick                         deadlines; one write for each connection in each turn of the loop
     api, counters

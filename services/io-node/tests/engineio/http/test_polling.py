@@ -185,7 +185,7 @@ async def test_a_post_of_many_tiny_packets_gives_others_their_turn(packet: bytes
         sid = await open_polling(node, client)
         connection = node.engine.connections.by_sid[sid]
         (await node.recorder()).echo = False
-        posting = asyncio.ensure_future(connection.post(b"\x1e".join([packet] * 2_000)))
+        posting = asyncio.ensure_future(connection.polls.post(b"\x1e".join([packet] * 2_000)))
         turns = 0
         while not posting.done():
             await asyncio.sleep(0)
@@ -223,7 +223,7 @@ async def test_two_posts_at_once_close() -> None:
         recorder = await node.recorder()
         raw = await Raw.connect(node)
         await raw.send(f"POST {node.url(sid)} HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n4hal".encode())
-        await until(lambda: node.engine.connections.by_sid[sid]._posting)
+        await until(lambda: node.engine.connections.by_sid[sid].polls._posting)
         assert (await client.post(node.url(sid), content="4a")).status_code == 400
         assert await soon(recorder.closed.get()) == reasons.TRANSPORT_ERROR
         raw.close()
@@ -313,8 +313,8 @@ async def test_a_session_whose_time_is_over_is_unknown_at_once() -> None:
     async with serve(ping_interval_ms=300, ping_timeout_ms=200) as node, httpx.AsyncClient() as client:
         sid = await open_polling(node, client)
         node.engine.wheel.stop()
-        node.engine.connections.by_sid[sid]._session._heartbeat_at = 0.0
-        node.engine.connections.by_sid[sid]._session._pong_due = True
+        node.engine.connections.by_sid[sid]._session.heartbeat.due_at = 0.0
+        node.engine.connections.by_sid[sid]._session.heartbeat.pong_due = True
         assert (await client.get(node.url(sid))).json()["code"] == 1
 
 
@@ -337,7 +337,7 @@ async def test_a_paused_connection_takes_no_post_until_it_resumes() -> None:
         recorder.connection.pause_reading()
         recorder.connection.pause_reading()
         post = asyncio.create_task(client.post(node.url(sid), content="4a"))
-        await until(lambda: node.engine.connections.by_sid[sid]._posting)
+        await until(lambda: node.engine.connections.by_sid[sid].polls._posting)
         assert recorder.messages.empty()
         recorder.connection.resume_reading()
         recorder.connection.resume_reading()
@@ -354,7 +354,7 @@ async def test_a_post_under_way_while_the_node_drains_is_taken() -> None:
         await raw.send(f"{head}Content-Length: 9\r\n\r\n4one".encode())
         polling = asyncio.create_task(client.get(node.url(sid)))
         connection = node.engine.connections.by_sid[sid]
-        await until(lambda: connection._poll is not None and not connection._poll.done() and connection._posting)
+        await until(lambda: connection._session.poll_waiting and connection.polls._posting)
         draining = asyncio.create_task(node.engine.drain(4_000))
         assert (await soon(polling)).status_code == 400  # as for an unknown session
         await raw.send(b"\x1e4two")

@@ -2,6 +2,7 @@
 
 from io_node.engineio.api import Outbound
 from io_node.engineio.counters import EngineCounters
+from io_node.engineio.session import inbound
 from io_node.engineio.session.buffers import Buffers
 from io_node.engineio.session.effects import AnswerPoll, Closed, CloseSocket, PartSocket, WriteSocket
 from io_node.engineio.session.limits import Limits
@@ -21,7 +22,7 @@ def draining(*messages: bytes, poll: bool = True) -> EngineSession:
     if poll:
         session.poll(1.0)
     for message in messages:
-        session.send(Outbound(message))
+        session.queue.send(Outbound(message))
     session.close(reasons.NODE_DRAINED, 1.0)
     return session
 
@@ -30,7 +31,7 @@ def by_websocket() -> EngineSession:
     opening = open_packet("sid", [], 25_000, 20_000, 1_000_000)
     session = EngineSession(opening, "websocket", LIMITS, EngineCounters(), BUFFERS, 0.0)
     session.flush()
-    session.send(Outbound(b"a"))
+    session.queue.send(Outbound(b"a"))
     session.close(reasons.NODE_DRAINED, 1.0)
     return session
 
@@ -52,10 +53,10 @@ def test_the_end_of_the_drain_answers_too() -> None:
 def test_posts_under_way_are_taken_for_a_while() -> None:
     session = draining()
     session.flush()
-    assert list(session.post(b"4x\x1e4y", 1.5)) == [[Message("x")], [Message("y")]]
+    assert list(inbound.post(session, b"4x\x1e4y", 1.5)) == [[Message("x")], [Message("y")]]
     assert session.tick(1.9) == []
     assert session.tick(2.0) == [Closed(reasons.NODE_DRAINED)]
-    assert list(session.post(b"4z", 2.1)) == []
+    assert list(inbound.post(session, b"4z", 2.1)) == []
 
 
 def test_a_poll_after_the_last_one_is_answered_at_once() -> None:
@@ -67,8 +68,8 @@ def test_a_poll_after_the_last_one_is_answered_at_once() -> None:
 def test_between_two_polls_messages_still_gather() -> None:
     session = draining(poll=False)
     assert session.flush() == []
-    session.send(Outbound(b"late"))
-    assert list(session.post(b"4x", 2.0)) == [[Message("x")]]
+    session.queue.send(Outbound(b"late"))
+    assert list(inbound.post(session, b"4x", 2.0)) == [[Message("x")]]
     assert session.poll(3.0) == [AnswerPoll(b"4late")]
     assert session.tick(session.deadline) == [Closed(reasons.NODE_DRAINED)]
 
@@ -76,9 +77,9 @@ def test_between_two_polls_messages_still_gather() -> None:
 def test_frames_count_until_the_client_closes_too() -> None:
     session = by_websocket()
     assert session.flush() == [WriteSocket(b"\x81\x024a"), PartSocket(1001)]
-    session.send(Outbound(b"too late"))
-    assert session.text("4x", 1.1) == [Message("x")]
-    assert session.binary(b"y") == [Message(b"y")]
+    session.queue.send(Outbound(b"too late"))
+    assert inbound.text(session, "4x", 1.1) == [Message("x")]
+    assert inbound.binary(session, b"y") == [Message(b"y")]
     assert session.fail(reasons.TRANSPORT_CLOSE) == [CloseSocket(1001), Closed(reasons.NODE_DRAINED)]
 
 

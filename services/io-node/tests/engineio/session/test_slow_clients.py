@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from io_node.engineio.api import Outbound
 from io_node.engineio.counters import EngineCounters
+from io_node.engineio.session import inbound
 from io_node.engineio.session.buffers import Buffers
 from io_node.engineio.session.effects import AnswerPoll, Closed, CloseSocket, Effect, FlushLater, Watch, WriteSocket
 from io_node.engineio.session.limits import Limits
@@ -30,7 +31,7 @@ class Life:
 
     def send(self, *messages: bytes) -> None:
         for message in messages:
-            if self.session.send(Outbound(message)):
+            if self.session.queue.send(Outbound(message)):
                 self.do(self.session.flush())
 
     def do(self, effects: list[Effect]) -> list[Effect]:
@@ -122,7 +123,7 @@ def test_what_waits_leaves_in_several_turns_and_in_order() -> None:
         effects = life.session.flush()
     assert b"".join(written) == b"".join(Outbound(message).ws_frames for message in messages)
     assert len(written) > 4
-    assert life.session.held_bytes == life.buffers.waiting_bytes == 0
+    assert life.session.queue.held_bytes == life.buffers.waiting_bytes == 0
     assert life.counters.written == 30
 
 
@@ -157,7 +158,7 @@ def test_a_polling_client_that_fetches_something_stays() -> None:
         (answer,) = life.do(life.session.poll(life.now))
         assert isinstance(answer, AnswerPoll)
         assert len(answer.payload) in (1, 1_000_000, 1_000_002)
-        list(life.session.post(b"3", life.now))
+        list(inbound.post(life.session, b"3", life.now))
     assert life.counters.slow_consumers == {}
 
 
@@ -167,12 +168,12 @@ def test_a_payload_on_its_way_counts_until_it_is_taken() -> None:
     (answer,) = life.session.poll(0.0)
     assert isinstance(answer, AnswerPoll)
     life.session.congested(answer.payload, 5_000_001, 0.0)
-    assert life.session.waiting_bytes == 5_000_001
+    assert life.session.queue.waiting_bytes == 5_000_001
     for seconds in range(15, 90, 15):
         life.session.left(5_000_000 - seconds, float(seconds))
         assert list(life.until(float(seconds))) == []
     life.session.drained(90.0)
-    assert life.session.waiting_bytes == 1
+    assert life.session.queue.waiting_bytes == 1
     assert life.buffers.waiting_bytes < 1_000
     (ping,) = life.do(life.session.poll(91.0))
     assert ping == AnswerPoll(b"2")
@@ -212,7 +213,7 @@ def test_closing_does_not_wait_for_one_that_does_not() -> None:
 
 def test_a_large_message_before_the_end_is_taken_before_the_socket_closes() -> None:
     life = Life("websocket")
-    life.session.send(Outbound(b"x" * 5_000_000))
+    life.session.queue.send(Outbound(b"x" * 5_000_000))
     life.session.close(reasons.SERVER_DISCONNECT, 1.0)
     write, later = life.session.flush()
     assert isinstance(write, WriteSocket)

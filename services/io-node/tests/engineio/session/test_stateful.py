@@ -6,6 +6,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from io_node.engineio.api import Outbound
 from io_node.engineio.counters import EngineCounters
+from io_node.engineio.session import inbound
 from io_node.engineio.session.buffers import Buffers
 from io_node.engineio.session.effects import (
     AnswerPoll,
@@ -123,7 +124,7 @@ class Lives(RuleBasedStateMachine):
         dropped = self.counters.dropped.total()
         self.offered += 1
         message = Outbound(b"%d:" % len(self.sent) + b"x" * size, volatile=volatile)
-        self.flush_due |= self.session.send(message)
+        self.flush_due |= self.session.queue.send(message)
         if self.counters.dropped.total() == dropped:
             self.sent.append(message.packet or b"")
 
@@ -168,7 +169,7 @@ class Lives(RuleBasedStateMachine):
 
     @rule(paused=st.booleans())
     def pause(self, paused: bool) -> None:
-        self.session.paused(paused, self.now)
+        self.session.heartbeat.pause(paused, self.now)
 
     # --- the client -----------------------------------------------------------------------------------------------
 
@@ -198,7 +199,7 @@ class Lives(RuleBasedStateMachine):
     @rule(body=st.sampled_from([b"3", b"4a", b"4a\x1e4b\x1e3", b"6"]))
     @precondition(lambda self: self.session.transport == "polling")
     def post(self, body: bytes) -> None:
-        for effects in self.session.post(body, self.now):
+        for effects in inbound.post(self.session, body, self.now):
             self.take(effects)
 
     @rule(data=st.sampled_from(["1", "", "?", "2probe", "5"]), fate=RARELY)
@@ -210,7 +211,7 @@ class Lives(RuleBasedStateMachine):
     @rule(data=st.sampled_from(["3", "4a"]))
     @precondition(lambda self: self.socket)
     def frame(self, data: str) -> None:
-        self.take(self.session.text(data, self.now))
+        self.take(inbound.text(self.session, data, self.now))
 
     @rule(backlog=st.integers(1, 900))
     @precondition(lambda self: self.socket)
@@ -235,7 +236,7 @@ class Lives(RuleBasedStateMachine):
 
     @rule()
     def open_probe(self) -> None:
-        if self.session.open_probe(self.now):
+        if inbound.open_probe(self.session, self.now):
             assert not self.probe
             assert not self.socket
             self.probe = True
@@ -245,7 +246,7 @@ class Lives(RuleBasedStateMachine):
     @precondition(lambda self: self.probe)
     def probe_frame(self, data: str) -> None:
         self.probed |= data == "2probe"
-        self.take(self.session.probe_text(data))
+        self.take(inbound.probe_text(self.session, data))
 
     @rule(size=st.integers(0, 60), poll=st.booleans())
     @precondition(lambda self: not self.probe and not self.socket and self.session.state is State.OPEN)
@@ -260,14 +261,14 @@ class Lives(RuleBasedStateMachine):
     @rule()
     @precondition(lambda self: self.probe and self.probed)
     def upgrade(self) -> None:
-        self.take(self.session.probe_text("5"))
+        self.take(inbound.probe_text(self.session, "5"))
         assert self.socket
 
     @rule(fate=RARELY)
     @precondition(lambda self: self.probe)
     def lose_probe(self, fate: int) -> None:
         if not fate:
-            self.take(self.session.probe_closed())
+            self.take(inbound.probe_closed(self.session))
 
     # --- what holds always ----------------------------------------------------------------------------------------
 
@@ -278,35 +279,35 @@ class Lives(RuleBasedStateMachine):
     @invariant()
     def nothing_is_forgotten(self) -> None:
         """What can leave has left, once the owner has flushed."""
-        if self.session.state is State.OPEN and not self.flush_due and self.session.writable:
+        if self.session.state is State.OPEN and not self.flush_due and not self.session.queue.stuck:
             assert self.arrived == self.sent
 
     @invariant()
     def every_message_is_accounted_for(self) -> None:
         """The counters balance at any time, and what counts as written has arrived."""
-        assert self.offered == self.counters.written + self.counters.dropped.total() + self.session.waiting
+        assert self.offered == self.counters.written + self.counters.dropped.total() + self.session.queue.messages
         assert self.counters.written == len(self.arrived)
 
     @invariant()
     def it_ends_once(self) -> None:
         assert len(self.closed) <= 1
         assert bool(self.closed) == (self.session.state is State.CLOSED)
-        assert self.session.state is not State.OPEN or self.session.held_bytes == sum(
-            message.size for message in self.session._queue
+        assert self.session.state is not State.OPEN or self.session.queue.held_bytes == sum(
+            message.size for message in self.session.queue.items
         )
         if self.closed:
             assert self.polls == 0, "a poll is left hanging"
             assert not self.socket
             assert not self.probe
-            assert self.session.held_bytes == 0
+            assert self.session.queue.held_bytes == 0
 
     @invariant()
     def what_stays_is_counted(self) -> None:
         """The buffers of the node know what waits in a session that is stuck. At its end nothing is left in them."""
-        stuck = self.session.state is not State.CLOSED and not self.session.writable
+        stuck = self.session.state is not State.CLOSED and self.session.queue.stuck
         counted = self.buffers.waiting_bytes
         assert counted == 0 if self.closed else counted >= 0
-        assert not stuck or counted >= self.session.held_bytes
+        assert not stuck or counted >= self.session.queue.held_bytes
 
     @invariant()
     def it_upgrades_once(self) -> None:

@@ -70,14 +70,14 @@ class PollingEndpoint:
             await self._refuse(connection, request, send)
             return
         connection.start(None)
-        waiting = connection.poll()
+        waiting = connection.polls.poll()
         payload = waiting.result() if waiting is not None else b""  # there at once: the open packet
         await self._respond(_OK, _PAYLOAD, payload, request, send)
 
     async def _poll(
         self, connection: EngineConnection, scope: Scope, request: Request, receive: Receive, send: Send
     ) -> None:
-        waiting = connection.poll()
+        waiting = connection.polls.poll()
         if waiting is None:
             await self._refuse(self._admission.refused(BAD_REQUEST), request, send)
             return
@@ -94,13 +94,13 @@ class PollingEndpoint:
 
     async def _post(self, connection: EngineConnection, request: Request, receive: Receive, send: Send) -> None:
         """Takes a payload: text, under any content type. Clients of python-engineio before 4.3 say octet-stream."""
-        if not connection.begin_post():
+        if not connection.polls.begin_post():
             await self._refuse(self._admission.refused(BAD_REQUEST), request, send)
             return
         try:
             refusal = await self._take(connection, request, receive)
         finally:
-            connection.end_post()
+            connection.polls.end_post()
         if refusal is not None:
             await self._refuse(self._admission.refused(refusal), request, send)
         else:
@@ -120,7 +120,7 @@ class PollingEndpoint:
             return UNKNOWN_SID
         if connection.transport != "polling":
             return BAD_REQUEST
-        return None if await connection.post(body) else BAD_REQUEST
+        return None if await connection.polls.post(body) else BAD_REQUEST
 
     async def _preflight(self, request: Request, send: Send) -> None:
         if not self._admission.origins.allows(request.headers, request.scheme):
@@ -145,7 +145,7 @@ class PollingEndpoint:
         response = _LargePayload(len(payload), transport)
         await send(self._head(_OK, _PAYLOAD, len(payload), request))
         if connection.closed_reason is None:
-            connection.begin_response(payload, response)
+            connection.polls.begin_response(payload, response)
         try:
             for at in range(0, len(payload), _PIECE_BYTES):
                 await send({"type": "http.response.body", "body": payload[at : at + _PIECE_BYTES], "more_body": True})
@@ -154,7 +154,7 @@ class PollingEndpoint:
                 connection.fail(reasons.TRANSPORT_ERROR)
             await send({"type": "http.response.body", "body": b""})
         finally:
-            connection.end_response(response)
+            connection.polls.end_response(response)
 
     async def _respond(
         self, status: int, content_type: bytes, body: bytes, request: Request, send: Send, cors: bool = True
@@ -223,7 +223,7 @@ async def _read(request: Request, receive: Receive, connection: EngineConnection
     chunks: list[bytes] = []
     size = 0
     while True:
-        await connection.readable()
+        await connection.polls.readable()
         message = await receive()
         if message["type"] == "http.disconnect":
             return None

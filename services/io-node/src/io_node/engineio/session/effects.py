@@ -4,7 +4,9 @@ from typing import TypeAlias
 
 import msgspec
 
+from io_node.engineio.wire.frames import CloseCode
 from io_node.engineio.wire.packets import Message
+from sio_cluster.protocol import reasons
 
 
 class AnswerPoll(msgspec.Struct, frozen=True, gc=False):
@@ -23,6 +25,19 @@ class CloseSocket(msgspec.Struct, frozen=True, gc=False):
     """Close the session's WebSocket with this code, after what was written. None: drop the connection at once."""
 
     code: int | None
+
+    @staticmethod
+    def because_of(reason: str) -> "CloseSocket":
+        """With the code for this end of a session. None where the client does not read, so that nobody would see it."""
+        match reason:
+            case reasons.SLOW_CONSUMER:
+                return CloseSocket(None)
+            case reasons.NODE_DRAINED:
+                return CloseSocket(CloseCode.GOING_AWAY)
+            case reasons.PARSE_ERROR | reasons.TRANSPORT_ERROR:
+                return CloseSocket(CloseCode.POLICY_VIOLATION)
+            case _:
+                return CloseSocket(CloseCode.NORMAL)
 
 
 class PartSocket(msgspec.Struct, frozen=True, gc=False):

@@ -1,8 +1,11 @@
-"""The bounds of a session."""
+"""The bounds of a session, and the deadline that is none."""
 
 from dataclasses import dataclass
 
 from sio_cluster.node.config import Config
+
+NEVER = float("inf")
+"""A deadline that does not come."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@
 A client lets its last poll come home before it says `5`. So a poll that waits is answered with a NOOP.
 """
 
-NEVER = float("inf")
+from io_node.engineio.session.limits import NEVER
 
 _FIRST_NOOP_S = 0.1
 """As in Socket.IO's own server: a poll that a message answers meanwhile needs no NOOP, and its client's tests count."""
