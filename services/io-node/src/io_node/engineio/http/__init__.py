@@ -5,6 +5,6 @@ io_node.engineio.connections and below, sio_cluster.node and sio_cluster.protoco
 httptools. Inside:
 
     protocol, polling
-    admission
-    request, cors
+    admission, handshake                which requests may come in; the answer to a WebSocket handshake
+    request, cors                       the head of a request, and how it is refused; which web pages may ask
 """

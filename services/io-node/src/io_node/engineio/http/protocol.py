@@ -4,10 +4,7 @@
 """
 
 import asyncio
-import base64
-import binascii
 import functools
-import hashlib
 import re
 from typing import Any
 from urllib.parse import unquote
@@ -20,6 +17,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from io_node.engineio.http.admission import Admission
+from io_node.engineio.http.handshake import accept_key, switching_protocols
 from io_node.engineio.http.request import (
     BAD_REQUEST,
     HEAD_TOO_LARGE,
@@ -35,14 +33,8 @@ from sio_cluster.node.listening import plain_address
 
 log = structlog.get_logger()
 
-_SWITCHING_PROTOCOLS = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-"""RFC 6455 section 4.2.2."""
-_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-"""RFC 6455 section 1.3."""
 _MAX_HEAD_BYTES = 65536
 _BEYOND_ASCII = re.compile(rb"[\x80-\xff]")
-_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
-"""RFC 9110 section 5.6.2."""
 _LINGER_S = 2.0
 """How long a client that was refused may take to close the connection."""
 
@@ -182,7 +174,7 @@ class EngineHttpProtocol(HttpToolsProtocol):
         url = httptools.parse_url(self.url)
         _apply_proxy_headers(self.config, self.scope)
         request = Request.of(self.scope, self.root_path.encode() + url.path, url.query or b"")
-        accept = _accept_key(request)
+        accept = accept_key(request)
         refusal = self._admission.check(request, upgrade=True)
         if refusal is None and isinstance(accept, Refusal):
             refusal = self._admission.refused(accept)
@@ -203,8 +195,7 @@ class EngineHttpProtocol(HttpToolsProtocol):
             return connection
         self.connections.discard(self)
         self.flow.resume_reading()
-        lines = [_SWITCHING_PROTOCOLS, b"Sec-WebSocket-Accept: ", accept, *_subprotocol(request), b"\r\n\r\n"]
-        self.transport.write(b"".join(lines))
+        self.transport.write(switching_protocols(request, accept))
         socket = self._connections.new_socket(self.transport)
         socket.start(connection)
         if not sid:
@@ -258,29 +249,6 @@ class EngineHttpProtocol(HttpToolsProtocol):
     def _is_engines(self) -> bool:
         path: bytes = httptools.parse_url(self.url).path or b""
         return self._admission.handles(self.root_path + unquote(path.decode("latin-1")))
-
-
-def _accept_key(request: Request) -> bytes | Refusal:
-    """The value of Sec-WebSocket-Accept, or why the handshake is refused (RFC 6455 section 4.2)."""
-    if request.headers.get("sec-websocket-version") != "13":
-        return UPGRADE_REQUIRED
-    key = request.headers.get("sec-websocket-key", "").encode("latin-1")
-    try:
-        valid = len(base64.b64decode(key, validate=True)) == 16
-    except binascii.Error:
-        valid = False
-    if not valid or request.method != "GET" or request.http_version != "1.1":
-        return BAD_REQUEST
-    return base64.b64encode(hashlib.sha1(key + _GUID, usedforsecurity=False).digest())
-
-
-def _subprotocol(request: Request) -> list[bytes]:
-    """Agrees to the first subprotocol that the client offers, as Socket.IO's own server does.
-
-    It means nothing to us. But browsers close a WebSocket whose offer found no answer (WHATWG WebSockets, section 2).
-    """
-    offered = request.headers.get("sec-websocket-protocol", "").partition(",")[0].strip()
-    return [b"\r\nSec-WebSocket-Protocol: ", offered.encode("latin-1")] if _TOKEN.fullmatch(offered) else []
 
 
 def _apply_proxy_headers(config: UvicornConfig, scope: Any) -> None:

@@ -4,5 +4,5 @@ The only place that imports picows, which parses what comes. May import: picows,
 io_node.turns, sio_cluster.protocol. Inside:
 
     socket
-    parser
+    parser, fragments
 """

@@ -12,6 +12,7 @@ from typing import Final, Protocol
 import structlog
 from picows.picows import WSFrame, WSListener, WSMsgType, WSTransport
 
+from io_node.engineio.websocket.fragments import Fragments
 from io_node.engineio.websocket.parser import Parser, install_parser
 from io_node.engineio.wheel import Timer, TimerWheel
 from io_node.engineio.wire.frames import CLOSE, PONG, CloseCode, close_frame, ws_frame
@@ -52,7 +53,6 @@ class WebSocket(WSListener):
         "_clock",
         "_close_timeout_s",
         "_closing",
-        "_collected",
         "_congested",
         "_fragments",
         "_ignored",
@@ -61,7 +61,6 @@ class WebSocket(WSListener):
         "_parting",
         "_pong",
         "_registry",
-        "_text",
         "_timer",
         "_transport",
         "_turns",
@@ -92,12 +91,10 @@ class WebSocket(WSListener):
         self._timer: Timer | None = None
         self._closing = False  # our close frame is written, or the connection is gone
         self._parting = False  # our close frame is written, but the owner still gets what comes
-        self._fragments: bytearray | None = None
-        self._collected = 0
+        self._fragments: Fragments | None = None
         self._ignored = 0
         self._congested = False
         self._pong: bytes | None = None
-        self._text = False
         self.mid_frame = False
         """Whether the read buffer holds a part of a frame."""
 
@@ -244,15 +241,13 @@ class WebSocket(WSListener):
                 if self._fragments is not None:
                     self._fail(CloseCode.PROTOCOL_ERROR)
                     return
-                self._fragments = bytearray()
-                self._collected = 0
-                self._text = kind == WSMsgType.TEXT
-                self._collect(frame)
+                self._fragments = Fragments(text=kind == WSMsgType.TEXT)
+                self._collect(self._fragments, frame)
             case WSMsgType.CONTINUATION:
                 if self._fragments is None:
                     self._fail(CloseCode.PROTOCOL_ERROR)
                 else:
-                    self._collect(frame)
+                    self._collect(self._fragments, frame)
             case WSMsgType.PING:
                 self._answer_ping(ws_frame(frame.get_payload_as_bytes(), PONG))
             case WSMsgType.CLOSE:
@@ -270,33 +265,26 @@ class WebSocket(WSListener):
         else:
             self.write(pong)
 
-    def _collect(self, frame: WSFrame) -> None:
-        fragments = self._fragments
-        if fragments is None:
-            return
-        # An empty fragment counts as one byte, so that a flood of them ends at the bound too.
-        self._collected += max(frame.payload_size, 1)
-        if self._collected > self._bound:
+    def _collect(self, fragments: Fragments, frame: WSFrame) -> None:
+        if not fragments.add(frame, self._bound):
             self._fail(CloseCode.TOO_BIG)
             return
-        fragments += frame.get_payload_as_memoryview()
         if not frame.fin:
             return
         self._fragments = None
-        data = bytes(fragments)
-        if len(data) > _LARGE_BYTES:
-            asyncio.get_running_loop().call_soon(self.trim)
-        if not self._text:
-            if self._owner is not None:
-                self._owner.on_binary(self, data)
-            return
         try:
-            text = data.decode()
+            message = fragments.joined()
         except UnicodeDecodeError:
             self._fail(CloseCode.INVALID_TEXT)
             return
-        if self._owner is not None:
-            self._owner.on_text(self, text)
+        if fragments.size > _LARGE_BYTES:
+            asyncio.get_running_loop().call_soon(self.trim)
+        if self._owner is None:
+            return
+        if isinstance(message, str):
+            self._owner.on_text(self, message)
+        else:
+            self._owner.on_binary(self, message)
 
     def _on_close_frame(self, frame: WSFrame) -> None:
         """Answer with the same code, then close the TCP connection (RFC 6455 section 5.5.1)."""
