@@ -11,8 +11,8 @@ from sio_cluster.node.listening import plain_address
 from sio_cluster.protocol.messages import ClientConnected
 from sio_cluster.streams.memory import MemoryBroker
 
-from .test_serving import FAST, open_raw
-from .tiny_app import World, serving
+from .by_hand import open_raw
+from .tiny_app import FAST, World, serving
 
 pytestmark = [
     pytest.mark.slow,

@@ -15,8 +15,8 @@ from sio_cluster.protocol import reasons
 from sio_cluster.protocol.messages import Accept, ClientConnected, ClientDisconnected, Emit
 from sio_cluster.streams.memory import MemoryBroker
 
-from .test_serving import FAST, kinds, open_raw
-from .tiny_app import World, serving
+from .by_hand import open_raw
+from .tiny_app import FAST, World, kinds, serving
 
 pytestmark = pytest.mark.slow
 

@@ -10,8 +10,7 @@ from io_node.listener import Listener
 from sio_cluster.node.config import Config
 from sio_cluster.streams.memory import MemoryBroker
 
-from .test_serving import FAST
-from .tiny_app import memory_bus
+from .tiny_app import FAST, memory_bus
 
 pytestmark = pytest.mark.slow
 

@@ -17,8 +17,7 @@ from sio_cluster.node.config import Config
 from sio_cluster.protocol.messages import ClientConnected
 from sio_cluster.streams.memory import MemoryBroker
 
-from .test_serving import FAST, kinds
-from .tiny_app import World, serving
+from .tiny_app import FAST, World, kinds, serving
 
 pytestmark = pytest.mark.slow
 

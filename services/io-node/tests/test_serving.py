@@ -9,19 +9,16 @@ import httpx
 import pytest
 import socketio
 import websockets
-from websockets.asyncio.client import ClientConnection
 
 from sio_cluster.node.config import Config
 from sio_cluster.protocol import reasons
-from sio_cluster.protocol.messages import AckReceived, ClientConnected, ClientDisconnected, ClientUpgraded, Fact
+from sio_cluster.protocol.messages import AckReceived, ClientConnected, ClientDisconnected, ClientUpgraded
 from sio_cluster.streams.memory import MemoryBroker
-from sio_cluster.testing.valkey import start_valkey
 
-from .tiny_app import World, serving
+from .by_hand import Raw, open_raw
+from .tiny_app import FAST, World, kinds, serving
 
 pytestmark = pytest.mark.slow
-
-FAST: dict[str, Any] = {"HTTP_PORT": 0, "LANES": 4, "HEARTBEAT_MS": 100, "NODE_TIMEOUT_MS": 2_000, "DRAIN_MS": 200}
 
 
 @pytest.fixture(params=["memory", "redis"])
@@ -37,64 +34,9 @@ async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
 
 
 @pytest.fixture
-async def memory_world() -> AsyncIterator[World]:
-    async with serving(Config(FAST, CONNECT_TIMEOUT_MS=300, MAX_NAMESPACES=2), MemoryBroker()) as world:
-        yield world
-
-
-class Raw:
-    """A WebSocket client that speaks the protocols by hand."""
-
-    def __init__(self, socket: ClientConnection) -> None:
-        self.socket = socket
-
-    async def send(self, *messages: str | bytes) -> None:
-        for message in messages:
-            await self.socket.send(message)
-
-    async def receive(self) -> str | bytes:
-        """The next message; PINGs are answered."""
-        async with asyncio.timeout(5):
-            while (message := await self.socket.recv()) == "2":
-                await self.socket.send("3")
-            return message
-
-    async def connect(self, namespace: str = "/") -> str:
-        """Join; the sid. The tiny application's greeting is consumed."""
-        prefix = "" if namespace == "/" else f"{namespace},"
-        await self.send(f"40{prefix}")
-        answer = await self.receive()
-        assert isinstance(answer, str)
-        assert answer.startswith(f"40{prefix}")
-        assert await self.receive() == f'42{prefix}["auth",{{}}]'
-        return str(json.loads(answer[2 + len(prefix) :])["sid"])
-
-    async def closed(self) -> None:
-        async with asyncio.timeout(5):
-            await self.socket.wait_closed()
-
-
-@pytest.fixture
 async def raw(world: World) -> AsyncIterator[Raw]:
     async with open_raw(world) as raw:
         yield raw
-
-
-class open_raw:
-    def __init__(self, world: World) -> None:
-        self._connecting = websockets.connect(f"{world.ws_url}/socket.io/?EIO=4&transport=websocket")
-
-    async def __aenter__(self) -> Raw:
-        raw = Raw(await self._connecting.__aenter__())
-        assert str(await raw.receive()).startswith("0{")
-        return raw
-
-    async def __aexit__(self, *error: Any) -> None:
-        await self._connecting.__aexit__(*error)
-
-
-def kinds(facts: list[Fact], kind: type) -> list[Any]:
-    return [fact for fact in facts if isinstance(fact, kind)]
 
 
 # --- by hand
@@ -189,64 +131,6 @@ async def test_a_client_that_goes(world: World) -> None:
     await world.app.wait_for(lambda facts: kinds(facts, ClientDisconnected) != [])
     assert kinds(world.app.facts, ClientDisconnected) == [ClientDisconnected(sid, reasons.TRANSPORT_CLOSE)]
     assert len(world.node.hub) == 0
-
-
-@pytest.mark.parametrize(
-    "messages",
-    [
-        ["4abc"],
-        ["4"],
-        ["42{}"],
-        ['42abc["message"]'],
-        ['42["connect"]'],
-        ['42["disconnect","x"]'],
-        ['42["x",NaN]'],
-        ['42["x",1e999]'],
-        ['42["x",' + "[" * 20_000 + "]" * 20_000 + "]"],
-        ['42/other,["x"]'],
-        ["40"],
-        ["44{}"],
-        ["43[]"],
-        ['451000000-["x"]'],
-        ['451-["x",{"_placeholder":true,"num":-1}]'],
-        ['451-["x"]', '42["text in its place"]'],
-        [b"surplus"],
-    ],
-    ids=lambda messages: repr(messages)[:60],
-)
-async def test_bad_input_closes_its_sender_and_nobody_else(memory_world: World, messages: list[str | bytes]) -> None:
-    async with open_raw(memory_world) as bystander, open_raw(memory_world) as attacker:
-        await bystander.connect()
-        sid = await attacker.connect()
-        await attacker.send(*messages)
-        await attacker.closed()
-        await memory_world.app.wait_for(lambda facts: kinds(facts, ClientDisconnected) != [])
-        assert kinds(memory_world.app.facts, ClientDisconnected) == [ClientDisconnected(sid, reasons.PARSE_ERROR)]
-        await bystander.send('421["message-with-ack","fine"]')
-        assert await bystander.receive() == '431["fine"]'
-
-
-@pytest.mark.parametrize("message", ['42["x"]', "41", "431[]", "4"])
-async def test_anything_before_connect_closes(memory_world: World, message: str) -> None:
-    async with open_raw(memory_world) as raw:
-        await raw.send(message)
-        await raw.closed()
-
-
-async def test_no_connect_in_time(memory_world: World) -> None:
-    async with open_raw(memory_world) as raw:
-        await raw.closed()
-
-
-async def test_thousands_of_namespaces(memory_world: World) -> None:
-    async with open_raw(memory_world) as raw:
-        await raw.connect()
-        await raw.connect("/custom")
-        for number in range(2_000):
-            await raw.send(f"40/{number},")
-        for number in range(2_000):
-            assert await raw.receive() == f'44/{number},{{"message":"Too many namespaces"}}'
-        assert len(memory_world.node.hub) == 2
 
 
 # --- by polling
@@ -346,72 +230,3 @@ async def test_python_client_is_refused(world: World) -> None:
     with pytest.raises(socketio.exceptions.ConnectionError):
         await client.connect(world.url, namespaces=["/nobody"], wait_timeout=5)
     await client.disconnect()
-
-
-# --- the application away
-
-
-async def test_connects_wait_for_the_application(memory_world: World) -> None:
-    app = memory_world.app
-    app.accepting = False
-    async with open_raw(memory_world) as raw:
-        await raw.send("40")
-        await app.wait_for(lambda facts: kinds(facts, ClientConnected) != [])
-        (fact,) = kinds(app.facts, ClientConnected)
-        await app.send(fact.sid, *app._connect(fact))
-        assert await raw.receive() == f'40{{"sid":"{fact.sid}"}}'
-
-
-async def test_redis_stalls_and_comes_back() -> None:
-    """Clients stay, both directions go on in order, nothing is lost or doubled."""
-    with start_valkey() as server:
-        config = Config(FAST, REDIS_URL=server.url, UPLINK_BUFFER_BYTES=20_000)
-        async with serving(config, None) as world, open_raw(world) as raw:
-            sid = await raw.connect()
-            server.pause()
-            sending = asyncio.create_task(
-                raw.send(*(f'42{number}["message-with-ack",{number},"{"x" * 1_000}"]' for number in range(2_000)))
-            )
-            async with asyncio.timeout(10):
-                while world.node.backpressure.pauses == 0:  # noqa: ASYNC110
-                    await asyncio.sleep(0.01)
-            server.resume()
-            for number in range(2_000):
-                answer = await raw.receive()
-                assert isinstance(answer, str)
-                assert answer.startswith(f"43{number}[{number},")
-            await sending
-            counters = world.node.client_counters
-            assert counters.events == 2_000
-            assert sid in world.node.hub
-
-
-async def test_redis_loses_its_data() -> None:
-    """The node registers anew and stores its clients' records again."""
-    broker = MemoryBroker()
-    async with serving(Config(FAST), broker) as world, open_raw(world) as raw:
-        sid = await raw.connect()
-        await raw.send('421["join","red"]')
-        assert await raw.receive() == "431[]"
-        broker.lose_data()
-        async with asyncio.timeout(5):
-            while sid not in broker.clients or not broker.clients[sid].rooms:  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
-        assert broker.clients[sid].accepted
-        assert broker.clients[sid].rooms == {"red"}
-        assert world.node.node_id in broker.io_nodes
-        await raw.send('422["message-with-ack","still here"]')
-        assert await raw.receive() == '432["still here"]'
-
-
-async def test_a_node_that_was_declared_lost_lets_its_clients_go() -> None:
-    broker = MemoryBroker()
-    async with serving(Config(FAST), broker) as world, open_raw(world) as raw:
-        await raw.connect()
-        del broker.io_nodes[world.node.node_id]
-        await raw.closed()
-        async with asyncio.timeout(5):
-            while world.node.node_id not in broker.io_nodes:  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
-        async with open_raw(world) as again:
-            await again.connect()

@@ -22,8 +22,7 @@ from sio_cluster.protocol.ids import lane_of
 from sio_cluster.protocol.messages import ClientConnected, ClientDisconnected
 from sio_cluster.streams.memory import MemoryBroker
 
-from .test_serving import FAST, kinds
-from .tiny_app import World, serving
+from .tiny_app import FAST, World, kinds, serving
 
 pytestmark = pytest.mark.slow
 

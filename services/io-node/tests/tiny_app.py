@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import msgspec
 
@@ -33,6 +34,8 @@ from sio_cluster.streams.memory import MemoryBroker, MemoryBus
 from sio_cluster.streams.redis import RedisBus
 
 NODE = "app1-bbbbbb"
+FAST: dict[str, Any] = {"HTTP_PORT": 0, "LANES": 4, "HEARTBEAT_MS": 100, "NODE_TIMEOUT_MS": 2_000, "DRAIN_MS": 200}
+"""Settings with which a node starts, beats and stops quickly."""
 
 
 def memory_bus(broker: MemoryBroker) -> Callable[[Config], Bus]:
@@ -180,3 +183,7 @@ async def serving(config: Config, broker: MemoryBroker | None, app: AsgiApp | No
         assert not running.done(), running
     running.cancel()
     await asyncio.wait({running})
+
+
+def kinds(facts: list[Fact], kind: type) -> list[Any]:
+    return [fact for fact in facts if isinstance(fact, kind)]

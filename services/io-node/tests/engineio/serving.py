@@ -222,3 +222,9 @@ def client_frame(payload: bytes, first: int = 0x81, *, masked: bool = True) -> b
         return head + payload
     mask = os.urandom(4)
     return head + mask + bytes(byte ^ mask[at % 4] for at, byte in enumerate(payload))
+
+
+async def send_for_ever(raw: Raw, data: bytes) -> None:
+    while True:
+        raw.writer.write(data)
+        await raw.writer.drain()
