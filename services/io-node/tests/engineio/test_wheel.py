@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import functools
+import math
 import time
 
 from io_node.engineio.tick import Flusher
@@ -41,6 +42,21 @@ async def test_cancel_and_move() -> None:
     assert await asyncio.wait_for(fired.get(), 2) == "moved"
     assert fired.empty()
     assert not moved.armed
+
+
+async def test_a_timer_is_brought_forward_and_never_put_off() -> None:
+    wheel = TimerWheel(time.monotonic)
+    fired: asyncio.Queue[float] = asyncio.Queue()
+    began = time.monotonic()
+    timer = Timer(wheel, lambda: fired.put_nowait(time.monotonic() - began))
+    timer.set_earlier(math.inf)
+    assert not timer.armed
+    for delay_s in (60.0, 0.06, 0.5, math.inf):
+        timer.set_earlier(began + delay_s)
+    assert 0.06 <= await asyncio.wait_for(fired.get(), 2) < 0.5
+    assert not timer.armed
+    timer.set_earlier(time.monotonic())
+    await asyncio.wait_for(fired.get(), 2)
 
 
 async def test_a_timer_that_rearms_itself_does_not_loop() -> None:

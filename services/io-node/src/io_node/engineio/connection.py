@@ -62,7 +62,6 @@ class EngineConnection:
         "_session",
         "_socket",
         "_timer",
-        "_timer_at",
         "clock",
         "closed_reason",
         "handshake",
@@ -96,7 +95,6 @@ class EngineConnection:
         self._socket: Socket | None = None
         self._probe: Socket | None = None
         self._timer = Timer(wheel, self._on_timer)
-        self._timer_at = float("inf")
 
     # --- api.Connection ---------------------------------------------------------------------------------------------
 
@@ -238,28 +236,11 @@ class EngineConnection:
             self.apply(self._session.drained(self.clock()))
             self.arm()
 
-    # --- inside -----------------------------------------------------------------------------------------------------
-
-    def _on_timer(self) -> None:
-        self._timer_at = float("inf")
-        if self._socket is not None:
-            self._socket.trim()
-        self._tick(self.clock())
-
-    def _tick(self, now: float) -> None:
-        """Do what is due. Before, say what the client has taken meanwhile: it may be what keeps the session open."""
-        transport = self._socket or (None if self._polls is None else self._polls.response)
-        if transport is not None:
-            self._session.left(transport.backlog, now)
-        self.apply(self._session.tick(now))
-        self.arm()
+    # --- what the session wants -------------------------------------------------------------------------------------
 
     def arm(self) -> None:
         """Set the timer where the deadline has come nearer. One that moved away is seen when the old one comes."""
-        deadline = self._session.deadline
-        if deadline < self._timer_at:
-            self._timer_at = deadline
-            self._timer.set(deadline)
+        self._timer.set_earlier(self._session.deadline)
 
     def apply(self, effects: Iterable[Effect]) -> bool:
         """False: a message was refused, and the effects behind it are dropped."""
@@ -297,6 +278,21 @@ class EngineConnection:
                 case _:
                     assert_never(effect)
         return True
+
+    # --- inside -----------------------------------------------------------------------------------------------------
+
+    def _on_timer(self) -> None:
+        if self._socket is not None:
+            self._socket.trim()
+        self._tick(self.clock())
+
+    def _tick(self, now: float) -> None:
+        """Do what is due. Before, say what the client has taken meanwhile: it may be what keeps the session open."""
+        transport = self._socket or (None if self._polls is None else self._polls.response)
+        if transport is not None:
+            self._session.left(transport.backlog, now)
+        self.apply(self._session.tick(now))
+        self.arm()
 
     def _deliver(self, data: str | bytes) -> bool:
         """False: drop the rest of this input."""

@@ -36,6 +36,10 @@ class Timer:
         """Call back at `deadline`. A deadline that was set before no longer counts."""
         self._wheel.arm(self, deadline)
 
+    def set_earlier(self, deadline: float) -> None:
+        """The same, unless a deadline was set that comes first. `inf` changes nothing."""
+        self._wheel.arm_earlier(self, deadline)
+
     def cancel(self) -> None:
         self._wheel.disarm(self)
 
@@ -75,6 +79,12 @@ class TimerWheel:
         slot = max(math.ceil(deadline / _TICK_S), self._next)
         self._slots.setdefault(slot, {})[timer] = None
         timer._slot = slot
+
+    def arm_earlier(self, timer: Timer, deadline: float) -> None:
+        """Set a timer that is not set, or bring it forward."""
+        slot = timer._slot
+        if slot is None or (deadline != math.inf and math.ceil(deadline / _TICK_S) < slot):
+            self.arm(timer, deadline)
 
     def disarm(self, timer: Timer) -> None:
         slot = timer._slot
