@@ -194,7 +194,7 @@ class EngineSession:
         self._progressed(now)
         if self.transport == "polling":
             return self._watched()
-        self.queue.stuck = False
+        self.queue.free()
         return self.flush()
 
     def watch(self, now: float) -> None:
