@@ -17,6 +17,12 @@ from pathlib import Path
 from typing import IO, Any
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile(
+    "shared machine", parent=settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("shared machine")  # how long an example takes says nothing where other tests run meanwhile
 
 LEFT_OUT = {
     "ci_only": "longer runs that CI makes (make test-all)",
