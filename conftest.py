@@ -36,12 +36,12 @@ LEFT_OUT = {
 """What a run may leave out by its marks, and which command runs it. A test counts under its first mark here."""
 
 LONGEST_FIRST = (
-    "tests/model/test_mutants", "tests/conformance", "loadtest/tests/scenarios/test_scenarios", "tests/model",
+    "tests/conformance", "loadtest/tests/scenarios/test_scenarios", "tests/model",
     "loadtest/tests/scenarios", "loadtest/tests/runner", "tests/e2e", "loadtest", "services", "stack", "shared",
 )  # fmt: skip
 """The order in which files begin. A long one that began last would keep one worker busy while the others have ended."""
 
-SPREAD = ("tests/chaos/", "tests/e2e/", "tests/model/test_mutants.py", "loadtest/tests/scenarios/test_faulty_server.py")
+SPREAD = ("tests/chaos/", "tests/e2e/", "loadtest/tests/scenarios/test_faulty_server.py")
 """Long files whose tests share nothing: each test may run in another worker."""
 
 _left_out = pytest.StashKey[Counter[str]]()

@@ -15,7 +15,7 @@ from sio_cluster.protocol.codec import decode_downlink, decode_uplink
 from sio_cluster.protocol.ids import lane_of, quarantine_of
 from sio_cluster.protocol.keys import Keys
 from sio_cluster.protocol.messages import Ack, Emit
-from sio_cluster.streams.api import Append, AppendResult
+from sio_cluster.streams.api import Append, AppendResult, Lease
 from sio_cluster.streams.memory import MemoryBroker
 from sio_cluster.testing.simulation import Network, Outage, SteppedLoop, VirtualClock
 from sio_cluster.testing.simulation.network import Request
@@ -108,9 +108,6 @@ class SimulatedCluster:
         return self.io_node.connect(next(self._sids))
 
     def event(self, sid: str, plan: str | float) -> None:
-        lasts_s = {"hang": HEAL_S, "raise": 0.0}[plan] if isinstance(plan, str) else plan
-        if lasts_s * 1000 >= self.config.shutdown_ms:  # a clean stop gives such a handler up
-            self.history.fault()
         self.io_node.event(sid, plan)
 
     def leave(self, sid: str) -> None:
@@ -236,14 +233,26 @@ class SimulatedCluster:
         return left
 
     def _observe(self, request: Request, result: Any) -> None:
-        """Watches what arrives in the io-node's inbox, and what becomes a dead letter."""
-        if request.name == "set_aside" and not isinstance(result, BaseException):
-            for fact in decode_uplink(request.arguments[1].entry).facts:
-                self.history.set_aside(fact)
-        if request.name != "append" or isinstance(result, BaseException):
+        """Watches what arrives in the io-node's inbox, what becomes a dead letter, and what a handover gives up."""
+        if isinstance(result, BaseException):
             return
-        sender = request.connection.name.partition(".")[0]
-        appends: list[Append] = list(request.arguments[0])
+        match request.name:
+            case "set_aside":
+                for fact in decode_uplink(request.arguments[1].entry).facts:
+                    self.history.set_aside(fact)
+            case "release":
+                self._observe_release(*request.arguments)
+            case "append":
+                self._observe_appends(request.connection.name.partition(".")[0], list(request.arguments[0]), result)
+
+    def _observe_release(self, lease: Lease, settled: bool) -> None:
+        if settled or lease.lane in self.broker.leases:  # then the lease had run out before
+            return
+        entries = self.broker.streams[self._keys.uplink(lease.lane)].entries.values()
+        left = [fact for entry in entries for fact in decode_uplink(entry).facts]
+        self.history.cut_short(lease.lane, lease.token, left)
+
+    def _observe_appends(self, sender: str, appends: list[Append], result: list[AppendResult]) -> None:
         for append, outcome in zip(appends, result, strict=True):
             if append.node_id != sender:
                 self.history.violated(f"{sender} appends as {append.node_id}")

@@ -6,7 +6,7 @@ there.
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from sio_cluster.protocol.ids import is_quarantine, lane_behind, quarantine_of
@@ -39,6 +39,7 @@ class ClientRecord:
     lane: int
     sent_at: list[float] = field(default_factory=list)  # of each event that the io-node took
     runs: list[Run] = field(default_factory=list)
+    cut_short: set[tuple[int, int]] = field(default_factory=set)  # (seq, token): a planned handover gave that run up
     raising: set[int] = field(default_factory=set)
     running: Counter[str] = field(default_factory=Counter)  # handlers in progress, by node
     connects: int = 0
@@ -157,7 +158,7 @@ class History:
             self.duplicates += 1
             if not redelivered:
                 self.violated(f"event {seq} of {sid} again on {node}, and nobody says so")
-            if not self._is_excused(earlier[-1].started_at):
+            if (seq, earlier[-1].token) not in client.cut_short and not self._is_excused(earlier[-1].started_at):
                 self.violated(f"event {seq} of {sid} again on {node}, and nothing had failed")
         if any(other.token == token and other.seq >= seq for other in client.runs):
             self.violated(f"event {seq} of {sid} is out of order on {node}")
@@ -175,6 +176,18 @@ class History:
     def died(self, node: str) -> None:
         for client in self.clients.values():
             del client.running[node]
+
+    def cut_short(self, number: int, token: int, left: Iterable[Fact]) -> None:
+        """A planned handover gave up what was left of a lane or a quarantine: SHUTDOWN_MS were over.
+
+        So runs of these events that began under this token may be repeated, and no others.
+        """
+        if self.is_calm:
+            self.violated(f"the handover of {number} was cut short, and no handler is slow")
+        signed = -token if is_quarantine(number) else token
+        for fact in left:
+            if isinstance(fact, EventReceived) and fact.ack_id is not None:
+                self.clients[fact.sid].cut_short.add((fact.ack_id, signed))
 
     def next_serial(self, sid: str) -> int:
         client = self.clients[sid]

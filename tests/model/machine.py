@@ -55,7 +55,7 @@ class ClusterMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.sids)
     @rule(which=WHICH, plans=PLANS, soon=SOON)
     def send(self, which: int, plans: list[Any], soon: float) -> None:
-        sid = _one(self.sids, which)
+        sid = one(self.sids, which)
         for plan in plans:
             self.cluster.event(sid, self._bearable(plan))
         self.cluster.run(soon)
@@ -72,7 +72,7 @@ class ClusterMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.sids)
     @rule(which=WHICH, soon=SOON)
     def leave(self, which: int, soon: float) -> None:
-        sid = _one(self.sids, which)
+        sid = one(self.sids, which)
         self.sids.remove(sid)
         self.cluster.leave(sid)
         self.cluster.run(soon)
@@ -93,14 +93,14 @@ class ClusterMachine(RuleBasedStateMachine):
     def stop(self, which: int, soon: float) -> None:
         running = [node for node in self.cluster.app_nodes if node.stopping is None and not node.paused]
         if len(running) > self.calm:
-            _one(running, which).stop()
+            one(running, which).stop()
         self.cluster.run(soon)
 
     @precondition(lambda self: not self.calm)
     @rule(which=WHICH, soon=SOON)
     def kill(self, which: int, soon: float) -> None:
         if self.cluster.app_nodes:
-            self.cluster.kill(_one(self.cluster.app_nodes, which))
+            self.cluster.kill(one(self.cluster.app_nodes, which))
         self.cluster.run(soon)
 
     @precondition(lambda self: not self.calm)
@@ -108,7 +108,7 @@ class ClusterMachine(RuleBasedStateMachine):
     def pause(self, which: int, seconds: float, soon: float) -> None:
         """Pauses an app-node. It resumes by itself after that time, while other things happen."""
         if running := [node for node in self.cluster.app_nodes if not node.paused]:
-            node = _one(running, which)
+            node = one(running, which)
             self.cluster.pause(node)
             self.cluster.network.after(seconds, lambda: self._resume(node))
         self.cluster.run(soon)
@@ -118,7 +118,7 @@ class ClusterMachine(RuleBasedStateMachine):
     @precondition(lambda self: not self.calm)
     @rule(which=WHICH, soon=SOON)
     def lose_connections(self, which: int, soon: float) -> None:
-        self.cluster.reset_connections(_one([self.cluster.io_node, *self.cluster.app_nodes], which))
+        self.cluster.reset_connections(one([self.cluster.io_node, *self.cluster.app_nodes], which))
         self.cluster.run(soon)
 
     @precondition(lambda self: not self.calm)
@@ -160,7 +160,7 @@ class ClusterMachine(RuleBasedStateMachine):
             self.cluster.resume(node)
 
 
-def _one(choices: list[Any], which: int) -> Any:
+def one(choices: list[Any], which: int) -> Any:
     return choices[which % len(choices)]
 
 

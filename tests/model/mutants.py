@@ -1,6 +1,6 @@
 """Defects to try, one at a time. Each takes away one thing that the protocol needs."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 from unittest.mock import patch
@@ -125,15 +125,16 @@ def holds_nobody_back() -> AbstractContextManager[Any]:
     return patch.object(Suspects, "deliver", lambda suspects, *arguments: suspects._handling.deliver(*arguments))
 
 
-MUTANTS: Sequence[Mutant] = (
-    believes_its_lease_for_ever,
-    takes_what_is_held,
-    commits_before_done,
-    claims_nothing,
-    says_nothing_of_redelivery,
-    hands_over_without_waiting,
-    forgets_what_was_appended,
-    swaps_facts,
-    bars_nobody,
-    holds_nobody_back,
-)
+MUTANTS: Mapping[Mutant, str] = {
+    believes_its_lease_for_ever: r"starts on \S+, and lane -?\d+ is ",
+    takes_what_is_held: r"starts on \S+, and lane -?\d+ is | while \S+ runs a handler of it",
+    commits_before_done: r"were never handled|were begun and never finished|were never answered",
+    claims_nothing: r"starts before|were never handled",
+    says_nothing_of_redelivery: r"again on \S+, and nobody says so",
+    hands_over_without_waiting: r"again on \S+, and nothing had failed| while \S+ runs a handler of it",
+    forgets_what_was_appended: r"again on \S+, and nobody says so|got emit \d+ twice|got the answer to \d+ twice",
+    swaps_facts: r"starts before|is out of order",
+    bars_nobody: r"output of \S+ for \S+ lands after",
+    holds_nobody_back: r"starts before|is out of order|which never heard of the client|before its events",
+}
+"""Each defect, and what a history says of it. What else a history says does not count: it would be found by chance."""

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, Verbosity, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
+from tests.model.aimed import LateOutputMachine, QuarantineMachine
 from tests.model.cluster import SimulatedCluster
 from tests.model.machine import ClusterMachine, quiet_logs
 
@@ -43,21 +44,28 @@ def test_a_few_histories() -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(0 if HISTORIES else 400)
 def test_histories() -> None:
-    explore(40)
+    explore(ClusterMachine, HISTORIES or 40)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("machine", [LateOutputMachine, QuarantineMachine])
+@pytest.mark.timeout(0 if HISTORIES else 400)
+def test_aimed_histories(machine: type[ClusterMachine]) -> None:
+    explore(machine, HISTORIES // 10 or 40)
 
 
 @pytest.mark.slow
 @pytest.mark.ci_only
 @pytest.mark.timeout(400)
 def test_more_histories() -> None:
-    explore(250)
+    explore(ClusterMachine, 250)
 
 
-def explore(histories: int) -> None:
-    """Explores that many histories, or as many as MODEL_HISTORIES says."""
+def explore(machine: type[ClusterMachine], histories: int) -> None:
+    """Explores that many histories: the same each time, unless MODEL_HISTORIES is set."""
     clusters: list[tuple[int, int, int]] = []
 
-    class Machine(ClusterMachine):
+    class Machine(machine):  # type: ignore[misc, valid-type]  # a class that is given
         def seen(self, cluster: SimulatedCluster) -> None:
             history = cluster.history
             clusters.append((history.handler_starts, history.takeovers, history.duplicates))
@@ -67,7 +75,7 @@ def explore(histories: int) -> None:
         number = int(SEED) if SEED else int.from_bytes(os.urandom(4))
         print(f"MODEL_SEED={number}")
         Machine = seed(number)(Machine)  # type: ignore[misc]  # Hypothesis marks the class that it is given
-        chosen = history_settings(HISTORIES, derandomize=False)
+        chosen = history_settings(histories, derandomize=False)
     with quiet_logs():
         run_state_machine_as_test(Machine, settings=chosen)
     starts, takeovers, duplicates = (sum(column) for column in zip(*clusters, strict=True))

@@ -1,22 +1,31 @@
-"""The model can fail: each of these defects is found."""
+"""The model can fail: each of these defects is found, by the rule that it breaks."""
 
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 from unittest.mock import patch
 
 import pytest
-from hypothesis import Phase
+from hypothesis import Phase, seed
 from hypothesis.stateful import run_state_machine_as_test
+from tests.model.aimed import LateOutputMachine, QuarantineMachine
 from tests.model.cluster import SimulatedCluster
+from tests.model.history import History
 from tests.model.machine import ClusterMachine, quiet_logs
-from tests.model.mutants import MUTANTS, Mutant, bars_nobody, says_nothing_of_redelivery, swaps_facts
+from tests.model.mutants import MUTANTS, Mutant, bars_nobody, holds_nobody_back
 from tests.model.test_model import history_settings
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
-HISTORIES = 5000
-"""After so many histories a defect counts as not found. Most need fewer than ten, three need hundreds."""
+HISTORIES = 500
+"""After so many histories a defect counts as not found. Each needs fewer than fifty."""
+
+SEED = 2
+"""From which the histories follow. Others find the same defects, some of them after ten times as many histories."""
+
+AIMED: Mapping[Mutant, type[ClusterMachine]] = {bars_nobody: LateOutputMachine, holds_nobody_back: QuarantineMachine}
+"""Defects that show in one chance history of hundreds. `test_model.py` shows that sound code is clean in these too."""
 
 
 class Found(BaseException):
@@ -24,49 +33,36 @@ class Found(BaseException):
 
 
 @contextmanager
-def first_violation_ends_it() -> Iterator[None]:
+def ended_only_by(message: str) -> Iterator[None]:
+    """A history ends with Found at the first violation that this pattern describes, and goes on after all others."""
+    violated = History.violated
+
+    def violated_as_described(history: History, what: str) -> None:
+        if re.search(message, what):
+            violated(history, what)
+
     def guarded(method: Callable[..., Any]) -> Callable[..., Any]:
-        def run(*arguments: Any) -> Any:
+        def run(cluster: SimulatedCluster, *arguments: Any) -> None:
             try:
-                return method(*arguments)
+                method(cluster, *arguments)
             except AssertionError as error:
-                raise Found(str(error)) from error
+                if cluster.history.violations:
+                    raise Found(cluster.history.violations[0]) from error
 
         return run
 
     with ExitStack() as patches:
+        patches.enter_context(patch.object(History, "violated", violated_as_described))
         for name in ("run", "heal", "finish"):
             method = getattr(SimulatedCluster, name)
             patches.enter_context(patch.object(SimulatedCluster, name, guarded(method)))
         yield
 
 
-class LateOutputMachine(ClusterMachine):
-    """Histories in which output of a former holder arrives late more often: of pauses, outages and clean stops alone.
-
-    A rule that is None here is none of this machine's.
-    """
-
-    connect: Any = None
-    leave: Any = None
-    kill: Any = None
-    change_pace: Any = None
-
-
-SOON = (says_nothing_of_redelivery, swaps_facts)
-"""Defects that show in the first few histories. CI looks for the others; some show in one history of hundreds.
-
-What they take away has tests of its own: services/app-node/tests/test_fencing.py and the contract of the streams.
-"""
-
-
-@pytest.mark.parametrize(
-    "mutant",
-    [pytest.param(mutant, marks=pytest.mark.ci_only) if mutant not in SOON else mutant for mutant in MUTANTS],
-    ids=lambda mutant: mutant.__name__,
-)
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.__name__)
 def test_the_defect_is_found(mutant: Mutant) -> None:
-    chosen = history_settings(HISTORIES, phases=[Phase.generate], report_multiple_bugs=False)
-    with quiet_logs(), mutant(), first_violation_ends_it(), pytest.raises(Found) as found:
-        run_state_machine_as_test(LateOutputMachine if mutant is bars_nobody else ClusterMachine, settings=chosen)
-    print(f"{mutant.__name__}: {str(found.value).splitlines()[0]}")
+    chosen = history_settings(HISTORIES, derandomize=False, phases=[Phase.generate], report_multiple_bugs=False)
+    machine = seed(SEED)(type("Machine", (AIMED.get(mutant, ClusterMachine),), {}))
+    with quiet_logs(), mutant(), ended_only_by(MUTANTS[mutant]), pytest.raises(Found) as found:
+        run_state_machine_as_test(machine, settings=chosen)
+    print(f"{mutant.__name__}: {found.value}")

@@ -33,7 +33,10 @@ class Outage(enum.Enum):
 
 
 class Request:
-    """One command on its way: `future` belongs to the process that waits for the reply."""
+    """One command on its way: `future` belongs to the process that waits for the reply.
+
+    `arguments` are those by position, and after them those by name.
+    """
 
     __slots__ = ("arguments", "blocked", "connection", "dropped", "effect", "future", "name", "patience_s", "sent")
 

@@ -32,7 +32,8 @@ class Remote:
         method = getattr(self._fake, name)
 
         async def over_the_connection(*arguments: Any, **keywords: Any) -> Any:
-            return await self._connection.call(name, arguments, lambda: carry_out(method(*arguments, **keywords)))
+            given = (*arguments, *keywords.values())
+            return await self._connection.call(name, given, lambda: carry_out(method(*arguments, **keywords)))
 
         return over_the_connection
 

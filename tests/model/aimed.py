@@ -1,0 +1,52 @@
+"""Histories that are aimed: they do on purpose what befalls one chance history of hundreds."""
+
+from hypothesis import strategies as st
+from hypothesis.stateful import precondition, rule
+from tests.model.app_nodes import SimulatedAppNode
+from tests.model.cluster import LEASE_S
+from tests.model.machine import WHICH, ClusterMachine, one
+
+TURN_S = 0.0003
+"""Less than any way to Redis takes: whoever looks so often sees what is on its way."""
+
+
+class LateOutputMachine(ClusterMachine):
+    """App-nodes die while output of theirs is on its way. It may arrive when others have their lanes."""
+
+    @precondition(lambda self: not self.calm and self.sids)
+    @rule()
+    def die_amid_output(self) -> None:
+        while len(self.cluster.app_nodes) < 2:
+            self.cluster.start_app_node()
+        self.cluster.run(0.3)
+        for sid in self.sids:
+            self.cluster.event(sid, 0.0)
+            self.cluster.event(sid, 0.02)
+        for _ in range(100):
+            self.cluster.run(TURN_S)
+            if sending := [node for node in self.cluster.app_nodes if _sends_output(node)]:
+                self.cluster.kill(sending[0])
+                break
+        self.cluster.run(2.2 * LEASE_S)
+
+
+class QuarantineMachine(ClusterMachine):
+    """App-nodes die in a row with the same event in work, and its client goes on sending."""
+
+    @precondition(lambda self: not self.calm and self.sids)
+    @rule(which=WHICH, deaths=st.integers(2, 3), plan=st.sampled_from([0.02, 0.3, "hang"]))
+    def die_in_a_row(self, which: int, deaths: int, plan: str | float) -> None:
+        sid = one(self.sids, which)
+        self.cluster.event(sid, "hang")
+        self.cluster.run(0.02)
+        for _ in range(deaths):
+            while self.cluster.app_nodes:
+                self.cluster.kill(self.cluster.app_nodes[0])
+            self.cluster.start_app_node()
+            self.cluster.event(sid, plan)
+            self.cluster.run(1.3 * LEASE_S)
+
+
+def _sends_output(node: SimulatedAppNode) -> bool:
+    """Whether something that a handler emitted or answered is on its way to Redis."""
+    return any(request.name == "append" and not request.sent for request in node.connections.commands.in_flight)
