@@ -28,10 +28,6 @@ def _standin(name: str, port: int, target: str | None, config: Config, env: Mapp
     )
 
 
-async def _no_check(*_arguments: object) -> None:
-    """There is no application for a stand-in to load."""
-
-
 @pytest.fixture
 def said() -> "asyncio.Queue[str]":
     """What the stack says about its parts."""
@@ -43,7 +39,6 @@ async def stack(said: asyncio.Queue[str], monkeypatch: pytest.MonkeyPatch) -> As
     """Valkey, nginx and three stand-ins for nodes."""
     monkeypatch.setattr(parts, "io_node", _standin)
     monkeypatch.setattr(parts, "app_node", _standin)
-    monkeypatch.setattr("sio_stack.stack.check_targets", _no_check)
     async with Stack(
         io_nodes=2, app_nodes=1, app="none:sio", on_notice=lambda name, text: said.put_nowait(text)
     ) as stack:

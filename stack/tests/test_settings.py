@@ -1,11 +1,15 @@
 """A wrong setting is refused with one line that names it, before anything is started."""
 
+import re
 import socket
+import sys
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
 from sio_cluster.node.config import Config
+from sio_stack import probe
 from sio_stack.cli import environ_of_nodes
 from sio_stack.front_door import TEMPLATE, fill_in, render
 from sio_stack.settings import (
@@ -118,10 +122,33 @@ APPS = {
     "exits": ("raise SystemExit(0)\n", "leaves the interpreter"),
     "kills itself": ("import os\nos._exit(7)\n", r"ended the interpreter \(exit status 7\)"),
 }
+PROCESSES = ("ok", "exits", "kills itself")
+"""Those that are loaded in a process of their own, as all are in use."""
 
 
-@pytest.mark.parametrize("case", APPS)
-async def test_an_app_is_loaded_before_anything_starts(case, tmp_path, monkeypatch):
+def _probed(kind, target, monkeypatch, capsys):
+    """What the process that loads an application prints where it refuses it. Here it is this process."""
+    monkeypatch.setattr(sys, "argv", ["probe", kind, target])
+    monkeypatch.setattr(sys, "path", sys.path[:])
+    with patch.dict(sys.modules), pytest.raises(SystemExit) as ended:
+        probe.main()
+    assert ended.value.code == 2
+    printed = capsys.readouterr()
+    assert (printed.out, printed.err.count("\n")) == ("", 1)
+    return printed.err
+
+
+@pytest.mark.parametrize("case", [case for case in APPS if case not in PROCESSES])
+def test_an_app_that_cannot_be_loaded_is_named(case, tmp_path, monkeypatch, capsys):
+    source, words = APPS[case]
+    (tmp_path / "app.py").write_text(source)
+    said = _probed("app", f"{tmp_path}/app.py:sio", monkeypatch, capsys)
+    assert re.search(words, said)
+    assert said.startswith("APP: ")
+
+
+@pytest.mark.parametrize("case", PROCESSES)
+async def test_an_app_is_loaded_before_anything_starts(case, tmp_path):
     source, words = APPS[case]
     (tmp_path / "app.py").write_text(source)
     check = check_targets(f"{tmp_path}/app.py:sio", None, {})
@@ -143,9 +170,8 @@ async def test_an_app_is_loaded_before_anything_starts(case, tmp_path, monkeypat
         ("json", "is not of the form"),
     ],
 )
-async def test_a_missing_app_is_named(target, words):
-    with pytest.raises(StackError, match=words):
-        await check_targets(target, None, {})
+def test_a_missing_app_is_named(target, words, monkeypatch, capsys):
+    assert re.search(words, _probed("app", target, monkeypatch, capsys))
 
 
 async def test_a_web_application_must_be_one(tmp_path):

@@ -6,11 +6,16 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
+from click.testing import Result
+from typer.testing import CliRunner
 
+from app_node.cli import cli
 from sio_cluster.node.config import Config
 from sio_cluster.testing.valkey import Valkey
 
@@ -24,6 +29,19 @@ server = object()
 async def connect(sid, environ): pass
 """
 COMMAND = Path(sys.executable).with_name("app-node")
+
+
+@pytest.fixture
+def own_process_state(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What the command imports and sets is forgotten after the test."""
+    monkeypatch.setattr(sys, "path", sys.path[:])
+    with patch.dict(os.environ), patch.dict(sys.modules):
+        yield
+
+
+def refused(*arguments: str) -> Result:
+    """The command in this process, which is soon over: it refuses before it starts anything."""
+    return CliRunner().invoke(cli, arguments)
 
 
 def run(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
@@ -49,9 +67,10 @@ def app(tmp_path: Path) -> Path:
         ("{app}", "is not of the form"),
     ],
 )
+@pytest.mark.usefixtures("own_process_state")
 def test_one_clear_line_and_status_2(app: Path, target: str, message: str) -> None:
-    done = run(target.format(app=app))
-    assert done.returncode == 2
+    done = refused(target.format(app=app))
+    assert done.exit_code == 2
     assert message in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert "Traceback" not in done.stderr
@@ -67,14 +86,23 @@ def test_one_clear_line_and_status_2(app: Path, target: str, message: str) -> No
         ("import nosuchmodule", "1", "ModuleNotFoundError: No module named 'nosuchmodule'"),
     ],
 )
+@pytest.mark.usefixtures("own_process_state")
 def test_broken_application(tmp_path: Path, source: str, where: str, error: str) -> None:
     path = tmp_path / "broken_app.py"
     path.write_text(source)
-    done = run(f"{path}:sio")
-    assert done.returncode == 2
+    done = refused(f"{path}:sio")
+    assert done.exit_code == 2
     [line] = done.stderr.splitlines()
     assert line.startswith(f"app-node: {path}:{where}: {error}")
-    assert "Traceback" in run(f"{path}:sio", "--log-level", "debug").stderr
+    assert "Traceback" in refused(f"{path}:sio", "--log-level", "debug").stderr
+
+
+def test_a_broken_application_ends_the_process(tmp_path: Path) -> None:
+    path = tmp_path / "broken_app.py"
+    path.write_text("import sys\n\nsys.exit(3)")
+    done = run(f"{path}:sio")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"app-node: {path}:3: SystemExit: 3\n"
 
 
 @pytest.mark.parametrize("leave", ["sys.exit(7)", "raise Odd"])

@@ -1,4 +1,4 @@
-"""The command io-node, as a process."""
+"""The command io-node, most of it as a process."""
 
 import asyncio
 import json
@@ -10,11 +10,15 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, cast
+from unittest.mock import patch
 
 import httpx
 import pytest
+import typer
 import websockets
+from typer.testing import CliRunner
 
+from io_node import cli
 from sio_cluster.node.config import Config
 from sio_cluster.streams.redis import RedisBus
 from sio_cluster.testing.valkey import start_valkey
@@ -50,22 +54,37 @@ def run_cli(tmp_path: Path) -> Callable[..., Any]:
         (["--app", "odd:app"], "odd.py:2: Odd"),
         (["--app", "fine.py:other"], "fine.py has no 'other'"),
         (["--app", "fine.py:number"], "not an ASGI application but int"),
-        (["--host", "192.0.2.1"], "HTTP_HOST"),
         (["-p", "70000"], "HTTP_PORT"),
     ],
     ids=repr,
 )
 def test_what_is_wrong_is_said_in_one_line(
-    tmp_path: Path, run_cli: Callable[..., Any], arguments: list[str], says: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], says: str
 ) -> None:
+    """In this process, which is soon over: the command refuses before it starts anything."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", sys.path[:])
     (tmp_path / "broken.py").write_text("x = 1\nx / 0\n")
     (tmp_path / "syntax.py").write_text("def (\n")
     (tmp_path / "leaves.py").write_text("import sys\nsys.exit(3)\n")
     (tmp_path / "odd.py").write_text("class Odd(BaseException): pass\nraise Odd\n")
     (tmp_path / "fine.py").write_text("number = 1\n")
-    done = run_cli(*arguments)
-    assert done.returncode == 2
+    command = typer.Typer()
+    command.command()(cli.run)
+    with patch.dict(sys.modules):
+        done = CliRunner().invoke(command, arguments)
+    assert done.exit_code == 2
     assert done.stderr.count("\n") == 1
+    assert says in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"), [(["--host", "192.0.2.1"], "HTTP_HOST"), (["--app", "leaves.py:app"], "SystemExit: 3")]
+)
+def test_it_ends_the_process(tmp_path: Path, run_cli: Callable[..., Any], arguments: list[str], says: str) -> None:
+    (tmp_path / "leaves.py").write_text("import sys\nsys.exit(3)\n")
+    done = run_cli(*arguments)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert says in done.stderr
 
 

@@ -115,18 +115,16 @@ class Stack:
         await self.stop()
 
     async def check(self) -> None:
-        """Raises StackError where the stack cannot be started as asked. Starts nothing that stays."""
-        settings = self.settings
-        listen = listen_addresses(settings.host, settings.port)
-        if settings.redis_url:
-            check_redis(settings.redis_url)
-        await check_targets(settings.app, settings.web, settings.env)
-        self._listen = listen
+        """Raises StackError where the stack cannot be started as asked. Starts nothing that stays.
+
+        It loads the applications once more than `start` does, and says best why one of them cannot be loaded.
+        """
+        self._check_addresses()
+        await check_targets(self.settings.app, self.settings.web, self.settings.env)
 
     async def start(self) -> None:
-        """Checks everything, then starts Redis, the nodes, and nginx. Returns when clients can come."""
-        if not self._listen:
-            await self.check()
+        """Starts Redis, the nodes, and nginx. Returns when clients can come."""
+        self._check_addresses()
         try:
             self._prepare()
             await self._start_redis()
@@ -189,6 +187,12 @@ class Stack:
     def output(self, name: str) -> list[str]:
         """The last lines that this part printed."""
         return [line for process in self._processes if process.name == name for line in process.lines]
+
+    def _check_addresses(self) -> None:
+        if not self._listen:
+            if self.settings.redis_url:
+                check_redis(self.settings.redis_url)
+            self._listen = listen_addresses(self.settings.host, self.settings.port)
 
     def _prepare(self) -> None:
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
