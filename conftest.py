@@ -2,7 +2,8 @@
 
 With `-n N` (pytest-xdist; the Makefile chooses N) the tests of one file run in one worker process, so that a cluster
 that they share starts once. `SPREAD` and `group_of` have the exceptions. The mark `alone` says that no other test runs
-meanwhile, because what is asserted is a time; such tests come last.
+meanwhile, because what is asserted is a time; such tests come last. So they are in files of their own: in the middle of
+a file, such a test would wait until no other worker runs any test.
 """
 
 import asyncio
@@ -36,12 +37,20 @@ LEFT_OUT = {
 """What a run may leave out by its marks, and which command runs it. A test counts under its first mark here."""
 
 LONGEST_FIRST = (
-    "tests/conformance", "loadtest/tests/scenarios/test_scenarios", "tests/model",
-    "loadtest/tests/scenarios", "loadtest/tests/runner", "tests/e2e", "loadtest", "services", "stack", "shared",
+    "tests/e2e/test_restart_app", "tests/conformance", "services/app-node/tests/test_poison",
+    "loadtest/tests/browser/test_behaviour", "tests/e2e/test_io_nodes", "loadtest/tests/scenarios",
+    "loadtest/tests/browser/test_wire", "stack/tests/test_stack", "tests/e2e", "tests/model", "loadtest", "services",
+    "stack", "shared",
 )  # fmt: skip
-"""The order in which files begin. A long one that began last would keep one worker busy while the others have ended."""
+"""The order in which files begin. A long one that began last would keep one worker busy while the others have ended.
 
-SPREAD = ("tests/chaos/", "tests/e2e/", "loadtest/tests/scenarios/test_faulty_server.py")
+Those that wait most of the time come with those that compute.
+"""
+
+SPREAD = (
+    "tests/chaos/", "tests/e2e/test_make_run.py", "tests/e2e/test_start.py",
+    "loadtest/tests/scenarios/test_faulty_server.py",
+)  # fmt: skip
 """Long files whose tests share nothing: each test may run in another worker."""
 
 _left_out = pytest.StashKey[Counter[str]]()
@@ -73,11 +82,14 @@ class Distribution:
 
 
 def group_of(nodeid: str) -> str:
-    """Tests of one group run in one worker. The conformance tests are grouped by the cluster that they need."""
+    """Tests of one group run in one worker. The conformance tests are grouped by the cluster that they need, and those
+    of poison by their bus, since they wait for leases to run out, one test after the other."""
     if nodeid.startswith(SPREAD):
         return nodeid
     if nodeid.startswith("tests/conformance/"):
         return "cluster_of_4" if "nginx-4" in nodeid else "cluster_of_1"
+    if nodeid.startswith("services/app-node/tests/test_poison.py"):
+        return "poison_in_memory" if "memory" in nodeid else "poison_in_redis"
     return nodeid.partition("::")[0]
 
 

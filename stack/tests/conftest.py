@@ -1,7 +1,8 @@
 import asyncio
 import signal
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
@@ -35,11 +36,23 @@ def said() -> "asyncio.Queue[str]":
 
 
 @pytest_asyncio.fixture
-async def stack(said: asyncio.Queue[str], monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stack]:
+async def stack(said: asyncio.Queue[str]) -> AsyncIterator[Stack]:
     """Valkey, nginx and three stand-ins for nodes."""
-    monkeypatch.setattr(parts, "io_node", _standin)
-    monkeypatch.setattr(parts, "app_node", _standin)
-    async with Stack(
-        io_nodes=2, app_nodes=1, app="none:sio", on_notice=lambda name, text: said.put_nowait(text)
-    ) as stack:
+    async with _stand_ins(lambda name, text: said.put_nowait(text)) as stack:
         yield stack
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def lasting_stack() -> AsyncIterator[Stack]:
+    """The same for all tests of a file that leave it as it is."""
+    async with _stand_ins(lambda name, text: None) as stack:
+        yield stack
+
+
+@asynccontextmanager
+async def _stand_ins(on_notice: Callable[[str, str], None]) -> AsyncIterator[Stack]:
+    with pytest.MonkeyPatch.context() as patches:
+        patches.setattr(parts, "io_node", _standin)
+        patches.setattr(parts, "app_node", _standin)
+        async with Stack(io_nodes=2, app_nodes=1, app="none:sio", on_notice=on_notice) as stack:
+            yield stack

@@ -141,6 +141,7 @@ def _probed(kind, target, monkeypatch, capsys):
 @pytest.mark.parametrize("case", [case for case in APPS if case not in PROCESSES])
 def test_an_app_that_cannot_be_loaded_is_named(case, tmp_path, monkeypatch, capsys):
     source, words = APPS[case]
+    assert words is not None
     (tmp_path / "app.py").write_text(source)
     said = _probed("app", f"{tmp_path}/app.py:sio", monkeypatch, capsys)
     assert re.search(words, said)

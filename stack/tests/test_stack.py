@@ -13,6 +13,8 @@ from sio_stack import Stack, StackError
 from sio_stack.ready import answers_ping
 
 pytestmark = pytest.mark.slow
+lasting = pytest.mark.asyncio(loop_scope="module")
+"""For tests of the stack that lasts."""
 
 
 async def _get(stack: Stack, sid: str | None = None) -> tuple[int, dict[str, Any]]:
@@ -30,20 +32,22 @@ async def _sid_on(stack: Stack, name: str) -> str:
     raise AssertionError(f"nginx gave {name} no session")
 
 
-async def test_requests_with_a_sid_reach_the_node_that_owns_it(stack):
-    sids = [(await _get(stack))[1]["sid"] for _ in range(8)]
+@lasting
+async def test_requests_with_a_sid_reach_the_node_that_owns_it(lasting_stack):
+    sids = [(await _get(lasting_stack))[1]["sid"] for _ in range(8)]
     assert {sid.split("-")[0] for sid in sids} == {"io1", "io2"}
     for sid in sids * 2:
-        status, answer = await _get(stack, sid)
+        status, answer = await _get(lasting_stack, sid)
         assert status == 200
         assert sid.startswith(answer["node"] + ".")
 
 
+@lasting
 @pytest.mark.parametrize(
     "sid", ["io1-aaaaaa.AAAAAAAAAAAAAAAA", "io99-aaaaaa.AAAAAAAAAAAAAAAA", "garbage", "%00", "a" * 3000]
 )
-async def test_a_sid_that_nobody_owns_is_an_unknown_session(stack, sid):
-    status, answer = await _get(stack, sid)
+async def test_a_sid_that_nobody_owns_is_an_unknown_session(lasting_stack, sid):
+    status, answer = await _get(lasting_stack, sid)
     assert (status, answer["code"]) == (400, 1)
 
 
@@ -64,18 +68,20 @@ async def test_new_sessions_avoid_a_dead_node(stack):
         assert answer["node"].startswith("io1-")
 
 
-async def test_headers_tell_the_node_who_came_and_by_which_name(stack):
-    async with aiohttp.ClientSession() as session, session.get(f"{stack.url}/page") as answer:
+@lasting
+async def test_headers_tell_the_node_who_came_and_by_which_name(lasting_stack):
+    async with aiohttp.ClientSession() as session, session.get(f"{lasting_stack.url}/page") as answer:
         headers = (await answer.json())["headers"]
     assert headers["X-Forwarded-For"] in ("127.0.0.1", "::1")
     assert headers["X-Forwarded-Proto"] == "http"
-    assert headers["Host"] == headers["X-Forwarded-Host"] == stack.url.removeprefix("http://")
+    assert headers["Host"] == headers["X-Forwarded-Host"] == lasting_stack.url.removeprefix("http://")
 
 
-async def test_an_oversized_body_is_judged_by_the_node(stack):
-    sid = (await _get(stack))[1]["sid"]
+@lasting
+async def test_an_oversized_body_is_judged_by_the_node(lasting_stack):
+    sid = (await _get(lasting_stack))[1]["sid"]
     async with aiohttp.ClientSession() as session:
-        url = f"{stack.url}/socket.io/?EIO=4&transport=polling&sid={sid}"
+        url = f"{lasting_stack.url}/socket.io/?EIO=4&transport=polling&sid={sid}"
         async with session.post(url, data=b"x" * 9_000) as answer:
             assert (await answer.json())["bytes"] == 9_000
         async with session.post(url, data=b"x" * 1_100_000) as answer:

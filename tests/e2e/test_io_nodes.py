@@ -3,33 +3,68 @@
 import asyncio
 import os
 import signal
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
 import httpx
 import pytest
+import pytest_asyncio
 import socketio
 from tests.conformance.raw import Poller, Wire
 from tests.e2e.test_restart_app import APP, ENV
 
 from sio_stack import Stack
+from sio_stack.ready import answers_http
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(90), pytest.mark.asyncio(loop_scope="module")]
 
 
-@pytest.mark.parametrize("count", [pytest.param(1, marks=pytest.mark.ci_only), 8])
-async def test_everybody_hears_everybody(count: int) -> None:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def eight() -> AsyncIterator[Stack]:
+    async with Stack(io_nodes=8, app_nodes=1, app=APP, port=0, env=ENV) as stack:
+        yield stack
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def one() -> AsyncIterator[Stack]:
+    async with Stack(io_nodes=1, app_nodes=1, app=APP, port=0, env=ENV) as stack:
+        yield stack
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def mortal() -> AsyncIterator[Stack]:
+    async with Stack(io_nodes=2, app_nodes=1, app=APP, port=0, env=ENV) as stack:
+        yield stack
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def two(mortal: Stack) -> Stack:
+    """Two io-nodes, of which one may be killed. The one that the test before has killed serves again."""
+    async with asyncio.timeout(20):
+        while not all([await answers_http(node.port) for node in mortal.io_nodes]):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+    return mortal
+
+
+async def test_everybody_hears_everybody(eight: Stack) -> None:
+    await everybody_hears_everybody(eight)
+
+
+@pytest.mark.ci_only
+async def test_everybody_hears_everybody_of_one(one: Stack) -> None:
+    await everybody_hears_everybody(one)
+
+
+async def everybody_hears_everybody(stack: Stack) -> None:
     """Clients of both transports on every io-node; a broadcast reaches each of them once."""
-    async with (
-        Stack(io_nodes=count, app_nodes=1, app=APP, port=0, env=ENV) as stack,
-        AsyncExitStack() as connections,
-    ):
+    async with AsyncExitStack() as connections:
         wires = [
             await connections.enter_async_context(Wire.open(node.url)) for node in stack.io_nodes for _ in range(2)
         ]
         wires += [await connections.enter_async_context(Wire.open(stack.url)) for _ in range(8)]
         pollers = [await connections.enter_async_context(Poller.open(stack.url)) for _ in range(8)]
         names = {(await wire.join(packets=1)).split("-")[0] for wire in wires}
-        assert len(names) == count
+        assert len(names) == len(stack.io_nodes)
         for poller in pollers:
             await poller.send("40")
             assert (await poller.receive()).startswith("40{")
@@ -40,79 +75,74 @@ async def test_everybody_hears_everybody(count: int) -> None:
             assert await asyncio.gather(*(poller.receive() for poller in pollers)) == [told] * len(pollers)
 
 
-async def test_new_sessions_are_spread_by_nginx() -> None:
-    async with Stack(io_nodes=4, app_nodes=1, app=APP, port=0, env=ENV) as stack, AsyncExitStack() as connections:
-        wires = [await connections.enter_async_context(Wire.open(stack.url)) for _ in range(16)]
+async def test_new_sessions_are_spread_by_nginx(eight: Stack) -> None:
+    async with AsyncExitStack() as connections:
+        wires = [await connections.enter_async_context(Wire.open(eight.url)) for _ in range(32)]
         nodes = [wire.sid.split("-")[0] for wire in wires]
-        assert {nodes.count(node) for node in set(nodes)} == {4}
+        assert {nodes.count(node.name) for node in eight.io_nodes} == {4}
 
 
-async def test_a_killed_io_node() -> None:
+async def test_a_killed_io_node(two: Stack) -> None:
     """The application hears of each of its clients once. Other clients notice nothing. A polling client learns at once
     that its session is gone."""
-    async with Stack(io_nodes=2, app_nodes=1, app=APP, port=0, env=ENV) as stack:
-        dying, staying = stack.io_nodes
-        async with (
-            Wire.open(staying.url) as witness,
-            Wire.open(dying.url) as one,
-            Wire.open(dying.url) as two,
-            Poller.open(dying.url) as poller,
-        ):
-            poller.url = stack.url  # from now on through nginx, which finds its io-node by the sid
-            await poller.send("3")
-            await witness.join(packets=1)
-            sids = {await one.join(packets=1), await two.join(packets=1)}
-            os.kill(dying.pid, signal.SIGKILL)
-            await one.closes()
-            told = {str(message) for message in await witness.receive_many(2, 15)}
-            assert told == {f'42["gone","{sid}","node lost"]' for sid in sids}
-            await poller.is_gone()
-            await witness.send('421["number",1]')
-            assert str(await witness.receive()).startswith("431[1,")
+    dying, staying = two.io_nodes
+    async with (
+        Wire.open(staying.url) as witness,
+        Wire.open(dying.url) as one,
+        Wire.open(dying.url) as other,
+        Poller.open(dying.url) as poller,
+    ):
+        poller.url = two.url  # from now on through nginx, which finds its io-node by the sid
+        await poller.send("3")
+        await witness.join(packets=1)
+        sids = {await one.join(packets=1), await other.join(packets=1)}
+        os.kill(dying.pid, signal.SIGKILL)
+        await one.closes()
+        told = {str(message) for message in await witness.receive_many(2, 15)}
+        assert told == {f'42["gone","{sid}","node lost"]' for sid in sids}
+        await poller.is_gone()
+        await witness.send('421["number",1]')
+        assert str(await witness.receive()).startswith("431[1,")
 
 
 @pytest.mark.parametrize(
     "transports",
     [*(pytest.param([name], marks=pytest.mark.ci_only) for name in ("polling", "websocket")), ["polling", "websocket"]],
 )
-async def test_clients_of_a_killed_io_node_come_back_elsewhere(transports: list[str]) -> None:
-    async with Stack(io_nodes=2, app_nodes=1, app=APP, port=0, env=ENV) as stack:
-        client = socketio.AsyncClient(reconnection_delay=0.05, reconnection_delay_max=0.2)
-        connects: asyncio.Queue[str] = asyncio.Queue()
-        client.on("connect", lambda: connects.put_nowait(client.get_sid("/")))
-        await client.connect(stack.url, transports=transports, wait_timeout=5)
-        try:
-            first = await connects.get()
-            os.kill(next(node.pid for node in stack.io_nodes if first.startswith(f"{node.name}-")), signal.SIGKILL)
-            async with asyncio.timeout(20):
-                second = await connects.get()
-            assert first != second
-            assert (await client.call("number", 7, timeout=5))[0] == 7
-        finally:
-            await client.disconnect()
+async def test_clients_of_a_killed_io_node_come_back_elsewhere(two: Stack, transports: list[str]) -> None:
+    client = socketio.AsyncClient(reconnection_delay=0.05, reconnection_delay_max=0.2)
+    connects: asyncio.Queue[str] = asyncio.Queue()
+    client.on("connect", lambda: connects.put_nowait(client.get_sid("/")))
+    await client.connect(two.url, transports=transports, wait_timeout=5)
+    try:
+        first = await connects.get()
+        os.kill(next(node.pid for node in two.io_nodes if first.startswith(f"{node.name}-")), signal.SIGKILL)
+        async with asyncio.timeout(20):
+            second = await connects.get()
+        assert first != second
+        assert (await client.call("number", 7, timeout=5))[0] == 7
+    finally:
+        await client.disconnect()
 
 
-async def test_io_nodes_come_and_go() -> None:
-    async with (
-        Stack(io_nodes=1, app_nodes=1, app=APP, port=0, env=ENV) as stack,
-        Wire.open(stack.io_nodes[0].url) as old,
-    ):
+async def test_io_nodes_come_and_go(one: Stack) -> None:
+    async with Wire.open(one.io_nodes[0].url) as old:
         await old.join(packets=1)
-        added = await stack.add_io_node()
+        added = await one.add_io_node()
         async with Wire.open(added.url) as new:
             sid = await new.join(packets=1)
             assert sid.startswith(f"{added.name}-")
             await old.send('42["shout","both"]')
             assert await old.receive(5) == await new.receive(5) == '42["shouted","both"]'
-            await stack.remove_io_node(1)
+            await one.remove_io_node(1)
             await new.closes(5)
         assert str(await old.receive(5)).startswith(f'42["gone","{sid}"')
 
 
-async def test_metrics_are_not_for_those_outside() -> None:
-    async with Stack(io_nodes=1, app_nodes=1, app=APP, port=0, env=ENV) as stack, httpx.AsyncClient() as http:
+async def test_metrics_are_not_for_those_outside(one: Stack) -> None:
+    async with httpx.AsyncClient() as http:
         for path in ("/metrics", "//metrics", "/%6detrics", "/x/../metrics"):
-            assert (await http.get(f"{stack.url}{path}")).status_code == 404
-        inside = await http.get(f"{stack.io_nodes[0].url}/metrics")
+            assert (await http.get(f"{one.url}{path}")).status_code == 404
+        inside = await http.get(f"{one.io_nodes[0].url}/metrics")
         assert inside.status_code == 200
         assert "sio_io_facts_accepted_total" in inside.text

@@ -16,18 +16,28 @@ from tests.e2e.load import Load
 
 from sio_stack import Stack
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120), pytest.mark.asyncio(loop_scope="module")]
 
 APP = str(ROOT / "tests/e2e/app.py") + ":sio"
 ENV = {"LEASE_MS": "1000", "HEARTBEAT_MS": "300", "NODE_TIMEOUT_MS": "3000", "DRAIN_MS": "200", "LOG_FORMAT": "json"}
-CLIENTS = 100
+CLIENTS = 50
 EVENTS_PER_S = 20
 
 
-@pytest_asyncio.fixture
-async def stack() -> AsyncIterator[Stack]:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def cluster() -> AsyncIterator[Stack]:
     async with Stack(io_nodes=2, app_nodes=1, app=APP, port=0, env=ENV) as running:
         yield running
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def stack(cluster: Stack) -> Stack:
+    """The cluster of this file, again with one app-node, whatever the test before has left."""
+    while len(cluster.app_nodes) > 1:
+        await cluster.stop_app_node()
+    if not cluster.app_nodes:
+        await cluster.start_app_node()
+    return cluster
 
 
 ack_ids = itertools.count()
@@ -47,7 +57,7 @@ async def answer(wire: Wire, event: str, namespace: str = "") -> Any:
 
 
 async def test_clean_stop_and_kill_under_load(stack: Stack) -> None:
-    """100 clients, 20 numbered events a second each. No client disconnects, every event gets its ack, in order."""
+    """50 clients, 20 numbered events a second each. No client disconnects, every event gets its ack, in order."""
     async with Load([stack.url], CLIENTS, EVENTS_PER_S) as load:
         await load.progress(20, within_s=15)
 

@@ -1,5 +1,7 @@
 """Histories that are aimed: they do on purpose what befalls one chance history of hundreds."""
 
+from typing import Any
+
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 from tests.model.app_nodes import SimulatedAppNode
@@ -11,7 +13,16 @@ TURN_S = 0.0003
 
 
 class LateOutputMachine(ClusterMachine):
-    """App-nodes die while output of theirs is on its way. It may arrive when others have their lanes."""
+    """App-nodes die while output of theirs is on its way. It may arrive when others have their lanes.
+
+    A rule that is None here is none of this machine's.
+    """
+
+    connect: Any = None
+    leave: Any = None
+    kill: Any = None
+    lose_redis: Any = None
+    change_pace: Any = None
 
     @precondition(lambda self: not self.calm and self.sids)
     @rule()

@@ -1,11 +1,13 @@
 """What may befall the cluster, for Hypothesis to choose from: any order, any moment."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
+from unittest.mock import patch
 
 import structlog
 from hypothesis import strategies as st
+from hypothesis.internal.conjecture.providers import HypothesisProvider
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 from tests.model.app_nodes import SimulatedAppNode
 from tests.model.cluster import LEASE_S, SimulatedCluster
@@ -162,6 +164,14 @@ class ClusterMachine(RuleBasedStateMachine):
 
 def one(choices: list[Any], which: int) -> Any:
     return choices[which % len(choices)]
+
+
+def same_draws() -> AbstractContextManager[Any]:
+    """Lets what Hypothesis draws follow from its seed alone.
+
+    It likes to draw numbers that stand in the modules of this process, which depend on the tests that ran before.
+    """
+    return patch.object(HypothesisProvider, "_maybe_draw_constant", lambda *_, **__: None)
 
 
 @contextmanager

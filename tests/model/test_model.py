@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, Phase, Verbosity, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 from tests.model.aimed import LateOutputMachine, QuarantineMachine
 from tests.model.cluster import SimulatedCluster
-from tests.model.machine import ClusterMachine, quiet_logs
+from tests.model.machine import ClusterMachine, quiet_logs, same_draws
 
 HISTORIES = int(os.environ.get("MODEL_HISTORIES", "0"))
 SEED = os.environ.get("MODEL_SEED")
@@ -37,7 +37,7 @@ def history_settings(histories: int, **more: Any) -> settings:
 
 
 def test_a_few_histories() -> None:
-    with quiet_logs():
+    with quiet_logs(), same_draws():
         run_state_machine_as_test(ClusterMachine, settings=history_settings(12, stateful_step_count=15))
 
 
@@ -51,7 +51,7 @@ def test_histories() -> None:
 @pytest.mark.parametrize("machine", [LateOutputMachine, QuarantineMachine])
 @pytest.mark.timeout(0 if HISTORIES else 400)
 def test_aimed_histories(machine: type[ClusterMachine]) -> None:
-    explore(machine, HISTORIES // 10 or 40)
+    explore(machine, HISTORIES // 10 or 15)
 
 
 @pytest.mark.slow
@@ -76,7 +76,7 @@ def explore(machine: type[ClusterMachine], histories: int) -> None:
         print(f"MODEL_SEED={number}")
         Machine = seed(number)(Machine)  # type: ignore[misc]  # Hypothesis marks the class that it is given
         chosen = history_settings(histories, derandomize=False)
-    with quiet_logs():
+    with quiet_logs(), same_draws():
         run_state_machine_as_test(Machine, settings=chosen)
     starts, takeovers, duplicates = (sum(column) for column in zip(*clusters, strict=True))
     print(f"{len(clusters)} histories, {starts} handler starts, {takeovers} takeovers, {duplicates} repetitions")

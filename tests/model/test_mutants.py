@@ -12,17 +12,17 @@ from hypothesis.stateful import run_state_machine_as_test
 from tests.model.aimed import LateOutputMachine, QuarantineMachine
 from tests.model.cluster import SimulatedCluster
 from tests.model.history import History
-from tests.model.machine import ClusterMachine, quiet_logs
+from tests.model.machine import ClusterMachine, quiet_logs, same_draws
 from tests.model.mutants import MUTANTS, Mutant, bars_nobody, holds_nobody_back
 from tests.model.test_model import history_settings
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
 HISTORIES = 500
-"""After so many histories a defect counts as not found. Each needs fewer than fifty."""
+"""After so many histories a defect counts as not found."""
 
-SEED = 2
-"""From which the histories follow. Others find the same defects, some of them after ten times as many histories."""
+SEED = 19
+"""From which the histories follow. With it each defect shows within a dozen. Other seeds need up to some hundreds."""
 
 AIMED: Mapping[Mutant, type[ClusterMachine]] = {bars_nobody: LateOutputMachine, holds_nobody_back: QuarantineMachine}
 """Defects that show in one chance history of hundreds. `test_model.py` shows that sound code is clean in these too."""
@@ -63,6 +63,6 @@ def ended_only_by(message: str) -> Iterator[None]:
 def test_the_defect_is_found(mutant: Mutant) -> None:
     chosen = history_settings(HISTORIES, derandomize=False, phases=[Phase.generate], report_multiple_bugs=False)
     machine = seed(SEED)(type("Machine", (AIMED.get(mutant, ClusterMachine),), {}))
-    with quiet_logs(), mutant(), ended_only_by(MUTANTS[mutant]), pytest.raises(Found) as found:
+    with quiet_logs(), same_draws(), mutant(), ended_only_by(MUTANTS[mutant]), pytest.raises(Found) as found:
         run_state_machine_as_test(machine, settings=chosen)
     print(f"{mutant.__name__}: {found.value}")

@@ -12,8 +12,7 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
-from click.testing import Result
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from app_node.cli import cli
 from sio_cluster.node.config import Config

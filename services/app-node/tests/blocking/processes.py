@@ -1,0 +1,90 @@
+"""App-nodes as processes of their own, which write their logs into files, and the application that they run."""
+
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from sio_cluster.protocol.messages import Ack
+
+COMMAND = Path(sys.executable).with_name("app-node")
+APP = """
+import asyncio, re, sys, time
+import app_node
+
+sio = app_node.get_client()
+
+@sio.event
+async def trouble(sid, how, is_redelivered):
+    if is_redelivered:
+        return "spared"
+    match how:
+        case "loop":
+            while True:
+                pass
+        case "gil":
+            re.match("(a+)+b", "a" * 60)
+        case "sleep":
+            time.sleep(0.6)
+        case "exit":
+            await asyncio.wait_for(leave(), 5)
+        case "exit in the background":
+            sio.start_background_task(leave)
+    return "done"
+
+@sio.on("connect", namespace="/stuck")
+def connect(sid, environ):
+    while True:
+        pass
+
+async def leave():
+    sys.exit(3)
+
+@sio.event
+async def hello(sid):
+    return "hello"
+
+async def main():
+    await sio.start()
+    await asyncio.Event().wait()
+
+if __name__ == "__main__":
+    asyncio.run(main())
+"""
+SETTINGS = {"lease_ms": 1000, "heartbeat_ms": 200, "node_timeout_ms": 6000, "lanes": 4, "handler_block_ms": 200}
+
+
+class Node:
+    """An app-node of its own, which writes its log into a file."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", log: Path) -> None:
+        self.process = process
+        self.log = log
+
+    def lines(self, event: str) -> list[dict[str, Any]]:
+        lines = [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
+        return [line for line in lines if line["event"] == event]
+
+    async def said(self, event: str, times: int = 1) -> dict[str, Any]:
+        async with asyncio.timeout(20):
+            while len(self.lines(event)) < times:  # noqa: ASYNC110 - the file tells nobody
+                await asyncio.sleep(0.02)
+        return self.lines(event)[0]
+
+    async def ended(self, within_s: float) -> int:
+        return await asyncio.to_thread(self.process.wait, within_s)
+
+
+Start = Callable[..., Node]
+
+
+async def serves(io: Any, sid: str, ack_id: int, within_s: float = 20) -> None:
+    """Until this client's `hello` is answered."""
+    await io.event(sid, "hello", ack_id=ack_id)
+    answer = b'3%d["hello"]' % ack_id
+    async with asyncio.timeout(within_s):
+        while not any(isinstance(c, Ack) and c.packet == answer for c in io.commands):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
