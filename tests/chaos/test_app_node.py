@@ -130,7 +130,7 @@ async def test_rolling_replacement(seed: int) -> None:
 
 async def test_no_app_node_for_30_seconds(seed: int) -> None:
     """Events and CONNECTs wait for 30 s. The app-node that then starts bears all of them at once."""
-    async with field("no app-node for 30 s", seed) as it:
+    async with field("no app-node for 30 s", seed, rate=6.5) as it:  # 39,000 events wait in the end
         await it.wait_a_moment()
         await it.stack.stop_app_node(0, signal.SIGTERM)
         newcomers = Crowd(
