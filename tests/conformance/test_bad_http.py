@@ -21,6 +21,7 @@ import time
 from typing import Any
 
 import pytest
+from tests.conformance.conftest import ALLOWED_ORIGIN, EXTERNAL_URL, Target
 from tests.conformance.raw import (
     PROMPT_S,
     SEPARATOR,
@@ -32,7 +33,6 @@ from tests.conformance.raw import (
     websocket_refusal,
     websocket_url,
 )
-from tests.conftest import ALLOWED_ORIGIN, EXTERNAL_URL, Target
 
 pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("bystanders")]
 

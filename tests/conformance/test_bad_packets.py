@@ -19,8 +19,8 @@ import base64
 from dataclasses import dataclass
 
 import pytest
+from tests.conformance.conftest import Target
 from tests.conformance.raw import SEPARATOR, Poller, Wire
-from tests.conftest import Target
 
 pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("bystanders")]
 

@@ -7,6 +7,7 @@ from collections.abc import Awaitable
 
 import httpx
 import pytest
+from tests.conformance.conftest import CONNECT_TIMEOUT_MS, PING_INTERVAL_MS, PING_TIMEOUT_MS, Target
 from tests.conformance.raw import (
     PROMPT_S,
     SEPARATOR,
@@ -17,7 +18,6 @@ from tests.conformance.raw import (
     websocket_refusal,
     websocket_url,
 )
-from tests.conftest import CONNECT_TIMEOUT_MS, PING_INTERVAL_MS, PING_TIMEOUT_MS, Target
 from websockets.asyncio.client import connect
 
 pytestmark = pytest.mark.e2e

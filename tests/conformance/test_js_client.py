@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.conftest import ROOT, Target
+from tests.conformance.conftest import Target
+from tests.conftest import ROOT
 
 pytestmark = pytest.mark.e2e
 

@@ -16,6 +16,7 @@ import time
 
 import psutil
 import pytest
+from tests.conformance.conftest import REQUEST_TIMEOUT_MS, Target
 from tests.conformance.raw import (
     BINARY,
     CONTINUATION,
@@ -28,7 +29,6 @@ from tests.conformance.raw import (
     frame,
     upgrade_request,
 )
-from tests.conftest import REQUEST_TIMEOUT_MS, Target
 
 pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("bystanders")]
 

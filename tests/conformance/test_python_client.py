@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 from socketio import AsyncClient as Client
 from socketio.exceptions import ConnectionError as ConnectError
-from tests.conftest import Target
+from tests.conformance.conftest import Target
 
 pytestmark = pytest.mark.e2e
 

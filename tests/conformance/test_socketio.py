@@ -5,8 +5,8 @@ import json
 from typing import Any
 
 import pytest
+from tests.conformance.conftest import Target
 from tests.conformance.raw import Poller, Wire, joined_wires
-from tests.conftest import Target
 
 pytestmark = pytest.mark.e2e
 
