@@ -96,8 +96,18 @@ def group_of(nodeid: str) -> str:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=_place)
+    _keep_apart(items)
     for item in items:
         _limit(item)
+
+
+def _keep_apart(items: list[pytest.Item]) -> None:
+    """Raises UsageError where tests with the mark `alone` have others in their group."""
+    groups: dict[bool, set[str]] = {True: set(), False: set()}
+    for item in items:
+        groups[item.get_closest_marker("alone") is not None].add(group_of(item.nodeid))
+    if mixed := groups[True] & groups[False]:
+        raise pytest.UsageError(f"some tests are marked alone, and others beside them are not: {sorted(mixed)}")
 
 
 def _place(item: pytest.Item) -> tuple[bool, int]:
