@@ -35,6 +35,7 @@ class Supervised:
         self._kill = kill
         self._number = number
         self._tasks: set[asyncio.Task[None]] = set()
+        self._starting: dict[Any, asyncio.Task[None]] = {}
 
     async def start(self) -> None:
         for _ in range(self._number):
@@ -56,13 +57,17 @@ class Supervised:
 
     async def _replace(self, server: Any) -> None:
         await self._kill(server)
+        self._starting[server].cancel()  # what it takes over may kill it before it has started
         await self._start_one()
 
     async def _start_one(self) -> None:
         server = self.stage.server()
         self._register(server)
         self.servers.append(server)
-        await server.start()
+        self._starting[server] = starting = asyncio.create_task(server.start())
+        await asyncio.wait([starting])
+        if not starting.cancelled():
+            starting.result()
 
     def _register(self, server: Any) -> None:
         @server.event
