@@ -10,7 +10,7 @@ from tests.model.history import History, Run
 from app_node.counters import DEFECT
 from app_node.interface.server import ClusterServer
 from app_node.lanes.progress import current_progress
-from sio_cluster.node.config import Config
+from sio_cluster.node.settings.config import Config
 from sio_cluster.streams.memory import MemoryBroker, MemoryBus
 from sio_cluster.testing.simulation import Network, Remote, RemoteInboxReader, RemoteLaneReader, SteppedLoop
 

@@ -10,7 +10,7 @@ from tests.model.app_nodes import Connections, SimulatedAppNode
 from tests.model.history import History
 from tests.model.io_nodes import SimulatedIoNode
 
-from sio_cluster.node.config import Config
+from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.codec import decode_downlink, decode_uplink
 from sio_cluster.protocol.ids import lane_of, quarantine_of
 from sio_cluster.protocol.keys import Keys

@@ -10,8 +10,8 @@ from typing import Any
 from tests.model.app_nodes import Connections
 from tests.model.history import ClientRecord, History
 
-from sio_cluster.node.config import Config
 from sio_cluster.node.retry import Backoff
+from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.codec import decode_downlink, encode_uplink
 from sio_cluster.protocol.errors import BusUnavailable
 from sio_cluster.protocol.ids import lane_of

@@ -13,7 +13,7 @@ import uvloop
 
 from app_node.app import BusFactory
 from app_node.interface.server import ClusterServer
-from sio_cluster.node.config import Config
+from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.codec import decode_downlink, encode_app_inbox, encode_uplink
 from sio_cluster.protocol.ids import lane_of, new_node_id, new_sid
 from sio_cluster.protocol.messages import (

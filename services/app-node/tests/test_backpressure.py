@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-from sio_cluster.node.config import Config
+from sio_cluster.node.settings.config import Config
 
 
 async def test_a_few_slow_handlers_do_not_stop_the_reading(make_stage: Any, memory_stage: Any) -> None:

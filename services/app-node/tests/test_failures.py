@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from sio_cluster.node.config import Config
+from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.errors import ClusterMismatch, LeaseLost
 from sio_cluster.protocol.messages import Ack, Disconnect, Emit
 from sio_cluster.streams.memory import MemoryBus

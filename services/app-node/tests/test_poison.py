@@ -9,7 +9,7 @@ import pytest
 
 from app_node.counters import STALE_CONNECT
 from app_node.uplink import alone
-from sio_cluster.node.config import Config
+from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.ids import lane_of
 from sio_cluster.protocol.messages import Ack, Disconnect, Refuse
 from sio_cluster.streams.memory import MemoryBus

@@ -10,7 +10,7 @@ import msgspec
 from io_node.app import IoNode
 from io_node.front import AsgiApp
 from io_node.listener import Listener
-from sio_cluster.node.config import Config
+from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.codec import decode_app_inbox, decode_uplink, encode_downlink
 from sio_cluster.protocol.errors import BusError
 from sio_cluster.protocol.ids import node_of

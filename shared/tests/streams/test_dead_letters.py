@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from sio_cluster.cli import cli
-from sio_cluster.node.config import Config
+from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.codec import encode_uplink
 from sio_cluster.protocol.messages import EventReceived
 from sio_cluster.streams.api import Append

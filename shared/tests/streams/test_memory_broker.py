@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from sio_cluster.node.config import Config
+from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.errors import BusUnavailable
 from sio_cluster.streams.api import Append, AppendResult
 from sio_cluster.streams.memory import MemoryBroker, MemoryBus

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from sio_cluster.node.config import Config
 from sio_cluster.node.retry import Backoff
+from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.errors import AccessRefused, BusRefused, BusUnavailable, ConfigError
 from sio_cluster.protocol.ids import lane_of
 from sio_cluster.protocol.keys import Keys

@@ -8,8 +8,8 @@ from typing import TypeVar
 
 import pytest
 
-from sio_cluster.node.config import Config
 from sio_cluster.node.retry import Backoff
+from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.errors import BusUnavailable, LeaseLost
 from sio_cluster.protocol.keys import Keys
 from sio_cluster.streams.api import Append, AppendResult, Lease, Leases

@@ -6,7 +6,7 @@ from collections.abc import Collection
 import pytest
 
 from app_node.interface.server import ClusterServer
-from sio_cluster.node.config import Config
+from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.errors import AccessRefused
 from sio_cluster.streams.api import LaneEntry
 from sio_cluster.streams.memory import MemoryBroker, MemoryBus

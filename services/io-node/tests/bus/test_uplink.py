@@ -12,8 +12,8 @@ from io_node.bus.batch import MAX_BATCH_BYTES, MAX_BATCH_FACTS, next_batch
 from io_node.bus.counters import BusCounters
 from io_node.bus.fairness import Fairness
 from io_node.bus.uplink import Uplink, UplinkLimits
-from sio_cluster.node.config import Config
 from sio_cluster.node.retry import Retry
+from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.codec import decode_app_inbox, decode_uplink
 from sio_cluster.protocol.errors import BusError, RedisFull
 from sio_cluster.protocol.messages import AckReceived, Fact

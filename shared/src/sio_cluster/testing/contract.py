@@ -1,6 +1,6 @@
 """What the contract suite runs on: buses of one cluster, in Redis or in memory."""
 
-from sio_cluster.node.config import Config
+from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.keys import Keys
 from sio_cluster.streams.api import (
     Append,

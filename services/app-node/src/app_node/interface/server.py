@@ -23,8 +23,8 @@ from app_node.interface.environs import Environs
 from app_node.interface.manager import ClusterManager
 from app_node.interface.options import checked_options
 from app_node.lanes.progress import current_progress
-from sio_cluster.node.config import Config
-from sio_cluster.node.log import configure_logging_of_guest
+from sio_cluster.node.monitoring.log import configure_logging_of_guest
+from sio_cluster.node.settings.config import Config
 from sio_cluster.streams.redis import RedisBus
 
 

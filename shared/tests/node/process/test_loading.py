@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sio_cluster.node.loading import load_target
+from sio_cluster.node.process.loading import load_target
 from sio_cluster.protocol.errors import TargetBroken, TargetNotFound
 
 

@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from sio_cluster.node.naming import name_of_host
+from sio_cluster.node.membership.naming import name_of_host
 from sio_cluster.protocol.ids import NAME_PATTERN
 
 

@@ -10,7 +10,7 @@ from types import FrameType
 
 import pytest
 
-from sio_cluster.node.watchdog import Stall, Watchdog
+from sio_cluster.node.process.watchdog import Stall, Watchdog
 
 
 def look(stall: Stall, *, after_s: float, cpu_s: float, beats: int) -> tuple[float, bool]:
@@ -89,7 +89,7 @@ async def test_it_sees_what_blocks() -> None:
 
 PROGRAM = """
 import re, signal, sys, time
-from sio_cluster.node.watchdog import CpuLimit
+from sio_cluster.node.process.watchdog import CpuLimit
 
 limit = CpuLimit()
 limit.renew(0.3)
@@ -132,7 +132,7 @@ def test_the_cpu_limit_lets_live(body: str) -> None:
 def test_the_cpu_limit_leaves_a_program_its_own_timer() -> None:
     program = """
 import signal, time
-from sio_cluster.node.watchdog import CpuLimit
+from sio_cluster.node.process.watchdog import CpuLimit
 signal.signal(signal.SIGVTALRM, lambda *_: print("mine"))
 limit = CpuLimit()
 limit.renew(0.05)

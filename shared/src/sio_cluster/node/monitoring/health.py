@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 
-from sio_cluster.node.metrics import CONTENT_TYPE
+from sio_cluster.node.monitoring.metrics import CONTENT_TYPE
 
 _NO_STORE = {"Cache-Control": "no-store"}
 

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from sio_cluster.node.joining import join
+from sio_cluster.node.membership.joining import join
 from sio_cluster.node.retry import Retry
 from sio_cluster.protocol.errors import (
     AccessRefused,

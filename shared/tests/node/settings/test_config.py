@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from sio_cluster.node.config import Config
+from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.errors import ConfigError
 
 

@@ -16,7 +16,7 @@ from urllib.parse import quote
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from sio_cluster.node.setting_forms import as_host, as_lower, as_port, without_line_end
+from sio_cluster.node.settings.forms import as_host, as_lower, as_port, without_line_end
 from sio_cluster.protocol.errors import ConfigError
 
 Transport = Literal["polling", "websocket"]

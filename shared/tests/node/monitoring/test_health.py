@@ -3,7 +3,7 @@
 import httpx
 from fastapi import FastAPI
 
-from sio_cluster.node.health import Health, health_routes
+from sio_cluster.node.monitoring.health import Health, health_routes
 
 
 class World:

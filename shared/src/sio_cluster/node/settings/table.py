@@ -1,12 +1,12 @@
 """The table of settings in README.md.
 
-`python -m sio_cluster.node.settings_table README.md` writes it anew between its marks.
+`python -m sio_cluster.node.settings.table README.md` writes it anew between its marks.
 """
 
 import sys
 from pathlib import Path
 
-from sio_cluster.node.config import Config
+from sio_cluster.node.settings.config import Config
 
 BEGIN = "<!-- settings: begin (a test compares this table with the code) -->"
 END = "<!-- settings: end -->"

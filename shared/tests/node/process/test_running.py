@@ -9,7 +9,7 @@ import pytest
 import structlog
 import uvloop
 
-from sio_cluster.node.running import run_node
+from sio_cluster.node.process.running import run_node
 
 Factory = Callable[[], asyncio.AbstractEventLoop]
 

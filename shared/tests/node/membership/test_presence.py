@@ -5,9 +5,9 @@ from collections import Counter
 
 import pytest
 
-from sio_cluster.node.config import Config
-from sio_cluster.node.presence import BusProof, Pace, Presence, unready_because
+from sio_cluster.node.membership.presence import BusProof, Pace, Presence, unready_because
 from sio_cluster.node.retry import Retry
+from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.codec import decode_app_inbox, encode_app_inbox
 from sio_cluster.protocol.errors import BusUnavailable, ClusterMismatch
 from sio_cluster.protocol.messages import Canary

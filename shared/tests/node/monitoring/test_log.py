@@ -14,8 +14,8 @@ from typing import Any, TextIO
 import pytest
 import structlog
 
-from sio_cluster.node.config import Config
-from sio_cluster.node.log import configure_logging, configure_logging_of_guest
+from sio_cluster.node.monitoring.log import configure_logging, configure_logging_of_guest
+from sio_cluster.node.settings.config import Config
 
 Written = pytest.CaptureFixture[str]
 

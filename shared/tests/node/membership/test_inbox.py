@@ -3,9 +3,9 @@
 import asyncio
 from collections import Counter
 
-from sio_cluster.node.config import Config
-from sio_cluster.node.inbox import FORGET_S, TRIM_ENTRIES, InboxLoop
+from sio_cluster.node.membership.inbox import FORGET_S, TRIM_ENTRIES, InboxLoop
 from sio_cluster.node.retry import Retry
+from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.errors import BusUnavailable
 from sio_cluster.streams.memory import MemoryBroker, MemoryBus
 from sio_cluster.testing.contract import Writer

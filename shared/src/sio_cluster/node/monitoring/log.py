@@ -15,7 +15,7 @@ from typing import Any
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from sio_cluster.node.config import Config
+from sio_cluster.node.settings.config import Config
 
 _QUIET = {
     "uvicorn.access": logging.WARNING,

@@ -6,16 +6,16 @@ import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
-from sio_cluster.node.config import Config
-from sio_cluster.node.settings_table import read_by, with_table
+from sio_cluster.node.settings.config import Config
+from sio_cluster.node.settings.table import read_by, with_table
 
-REPOSITORY = Path(__file__).parents[3]
+REPOSITORY = Path(__file__).parents[4]
 README = REPOSITORY / "README.md"
 
 
 def test_the_table_of_settings_in_the_readme_is_that_of_the_code() -> None:
     page = README.read_text()
-    assert with_table(page) == page, "run: python -m sio_cluster.node.settings_table README.md"
+    assert with_table(page) == page, "run: python -m sio_cluster.node.settings.table README.md"
 
 
 def test_the_table_says_which_kind_of_node_reads_a_setting() -> None:

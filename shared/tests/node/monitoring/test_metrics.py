@@ -1,4 +1,4 @@
-from sio_cluster.node.metrics import Family, exposition, labelled
+from sio_cluster.node.monitoring.metrics import Family, exposition, labelled
 
 
 def test_writes_counters_and_gauges_as_prometheus_reads_them() -> None:
