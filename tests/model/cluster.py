@@ -227,10 +227,10 @@ class SimulatedCluster:
         left = [f"{held} entries in {key}" for key in ours if (held := len(self.broker.streams[key].entries))]
         left += [f"lane {lane} is nobody's" for lane in range(self.config.lanes) if self._lease_of(lane) is None]
         for node in self.app_nodes:
-            if node.node.consumer.inflight_bytes:
-                left.append(f"{node.node.consumer.inflight_bytes} bytes in work on {node.id}")
-            if node.node.outbox.waiting:
-                left.append(f"{node.node.outbox.waiting} commands in the outbox of {node.id}")
+            if node.node.uplink.consumer.inflight_bytes:
+                left.append(f"{node.node.uplink.consumer.inflight_bytes} bytes in work on {node.id}")
+            if node.node.downlink.outbox.waiting:
+                left.append(f"{node.node.downlink.outbox.waiting} commands in the outbox of {node.id}")
             if node.stopping is not None:
                 left.append(f"{node.id} is stopping")
         return left

@@ -221,9 +221,8 @@ async def crash(server: ClusterServer) -> None:
     lanes = list(node.keeper.held.values())
     await node.loops.stop()
     for lane in lanes:
-        node._drop_lane(lane)
-    await node.readers.close()
-    await node.inbox_reader.close()
+        node.uplink.drop_lane(lane)
+    await node.uplink.close()
     await node.bus.stop()
 
 

@@ -183,7 +183,7 @@ async def test_an_event_that_ends_its_process_ends_it_three_times_at_most(cluste
     assert why.startswith(WHY)
     assert cluster.totals("dead_letters") == 1
     for server in cluster.servers:
-        counters, consumer = server.node.counters, server.node.consumer
+        counters, consumer = server.node.counters, server.node.uplink.consumer
         read = counters.facts_read + counters.facts_read_again
         assert read == sum(counters.outcomes.values()) + consumer.facts_in_work
 

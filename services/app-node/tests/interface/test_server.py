@@ -92,7 +92,7 @@ async def test_refusals(stage: Any) -> None:
         await io.disconnect(sid)
     await io.settle()
     assert sio.node.counters.clients_disconnected == 0
-    assert len(sio.node.clients) == 0
+    assert len(sio.node.clients.known) == 0
 
 
 async def test_default_namespace_is_served_without_handlers_of_its_own(stage: Any) -> None:
@@ -241,7 +241,7 @@ async def test_disconnect_by_the_application(stage: Any) -> None:
     await io.settle()
     assert seen == [(sid, "server disconnect", "n")]
     assert await io.wait(1, Disconnect) == [Disconnect(sid)]
-    assert len(sio.node.clients) == 0
+    assert len(sio.node.clients.known) == 0
     other = await io.connect()
     await sio.close_connection(other)
     assert (await io.wait(2, Disconnect))[1] == Disconnect(other, True)

@@ -41,7 +41,7 @@ async def test_one_that_cannot_read_its_lanes_is_not_ready(monkeypatch: pytest.M
     async with sio, asyncio.timeout(10):
         while sio.node.unready_because != "the lanes cannot be read":  # noqa: ASYNC110  # the node tells nobody
             await asyncio.sleep(0.01)
-        assert sio.node.presence.proof.stands
+        assert sio.node.membership.presence.proof.stands
 
 
 class SlowInbox(MemoryInboxReader):
