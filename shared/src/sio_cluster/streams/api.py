@@ -23,7 +23,7 @@
     asyncio.run(main())
 
 `streams.redis.RedisBus` and `streams.memory.MemoryBus` both provide it. One contract suite runs against both
-(shared/tests/streams/test_contract.py, test_registry_contract.py).
+(shared/tests/streams/test_*_contract.py).
 
 What holds for every method, unless its docstring says otherwise:
 
