@@ -218,6 +218,7 @@ async def crash(server: ClusterServer) -> None:
     node, server._node = server._node, None
     assert node is not None
     node._stopping = True
+    node.over.set()  # a handler may end its process while `start` still waits: nobody else would wake it
     lanes = list(node.keeper.held.values())
     await node.loops.stop()
     for lane in lanes:
