@@ -41,7 +41,7 @@ class Connections:
 
 
 class SimulatedBus:
-    """`streams.api.Bus`: each call of the fake behind it is a round trip over one of the process' connections."""
+    """`streams.api.bus.Bus`: each call of the fake behind it is a round trip over one of the process' connections."""
 
     def __init__(self, connections: Connections, fake: MemoryBus) -> None:
         self._connections = connections

@@ -15,7 +15,7 @@ from sio_cluster.protocol.codec import decode_downlink, decode_uplink
 from sio_cluster.protocol.ids import lane_of, quarantine_of
 from sio_cluster.protocol.keys import Keys
 from sio_cluster.protocol.messages import Ack, Emit
-from sio_cluster.streams.api import Append, AppendResult
+from sio_cluster.streams.api.appends import Append, AppendResult
 from sio_cluster.streams.memory import MemoryBroker
 from sio_cluster.testing.simulation import Network, Outage, SteppedLoop, VirtualClock
 from sio_cluster.testing.simulation.network import Request

@@ -27,7 +27,7 @@ from sio_cluster.protocol.messages import (
     Handshake,
     Refuse,
 )
-from sio_cluster.streams.api import Append, AppendResult
+from sio_cluster.streams.api.appends import Append, AppendResult
 from sio_cluster.testing.simulation import SteppedLoop
 
 _HANDSHAKE = Handshake("GET", "/socket.io/", "EIO=4&transport=polling", [("host", "example.org")], "10.1.2.3", 99)

@@ -29,7 +29,7 @@ from sio_cluster.protocol.messages import (
     Leave,
     RoomChanged,
 )
-from sio_cluster.streams.api import Append, AppendResult
+from sio_cluster.streams.api.appends import Append, AppendResult
 from sio_cluster.streams.memory import MemoryBroker, MemoryBus
 from sio_cluster.streams.redis import RedisBus
 

@@ -7,7 +7,7 @@ import pytest
 
 from sio_cluster.protocol.ids import lane_of
 from sio_cluster.protocol.messages import Accept, Ack, CloseRoom, Emit, Join, Leave, RoomChanged
-from sio_cluster.streams.api import Joined
+from sio_cluster.streams.api.records import Joined
 
 
 async def rooms_in_record(io: Any, sid: str) -> Any:

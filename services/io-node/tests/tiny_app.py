@@ -28,7 +28,9 @@ from sio_cluster.protocol.messages import (
     Join,
     Refuse,
 )
-from sio_cluster.streams.api import Append, Bus, Lease
+from sio_cluster.streams.api.appends import Append
+from sio_cluster.streams.api.bus import Bus
+from sio_cluster.streams.api.leases import Lease
 from sio_cluster.streams.memory import MemoryBroker, MemoryBus
 from sio_cluster.streams.redis import RedisBus
 

@@ -4,7 +4,8 @@ import asyncio
 from typing import TypeAlias
 
 from sio_cluster.node.retry import Backoff
-from sio_cluster.streams.api import LaneEntry, LaneReader, Lease, Leases
+from sio_cluster.streams.api.lanes import LaneEntry, LaneReader
+from sio_cluster.streams.api.leases import Lease, Leases
 from sio_cluster.testing.contract import Cluster, Writer
 
 APP1, APP2, IO1 = "app-aaaaaa", "app-bbbbbb", "io1-aaaaaa"

@@ -4,10 +4,8 @@ import asyncio
 
 from sio_cluster.node.retry import Backoff
 from sio_cluster.protocol.errors import BusUnavailable
-from sio_cluster.streams.api import (
-    LaneReader,
-    Lease,
-)
+from sio_cluster.streams.api.lanes import LaneReader
+from sio_cluster.streams.api.leases import Lease
 from sio_cluster.streams.redis import RedisBus
 
 APP1, IO1 = "app-aaaaaa", "io1-aaaaaa"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sio_cluster.streams.api import Append, AppendResult
+from sio_cluster.streams.api.appends import Append, AppendResult
 from sio_cluster.testing.contract import Cluster
 
 from .holding import APP1, IO1, bodies, ids, lane_writer, take

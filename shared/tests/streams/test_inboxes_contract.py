@@ -2,7 +2,7 @@
 
 import asyncio
 
-from sio_cluster.streams.api import AppendResult
+from sio_cluster.streams.api.appends import AppendResult
 from sio_cluster.testing.contract import Cluster, Writer
 
 from .holding import APP1, BLOCK_MS, IO1, LONG_MS

@@ -5,7 +5,8 @@ import asyncio
 import pytest
 
 from sio_cluster.protocol.errors import LeaseLost
-from sio_cluster.streams.api import AppendResult, LaneEntry
+from sio_cluster.streams.api.appends import AppendResult
+from sio_cluster.streams.api.lanes import LaneEntry
 from sio_cluster.testing.contract import Cluster
 
 from .holding import APP1, APP2, BLOCK_MS, LONG_MS, bodies, ids, lane_writer, take, take_when_free

@@ -2,7 +2,8 @@
 
 from dataclasses import replace
 
-from sio_cluster.streams.api import Append, AppendResult, Lease
+from sio_cluster.streams.api.appends import Append, AppendResult
+from sio_cluster.streams.api.leases import Lease
 from sio_cluster.testing.contract import Cluster
 
 from .holding import APP1, APP2, IO1, LONG_MS, acquire, take, take_when_free

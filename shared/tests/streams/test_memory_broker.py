@@ -6,7 +6,7 @@ import pytest
 
 from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.errors import BusUnavailable
-from sio_cluster.streams.api import Append, AppendResult
+from sio_cluster.streams.api.appends import Append, AppendResult
 from sio_cluster.streams.memory import MemoryBroker, MemoryBus
 from sio_cluster.testing.valkey import start_valkey
 

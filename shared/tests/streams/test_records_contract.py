@@ -5,13 +5,13 @@ import pytest
 from sio_cluster.protocol.errors import LeaseLost
 from sio_cluster.protocol.ids import lane_of
 from sio_cluster.protocol.messages import ClientConnected, Handshake
-from sio_cluster.streams.api import (
+from sio_cluster.streams.api.leases import Lease
+from sio_cluster.streams.api.records import (
     Accepted,
     ChangeResult,
     ClientRecord,
     ClientRecords,
     Joined,
-    Lease,
     Left,
     RecordChange,
     RoomClosed,

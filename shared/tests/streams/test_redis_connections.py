@@ -6,9 +6,7 @@ import pytest
 
 from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.errors import BusRefused, BusUnavailable, ConfigError
-from sio_cluster.streams.api import (
-    AppendResult,
-)
+from sio_cluster.streams.api.appends import AppendResult
 from sio_cluster.streams.redis import RedisBus
 from sio_cluster.streams.redis.connection import Connection
 from sio_cluster.testing.contract import Writer

@@ -7,10 +7,7 @@ import pytest
 from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.errors import BusUnavailable
 from sio_cluster.protocol.keys import Keys
-from sio_cluster.streams.api import (
-    Append,
-    AppendResult,
-)
+from sio_cluster.streams.api.appends import Append, AppendResult
 from sio_cluster.streams.redis import RedisBus
 from sio_cluster.testing.contract import Writer
 from sio_cluster.testing.valkey import Valkey, start_valkey

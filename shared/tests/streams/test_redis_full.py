@@ -5,12 +5,8 @@ import pytest
 from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.errors import BusRefused
 from sio_cluster.protocol.messages import ClientConnected, Handshake
-from sio_cluster.streams.api import (
-    Accepted,
-    AppendResult,
-    Joined,
-    Upgraded,
-)
+from sio_cluster.streams.api.appends import AppendResult
+from sio_cluster.streams.api.records import Accepted, Joined, Upgraded
 from sio_cluster.streams.redis import RedisBus
 from sio_cluster.testing.contract import Writer
 from sio_cluster.testing.valkey import Valkey

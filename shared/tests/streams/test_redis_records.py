@@ -4,11 +4,7 @@ import pytest
 
 from sio_cluster.protocol.ids import lane_of
 from sio_cluster.protocol.messages import ClientConnected, Handshake
-from sio_cluster.streams.api import (
-    Joined,
-    Left,
-    RoomClosed,
-)
+from sio_cluster.streams.api.records import Joined, Left, RoomClosed
 from sio_cluster.streams.redis import RedisBus
 
 from .real_server import IO1

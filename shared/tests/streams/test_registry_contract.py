@@ -7,9 +7,7 @@ import pytest
 
 from sio_cluster.protocol.errors import ClusterMismatch
 from sio_cluster.protocol.messages import Handshake
-from sio_cluster.streams.api import (
-    AppendResult,
-)
+from sio_cluster.streams.api.appends import AppendResult
 from sio_cluster.streams.memory import MemoryBus
 from sio_cluster.streams.redis import RedisBus
 from sio_cluster.testing.contract import Cluster, Writer

@@ -36,7 +36,7 @@ from sio_cluster.node.retry import Retry
 from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.errors import BusError
 from sio_cluster.protocol.ids import new_node_id
-from sio_cluster.streams.api import Bus
+from sio_cluster.streams.api.bus import Bus
 from sio_cluster.streams.redis import RedisBus
 
 log = structlog.get_logger()

@@ -8,7 +8,7 @@ import pytest
 from app_node.interface.server import ClusterServer
 from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.errors import AccessRefused
-from sio_cluster.streams.api import LaneEntry
+from sio_cluster.streams.api.lanes import LaneEntry
 from sio_cluster.streams.memory import MemoryBroker, MemoryBus
 from sio_cluster.streams.memory.entries import MemoryInboxReader
 from sio_cluster.streams.memory.lanes import MemoryLaneReader

@@ -40,7 +40,7 @@ from sio_cluster.protocol.codec import encode_downlink
 from sio_cluster.protocol.errors import BusError
 from sio_cluster.protocol.ids import lane_of, new_node_id
 from sio_cluster.protocol.messages import ClientDisconnected
-from sio_cluster.streams.api import Bus
+from sio_cluster.streams.api.bus import Bus
 from sio_cluster.streams.redis import RedisBus
 
 log = structlog.get_logger()

@@ -12,7 +12,7 @@ from sio_cluster.node.retry import Retry
 from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.codec import encode_downlink
 from sio_cluster.protocol.messages import Canary, Command
-from sio_cluster.streams.api import Append
+from sio_cluster.streams.api.appends import Append
 from sio_cluster.streams.memory import MemoryBroker, MemoryBus
 from sio_cluster.streams.redis import RedisBus
 

@@ -13,7 +13,7 @@ from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.codec import decode_downlink, encode_downlink
 from sio_cluster.protocol.errors import BusUnavailable, ClusterMismatch, RedisFull
 from sio_cluster.protocol.messages import Canary
-from sio_cluster.streams.api import Append, AppendResult
+from sio_cluster.streams.api.appends import Append, AppendResult
 from sio_cluster.streams.memory import MemoryBroker, MemoryBus
 
 from .fakes import KEYS, NODE, running, until

@@ -17,7 +17,9 @@ from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.codec import decode_app_inbox, decode_uplink
 from sio_cluster.protocol.errors import BusError, RedisFull
 from sio_cluster.protocol.messages import AckReceived, Fact
-from sio_cluster.streams.api import Append, Appender, AppendResult, Bus, Lease
+from sio_cluster.streams.api.appends import Append, Appender, AppendResult
+from sio_cluster.streams.api.bus import Bus
+from sio_cluster.streams.api.leases import Lease
 from sio_cluster.streams.memory import MemoryBroker, MemoryBus
 from sio_cluster.streams.redis import RedisBus
 from sio_cluster.testing.valkey import start_valkey

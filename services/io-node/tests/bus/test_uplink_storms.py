@@ -12,7 +12,7 @@ from io_node.bus.uplink import Uplink, UplinkLimits
 from sio_cluster.node.retry import Retry
 from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.messages import ClientConnected
-from sio_cluster.streams.api import Append, AppendResult
+from sio_cluster.streams.api.appends import Append, AppendResult
 from sio_cluster.streams.memory import MemoryBroker, MemoryBus
 
 from .fakes import NODE, connected, event, running

@@ -10,7 +10,7 @@ from app_node.clock import Clock
 from app_node.counters import Counters
 from app_node.downlink.parts import DownlinkParts
 from app_node.handlers.application import Application
-from sio_cluster.streams.api import Bus
+from sio_cluster.streams.api.bus import Bus
 
 
 class ClientParts:

@@ -7,7 +7,7 @@ from app_node.downlink.outbox import Outbox
 from app_node.downlink.record_writer import RecordWriter
 from app_node.downlink.routes import Routes
 from sio_cluster.node.settings.config import Config
-from sio_cluster.streams.api import Bus
+from sio_cluster.streams.api.bus import Bus
 
 
 class DownlinkParts:

@@ -12,7 +12,7 @@ from app_node.interface.rooms import checked_room, rooms_of, shared_room, single
 from app_node.lanes.progress import open_progress
 from app_node.payloads import arguments, encode
 from sio_cluster.protocol.ids import node_of
-from sio_cluster.streams.api import ChangeResult, Joined, Left, RoomClosed
+from sio_cluster.streams.api.records import ChangeResult, Joined, Left, RoomClosed
 
 
 class HasNode(Protocol):

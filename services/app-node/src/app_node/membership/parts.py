@@ -7,7 +7,7 @@ from app_node.counters import Counters
 from app_node.membership.presence import AppNodePresence
 from app_node.membership.reaper import Reaper
 from sio_cluster.node.settings.config import Config
-from sio_cluster.streams.api import Bus
+from sio_cluster.streams.api.bus import Bus
 
 
 class MembershipParts:

@@ -15,7 +15,8 @@ from sio_cluster.node.membership.presence import BusProof, Pace, Presence
 from sio_cluster.node.retry import Retry
 from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.codec import encode_app_inbox
-from sio_cluster.streams.api import Bus, Registry
+from sio_cluster.streams.api.bus import Bus
+from sio_cluster.streams.api.registry import Registry
 
 log = structlog.get_logger()
 

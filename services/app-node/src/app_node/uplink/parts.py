@@ -21,7 +21,8 @@ from sio_cluster.node.retry import Retry
 from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.ids import is_quarantine
 from sio_cluster.protocol.messages import Canary
-from sio_cluster.streams.api import Bus, LaneEntry
+from sio_cluster.streams.api.bus import Bus
+from sio_cluster.streams.api.lanes import LaneEntry
 
 
 class UplinkParts:

@@ -19,7 +19,7 @@ import structlog
 
 from io_node.bus.counters import BusCounters
 from sio_cluster.protocol.errors import RedisFull
-from sio_cluster.streams.api import Registry
+from sio_cluster.streams.api.registry import Registry
 
 log = structlog.get_logger()
 

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from sio_cluster.node.retry import Retry
 from sio_cluster.protocol.errors import BusError
-from sio_cluster.streams.api import InboxReader
+from sio_cluster.streams.api.inboxes import InboxReader
 
 BLOCK_MS = 2_000
 """How long one read waits."""

@@ -7,7 +7,7 @@ from sio_cluster.protocol.errors import AccessRefused, ConfigError
 
 
 async def join(start: Callable[[], Awaitable[None]], retry: Retry) -> None:
-    """Connects to Redis and joins the cluster. `start` is that of `streams.api.Bus`.
+    """Connects to Redis and joins the cluster. `start` is that of `streams.api.bus.Bus`.
 
     Waits while Redis is away, loads its data, is full or is a replica: `start` is tried again with backoff.
 

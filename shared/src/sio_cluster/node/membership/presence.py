@@ -16,7 +16,8 @@ import structlog
 from sio_cluster.node.retry import Retry
 from sio_cluster.protocol.errors import BusError
 from sio_cluster.protocol.messages import Canary
-from sio_cluster.streams.api import Append, Appender, AppendResult, Registry
+from sio_cluster.streams.api.appends import Append, Appender, AppendResult
+from sio_cluster.streams.api.registry import Registry
 
 log = structlog.get_logger()
 

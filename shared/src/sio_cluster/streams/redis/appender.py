@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from sio_cluster.protocol.keys import Keys
-from sio_cluster.streams.api import Append, AppendResult, require_distinct
+from sio_cluster.streams.api.appends import Append, AppendResult, require_distinct
 from sio_cluster.streams.redis.connections import Connections
 from sio_cluster.streams.redis.scripts import APPEND
 
@@ -15,7 +15,7 @@ _RESULTS = (AppendResult.APPENDED, AppendResult.DUPLICATE, AppendResult.FULL, Ap
 
 
 class RedisAppender:
-    """`api.Appender`."""
+    """`api.appends.Appender`."""
 
     def __init__(self, connections: Connections) -> None:
         self._connections = connections

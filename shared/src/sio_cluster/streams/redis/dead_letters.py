@@ -30,7 +30,7 @@ class DeadLetter:
 
 
 class DeadLetters:
-    """The dead letters of all lanes. Each lane keeps its newest 1,000 (`api.DEAD_LETTERS_KEPT`)."""
+    """The dead letters of all lanes. Each lane keeps its newest 1,000 (`api.lanes.DEAD_LETTERS_KEPT`)."""
 
     def __init__(self, connections: Connections, keys: Keys) -> None:
         self._connections = connections
