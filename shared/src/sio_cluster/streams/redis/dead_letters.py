@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from sio_cluster.protocol.keys import Keys
 from sio_cluster.streams.redis.connection import Command
 from sio_cluster.streams.redis.connections import Connections, call
-from sio_cluster.streams.redis.scripts import REQUEUE
+from sio_cluster.streams.redis.scripts.quarantine import REQUEUE
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from sio_cluster.protocol.keys import Keys
 from sio_cluster.streams.redis.appender import INBOX_TTL_MS
 from sio_cluster.streams.redis.connection import Command, raise_first_error
 from sio_cluster.streams.redis.connections import Connections, call
-from sio_cluster.streams.redis.scripts import FORGET_SILENT, TRIM
+from sio_cluster.streams.redis.scripts.inboxes import FORGET_SILENT, TRIM
 from sio_cluster.streams.redis.wire import Reply
 
 log = structlog.get_logger()

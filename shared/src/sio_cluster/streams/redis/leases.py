@@ -6,7 +6,8 @@ from sio_cluster.protocol.keys import Keys
 from sio_cluster.streams.api.leases import Lease
 from sio_cluster.streams.redis.appender import INBOX_TTL_MS
 from sio_cluster.streams.redis.connections import Connections, call
-from sio_cluster.streams.redis.scripts import ACQUIRE, BAR, BARRED, RELEASE, RENEW
+from sio_cluster.streams.redis.scripts.inboxes import BAR
+from sio_cluster.streams.redis.scripts.lanes import ACQUIRE, BARRED, RELEASE, RENEW
 
 
 class RedisLeases:

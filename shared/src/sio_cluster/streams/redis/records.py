@@ -27,7 +27,8 @@ from sio_cluster.streams.api.records import (
 )
 from sio_cluster.streams.redis.connection import Command
 from sio_cluster.streams.redis.connections import Connections, call
-from sio_cluster.streams.redis.scripts import CLOSE_ROOM, FORGET, JOIN, LEAVE, SET_FIELD, Script
+from sio_cluster.streams.redis.scripts.records import CLOSE_ROOM, FORGET, JOIN, LEAVE, SET_FIELD
+from sio_cluster.streams.redis.scripts.script import Script
 
 _encode_connected = msgspec.msgpack.Encoder().encode
 _decode_connected = msgspec.msgpack.Decoder(ClientConnected).decode

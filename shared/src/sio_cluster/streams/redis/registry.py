@@ -11,7 +11,7 @@ from sio_cluster.streams.api.registry import EPOCHS
 from sio_cluster.streams.redis.appender import bar_of
 from sio_cluster.streams.redis.connection import Command
 from sio_cluster.streams.redis.connections import Connections, call
-from sio_cluster.streams.redis.scripts import HEARTBEAT, NEXT_EPOCH, REGISTER
+from sio_cluster.streams.redis.scripts.registry import HEARTBEAT, NEXT_EPOCH, REGISTER
 
 _encode_info = msgspec.json.Encoder().encode
 _decode_info = msgspec.json.Decoder(dict[str, str]).decode
