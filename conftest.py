@@ -37,7 +37,7 @@ LEFT_OUT = {
 """What a run may leave out by its marks, and which command runs it. A test counts under its first mark here."""
 
 LONGEST_FIRST = (
-    "tests/e2e/test_restart_app", "tests/conformance", "services/app-node/tests/test_poison",
+    "tests/e2e/test_restart_app", "tests/conformance", "services/app-node/tests/poison",
     "loadtest/tests/browser/test_behaviour", "tests/e2e/test_io_nodes", "loadtest/tests/scenarios",
     "loadtest/tests/browser/test_wire", "stack/tests/test_stack", "tests/e2e", "tests/model", "loadtest", "services",
     "stack", "shared",
@@ -88,7 +88,7 @@ def group_of(nodeid: str) -> str:
         return nodeid
     if nodeid.startswith("tests/conformance/"):
         return "cluster_of_4" if "nginx-4" in nodeid else "cluster_of_1"
-    if nodeid.startswith("services/app-node/tests/test_poison.py"):
+    if nodeid.startswith("services/app-node/tests/poison/"):
         return "poison_in_memory" if "memory" in nodeid else "poison_in_redis"
     return nodeid.partition("::")[0]
 

@@ -8,7 +8,7 @@ from unittest.mock import patch
 
 import pytest
 
-from sio_cluster.node.config import Config
+from sio_cluster.node.settings.config import Config
 from sio_stack import probe
 from sio_stack.cli import environ_of_nodes
 from sio_stack.front_door import TEMPLATE, fill_in, render

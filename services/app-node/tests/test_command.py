@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from app_node.cli import cli
-from sio_cluster.node.config import Config
+from sio_cluster.node.settings.config import Config
 from sio_cluster.testing.valkey import Valkey
 
 pytestmark = pytest.mark.slow

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from sio_cluster.node.config import Config
+from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.messages import ClientConnected
 from sio_cluster.streams.memory import MemoryBroker
 from sio_cluster.testing.valkey import start_valkey

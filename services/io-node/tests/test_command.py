@@ -19,7 +19,7 @@ import websockets
 from typer.testing import CliRunner
 
 from io_node import cli
-from sio_cluster.node.config import Config
+from sio_cluster.node.settings.config import Config
 from sio_cluster.streams.redis import RedisBus
 from sio_cluster.testing.valkey import start_valkey
 

@@ -7,7 +7,7 @@ import pytest
 import websockets
 from fastapi import FastAPI, Request
 
-from sio_cluster.node.config import Config
+from sio_cluster.node.settings.config import Config
 from sio_cluster.streams.memory import MemoryBroker
 
 from .by_hand import open_raw

@@ -10,7 +10,7 @@ import pytest
 import socketio
 import websockets
 
-from sio_cluster.node.config import Config
+from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol import reasons
 from sio_cluster.protocol.messages import AckReceived, ClientConnected, ClientDisconnected, ClientUpgraded
 from sio_cluster.streams.memory import MemoryBroker

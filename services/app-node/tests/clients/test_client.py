@@ -15,7 +15,7 @@ import pytest
 from app_node.clients.client import Client
 from app_node.lanes.lane import Lane
 from sio_cluster.protocol.messages import ClientConnected, Handshake
-from sio_cluster.streams.api import Lease
+from sio_cluster.streams.api.leases import Lease
 
 LANE = Lane(Lease(0, "app-aaaaaa", 1), 1e9, lambda: 0.0)
 BROWSER = [

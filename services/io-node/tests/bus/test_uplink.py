@@ -6,7 +6,7 @@ from collections import deque
 import pytest
 
 from io_node.bus.batch import MAX_BATCH_BYTES, MAX_BATCH_FACTS, next_batch
-from sio_cluster.node.config import Config
+from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.codec import decode_app_inbox
 from sio_cluster.protocol.messages import AckReceived, Fact
 from sio_cluster.streams.memory import MemoryBus

@@ -9,10 +9,10 @@ import pytest
 from io_node.backpressure import Backpressure
 from io_node.bus.counters import BusCounters
 from io_node.bus.uplink import UplinkLimits
-from sio_cluster.node.config import Config
+from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.codec import decode_uplink
 from sio_cluster.protocol.errors import RedisFull
-from sio_cluster.streams.api import Lease
+from sio_cluster.streams.api.leases import Lease
 from sio_cluster.streams.redis import RedisBus
 from sio_cluster.testing.valkey import start_valkey
 

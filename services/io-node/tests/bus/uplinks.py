@@ -7,12 +7,13 @@ from io_node.backpressure import Backpressure
 from io_node.bus.counters import BusCounters
 from io_node.bus.fairness import Fairness
 from io_node.bus.uplink import Uplink, UplinkLimits
-from sio_cluster.node.config import Config
 from sio_cluster.node.retry import Retry
+from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.codec import decode_uplink
 from sio_cluster.protocol.errors import BusError
 from sio_cluster.protocol.messages import Fact
-from sio_cluster.streams.api import Append, Appender, AppendResult, Bus
+from sio_cluster.streams.api.appends import Append, Appender, AppendResult
+from sio_cluster.streams.api.bus import Bus
 from sio_cluster.streams.memory import MemoryBroker, MemoryBus
 
 from .fakes import KEYS, NODE

@@ -7,14 +7,15 @@
 {PREFIX}:epoch                        counter how many app-nodes have asked for an epoch (see messages.AckRequest)
 {PREFIX}:{node:ID}:alive              string  the node's heartbeat: expires when the node falls silent
 {PREFIX}:{node:ID}:inbox              stream  everything addressed to this process, in order
-{PREFIX}:{node:ID}:inbox:state        hash    see streams/redis/scripts.py
+{PREFIX}:{node:ID}:inbox:state        hash    see streams/redis/scripts/__init__.py
 {PREFIX}:{node:ID}:clients            set     sids of the clients that this io-node holds
 {PREFIX}:{lane:N}:uplink              stream  facts of this lane's clients
-{PREFIX}:{lane:N}:uplink:state        hash    see streams/redis/scripts.py
+{PREFIX}:{lane:N}:uplink:state        hash    see streams/redis/scripts/__init__.py
 {PREFIX}:{lane:N}:lease               hash    holder, token, position: expires when the lease runs out
 {PREFIX}:{lane:N}:token               counter the last fencing token
 {PREFIX}:{lane:N}:holders             set     who acquired the lane, and has neither released it nor been barred since
-{PREFIX}:{lane:N}:takeovers           hash    last, once, twice: how often entries were taken over, see scripts.ACQUIRE
+{PREFIX}:{lane:N}:takeovers           hash    last, once, twice: how often entries were taken over, see
+                                              `streams.redis.scripts.lanes`
 {PREFIX}:{lane:N}:client:SID          hash    the client's record: connected, namespace, session, accepted, transport,
                                               restoring
 {PREFIX}:{lane:N}:rooms:SID           set     the client's rooms, each as JSON

@@ -22,7 +22,7 @@ from app_node.uplink.consumer import MOST_TAKEOVERS, Consumer
 from sio_cluster.node.retry import Retry
 from sio_cluster.protocol.errors import BusError
 from sio_cluster.protocol.ids import lane_behind
-from sio_cluster.streams.api import LaneEntry, LaneReader
+from sio_cluster.streams.api.lanes import LaneEntry, LaneReader
 
 log = structlog.get_logger()
 

@@ -12,7 +12,7 @@ from io_node.engineio.http.admission import Admission
 from io_node.engineio.http.polling import PollingEndpoint
 from io_node.engineio.http.protocol import EngineHttpProtocol
 from io_node.engineio.wheel import TimerWheel
-from sio_cluster.node.config import Config
+from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol import reasons
 from sio_cluster.protocol.ids import RandomBytes
 

@@ -48,7 +48,7 @@ class MemoryLease:
 
 @dataclass
 class MemoryTakeovers:
-    """As `redis.scripts.ACQUIRE` counts them: who claimed the lane last, up to which ids entries were taken over."""
+    """As `redis.scripts.lanes` counts them: who claimed the lane last, up to which ids entries were taken over."""
 
     last: str | None = None
     once: int = 0

@@ -2,7 +2,7 @@
 
 A lane's stream holds the entries that nobody has committed. It has one consumer group, which bears the node id of the
 lane's holder and keeps one position: entries up to there were given to somebody, entries after it are new. There is no
-list of pending entries beside the stream (NOACK). `scripts.ACQUIRE` says how a lane changes hands.
+list of pending entries beside the stream (NOACK). `scripts.lanes.ACQUIRE` says how a lane changes hands.
 """
 
 import asyncio
@@ -13,11 +13,13 @@ import structlog
 from sio_cluster.protocol.errors import LeaseLost
 from sio_cluster.protocol.ids import is_quarantine, quarantine_of
 from sio_cluster.protocol.keys import Keys
-from sio_cluster.streams.api import DEAD_LETTERS_KEPT, Counted, LaneEntry, Lease
+from sio_cluster.streams.api.lanes import DEAD_LETTERS_KEPT, Counted, LaneEntry
+from sio_cluster.streams.api.leases import Lease
 from sio_cluster.streams.redis.connection import Command, raise_first_error
 from sio_cluster.streams.redis.connections import Connections, call
 from sio_cluster.streams.redis.replies import NoGroup, NoKey
-from sio_cluster.streams.redis.scripts import CLAIM, COMMIT, QUARANTINE, SET_ASIDE
+from sio_cluster.streams.redis.scripts.lanes import CLAIM, COMMIT
+from sio_cluster.streams.redis.scripts.quarantine import QUARANTINE, SET_ASIDE
 from sio_cluster.streams.redis.wire import Reply
 
 log = structlog.get_logger()
@@ -27,7 +29,7 @@ _INTERRUPT_AGAIN_S = 0.005  # a read that was not blocked yet when it was interr
 
 
 class RedisLaneReader:
-    """`api.LaneReader`."""
+    """`api.lanes.LaneReader`."""
 
     def __init__(self, connections: Connections, keys: Keys, lanes: int, node_id: str) -> None:
         self._connections = connections
@@ -231,7 +233,7 @@ class RedisLaneReader:
 
 
 def _entry(lane: int, entry_id: bytes, fields: list[bytes], claimed: Counted | None) -> LaneEntry:
-    """A second field says that facts of the entry were handled before it was put back (`scripts.REQUEUE`)."""
+    """A second field says that facts of the entry were handled before it was put back: see `scripts.quarantine`."""
     if claimed is not None:
         return LaneEntry(lane, entry_id, fields[1], True, claimed.of(lane, _place(entry_id)))
     in_quarantine = is_quarantine(lane)

@@ -4,7 +4,7 @@ from io_node.engineio.connection import EngineConnection
 from io_node.engineio.connections import Connections
 from io_node.engineio.http.cors import OriginPolicy
 from io_node.engineio.http.request import FORBIDDEN, UNAVAILABLE, Refusal, Request, check
-from sio_cluster.node.config import Config
+from sio_cluster.node.settings.config import Config
 
 
 class Admission:

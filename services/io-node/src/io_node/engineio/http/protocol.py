@@ -29,7 +29,7 @@ from io_node.engineio.http.request import (
 )
 from io_node.engineio.wheel import Timer
 from io_node.engineio.wire.frames import CloseCode
-from sio_cluster.node.listening import plain_address
+from sio_cluster.node.process.listening import plain_address
 
 log = structlog.get_logger()
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from sio_cluster.node.config import Config
+from sio_cluster.node.settings.config import Config
 
 NEVER = float("inf")
 """A deadline that does not come."""

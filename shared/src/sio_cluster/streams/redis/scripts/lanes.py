@@ -1,0 +1,100 @@
+"""Lanes: who holds one, what its former holder left, and what is done."""
+
+from sio_cluster.streams.redis.scripts.script import GIVE_BACK, HOLDS, script
+
+# KEYS lease, token, uplink, holders, takeovers; ARGV node, lease_ms. Returns the token, or nil while another node holds
+# the lane.
+#
+# The lane has one consumer group. It bears the node id of the holder, and keeps the position up to which entries were
+# given out. Taking the lane over replaces the group by one with the new node id, at the same position. So a former
+# holder that does not know yet reads nothing more, and a read of its that is blocked in Redis ends. Otherwise it would
+# be given entries that the new holder then never sees.
+#
+# A takeover counts if a former holder (`last`) had claimed the lane and did not release it: it died, or it stood still
+# for longer than its lease. Who acquires its own lane again lives, so that is none. `once` is the position at the last
+# takeover that counted, `twice` the one at the takeover before. So an entry up to `once` that is still there was taken
+# over unfinished at least once, and one up to `twice` at least twice.
+#
+# Again: the lease is ours, so it gets a new token, and the position and the counts stay.
+ACQUIRE = script("""
+local current = redis.call('HGET', KEYS[1], 'holder')
+if current and current ~= ARGV[1] then return false end
+redis.call('PERSIST', KEYS[2])
+local position = '0-0'
+if redis.call('EXISTS', KEYS[3]) == 1 then
+  for _, group in ipairs(redis.call('XINFO', 'GROUPS', KEYS[3])) do
+    local fields = {}
+    for i = 1, #group, 2 do fields[group[i]] = group[i + 1] end
+    position = fields['last-delivered-id']
+    redis.call('XGROUP', 'DESTROY', KEYS[3], fields['name'])
+  end
+end
+redis.call('XGROUP', 'CREATE', KEYS[3], ARGV[1], position, 'MKSTREAM')
+local last = redis.call('HGET', KEYS[5], 'last')
+if last and last ~= ARGV[1] then
+  redis.call('HSET', KEYS[5], 'twice', redis.call('HGET', KEYS[5], 'once') or '0-0', 'once', position)
+  redis.call('HDEL', KEYS[5], 'last')
+end
+local token = redis.call('INCR', KEYS[2])
+redis.call('HSET', KEYS[1], 'holder', ARGV[1], 'token', token, 'position', position)
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+redis.call('SADD', KEYS[4], ARGV[1])
+return token
+""")
+
+# KEYS lease, uplink, takeovers; ARGV node. Returns the position and what stands up to it, and the counts of takeovers;
+# nil where the lane is not ours.
+# Again: the same, less what was committed meanwhile.
+CLAIM = script("""
+local now = redis.call('HMGET', KEYS[1], 'holder', 'position')
+if now[1] ~= ARGV[1] then return false end
+redis.call('HDEL', KEYS[3], '')
+redis.call('HSET', KEYS[3], 'last', ARGV[1])
+local counts = redis.call('HMGET', KEYS[3], 'once', 'twice')
+return {now[2], counts[1] or '0-0', counts[2] or '0-0', redis.call('XRANGE', KEYS[2], '-', now[2])}
+""")
+
+# KEYS lease; ARGV node, token, lease_ms. Returns 1 while the lease is ours.
+# Again: the lease lasts as long from then on.
+RENEW = script(
+    HOLDS
+    + """
+if not holds(KEYS[1], ARGV[1], ARGV[2]) then return 0 end
+return redis.call('PEXPIRE', KEYS[1], ARGV[3])
+"""
+)
+
+# KEYS lease, holders, takeovers; ARGV node, token, settled (1: all that this lease has caused is in Redis)
+# Again: 0, since the lease is gone.
+RELEASE = script(
+    HOLDS
+    + """
+if not holds(KEYS[1], ARGV[1], ARGV[2]) then return 0 end
+if ARGV[3] == '1' then redis.call('SREM', KEYS[2], ARGV[1]) end
+redis.call('HDEL', KEYS[3], 'last')
+return redis.call('DEL', KEYS[1])
+"""
+)
+
+# KEYS lease, holders; ARGV node, token, then the former holders that are barred now
+# Again: nothing, they are out of the set.
+BARRED = script(
+    HOLDS
+    + """
+if not holds(KEYS[1], ARGV[1], ARGV[2]) then return 0 end
+return redis.call('SREM', KEYS[2], unpack(ARGV, 3))
+"""
+)
+
+# KEYS uplink, state, lease; ARGV node, token, bytes, ids... Returns how many were there, -1 for a lost lease.
+# Again: the entries are gone, and no bytes are given back for them.
+COMMIT = script(
+    GIVE_BACK
+    + HOLDS
+    + """
+if not holds(KEYS[3], ARGV[1], ARGV[2]) then return -1 end
+local gone = redis.call('XDEL', KEYS[1], unpack(ARGV, 4))
+if gone > 0 then give_back(KEYS[1], KEYS[2], math.floor(ARGV[3] * gone / (#ARGV - 3))) end
+return gone
+"""
+)
