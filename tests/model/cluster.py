@@ -236,7 +236,9 @@ class SimulatedCluster:
         return left
 
     def _observe(self, request: Request, result: Any) -> None:
-        """Watches what arrives in the io-node's inbox, and what becomes a dead letter."""
+        """Watches what arrives in the io-node's inbox, what becomes a dead letter, and how much is claimed."""
+        if request.name == "claim_more" and not isinstance(result, BaseException):
+            self.history.later_pages += bool(result.entries)
         if request.name == "set_aside" and not isinstance(result, BaseException):
             for fact in decode_uplink(request.arguments[1].entry).facts:
                 self.history.set_aside(fact)

@@ -55,12 +55,12 @@ def test_more_histories() -> None:
 
 def explore(histories: int) -> None:
     """Explores that many histories, or as many as MODEL_HISTORIES says."""
-    clusters: list[tuple[int, int, int]] = []
+    clusters: list[tuple[int, int, int, int]] = []
 
     class Machine(ClusterMachine):
         def seen(self, cluster: SimulatedCluster) -> None:
             history = cluster.history
-            clusters.append((history.handler_starts, history.takeovers, history.duplicates))
+            clusters.append((history.handler_starts, history.takeovers, history.later_pages, history.duplicates))
 
     chosen = history_settings(histories)
     if HISTORIES:
@@ -70,6 +70,10 @@ def explore(histories: int) -> None:
         chosen = history_settings(HISTORIES, derandomize=False)
     with quiet_logs():
         run_state_machine_as_test(Machine, settings=chosen)
-    starts, takeovers, duplicates = (sum(column) for column in zip(*clusters, strict=True))
-    print(f"{len(clusters)} histories, {starts} handler starts, {takeovers} takeovers, {duplicates} repetitions")
+    starts, takeovers, later_pages, duplicates = (sum(column) for column in zip(*clusters, strict=True))
+    print(
+        f"{len(clusters)} histories, {starts} handler starts, {takeovers} takeovers with {later_pages} later pages, "
+        f"{duplicates} repetitions"
+    )
     assert takeovers > len(clusters) / 10
+    assert later_pages > len(clusters) / 10

@@ -8,7 +8,7 @@ import pytest
 
 from sio_cluster.node.retry import Backoff
 from sio_cluster.protocol.errors import ClusterMismatch, LeaseLost
-from sio_cluster.streams.api import Append, AppendResult, LaneEntry, LaneReader, Lease, Leases
+from sio_cluster.streams.api import Append, AppendResult, Claimed, LaneEntry, LaneReader, Lease, Leases
 from sio_cluster.testing.contract import Cluster, Writer
 
 APP1, APP2, IO1 = "app-aaaaaa", "app-bbbbbb", "io1-aaaaaa"
@@ -32,7 +32,7 @@ async def acquire(leases: Leases, lane: int, node_id: str, lease_ms: int = LONG_
 async def take(cluster: Cluster, node_id: str, lane: int = 0, lease_ms: int = LONG_MS) -> Held:
     lease = await acquire(cluster.leases(), lane, node_id, lease_ms)
     reader = cluster.lane_reader(node_id)
-    return reader, lease, await reader.claim(lane)
+    return reader, lease, (await reader.claim(lane)).entries
 
 
 async def take_when_free(cluster: Cluster, node_id: str, lane: int = 0) -> Held:
@@ -42,7 +42,7 @@ async def take_when_free(cluster: Cluster, node_id: str, lane: int = 0) -> Held:
         while (lease := await leases.acquire(lane, node_id, LONG_MS)) is None:  # noqa: ASYNC110  # Redis tells nobody
             await asyncio.sleep(next(backoff))
     reader = cluster.lane_reader(node_id)
-    return reader, lease, await reader.claim(lane)
+    return reader, lease, (await reader.claim(lane)).entries
 
 
 def lane_writer(cluster: Cluster, lane: int = 0, max_bytes: int = 1 << 20) -> Writer:
@@ -288,7 +288,7 @@ class TestLanes:
         await cluster.leases().acquire(0, APP1, LONG_MS)
         await writer.write(b"b")
         assert bodies(await reader.read([0], 0, 10)) == [b"b"]
-        assert bodies(await reader.claim(0)) == [b"a"]
+        assert bodies((await reader.claim(0)).entries) == [b"a"]
         assert bodies(await reader.read([0], 0, 10)) == [b"b"]
         assert await reader.read([0], 0, 10) == []
 
@@ -296,7 +296,7 @@ class TestLanes:
         reader, _, _ = await take(cluster, APP1)
         assert await reader.read([0], 0, 10) == []
         reading = asyncio.create_task(reader.read([0], BLOCK_MS, 10))
-        assert await reader.claim(0) == []
+        assert await reader.claim(0) == Claimed([])
         await lane_writer(cluster).write(b"a")
         async with asyncio.timeout(5):
             while not reading.done():
@@ -349,10 +349,10 @@ class TestLanes:
         assert await first.read([0], 1, 10) == []
         await cluster.leases().release(lease)
         await cluster.leases().acquire(0, APP1, LONG_MS)
-        assert bodies(await first.claim(0)) == [b"a"]
+        assert bodies((await first.claim(0)).entries) == [b"a"]
         await writer.write(b"b")
         assert bodies(await first.read([0], 0, 10)) == [b"b"]
-        assert await second.claim(0) == []
+        assert await second.claim(0) == Claimed([])
 
     async def test_an_old_token_is_refused(self, cluster: Cluster) -> None:
         first, old, _ = await take(cluster, APP1, lease_ms=50)

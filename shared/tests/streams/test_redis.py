@@ -17,6 +17,7 @@ from sio_cluster.streams.api import (
     Accepted,
     Append,
     AppendResult,
+    Claimed,
     Joined,
     LaneReader,
     Lease,
@@ -174,7 +175,7 @@ class TestCrash:
         assert await bus.leases.renew([lease], LONG_MS) == set()
         again = await bus.leases.acquire(0, APP1, LONG_MS)
         assert again is not None
-        assert await lane_reader.claim(0) == []
+        assert await lane_reader.claim(0) == Claimed([])
         await Writer(bus.appender, bus.keys.uplink(0)).write(b"a")
         assert [entry.entry for entry in await lane_reader.read([0], 0, 10)] == [b"a"]
         await inbox.write(b"2")

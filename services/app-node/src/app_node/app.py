@@ -9,7 +9,7 @@ It opens in three steps, each of which includes those before it:
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection
 
 import structlog
 
@@ -52,7 +52,7 @@ from sio_cluster.node.presence import unready_because
 from sio_cluster.node.retry import Retry
 from sio_cluster.protocol.errors import BusError
 from sio_cluster.protocol.ids import is_quarantine, new_node_id
-from sio_cluster.streams.api import Bus, LaneEntry
+from sio_cluster.streams.api import Bus, Claimed
 from sio_cluster.streams.redis import RedisBus
 
 log = structlog.get_logger()
@@ -136,7 +136,11 @@ class AppNode:
     def _build_uplink(self, async_handlers: bool) -> None:
         """What comes from clients: lane entries to handlers."""
         config, counters = self.config, self.counters
-        self.readers = Readers(self.bus.lane_reader(self.id), self.bus.lane_reader(self.id))
+        page_bytes = config.max_inflight_bytes // config.lanes  # a page of each lane may wait for its turn
+        self.readers = Readers(
+            self.bus.lane_reader(self.id, page_bytes),
+            self.bus.lane_reader(self.id, page_bytes),
+        )
         self.dispatcher = Dispatcher(
             application=self.application,
             lifecycle=self.lifecycle,
@@ -334,11 +338,11 @@ class AppNode:
 
     # --- lanes that come and go
 
-    async def _take_lane(self, lane: Lane, entries: Sequence[LaneEntry]) -> None:
+    async def _take_lane(self, lane: Lane, claimed: Claimed) -> None:
         if is_quarantine(lane.number):
-            self.alone.take(lane, entries)
+            self.alone.take(lane, claimed)
         else:
-            await self.consumer.take_claimed(lane, await self.suspects.take(lane, entries))
+            self.consumer.take_claimed(lane, await self.suspects.take(lane, claimed))
 
     async def _may_begin(self) -> None:
         await self.consumer.resumed.wait()
