@@ -10,7 +10,7 @@ from tests.model.history import History, Run
 from app_node.counters import DEFECT
 from app_node.interface.server import ClusterServer
 from app_node.lanes.progress import current_progress
-from sio_cluster.node.config import Config
+from sio_cluster.node.settings.config import Config
 from sio_cluster.streams.memory import MemoryBroker, MemoryBus
 from sio_cluster.testing.simulation import Network, Remote, RemoteInboxReader, RemoteLaneReader, SteppedLoop
 
@@ -44,7 +44,7 @@ class Connections:
 
 
 class SimulatedBus:
-    """`streams.api.Bus`: each call of the fake behind it is a round trip over one of the process' connections."""
+    """`streams.api.bus.Bus`: each call of the fake behind it is a round trip over one of the process' connections."""
 
     def __init__(self, connections: Connections, fake: MemoryBus) -> None:
         self._connections = connections

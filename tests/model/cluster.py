@@ -10,12 +10,12 @@ from tests.model.app_nodes import Connections, SimulatedAppNode
 from tests.model.history import History
 from tests.model.io_nodes import SimulatedIoNode
 
-from sio_cluster.node.config import Config
+from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.codec import decode_downlink, decode_uplink
 from sio_cluster.protocol.ids import lane_of, quarantine_of
 from sio_cluster.protocol.keys import Keys
 from sio_cluster.protocol.messages import Ack, Emit
-from sio_cluster.streams.api import Append, AppendResult
+from sio_cluster.streams.api.appends import Append, AppendResult
 from sio_cluster.streams.memory import MemoryBroker
 from sio_cluster.testing.simulation import Network, Outage, SteppedLoop, VirtualClock
 from sio_cluster.testing.simulation.network import Request
@@ -227,10 +227,10 @@ class SimulatedCluster:
         left = [f"{held} entries in {key}" for key in ours if (held := len(self.broker.streams[key].entries))]
         left += [f"lane {lane} is nobody's" for lane in range(self.config.lanes) if self._lease_of(lane) is None]
         for node in self.app_nodes:
-            if node.node.consumer.inflight_bytes:
-                left.append(f"{node.node.consumer.inflight_bytes} bytes in work on {node.id}")
-            if node.node.outbox.waiting:
-                left.append(f"{node.node.outbox.waiting} commands in the outbox of {node.id}")
+            if node.node.uplink.consumer.inflight_bytes:
+                left.append(f"{node.node.uplink.consumer.inflight_bytes} bytes in work on {node.id}")
+            if node.node.downlink.outbox.waiting:
+                left.append(f"{node.node.downlink.outbox.waiting} commands in the outbox of {node.id}")
             if node.stopping is not None:
                 left.append(f"{node.id} is stopping")
         return left

@@ -10,7 +10,7 @@ from app_node.lanes.lane import Lane
 from app_node.uplink.consumer import Consumer
 from app_node.uplink.suspects import Suspects
 from sio_cluster.protocol.codec import decode_uplink
-from sio_cluster.streams.api import Claimed, LaneEntry
+from sio_cluster.streams.api.lanes import Claimed, LaneEntry
 from sio_cluster.streams.memory.broker import MemoryStream
 from sio_cluster.streams.memory.lanes import MemoryLaneReader, MemoryLeases
 

@@ -7,7 +7,8 @@ import pytest
 
 from sio_cluster.node.retry import Backoff
 from sio_cluster.protocol.ids import quarantine_of
-from sio_cluster.streams.api import PAGE_ENTRIES, Claimed, LaneEntry, LaneReader, Lease
+from sio_cluster.streams.api.lanes import PAGE_ENTRIES, Claimed, LaneEntry, LaneReader
+from sio_cluster.streams.api.leases import Lease
 from sio_cluster.testing.contract import Cluster, Writer
 
 APP1, APP2, APP3, APP4 = "app-aaaaaa", "app-bbbbbb", "app-cccccc", "app-dddddd"

@@ -8,7 +8,9 @@ import pytest
 
 from sio_cluster.node.retry import Backoff
 from sio_cluster.protocol.errors import ClusterMismatch, LeaseLost
-from sio_cluster.streams.api import Append, AppendResult, Claimed, LaneEntry, LaneReader, Lease, Leases
+from sio_cluster.streams.api.appends import Append, AppendResult
+from sio_cluster.streams.api.lanes import Claimed, LaneEntry, LaneReader
+from sio_cluster.streams.api.leases import Lease, Leases
 from sio_cluster.testing.contract import Cluster, Writer
 
 APP1, APP2, IO1 = "app-aaaaaa", "app-bbbbbb", "io1-aaaaaa"

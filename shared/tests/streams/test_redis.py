@@ -7,24 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from sio_cluster.node.config import Config
 from sio_cluster.node.retry import Backoff
+from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.errors import AccessRefused, BusRefused, BusUnavailable, ConfigError
 from sio_cluster.protocol.ids import lane_of
 from sio_cluster.protocol.keys import Keys
 from sio_cluster.protocol.messages import ClientConnected, Handshake
-from sio_cluster.streams.api import (
-    Accepted,
-    Append,
-    AppendResult,
-    Claimed,
-    Joined,
-    LaneReader,
-    Lease,
-    Left,
-    RoomClosed,
-    Upgraded,
-)
+from sio_cluster.streams.api.appends import Append, AppendResult
+from sio_cluster.streams.api.lanes import Claimed, LaneReader
+from sio_cluster.streams.api.leases import Lease
+from sio_cluster.streams.api.records import Accepted, Joined, Left, RoomClosed, Upgraded
 from sio_cluster.streams.redis import RedisBus
 from sio_cluster.streams.redis.connection import Connection
 from sio_cluster.testing.contract import Writer

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sio_cluster.node.config import Config
+from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.errors import ConfigError
 from sio_cluster.streams.redis import RedisBus
 from sio_cluster.testing.valkey import start_valkey

@@ -8,11 +8,13 @@ from typing import TypeVar
 
 import pytest
 
-from sio_cluster.node.config import Config
 from sio_cluster.node.retry import Backoff
+from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.errors import BusUnavailable, LeaseLost
 from sio_cluster.protocol.keys import Keys
-from sio_cluster.streams.api import Append, AppendResult, Claimed, Lease, Leases
+from sio_cluster.streams.api.appends import Append, AppendResult
+from sio_cluster.streams.api.lanes import Claimed
+from sio_cluster.streams.api.leases import Lease, Leases
 from sio_cluster.streams.redis import RedisBus
 from sio_cluster.streams.redis.connection import Command
 from sio_cluster.testing.valkey import Valkey, start_valkey

@@ -8,7 +8,9 @@ from sio_cluster.node.retry import Backoff
 from sio_cluster.protocol.errors import LeaseLost
 from sio_cluster.protocol.ids import lane_of, quarantine_of
 from sio_cluster.protocol.messages import ClientConnected, Handshake
-from sio_cluster.streams.api import Accepted, ChangeResult, LaneEntry, LaneReader, Lease, Restoring
+from sio_cluster.streams.api.lanes import LaneEntry, LaneReader
+from sio_cluster.streams.api.leases import Lease
+from sio_cluster.streams.api.records import Accepted, ChangeResult, Restoring
 from sio_cluster.testing.contract import Cluster, Writer
 
 APP1, APP2, APP3, APP4 = "app-aaaaaa", "app-bbbbbb", "app-cccccc", "app-dddddd"

@@ -42,17 +42,18 @@ from app_node.uplink.consumer import Consumer
 from app_node.uplink.dead_letters import DeadLetters
 from app_node.uplink.dispatcher import Dispatcher
 from app_node.uplink.suspects import Suspects
-from sio_cluster.node.config import Config
-from sio_cluster.node.inbox import InboxLoop
-from sio_cluster.node.joining import join
 from sio_cluster.node.loops import Loops
-from sio_cluster.node.metrics import exposition
-from sio_cluster.node.naming import name_of_host
-from sio_cluster.node.presence import unready_because
+from sio_cluster.node.membership.inbox import InboxLoop
+from sio_cluster.node.membership.joining import join
+from sio_cluster.node.membership.naming import name_of_host
+from sio_cluster.node.membership.presence import unready_because
+from sio_cluster.node.monitoring.metrics import exposition
 from sio_cluster.node.retry import Retry
+from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.errors import BusError
 from sio_cluster.protocol.ids import is_quarantine, new_node_id
-from sio_cluster.streams.api import Bus, Claimed
+from sio_cluster.streams.api.bus import Bus
+from sio_cluster.streams.api.lanes import Claimed
 from sio_cluster.streams.redis import RedisBus
 
 log = structlog.get_logger()

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from app_node.counters import Counters
-from sio_cluster.node.metrics import Family, labelled
+from sio_cluster.node.monitoring.metrics import Family, labelled
 
 
 @dataclass(frozen=True, slots=True)

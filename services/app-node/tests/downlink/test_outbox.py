@@ -13,7 +13,8 @@ from app_node.lanes.progress import EntryProgress
 from sio_cluster.protocol.codec import decode_downlink
 from sio_cluster.protocol.errors import BusRefused, BusUnavailable
 from sio_cluster.protocol.messages import Accept
-from sio_cluster.streams.api import Append, AppendResult, Lease
+from sio_cluster.streams.api.appends import Append, AppendResult
+from sio_cluster.streams.api.leases import Lease
 
 
 class Appender:

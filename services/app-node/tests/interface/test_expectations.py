@@ -244,7 +244,7 @@ async def test_a_call_that_has_ended_is_forgotten(stage: Any) -> None:
             asking.cancel()
         with pytest.raises((socketio.exceptions.TimeoutError, asyncio.CancelledError)):
             await asking
-    assert len(sio.node.callbacks) == 0
+    assert len(sio.node.clients.callbacks) == 0
 
 
 class TestWithoutHandlers:

@@ -8,7 +8,8 @@ from app_node.counters import Counters
 from app_node.lanes.keeper import LaneKeeper
 from app_node.lanes.lane import Lane
 from sio_cluster.protocol.errors import BusUnavailable
-from sio_cluster.streams.api import Claimed, Lease
+from sio_cluster.streams.api.lanes import Claimed
+from sio_cluster.streams.api.leases import Lease
 
 
 class Leases:

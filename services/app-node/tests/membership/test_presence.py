@@ -6,9 +6,9 @@ from collections.abc import Collection
 import pytest
 
 from app_node.interface.server import ClusterServer
-from sio_cluster.node.config import Config
+from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.errors import AccessRefused
-from sio_cluster.streams.api import LaneEntry
+from sio_cluster.streams.api.lanes import LaneEntry
 from sio_cluster.streams.memory import MemoryBroker, MemoryBus
 from sio_cluster.streams.memory.entries import MemoryInboxReader
 from sio_cluster.streams.memory.lanes import MemoryLaneReader
@@ -41,7 +41,7 @@ async def test_one_that_cannot_read_its_lanes_is_not_ready(monkeypatch: pytest.M
     async with sio, asyncio.timeout(10):
         while sio.node.unready_because != "the lanes cannot be read":  # noqa: ASYNC110  # the node tells nobody
             await asyncio.sleep(0.01)
-        assert sio.node.presence.proof.stands
+        assert sio.node.membership.presence.proof.stands
 
 
 class SlowInbox(MemoryInboxReader):

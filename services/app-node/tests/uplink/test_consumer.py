@@ -15,7 +15,8 @@ from app_node.uplink.dead_letters import DeadLetters
 from sio_cluster.protocol.codec import encode_uplink
 from sio_cluster.protocol.errors import BusUnavailable
 from sio_cluster.protocol.messages import EventReceived
-from sio_cluster.streams.api import Claimed, LaneEntry, Lease, Unclaimed
+from sio_cluster.streams.api.lanes import Claimed, LaneEntry, Unclaimed
+from sio_cluster.streams.api.leases import Lease
 
 ENTRIES = 32
 ROUND_TRIP_S = 0.03

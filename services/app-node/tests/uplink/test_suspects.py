@@ -13,7 +13,8 @@ from sio_cluster.protocol.codec import decode_uplink, encode_uplink
 from sio_cluster.protocol.errors import BusUnavailable, LeaseLost
 from sio_cluster.protocol.ids import quarantine_of
 from sio_cluster.protocol.messages import EventReceived, Fact
-from sio_cluster.streams.api import Claimed, LaneEntry, Lease, Unclaimed
+from sio_cluster.streams.api.lanes import Claimed, LaneEntry, Unclaimed
+from sio_cluster.streams.api.leases import Lease
 
 IO = "io1-aaaaaa"
 BAD, MATE = f"{IO}.AAAAAAAAAAAAAAAA", f"{IO}.BBBBBBBBBBBBBBBB"

@@ -2,8 +2,8 @@
 
     import asyncio
 
-    from sio_cluster.node.config import Config
-    from sio_cluster.streams.api import Append
+    from sio_cluster.node.settings.config import Config
+    from sio_cluster.streams.api.appends import Append
     from sio_cluster.streams.memory import MemoryBroker, MemoryBus
 
     async def main():
@@ -466,7 +466,7 @@ EPOCHS = 1 << 11
 
 
 class BusSettings(Protocol):
-    """What a bus needs to know. `node.config.Config` has it."""
+    """What a bus needs to know. `node.settings.config.Config` has it."""
 
     @property
     def redis_address(self) -> str: ...
@@ -506,7 +506,7 @@ class Bus(Protocol):
         """
 
     async def start(self) -> None:
-        """Connects, and joins the cluster. Raises ClusterMismatch, or a BusError (`node.joining`)."""
+        """Connects, and joins the cluster. Raises ClusterMismatch, or a BusError (`node.membership.joining`)."""
 
     async def stop(self) -> None:
         """Closes all connections. Idempotent; `start` opens the bus again."""

@@ -1,18 +1,14 @@
 """What the contract suite runs on: buses of one cluster, in Redis or in memory."""
 
-from sio_cluster.node.config import Config
+from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.keys import Keys
-from sio_cluster.streams.api import (
-    Append,
-    Appender,
-    AppendResult,
-    Bus,
-    ClientRecords,
-    InboxReader,
-    LaneReader,
-    Leases,
-    Registry,
-)
+from sio_cluster.streams.api.appends import Append, Appender, AppendResult
+from sio_cluster.streams.api.bus import Bus
+from sio_cluster.streams.api.inboxes import InboxReader
+from sio_cluster.streams.api.lanes import LaneReader
+from sio_cluster.streams.api.leases import Leases
+from sio_cluster.streams.api.records import ClientRecords
+from sio_cluster.streams.api.registry import Registry
 from sio_cluster.streams.memory import MemoryBroker, MemoryBus
 from sio_cluster.streams.redis import RedisBus
 

@@ -24,7 +24,7 @@ from app_node.lanes.progress import EntryProgress
 from sio_cluster.node.retry import Retry
 from sio_cluster.protocol.errors import BusError, BusRefused
 from sio_cluster.protocol.messages import Command
-from sio_cluster.streams.api import Append, Appender, AppendResult
+from sio_cluster.streams.api.appends import Append, Appender, AppendResult
 
 MAX_ENTRY_BYTES = 1_000_000
 MAX_ENTRY_COMMANDS = 2_000

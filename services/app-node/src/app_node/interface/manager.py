@@ -12,7 +12,7 @@ from app_node.interface.rooms import checked_room, rooms_of, shared_room, single
 from app_node.lanes.progress import open_progress
 from app_node.payloads import arguments, encode
 from sio_cluster.protocol.ids import node_of
-from sio_cluster.streams.api import ChangeResult, Joined, Left, RoomClosed
+from sio_cluster.streams.api.records import ChangeResult, Joined, Left, RoomClosed
 
 
 class HasNode(Protocol):
@@ -44,12 +44,12 @@ class ClusterManager:
 
     def get_namespaces(self) -> list[str]:
         """Namespaces of the clients whose lanes this app-node holds."""
-        return list({client.namespace for client in self.node.clients if client.state is State.CONNECTED})
+        return list({client.namespace for client in self.node.clients.known if client.state is State.CONNECTED})
 
     def get_participants(self, namespace: str, room: Any) -> Iterator[tuple[str, str]]:
         """Sids of the clients whose lanes this app-node holds. python-socketio wants pairs: here both are the sid."""
         rooms = None if room is None else set(rooms_of(room) or ())
-        for client in self.node.clients:
+        for client in self.node.clients.known:
             if client.namespace == namespace and (
                 rooms is None or client.sid in rooms or not rooms.isdisjoint(client.rooms)
             ):
@@ -57,7 +57,7 @@ class ClusterManager:
 
     def is_connected(self, sid: str, namespace: str) -> bool:
         """Whether the client is connected, and its lane is one of this app-node's."""
-        return self.node.clients.connected(sid, namespace) is not None
+        return self.node.clients.known.connected(sid, namespace) is not None
 
     def sid_from_eio_sid(self, eio_sid: str, namespace: str) -> str | None:
         return eio_sid if self._present(eio_sid, namespace) is not None else None
@@ -115,12 +115,12 @@ class ClusterManager:
         ack_id = None
         if callback is not None:
             await node.open_callbacks()
-            ack_id = node.callbacks.ask(callback, single_sid(recipients), is_call=is_call)
+            ack_id = node.clients.callbacks.ask(callback, single_sid(recipients), is_call=is_call)
         try:
-            await node.emitter.emit(namespace, payload, recipients, skipped(skip_sid), ack_id)
+            await node.downlink.emitter.emit(namespace, payload, recipients, skipped(skip_sid), ack_id)
         except BaseException:
             if ack_id is not None:
-                node.callbacks.forget(ack_id)
+                node.clients.callbacks.forget(ack_id)
             raise
         return ack_id
 
@@ -139,12 +139,12 @@ class ClusterManager:
         if client is not None:
             client.enter(room)
         tell = await self._record(Joined(sid, namespace, room), client)
-        await node.emitter.join(sid, room, tell=tell)
+        await node.downlink.emitter.join(sid, room, tell=tell)
 
     async def leave_room(self, sid: str, namespace: str, room: Any) -> None:
         """As `enter_room`. Does nothing for what is no sid. A client cannot leave the room that is its own sid."""
         room = checked_room(room)
-        client = self.node.clients.present(sid, namespace)
+        client = self.node.clients.known.present(sid, namespace)
         if room == sid or (client is None and node_of(sid) is None):
             return
         node = self.node
@@ -155,7 +155,7 @@ class ClusterManager:
             tell = await self._record(Left(sid, room), client)
         except KeyError:
             return
-        await node.emitter.leave(sid, room, tell=tell)
+        await node.downlink.emitter.leave(sid, room, tell=tell)
 
     async def close_room(self, room: Any, namespace: str) -> None:
         """Empties the room in the whole cluster. Returns when the records of its clients say so.
@@ -165,21 +165,21 @@ class ClusterManager:
         room = shared_room(room, "close")
         node = self.node
         await node.open()
-        for client in node.clients:
+        for client in node.clients.known:
             if client.namespace == namespace and room in client.rooms:
                 client.leave(room)
-        await node.writer.write(RoomClosed(namespace, room), open_progress())
-        await node.emitter.close_room(namespace, room)
+        await node.downlink.writer.write(RoomClosed(namespace, room), open_progress())
+        await node.downlink.emitter.close_room(namespace, room)
 
     async def can_disconnect(self, sid: str, namespace: str) -> bool:
         """Whether the client is in this namespace or about to be, whichever app-node holds its lane."""
         if not isinstance(sid, str) or node_of(sid) is None:
             return False
-        client = self.node.clients.get(sid)
+        client = self.node.clients.known.get(sid)
         if client is not None and client.state is not State.UNKNOWN:
             return client.namespace == namespace and client.state in (State.CONNECTING, State.CONNECTED)
         await self.node.open()
-        record = await self.node.records.load(sid)
+        record = await self.node.clients.records.load(sid)
         return record is not None and record.connected.namespace == namespace
 
     async def disconnect(self, sid: str, namespace: str, **kwargs: Any) -> None:
@@ -190,14 +190,14 @@ class ClusterManager:
         """
         node, close = self.node, bool(kwargs.get("close"))
         await node.open()
-        client = node.clients.present(sid, namespace)
+        client = node.clients.known.present(sid, namespace)
         if client is not None and client.state is State.CONNECTED:
-            await node.lifecycle.disconnect(client, open_progress(), close=close)
+            await node.clients.lifecycle.disconnect(client, open_progress(), close=close)
             return
         if client is not None and client.state is State.CONNECTING:
             client.turned_away = True
         if close or client is None:
-            await node.emitter.disconnect(sid, close=close)
+            await node.downlink.emitter.disconnect(sid, close=close)
 
     async def _record(self, change: Joined | Left, client: Client | None) -> bool:
         """Changes the client's record. Returns whether the holder of its lane must be told.
@@ -210,20 +210,20 @@ class ClusterManager:
         """
         progress = open_progress()
         if progress is not None and client is not None and client.lane is progress.lane:
-            self.node.writer.change(change, progress)
+            self.node.downlink.writer.change(change, progress)
             return False
-        result = await self.node.writer.write(change, progress)
+        result = await self.node.downlink.writer.write(change, progress)
         is_here = client is not None and client.state in (State.CONNECTING, State.CONNECTED)
         if result is ChangeResult.GONE and not is_here:
             raise KeyError(change.sid)
         return True
 
     def _present(self, sid: str, namespace: str) -> Client | None:
-        return self.node.clients.present(sid, namespace)
+        return self.node.clients.known.present(sid, namespace)
 
     def _findable(self, sid: str, namespace: str) -> Client | None:
         """The client if it is known here, else None. ValueError where it surely is not connected to this namespace."""
-        client = self.node.clients.get(sid)
+        client = self.node.clients.known.get(sid)
         if client is not None and client.state is State.UNKNOWN:
             client = None
         if node_of(sid) is None or (client is not None and client.namespace != namespace):

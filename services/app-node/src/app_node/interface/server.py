@@ -23,8 +23,8 @@ from app_node.interface.environs import Environs
 from app_node.interface.manager import ClusterManager
 from app_node.interface.options import checked_options
 from app_node.lanes.progress import current_progress
-from sio_cluster.node.config import Config
-from sio_cluster.node.log import configure_logging_of_guest
+from sio_cluster.node.monitoring.log import configure_logging_of_guest
+from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.errors import TooManyCalls
 from sio_cluster.streams.redis import RedisBus
 
@@ -74,7 +74,7 @@ class ClusterServer(socketio.AsyncServer):  # type: ignore[misc]  # socketio has
                 make_bus=self._make_bus,
                 clock=self._clock,
             )
-            self.environ = Environs(self._node.clients)
+            self.environ = Environs(self._node.clients.known)
         return self._node
 
     # --- life cycle: not in python-socketio
@@ -165,7 +165,7 @@ class ClusterServer(socketio.AsyncServer):  # type: ignore[misc]  # socketio has
             raise ValueError("Cannot use call() to broadcast.")
         if not self.async_handlers:
             raise RuntimeError("Cannot use call() when async_handlers is False.")
-        callbacks = self.node.callbacks
+        callbacks = self.node.clients.callbacks
         answer: asyncio.Future[tuple[Any, ...]] = asyncio.get_running_loop().create_future()
 
         def answered(*args: Any) -> None:
@@ -190,17 +190,17 @@ class ClusterServer(socketio.AsyncServer):  # type: ignore[misc]  # socketio has
     async def get_session(self, sid: str, namespace: str | None = None) -> Any:
         """As in python-socketio. It lives in Redis and outlasts app-nodes. KeyError for a client that is gone."""
         namespace = namespace or "/"
-        session = self.node.sessions.loaded(sid, namespace)
+        session = self.node.clients.sessions.loaded(sid, namespace)
         if session is not None:
             return session
         await self.node.open()
-        return await self.node.sessions.load(sid, namespace)
+        return await self.node.clients.sessions.load(sid, namespace)
 
     async def save_session(self, sid: str, session: Any, namespace: str | None = None) -> None:
         """As in python-socketio. A session holds what JSON knows, and bytes. TypeError for other types."""
         encoded = encode_session(session)
         await self.node.open()
-        await self.node.sessions.save(sid, namespace or "/", session, encoded)
+        await self.node.clients.sessions.save(sid, namespace or "/", session, encoded)
 
     async def disconnect(self, sid: str, namespace: str | None = None, ignore_queue: bool = False) -> None:
         """As in python-socketio, for any client of the cluster. In its `connect` handler it refuses the client.
@@ -259,7 +259,7 @@ class ClusterServer(socketio.AsyncServer):  # type: ignore[misc]  # socketio has
         return Engine
 
     def _transport_of(self, sid: str) -> str:
-        client = self.node.clients.get(sid)
+        client = self.node.clients.known.get(sid)
         if client is None:
             raise KeyError(sid)
         return client.transport

@@ -19,7 +19,8 @@ from app_node.lanes.lane import Lane
 from sio_cluster.node.retry import Retry
 from sio_cluster.protocol.errors import BusError
 from sio_cluster.protocol.ids import is_quarantine, lane_behind, quarantine_of
-from sio_cluster.streams.api import Claimed, Leases
+from sio_cluster.streams.api.lanes import Claimed
+from sio_cluster.streams.api.leases import Leases
 
 log = structlog.get_logger()
 
@@ -28,7 +29,7 @@ MARGIN = 0.1
 
 
 class Claiming(Protocol):
-    """The part of `streams.api.LaneReader` that is needed here, for lanes and quarantines."""
+    """The part of `streams.api.lanes.LaneReader` that is needed here, for lanes and quarantines."""
 
     async def claim(self, lane: int) -> Claimed: ...
 
@@ -36,7 +37,7 @@ class Claiming(Protocol):
 
 
 class AppNodes(Protocol):
-    """The part of `streams.api.Registry` that is needed here."""
+    """The part of `streams.api.registry.Registry` that is needed here."""
 
     async def app_nodes(self) -> dict[str, dict[str, str]]: ...
 

@@ -1,7 +1,7 @@
 """The two readers of an app-node: quarantines are read one entry at a time, beside the lanes and not among them."""
 
 from sio_cluster.protocol.ids import is_quarantine
-from sio_cluster.streams.api import Claimed, LaneReader
+from sio_cluster.streams.api.lanes import Claimed, LaneReader
 
 
 class Readers:

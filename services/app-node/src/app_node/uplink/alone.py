@@ -23,7 +23,7 @@ from app_node.uplink.pages import Pages
 from sio_cluster.node.retry import Retry
 from sio_cluster.protocol.errors import BusError
 from sio_cluster.protocol.ids import lane_behind
-from sio_cluster.streams.api import Claimed, LaneEntry, LaneReader
+from sio_cluster.streams.api.lanes import Claimed, LaneEntry, LaneReader
 
 log = structlog.get_logger()
 

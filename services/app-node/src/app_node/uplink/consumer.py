@@ -24,7 +24,7 @@ from sio_cluster.node.retry import Retry
 from sio_cluster.protocol.codec import decode_uplink
 from sio_cluster.protocol.errors import BusError, LeaseLost, MalformedBatch
 from sio_cluster.protocol.messages import ClientConnected, ClientDisconnected, EventReceived, Fact
-from sio_cluster.streams.api import Claimed, LaneEntry, LaneReader
+from sio_cluster.streams.api.lanes import Claimed, LaneEntry, LaneReader
 
 log = structlog.get_logger()
 

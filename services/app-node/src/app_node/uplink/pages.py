@@ -3,11 +3,11 @@
 from typing import Protocol
 
 from app_node.lanes.lane import Lane
-from sio_cluster.streams.api import Claimed, LaneEntry, Unclaimed
+from sio_cluster.streams.api.lanes import Claimed, LaneEntry, Unclaimed
 
 
 class Reader(Protocol):
-    """The part of `streams.api.LaneReader` that is needed here."""
+    """The part of `streams.api.lanes.LaneReader` that is needed here."""
 
     async def claim_more(self, rest: Unclaimed) -> Claimed: ...
 

@@ -24,7 +24,8 @@ from sio_cluster.protocol.codec import decode_uplink, encode_uplink
 from sio_cluster.protocol.errors import BusError, LeaseLost, MalformedBatch
 from sio_cluster.protocol.ids import quarantine_of
 from sio_cluster.protocol.messages import Fact
-from sio_cluster.streams.api import Claimed, LaneEntry, Lease, Unclaimed
+from sio_cluster.streams.api.lanes import Claimed, LaneEntry, Unclaimed
+from sio_cluster.streams.api.leases import Lease
 
 log = structlog.get_logger()
 
@@ -41,7 +42,7 @@ Waiting = tuple[Fact, EntryProgress]
 
 
 class Reader(Protocol):
-    """The part of `streams.api.LaneReader` that is needed here."""
+    """The part of `streams.api.lanes.LaneReader` that is needed here."""
 
     async def claim_more(self, rest: Unclaimed) -> Claimed: ...
 

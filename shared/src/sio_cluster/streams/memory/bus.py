@@ -1,7 +1,7 @@
-"""The bus in memory: `api.Bus`."""
+"""The bus in memory: `api.bus.Bus`."""
 
 from sio_cluster.protocol.keys import Keys
-from sio_cluster.streams.api import BusSettings
+from sio_cluster.streams.api.bus import BusSettings
 from sio_cluster.streams.memory.broker import MemoryBroker
 from sio_cluster.streams.memory.entries import MemoryAppender, MemoryInboxReader
 from sio_cluster.streams.memory.lanes import MemoryLaneReader, MemoryLeases

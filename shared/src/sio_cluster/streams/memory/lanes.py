@@ -8,12 +8,13 @@ from collections.abc import Collection, Sequence
 from sio_cluster.protocol.errors import LeaseLost
 from sio_cluster.protocol.ids import is_quarantine, lane_behind, quarantine_of
 from sio_cluster.protocol.keys import Keys
-from sio_cluster.streams.api import DEAD_LETTERS_KEPT, PAGE_ENTRIES, Claimed, Counted, LaneEntry, Lease, Unclaimed
+from sio_cluster.streams.api.lanes import DEAD_LETTERS_KEPT, PAGE_ENTRIES, Claimed, Counted, LaneEntry, Unclaimed
+from sio_cluster.streams.api.leases import Lease
 from sio_cluster.streams.memory.broker import MemoryBroker, MemoryLease, MemoryStream, MemoryTakeovers
 
 
 class MemoryLeases:
-    """`api.Leases`."""
+    """`api.leases.Leases`."""
 
     def __init__(self, broker: MemoryBroker, keys: Keys) -> None:
         self._broker = broker
@@ -78,7 +79,7 @@ class MemoryLeases:
 
 
 class MemoryLaneReader:
-    """`api.LaneReader`."""
+    """`api.lanes.LaneReader`."""
 
     def __init__(self, broker: MemoryBroker, keys: Keys, node_id: str, max_page_bytes: int) -> None:
         self._broker = broker

@@ -1,10 +1,10 @@
-"""The bus in Redis: `api.Bus`."""
+"""The bus in Redis: `api.bus.Bus`."""
 
 import structlog
 
 from sio_cluster.protocol.errors import BusRefused
 from sio_cluster.protocol.keys import Keys
-from sio_cluster.streams.api import BusSettings
+from sio_cluster.streams.api.bus import BusSettings
 from sio_cluster.streams.redis.appender import RedisAppender
 from sio_cluster.streams.redis.connection import ANSWER_TIMEOUT_S
 from sio_cluster.streams.redis.connections import Connections

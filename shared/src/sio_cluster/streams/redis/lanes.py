@@ -13,11 +13,13 @@ import structlog
 from sio_cluster.protocol.errors import LeaseLost
 from sio_cluster.protocol.ids import is_quarantine, quarantine_of
 from sio_cluster.protocol.keys import Keys
-from sio_cluster.streams.api import DEAD_LETTERS_KEPT, PAGE_ENTRIES, Claimed, Counted, LaneEntry, Lease, Unclaimed
+from sio_cluster.streams.api.lanes import DEAD_LETTERS_KEPT, PAGE_ENTRIES, Claimed, Counted, LaneEntry, Unclaimed
+from sio_cluster.streams.api.leases import Lease
 from sio_cluster.streams.redis.connection import Command, raise_first_error
 from sio_cluster.streams.redis.connections import Connections, call
 from sio_cluster.streams.redis.replies import NoGroup, NoKey
-from sio_cluster.streams.redis.scripts import CLAIM, COMMIT, PEEK, QUARANTINE, SET_ASIDE
+from sio_cluster.streams.redis.scripts.lanes import CLAIM, COMMIT, PEEK
+from sio_cluster.streams.redis.scripts.quarantine import QUARANTINE, SET_ASIDE
 from sio_cluster.streams.redis.wire import Reply
 
 log = structlog.get_logger()
@@ -27,7 +29,7 @@ _INTERRUPT_AGAIN_S = 0.005  # a read that was not blocked yet when it was interr
 
 
 class RedisLaneReader:
-    """`api.LaneReader`."""
+    """`api.lanes.LaneReader`."""
 
     def __init__(self, connections: Connections, keys: Keys, lanes: int, node_id: str, max_page_bytes: int) -> None:
         self._connections = connections

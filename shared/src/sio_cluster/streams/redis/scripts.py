@@ -144,7 +144,7 @@ return 1
 # for longer than its lease. Who acquires its own lane again lives, so that is none. `once` is the position at the last
 # takeover that counted, `twice` the one at the takeover before. So an entry up to `once` that is still there was taken
 # over unfinished at least once, and one up to `twice` at least twice. A former holder that was still claiming was given
-# the entries up to `given` only. Those behind it are as they were. `api.Counted.taken_over` has the same in Python.
+# the entries up to `given` only. Those behind it are as they were. `api.lanes.Counted.taken_over` has the same in Python.
 ACQUIRE = _script("""
 local function is_later(a, b)
   local a_ms, a_number = string.match(a, '(%d+)-(%d+)')

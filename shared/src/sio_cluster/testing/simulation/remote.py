@@ -3,7 +3,7 @@
 from collections.abc import Collection, Coroutine
 from typing import Any
 
-from sio_cluster.streams.api import Claimed, LaneEntry
+from sio_cluster.streams.api.lanes import Claimed, LaneEntry
 from sio_cluster.streams.memory.entries import MemoryInboxReader
 from sio_cluster.streams.memory.lanes import MemoryLaneReader, number_of
 from sio_cluster.testing.simulation.network import SimulatedConnection
