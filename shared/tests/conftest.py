@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 import uvloop
 
-from sio_cluster.node.config import Config
+from sio_cluster.node.settings.config import Config
 from sio_cluster.streams.memory import MemoryBroker
 from sio_cluster.testing.contract import Cluster
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from sio_cluster.node.config import Config
+from sio_cluster.node.settings.config import Config
 from sio_stack import Stack, parts
 from sio_stack.process import Command
 from sio_stack.ready import answers_http

@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from sio_cluster.node.config import Config
+from sio_cluster.node.settings.config import Config
 from sio_stack.front_door import TEMPLATE
 from sio_stack.settings import REPOSITORY
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sio_cluster.node.config import Config
+from sio_cluster.node.settings.config import Config
 from sio_stack.cli import environ_of_nodes
 from sio_stack.front_door import TEMPLATE, fill_in, render
 from sio_stack.settings import (

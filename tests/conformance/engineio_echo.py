@@ -12,7 +12,7 @@ import uvicorn
 
 from io_node.engineio.api import Connection, Outbound
 from io_node.engineio.server import EngineServer
-from sio_cluster.node.config import Config
+from sio_cluster.node.settings.config import Config
 
 
 @dataclass(slots=True)

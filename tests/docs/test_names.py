@@ -19,7 +19,7 @@ from io_node.metrics import Counts
 from io_node.metrics import Levels as IoLevels
 from io_node.metrics import families as io_families
 from io_node.socketio.counters import ClientCounters
-from sio_cluster.node.metrics import Family
+from sio_cluster.node.monitoring.metrics import Family
 from sio_cluster.protocol import keys
 from sio_cluster.protocol.keys import Keys
 

@@ -14,7 +14,7 @@ import pytest_asyncio
 from tests.conformance.raw import Wire
 from tests.conftest import ROOT
 
-from sio_cluster.node.config import Config
+from sio_cluster.node.settings.config import Config
 from sio_cluster.streams.redis import RedisBus
 from sio_cluster.testing.valkey import Valkey, start_valkey
 

@@ -10,8 +10,8 @@ from typing import Any
 from tests.model.app_nodes import Connections
 from tests.model.history import ClientRecord, History
 
-from sio_cluster.node.config import Config
 from sio_cluster.node.retry import Backoff
+from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.codec import decode_downlink, encode_uplink
 from sio_cluster.protocol.errors import BusUnavailable
 from sio_cluster.protocol.ids import lane_of
@@ -27,7 +27,7 @@ from sio_cluster.protocol.messages import (
     Handshake,
     Refuse,
 )
-from sio_cluster.streams.api import Append, AppendResult
+from sio_cluster.streams.api.appends import Append, AppendResult
 from sio_cluster.testing.simulation import SteppedLoop
 
 _HANDSHAKE = Handshake("GET", "/socket.io/", "EIO=4&transport=polling", [("host", "example.org")], "10.1.2.3", 99)

@@ -13,7 +13,7 @@ import uvloop
 
 from app_node.app import BusFactory
 from app_node.interface.server import ClusterServer
-from sio_cluster.node.config import Config
+from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.codec import decode_downlink, encode_app_inbox, encode_uplink
 from sio_cluster.protocol.ids import lane_of, new_node_id, new_sid
 from sio_cluster.protocol.messages import (
@@ -29,7 +29,7 @@ from sio_cluster.protocol.messages import (
     Leave,
     RoomChanged,
 )
-from sio_cluster.streams.api import Append, AppendResult
+from sio_cluster.streams.api.appends import Append, AppendResult
 from sio_cluster.streams.memory import MemoryBroker, MemoryBus
 from sio_cluster.streams.redis import RedisBus
 
@@ -218,12 +218,12 @@ async def crash(server: ClusterServer) -> None:
     node, server._node = server._node, None
     assert node is not None
     node._stopping = True
+    node.over.set()  # a handler may end its process while `start` still waits: nobody else would wake it
     lanes = list(node.keeper.held.values())
     await node.loops.stop()
     for lane in lanes:
-        node._drop_lane(lane)
-    await node.readers.close()
-    await node.inbox_reader.close()
+        node.uplink.drop_lane(lane)
+    await node.uplink.close()
     await node.bus.stop()
 
 

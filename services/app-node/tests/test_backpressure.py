@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-from sio_cluster.node.config import Config
+from sio_cluster.node.settings.config import Config
 
 
 async def test_a_few_slow_handlers_do_not_stop_the_reading(make_stage: Any, memory_stage: Any) -> None:
@@ -34,7 +34,7 @@ async def test_a_few_slow_handlers_do_not_stop_the_reading(make_stage: Any, memo
     assert slow == 10
     go.set()
     await io.settle()
-    assert sio.node.consumer.inflight_bytes == 0
+    assert sio.node.uplink.consumer.inflight_bytes == 0
     await stage.stop()
 
 
@@ -62,5 +62,5 @@ async def test_a_flood_of_tiny_events_waits_in_redis(make_stage: Any, memory_sta
     await io.settle()
     assert seen == list(range(2_000))
     assert most < 200
-    assert sio.node.consumer.inflight_bytes == 0
+    assert sio.node.uplink.consumer.inflight_bytes == 0
     await stage.stop()

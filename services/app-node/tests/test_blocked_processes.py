@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from app_node.blocking import EXIT_BLOCKED
-from sio_cluster.node.config import Config
+from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.messages import Ack
 from sio_cluster.streams.redis import RedisBus
 from sio_cluster.testing.valkey import start_valkey

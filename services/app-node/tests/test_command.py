@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from sio_cluster.node.config import Config
+from sio_cluster.node.settings.config import Config
 from sio_cluster.testing.valkey import Valkey
 
 pytestmark = pytest.mark.slow

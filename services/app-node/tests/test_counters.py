@@ -7,7 +7,7 @@ import pytest
 
 from app_node.counters import EVENT_HANDLED, EVENT_UNHANDLED, LANE_LOST, Counters
 from app_node.metrics import Levels, families
-from sio_cluster.node.metrics import exposition
+from sio_cluster.node.monitoring.metrics import exposition
 
 
 def test_outcomes_by_their_end() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from sio_cluster.node.config import Config
+from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.errors import ClusterMismatch, LeaseLost
 from sio_cluster.protocol.messages import Ack, Disconnect, Emit
 from sio_cluster.streams.memory import MemoryBus
@@ -58,7 +58,7 @@ async def lose_one_append(node: Any) -> None:
     """The next append of this app-node takes effect, and its reply is lost."""
     from sio_cluster.protocol.errors import BusUnavailable
 
-    appender = node.outbox._appender
+    appender = node.downlink.outbox._appender
     original = appender.append
 
     async def append(appends: Any) -> Any:
@@ -101,7 +101,7 @@ async def test_redis_away(memory_stage: Any, away_s: float) -> None:
     io._reader = asyncio.create_task(io._read())
     await io.send(*[stage.event(sid, "echo", n, ack_id=n) for n in range(20, 40)])
     await io.settle()
-    await sio.node.outbox.drained()
+    await sio.node.downlink.outbox.drained()
     await io.wait(40, Ack)
     acks = numbers(io, Ack, sid)
     assert list(dict.fromkeys(acks)) == list(range(40))
@@ -191,7 +191,7 @@ async def test_emit_waits_while_the_outbox_is_full(memory_stage: Any) -> None:
     io = await stage.io_node()
     await sio.start()
     sid = await io.connect()
-    appender = sio.node.outbox._appender
+    appender = sio.node.downlink.outbox._appender
     original, gate = appender.append, asyncio.Event()
 
     async def stalled(appends: Any) -> Any:
@@ -262,7 +262,7 @@ async def test_a_disconnect_that_did_not_reach_redis_is_done_again(memory_stage:
         stuck.set()
         await asyncio.Event().wait()
 
-    first.node.outbox._appender.append = append
+    first.node.downlink.outbox._appender.append = append
     await io.event(sid, "bye")
     await asyncio.wait_for(stuck.wait(), 5)
     for _ in range(20):  # time enough to forget the client

@@ -99,8 +99,8 @@ async def test_what_a_paused_app_node_had_on_its_way_does_not_land(stage: Any) -
     await io.settle()
     pause.wake()
     await asyncio.wait_for(news, 5)
-    await first.node.outbox.drained()
-    await first.node.writer.drained()
+    await first.node.downlink.outbox.drained()
+    await first.node.downlink.writer.drained()
     await io.wait(2, Emit)
     assert log == [("first", 1, False), ("second", 1, True)]
     assert [c.packet for c in io.commands if isinstance(c, Emit)] == [b'2["did",["second",1]]', b'2["news"]']
@@ -111,7 +111,7 @@ async def test_what_a_paused_app_node_had_on_its_way_does_not_land(stage: Any) -
     assert counters.appends_barred == second.node.counters.holders_barred == 1
     assert counters.commands_dropped["lane_lost"] == 3
     assert counters.records_fenced == 1
-    assert first.node.outbox.emitted == counters.commands_written + 3
+    assert first.node.downlink.outbox.emitted == counters.commands_written + 3
 
 
 async def test_a_session_is_not_saved_by_one_that_lost_the_lane(stage: Any) -> None:
@@ -149,7 +149,7 @@ async def test_a_client_is_not_forgotten_by_one_that_lost_the_lane(stage: Any) -
     await second.start()
     await io.settle()
     pause.wake()
-    await first.node.writer.drained()
+    await first.node.downlink.writer.drained()
     assert log == [("first", "disconnect"), ("second", "disconnect")]
     assert await io.bus.records.load(sid) is None
     assert await io.bus.records.clients_of(io.id) == []
@@ -171,8 +171,8 @@ async def test_no_handler_begins_after_a_lane_was_lost(stage: Any) -> None:
     lanes = dict(node.keeper.held)
     for number, sid in enumerate(sids):
         await io.send(stage.event(sid, "work", number, ack_id=number))
-    for entry in await node.readers.lanes.read(sorted(lanes), 0, 100):
-        node.consumer.take(lanes[entry.lane], entry)
+    for entry in await node.uplink.readers.lanes.read(sorted(lanes), 0, 100):
+        node.uplink.consumer.take(lanes[entry.lane], entry)
     second = app(stage, log, "second")
     await second.start()
     await io.wait(8, Ack)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from sio_cluster.node.config import Config
+from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.errors import BusRefused
 from sio_cluster.protocol.messages import Accept, Ack, Emit
 from sio_cluster.streams.redis import RedisBus

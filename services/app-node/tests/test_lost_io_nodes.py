@@ -74,4 +74,4 @@ async def test_the_reaper_is_not_taken_for_an_io_node(stage: Any) -> None:
     await asyncio.sleep(0.6)
     await sio.emit("news")
     await io.wait(1, Emit)
-    assert sio.node.id not in set(await sio.node.routes.all())
+    assert sio.node.id not in set(await sio.node.downlink.routes.all())

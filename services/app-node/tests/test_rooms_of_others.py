@@ -7,7 +7,7 @@ import pytest
 
 from sio_cluster.protocol.ids import lane_of
 from sio_cluster.protocol.messages import Accept, Ack, CloseRoom, Emit, Join, Leave, RoomChanged
-from sio_cluster.streams.api import Joined
+from sio_cluster.streams.api.records import Joined
 
 
 async def rooms_in_record(io: Any, sid: str) -> Any:
@@ -77,7 +77,7 @@ async def test_what_the_holder_says_while_it_reads_the_record_counts(memory_stag
     await sio.start()
     sid = await io.connect()
     await io.bus.records.update([Joined(sid, "/", "a"), Joined(sid, "/", "b")])
-    load, reading, go_on = sio.node.records.load, asyncio.Event(), asyncio.Event()
+    load, reading, go_on = sio.node.clients.records.load, asyncio.Event(), asyncio.Event()
 
     async def slow_load(sid: str) -> Any:
         record = await load(sid)
@@ -85,7 +85,7 @@ async def test_what_the_holder_says_while_it_reads_the_record_counts(memory_stag
         await go_on.wait()
         return record
 
-    sio.node.records.load = slow_load
+    sio.node.clients.records.load = slow_load
     await io.send(RoomChanged(sid, "a", True), RoomChanged(sid, "b", True))
     await reading.wait()
     await sio.leave_room(sid, "a")
@@ -178,7 +178,7 @@ async def test_rooms_that_an_unfinished_connect_handler_entered_are_known(stage:
     sid = await io.ask()
     await entered.wait()
     await io.wait(1, Emit)
-    await first.node.writer.drained()
+    await first.node.downlink.writer.drained()
     await kill(first)
     await second.start()
     await io.wait(1, Accept)
@@ -191,7 +191,7 @@ async def test_a_change_waits_for_itself_alone(memory_stage: Any) -> None:
     io = await memory_stage.io_node()
     await sio.start()
     sid, busy = await io.connect(), await io.connect()
-    writer, records = sio.node.writer, sio.node.bus.records
+    writer, records = sio.node.downlink.writer, sio.node.bus.records
     update, number = records.update, iter(range(1_000_000))
 
     async def never_idle(*args: Any) -> Any:

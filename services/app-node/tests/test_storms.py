@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sio_cluster.node.config import Config
+from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.messages import Accept, Ack
 from sio_cluster.streams.redis import RedisBus
 

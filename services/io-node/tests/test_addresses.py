@@ -6,8 +6,8 @@ import httpx
 import pytest
 from fastapi import FastAPI, Request
 
-from sio_cluster.node.config import Config
-from sio_cluster.node.listening import plain_address
+from sio_cluster.node.process.listening import plain_address
+from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.messages import ClientConnected
 from sio_cluster.streams.memory import MemoryBroker
 

@@ -9,8 +9,8 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from sio_cluster.node.config import Config
-from sio_cluster.node.metrics import exposition
+from sio_cluster.node.monitoring.metrics import exposition
+from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol import reasons
 from sio_cluster.protocol.messages import Accept, ClientConnected, ClientDisconnected, Emit
 from sio_cluster.streams.memory import MemoryBroker

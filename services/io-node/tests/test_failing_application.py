@@ -11,7 +11,7 @@ import httpx
 import pytest
 import websockets
 
-from sio_cluster.node.config import Config
+from sio_cluster.node.settings.config import Config
 
 pytestmark = pytest.mark.slow
 

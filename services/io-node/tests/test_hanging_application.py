@@ -7,7 +7,7 @@ import pytest
 
 from io_node.app import IoNode
 from io_node.listener import Listener
-from sio_cluster.node.config import Config
+from sio_cluster.node.settings.config import Config
 from sio_cluster.streams.memory import MemoryBroker
 
 from .test_serving import FAST

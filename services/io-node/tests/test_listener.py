@@ -20,7 +20,7 @@ from fastapi import FastAPI, Request, WebSocket
 
 from io_node.app import IoNode
 from io_node.listener import Listener
-from sio_cluster.node.config import Config
+from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol import reasons
 from sio_cluster.protocol.errors import ClusterMismatch, ConfigError
 from sio_cluster.protocol.messages import ClientDisconnected

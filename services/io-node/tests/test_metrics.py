@@ -10,7 +10,7 @@ from io_node.bus.counters import BusCounters
 from io_node.engineio.limits import EngineCounters
 from io_node.metrics import Counts, Levels, families
 from io_node.socketio.counters import ClientCounters
-from sio_cluster.node.metrics import exposition
+from sio_cluster.node.monitoring.metrics import exposition
 
 KINDS = {"clients": ClientCounters, "bus": BusCounters, "engine": EngineCounters}
 NOTHING = Levels(False, 0, 0, 0, 0, 0, 0, 0, 0)

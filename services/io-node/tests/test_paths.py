@@ -13,7 +13,7 @@ import pytest
 import websockets
 
 from io_node.front import AsgiApp
-from sio_cluster.node.config import Config
+from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.messages import ClientConnected
 from sio_cluster.streams.memory import MemoryBroker
 

@@ -3,7 +3,7 @@
 import asyncio
 
 from io_node.app import IoNode
-from sio_cluster.node.config import Config
+from sio_cluster.node.settings.config import Config
 from sio_cluster.streams.memory import MemoryBroker, MemoryBus
 from sio_cluster.streams.memory.entries import MemoryInboxReader
 

@@ -11,7 +11,7 @@ import socketio
 import websockets
 from websockets.asyncio.client import ClientConnection
 
-from sio_cluster.node.config import Config
+from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol import reasons
 from sio_cluster.protocol.messages import AckReceived, ClientConnected, ClientDisconnected, ClientUpgraded, Fact
 from sio_cluster.streams.memory import MemoryBroker

@@ -16,7 +16,7 @@ from io_node.engineio.connection import EngineConnection
 from io_node.engineio.connections import Connections
 from io_node.engineio.request import Request
 from io_node.engineio.websocket import WebSocket
-from sio_cluster.node.config import Config
+from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol import reasons
 from sio_cluster.protocol.ids import lane_of
 from sio_cluster.protocol.messages import ClientConnected, ClientDisconnected

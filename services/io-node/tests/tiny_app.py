@@ -10,7 +10,7 @@ import msgspec
 from io_node.app import IoNode
 from io_node.front import AsgiApp
 from io_node.listener import Listener
-from sio_cluster.node.config import Config
+from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.codec import decode_app_inbox, decode_uplink, encode_downlink
 from sio_cluster.protocol.errors import BusError
 from sio_cluster.protocol.ids import node_of
@@ -28,7 +28,9 @@ from sio_cluster.protocol.messages import (
     Join,
     Refuse,
 )
-from sio_cluster.streams.api import Append, Bus, Lease
+from sio_cluster.streams.api.appends import Append
+from sio_cluster.streams.api.bus import Bus
+from sio_cluster.streams.api.leases import Lease
 from sio_cluster.streams.memory import MemoryBroker, MemoryBus
 from sio_cluster.streams.redis import RedisBus
 

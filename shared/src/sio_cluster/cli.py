@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from sio_cluster.node.config import Config
+from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.codec import decode_uplink
 from sio_cluster.protocol.errors import BusError, ConfigError, MalformedBatch
 from sio_cluster.streams.redis import RedisBus

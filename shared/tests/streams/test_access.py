@@ -5,9 +5,9 @@ from collections import Counter
 
 import pytest
 
-from sio_cluster.node.config import Config
-from sio_cluster.node.joining import join
+from sio_cluster.node.membership.joining import join
 from sio_cluster.node.retry import Retry
+from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.errors import AccessRefused, BusUnavailable, ConfigError
 from sio_cluster.streams.redis import RedisBus
 from sio_cluster.testing.valkey import Valkey, start_valkey

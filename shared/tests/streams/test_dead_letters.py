@@ -9,10 +9,10 @@ import pytest
 from typer.testing import CliRunner
 
 from sio_cluster.cli import cli
-from sio_cluster.node.config import Config
+from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.codec import encode_uplink
 from sio_cluster.protocol.messages import EventReceived
-from sio_cluster.streams.api import Append
+from sio_cluster.streams.api.appends import Append
 from sio_cluster.streams.redis import RedisBus
 from sio_cluster.streams.redis.dead_letters import DeadLetters
 from sio_cluster.testing.valkey import Valkey

@@ -6,8 +6,8 @@ from collections import Counter
 import pytest
 from structlog.testing import capture_logs
 
-from sio_cluster.node.config import Config
 from sio_cluster.node.retry import Retry
+from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.errors import BusError
 from sio_cluster.streams.redis import RedisBus
 from sio_cluster.testing.contract import Writer

@@ -6,9 +6,9 @@ import time
 import pytest
 from structlog.testing import capture_logs
 
-from sio_cluster.node.config import Config
+from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.errors import BusUnavailable
-from sio_cluster.streams.api import AppendResult
+from sio_cluster.streams.api.appends import AppendResult
 from sio_cluster.streams.redis import RedisBus
 from sio_cluster.testing.contract import Writer
 from sio_cluster.testing.proxy import proxy_to

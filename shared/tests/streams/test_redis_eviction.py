@@ -3,7 +3,7 @@
 import pytest
 from structlog.testing import capture_logs
 
-from sio_cluster.node.config import Config
+from sio_cluster.node.settings.config import Config
 from sio_cluster.streams.redis import RedisBus
 from sio_cluster.testing.valkey import start_valkey
 

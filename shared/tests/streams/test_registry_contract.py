@@ -1,45 +1,19 @@
-"""Registry and client records: the memory fakes and Valkey alike."""
+"""The registry of nodes, in memory and in Valkey alike."""
 
 import asyncio
 from typing import Any
 
 import pytest
 
-from sio_cluster.protocol.errors import LeaseLost
-from sio_cluster.protocol.ids import lane_of
-from sio_cluster.protocol.messages import ClientConnected, Handshake
-from sio_cluster.streams.api import (
-    Accepted,
-    AppendResult,
-    ChangeResult,
-    ClientRecord,
-    ClientRecords,
-    Joined,
-    Lease,
-    Left,
-    RecordChange,
-    RoomClosed,
-    Upgraded,
-    io_node_of,
-)
+from sio_cluster.protocol.errors import ClusterMismatch
+from sio_cluster.protocol.messages import Handshake
+from sio_cluster.streams.api.appends import AppendResult
 from sio_cluster.streams.memory import MemoryBus
 from sio_cluster.streams.redis import RedisBus
 from sio_cluster.testing.contract import Cluster, Writer
 
 APP1, IO1, IO2 = "app-aaaaaa", "io1-aaaaaa", "io2-aaaaaa"
 HANDSHAKE = Handshake("GET", "/socket.io/", "EIO=4", [("host", "example.org")], "192.0.2.1", 4711)
-
-
-def connected(number: int, node: str = IO1, namespace: str = "/") -> ClientConnected:
-    sid = f"{node}.{number:016d}"
-    return ClientConnected(sid, "c1", namespace, b'{"token":1}', HANDSHAKE, "polling")
-
-
-async def loaded(records: ClientRecords, sid: str) -> ClientRecord:
-    """The record of a client that is there."""
-    record = await records.load(sid)
-    assert record is not None
-    return record
 
 
 async def until(condition: Any) -> None:
@@ -158,192 +132,13 @@ class TestRegistry:
         assert await registry.lost_io_nodes() == []
 
 
-class TestRecords:
-    async def test_what_was_stored_comes_back(self, cluster: Cluster) -> None:
-        records = cluster.records()
-        client = connected(1)
-        await records.store([client, connected(2)])
-        record = await cluster.records().load(client.sid)
-        assert record is not None
-        assert record.connected == client
-        assert (record.session, record.rooms, record.accepted, record.transport) == (None, set(), False, "polling")
-        assert await records.load(connected(3).sid) is None
+class TestStart:
+    async def test_nodes_of_one_configuration_start(self, cluster: Cluster) -> None:
+        await cluster.new_bus().start()
+        await cluster.new_bus().start()
 
-    async def test_rooms_keep_their_type(self, cluster: Cluster) -> None:
-        records, sid = cluster.records(), connected(1).sid
-        await records.store([connected(1)])
-        await records.update(
-            [Joined(sid, "/", 42), Joined(sid, "/", "42"), Joined(sid, "/", "ключ \x00"), Joined(sid, "/", -(2**63))]
-        )
-        record = await records.load(sid)
-        assert record is not None
-        assert {(type(room), room) for room in record.rooms} == {
-            (int, 42),
-            (str, "42"),
-            (str, "ключ \x00"),
-            (int, -(2**63)),
-        }
-
-    async def test_changes_apply_in_order(self, cluster: Cluster) -> None:
-        records, sid = cluster.records(), connected(1).sid
-        await records.store([connected(1)])
-        await records.update([
-            Joined(sid, "/", "a"), Left(sid, "a"), Joined(sid, "/", "b"), Accepted(sid),
-            Upgraded(sid, "websocket"), Left(sid, "never joined"), Left(sid, "c"), Joined(sid, "/", "c"),
-        ])  # fmt: skip
-        record = await records.load(sid)
-        assert record is not None
-        assert (record.rooms, record.accepted, record.transport) == ({"b", "c"}, True, "websocket")
-        await records.update([])
-
-    async def test_sessions(self, cluster: Cluster) -> None:
-        records, sid = cluster.records(), connected(1).sid
-        assert not await records.save_session(sid, b"early")
-        await records.store([connected(1)])
-        assert await records.load_session(sid) is None
-        assert await records.save_session(sid, b"\x00\xff")
-        assert await records.load_session(sid) == b"\x00\xff"
-        record = await records.load(sid)
-        assert record is not None
-        assert record.session == b"\x00\xff"
-
-    async def test_storing_again_keeps_what_was_gained(self, cluster: Cluster) -> None:
-        records, sid = cluster.records(), connected(1).sid
-        await records.store([connected(1)])
-        await records.save_session(sid, b"s")
-        await records.update([Accepted(sid), Joined(sid, "/", "a")])
-        await records.store([connected(1)])
-        record = await records.load(sid)
-        assert record is not None
-        assert (record.session, record.accepted, record.rooms) == (b"s", True, {"a"})
-
-    async def test_the_dead_stay_dead(self, cluster: Cluster) -> None:
-        records, sid = cluster.records(), connected(1).sid
-        await records.store([connected(1)])
-        await records.forget([sid, connected(9).sid])
-        await records.update([Accepted(sid), Joined(sid, "/", "a"), Upgraded(sid, "websocket"), Left(sid, "a")])
-        assert not await records.save_session(sid, b"late")
-        assert await records.load(sid) is None
-        assert await records.load_session(sid) is None
-        await records.store([connected(1)])
-        record = await records.load(sid)
-        assert record is not None
-        assert (record.accepted, record.rooms) == (False, set())
-
-    async def test_who_holds_whom(self, cluster: Cluster) -> None:
-        records = cluster.records()
-        await records.store([connected(1), connected(2), connected(1, IO2)])
-        assert await records.clients_of(IO1) == [connected(1).sid, connected(2).sid]
-        await records.forget([connected(1).sid])
-        assert await records.clients_of(IO1) == [connected(2).sid]
-        await records.forget_node(IO1)
-        assert await records.clients_of(IO1) == []
-        assert await records.clients_of(IO2) == [connected(1, IO2).sid]
-        assert await records.load(connected(2).sid) is not None
-
-    async def test_who_is_gone_or_elsewhere_enters_no_room(self, cluster: Cluster) -> None:
-        records, client, gone = cluster.records(), connected(1, namespace="/chat"), connected(2)
-        await records.store([client])
-        changes: list[RecordChange] = [
-            Joined(client.sid, "/chat", "a"), Joined(client.sid, "/", "b"), Joined(gone.sid, "/", "a"),
-            Left(gone.sid, "a"), Left(client.sid, "b"), Accepted(gone.sid),
-        ]  # fmt: skip
-        done, lost = ChangeResult.DONE, ChangeResult.GONE
-        assert await records.update(changes) == [done, lost, lost, lost, done, lost]
-        assert (await loaded(records, client.sid)).rooms == {"a"}
-
-    async def test_a_closed_room_has_no_members_in_any_lane(self, cluster: Cluster) -> None:
-        records = cluster.records()
-        here, there = [connected(n) for n in range(12)], [connected(n, IO2, "/chat") for n in range(4)]
-        assert len({lane_of(client.sid, cluster.config.lanes) for client in here}) > 1
-        await records.store([*here, *there])
-        await records.update([
-            Joined(client.sid, client.namespace, room) for client in [*here, *there] for room in (7, "7", "all")
-        ])  # fmt: skip
-        await records.update([Left(here[0].sid, "7")])
-        assert await records.update([RoomClosed("/", "7"), Joined(here[1].sid, "/", "7")]) == [ChangeResult.DONE] * 2
-        for client in here:
-            assert (await loaded(records, client.sid)).rooms == {7, "all"} | ({"7"} if client is here[1] else set())
-        for client in there:
-            assert (await loaded(records, client.sid)).rooms == {7, "7", "all"}
-        await records.update([RoomClosed("/", "never entered")])
-
-    @pytest.mark.parametrize("room", ["", "ключ \x00", 'a":"b', "a:b", "\\", -(2**63), 7])
-    @pytest.mark.parametrize("namespace", ["/", "/чат", '/a:"b'])
-    async def test_a_room_of_any_name_is_closed(self, cluster: Cluster, namespace: str, room: str | int) -> None:
-        records, client = cluster.records(), connected(1, namespace=namespace)
-        await records.store([client])
-        await records.update([Joined(client.sid, namespace, room), Joined(client.sid, namespace, "stays")])
-        await records.update([RoomClosed(namespace, room)])
-        assert (await loaded(records, client.sid)).rooms == {"stays"}
-        await records.update([Joined(client.sid, namespace, room), Left(client.sid, room), RoomClosed(namespace, room)])
-        assert (await loaded(records, client.sid)).rooms == {"stays"}
-
-    async def test_who_was_forgotten_is_in_no_room_when_it_comes_back(self, cluster: Cluster) -> None:
-        records, client = cluster.records(), connected(1)
-        await records.store([client])
-        await records.update([Joined(client.sid, "/", "a")])
-        await records.forget([client.sid])
-        await records.store([client])
-        await records.update([RoomClosed("/", "a"), Joined(client.sid, "/", "a")])
-        assert (await loaded(records, client.sid)).rooms == {"a"}
-
-    async def test_a_foreign_sid(self, cluster: Cluster) -> None:
-        records = cluster.records()
-        with pytest.raises(ValueError, match="not a sid"):
-            await records.forget(["whatever"])
-
-
-class TestFencedRecords:
-    """A process that was paused changes nothing of clients whose lane another holds by now."""
-
-    async def test_changes_under_a_lost_lease_have_no_effect(self, cluster: Cluster) -> None:
-        records, leases, client = cluster.records(), cluster.leases(), connected(1)
-        lane = lane_of(client.sid, cluster.config.lanes)
-        await records.store([client])
-        ours = await leases.acquire(lane, APP1, 60_000)
-        assert ours is not None
-        assert await records.update([Joined(client.sid, "/", "kept")], [ours]) == [ChangeResult.DONE]
-        assert await records.save_session(client.sid, b"kept", ours)
-        await leases.release(ours)
-        for later in (None, await leases.acquire(lane, "app-bbbbbb", 60_000)):
-            changes: list[RecordChange] = [
-                Accepted(client.sid),
-                Joined(client.sid, "/", "late"),
-                Left(client.sid, "kept"),
-                Upgraded(client.sid, "late"),
-            ]
-            assert await records.update(changes, [ours] * 4) == [ChangeResult.FENCED] * 4, later
-            assert await records.forget([client.sid], [ours]) == 1
-            with pytest.raises(LeaseLost):
-                await records.save_session(client.sid, b"late", ours)
-        record = await loaded(records, client.sid)
-        assert (record.rooms, record.session, record.accepted) == ({"kept"}, b"kept", False)
-        assert record.transport == client.transport
-        assert await records.clients_of(io_node_of(client.sid)) == [client.sid]
-
-    async def test_a_room_that_is_closed_under_a_lost_lease_stays_open_in_that_lane(self, cluster: Cluster) -> None:
-        records, leases = cluster.records(), cluster.leases()
-        clients = [connected(n) for n in range(12)]
-        lane = lane_of(clients[0].sid, cluster.config.lanes)
-        await records.store(clients)
-        await records.update([Joined(client.sid, "/", "a") for client in clients])
-        ours = await leases.acquire(lane, APP1, 60_000)
-        assert ours is not None
-        await leases.release(ours)
-        assert await records.update([RoomClosed("/", "a")], [ours]) == [ChangeResult.FENCED]
-        for client in clients:
-            in_lane = lane_of(client.sid, cluster.config.lanes) == lane
-            assert (await loaded(records, client.sid)).rooms == ({"a"} if in_lane else set())
-
-    async def test_a_lease_fences_the_clients_of_its_own_lane(self, cluster: Cluster) -> None:
-        records, client = cluster.records(), connected(1)
-        await records.store([client])
-        other = Lease(lane_of(client.sid, cluster.config.lanes) + 1, APP1, 1)
-        changes: list[RecordChange] = [Joined(client.sid, "/", "room"), Accepted(client.sid)]
-        assert await records.update(changes, [other, None]) == [ChangeResult.DONE] * 2
-        assert (await loaded(records, client.sid)).rooms == {"room"}
-        assert await records.forget([client.sid], [other]) == 0
-        assert await records.load(client.sid) is None
-        with pytest.raises(ValueError, match="zip"):
-            await records.forget([client.sid], [other, other])
+    async def test_other_lanes_are_refused(self, cluster: Cluster) -> None:
+        await cluster.new_bus().start()
+        other = cluster.config.model_copy(update={"lanes": 8})
+        with pytest.raises(ClusterMismatch, match="LANES is 8 here, but the cluster runs with 16"):
+            await cluster.new_bus(other).start()

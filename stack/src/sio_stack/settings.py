@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from sio_cluster.node.config import Config
+from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.errors import ConfigError
 
 REPOSITORY = Path(__file__).resolve().parents[3]

@@ -6,6 +6,6 @@ import; import-linter checks it.
 """
 
 from app_node.interface.server import ClusterServer, get_client
-from sio_cluster.node.config import Config
+from sio_cluster.node.settings.config import Config
 
 __all__ = ["ClusterServer", "Config", "get_client"]

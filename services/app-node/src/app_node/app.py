@@ -1,6 +1,8 @@
 """The composition root: what an app-node is made of, and in which order its parts start and stop.
 
-It opens in three steps, each of which includes those before it:
+Each folder makes its own objects, in `parts.py`. Here they are given each other.
+
+An app-node opens in three steps, each of which includes those before it:
 
 1. `open`: the outbox and the record writer run. Enough for a process that only emits.
 2. `open_callbacks`: it reads its own inbox, so that clients' answers reach callbacks.
@@ -14,36 +16,18 @@ from collections.abc import Awaitable, Callable, Collection
 import structlog
 
 from app_node.blocking import BlockWatch
-from app_node.clients.callbacks import Callbacks
-from app_node.clients.client import Clients
-from app_node.clients.incidents import Incidents
-from app_node.clients.lifecycle import ClientLifecycle
-from app_node.clients.record_access import RecordAccess
-from app_node.clients.sessions import Sessions
+from app_node.clients.parts import ClientParts
 from app_node.clock import Clock, steady
 from app_node.counters import Counters
-from app_node.downlink.emitter import Emitter
-from app_node.downlink.outbox import Outbox
-from app_node.downlink.record_writer import RecordWriter
-from app_node.downlink.routes import Routes
+from app_node.downlink.parts import DownlinkParts
 from app_node.event_loop import OwnEventLoop
 from app_node.handlers.application import Application
 from app_node.lanes.keeper import LaneKeeper
-from app_node.lanes.lane import Lane
-from app_node.lanes.readers import Readers
-from app_node.membership.presence import AppNodePresence
-from app_node.membership.reaper import Reaper
+from app_node.membership.parts import MembershipParts
 from app_node.metrics import Levels, families
 from app_node.payloads import CLIENTS_TAKE_ATTACHMENTS
-from app_node.uplink.alone import Alone
-from app_node.uplink.answers import Answers
-from app_node.uplink.condemned import Condemned
-from app_node.uplink.consumer import Consumer
-from app_node.uplink.dead_letters import DeadLetters
-from app_node.uplink.dispatcher import Dispatcher
-from app_node.uplink.suspects import Suspects
+from app_node.uplink.parts import UplinkParts
 from sio_cluster.node.loops import Loops
-from sio_cluster.node.membership.inbox import InboxLoop
 from sio_cluster.node.membership.joining import join
 from sio_cluster.node.membership.naming import name_of_host
 from sio_cluster.node.membership.presence import unready_because
@@ -51,9 +35,8 @@ from sio_cluster.node.monitoring.metrics import exposition
 from sio_cluster.node.retry import Retry
 from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.errors import BusError
-from sio_cluster.protocol.ids import is_quarantine, new_node_id
+from sio_cluster.protocol.ids import new_node_id
 from sio_cluster.streams.api.bus import Bus
-from sio_cluster.streams.api.lanes import Claimed
 from sio_cluster.streams.redis import RedisBus
 
 log = structlog.get_logger()
@@ -83,13 +66,41 @@ class AppNode:
         self.counters = Counters()
         self.bus = make_bus(config)
         self.max_attachments = max(CLIENTS_TAKE_ATTACHMENTS, config.max_attachments)
-        self._clock = clock
-        # Its parts. Each group uses those above it.
-        self._build_downlink()
-        self._build_clients(always_connect)
-        self._build_uplink(async_handlers)
-        self._build_lanes()
-        self._build_membership()
+        # Its parts, each made of those above it.
+        shared = (config, self.bus, clock, self.counters)
+        self.downlink = DownlinkParts(self.id, *shared)
+        self.clients = ClientParts(
+            self.bus,
+            clock,
+            self.counters,
+            application=application,
+            downlink=self.downlink,
+            always_connect=always_connect,
+        )
+        self.membership = MembershipParts(
+            self.id,
+            *shared,
+            has_handlers=lambda: application.has_handlers,
+            holds_lane_0=lambda: self.keeper.holds(0),
+        )
+        self.uplink = UplinkParts(
+            self.id,
+            *shared,
+            application=application,
+            downlink=self.downlink,
+            clients=self.clients,
+            async_handlers=async_handlers,
+            max_attachments=self.max_attachments,
+            announce=self._announce,
+            canary_returned=self.membership.presence.proof.returned,
+        )
+        self.keeper = self._make_keeper(clock)
+        self.block_watch = BlockWatch(
+            block_ms=config.handler_block_ms,
+            lease_ms=config.lease_ms,
+            holds_lanes=lambda: bool(self.keeper.held),
+            counters=self.counters,
+        )
         # Its life.
         self.loops = Loops(on_failure=self._fail)
         self.over = asyncio.Event()  # stopped, or failed
@@ -99,128 +110,22 @@ class AppNode:
         self._event_loop = OwnEventLoop(self._close)  # entered once it is open
         self._stopping = False
 
-    def _build_downlink(self) -> None:
-        """What goes to clients: commands into the inboxes of io-nodes, and changes of client records."""
-        config, bus = self.config, self.bus
-        self.routes = Routes(bus.registry, self._clock, self.counters)
-        self.outbox = Outbox(
-            bus.appender,
-            node_id=self.id,
-            inbox_key=bus.keys.inbox,
-            inbox_max_bytes=config.inbox_max_bytes,
-            max_bytes=config.max_inflight_bytes,
-            is_known=self.routes.knows,
-            clock=self._clock,
-            counters=self.counters,
-        )
-        self.writer = RecordWriter(bus.records, self.counters)
-        self.emitter = Emitter(self.outbox, self.routes, self.id, self.counters)
-
-    def _build_clients(self, always_connect: bool) -> None:
-        """Who the clients are, and how they come and go."""
-        self.clients = Clients()
-        self.callbacks = Callbacks(self.counters, self._clock)
-        self.incidents = Incidents(self.counters)
-        self.records = RecordAccess(self.bus.records, self.counters)
-        self.sessions = Sessions(self.clients, self.records)
-        self.lifecycle = ClientLifecycle(
-            application=self.application,
-            clients=self.clients,
-            outbox=self.outbox,
-            writer=self.writer,
-            records=self.records,
-            callbacks=self.callbacks,
-            incidents=self.incidents,
-            always_connect=always_connect,
-        )
-
-    def _build_uplink(self, async_handlers: bool) -> None:
-        """What comes from clients: lane entries to handlers."""
-        config, counters = self.config, self.counters
-        page_bytes = config.max_inflight_bytes // config.lanes  # a page of each lane may wait for its turn
-        self.readers = Readers(
-            self.bus.lane_reader(self.id, page_bytes),
-            self.bus.lane_reader(self.id, page_bytes),
-        )
-        self.dispatcher = Dispatcher(
-            application=self.application,
-            lifecycle=self.lifecycle,
-            clients=self.clients,
-            outbox=self.outbox,
-            writer=self.writer,
-            incidents=self.incidents,
-            async_handlers=async_handlers,
-            max_attachments=self.max_attachments,
-            trace=config.log_level == "debug",
-        )
-        self.suspects = Suspects(
-            self.readers.lanes,
-            self.dispatcher,
-            counters,
-            announce=self._announce,
-            may_begin=self._may_begin,
-        )
-        self.consumer = Consumer(
-            self.readers.lanes,
-            self.routes,
-            config.max_inflight_bytes,
-            counters,
-            handling=self.suspects,
-            condemned=Condemned(self.application, self.outbox, self.writer, self.records),
-            letters=DeadLetters(self.readers.lanes, counters),
-        )
-        self.alone = Alone(
-            self.readers.quarantines, self.consumer, self.clients, counters, on_empty=self.suspects.emptied
-        )
-
-    def _build_lanes(self) -> None:
-        """Which lanes this app-node holds."""
-        config = self.config
-        self.keeper = LaneKeeper(
+    def _make_keeper(self, clock: Clock) -> LaneKeeper:
+        config, uplink = self.config, self.uplink
+        return LaneKeeper(
             node_id=self.id,
             lanes=config.lanes,
             lease_ms=config.lease_ms,
             handover_ms=config.shutdown_ms,
             leases=self.bus.leases,
-            reader=self.readers,
+            reader=uplink.readers,
             registry=self.bus.registry,
-            clock=self._clock,
+            clock=clock,
             counters=self.counters,
-            on_take=self._take_lane,
-            on_lost=self._drop_lane,
-            quarantined=lambda: self.suspects.quarantined,
-            settled=self.suspects.settled,
-        )
-        self.block_watch = BlockWatch(
-            block_ms=config.handler_block_ms,
-            lease_ms=config.lease_ms,
-            holds_lanes=lambda: bool(self.keeper.held),
-            counters=self.counters,
-        )
-
-    def _build_membership(self) -> None:
-        """Its place among the nodes, its own inbox, and the burial of io-nodes that died."""
-        config, bus = self.config, self.bus
-        self.presence = AppNodePresence(
-            self.id, config, bus, self._clock, self.counters, lambda: self.application.has_handlers
-        )
-        self.inbox_reader = bus.inbox_reader(self.id)
-        canary_returned, json_module = self.presence.proof.returned, self.application.json_module
-        answers = Answers(self.callbacks, canary_returned, self.counters, json_module)
-        inbox_retry = Retry("inbox", self.counters.redis_retries)
-        self.inbox = InboxLoop(self.inbox_reader, answers.take, inbox_retry, self._clock)
-        self.reaper = Reaper(
-            node_id=self.id,
-            lanes=config.lanes,
-            lane_key=bus.keys.uplink,
-            lane_max_bytes=config.lane_max_bytes,
-            heartbeat_ms=config.heartbeat_ms,
-            clock=self._clock,
-            registry=bus.registry,
-            records=bus.records,
-            appender=bus.appender,
-            is_in_charge=lambda: self.keeper.holds(0),
-            counters=self.counters,
+            on_take=uplink.take_lane,
+            on_lost=uplink.drop_lane,
+            quarantined=lambda: uplink.suspects.quarantined,
+            settled=uplink.suspects.settled,
         )
 
     # --- start
@@ -234,22 +139,22 @@ class AppNode:
             if self._event_loop.entered:
                 return
             await join(self.bus.start, Retry("start", self.counters.redis_retries))
-            self.loops.start("outbox", self.outbox.run())
-            self.loops.start("records", self.writer.run())
+            self.loops.start("outbox", self.downlink.outbox.run())
+            self.loops.start("records", self.downlink.writer.run())
             await self._event_loop.enter()
 
     async def open_callbacks(self) -> None:
         """For callbacks: gets an epoch, which makes ack ids unique, and reads the inbox into which answers come."""
-        if self.callbacks.is_open:
+        if self.clients.callbacks.is_open:
             return
         await self.open()
         async with self._opening:
-            if self.callbacks.is_open:
+            if self.clients.callbacks.is_open:
                 return
             retry = Retry("epoch", self.counters.redis_retries)
-            self.callbacks.open(await retry.call(self.bus.registry.next_epoch))
-            self.loops.start("inbox", self.inbox.run())
-            self.loops.start("presence", self.presence.run())
+            self.clients.callbacks.open(await retry.call(self.bus.registry.next_epoch))
+            self.loops.start("inbox", self.uplink.inbox.run())
+            self.loops.start("presence", self.membership.presence.run())
 
     async def start(self, before: Callable[[], Awaitable[None]]) -> None:
         """Takes lanes and runs handlers, after `before` (what the application does at each start).
@@ -265,22 +170,25 @@ class AppNode:
                 return
             await before()
             await self.open()
-            await self.presence.take_lanes()  # the lanes are divided among registered app-nodes
+            await self.membership.presence.take_lanes()  # the lanes are divided among registered app-nodes
             await self.open_callbacks()
             if "plan" not in self.loops:  # else an earlier call started them, and was cancelled
-                if self.config.handler_block_ms:
-                    self.loops.start("block watch", self.block_watch.run())  # before the first handler runs
-                self.loops.start("watch", self.keeper.run_watch())
-                self.loops.start("renew", self.keeper.run_renew())
-                self.loops.start("commit", self.consumer.run_commit(self.keeper))
-                self.loops.start("read", self.consumer.run_read(self.keeper))
-                self.loops.start("alone", self.alone.run(self.keeper))
-                self.loops.start("suspects", self.suspects.run())
-                self.loops.start("plan", self.keeper.run_plan())
-                self.loops.start("reaper", self.reaper.run())
+                self._start_loops()
             await self._planned()
             self._started = True
             log.info("app_node_started", node=self.id, lanes=self.keeper.lanes_held)
+
+    def _start_loops(self) -> None:
+        if self.config.handler_block_ms:
+            self.loops.start("block watch", self.block_watch.run())  # before the first handler runs
+        self.loops.start("watch", self.keeper.run_watch())
+        self.loops.start("renew", self.keeper.run_renew())
+        self.loops.start("commit", self.uplink.consumer.run_commit(self.keeper))
+        self.loops.start("read", self.uplink.consumer.run_read(self.keeper))
+        self.loops.start("alone", self.uplink.alone.run(self.keeper))
+        self.loops.start("suspects", self.uplink.suspects.run())
+        self.loops.start("plan", self.keeper.run_plan())
+        self.loops.start("reaper", self.membership.reaper.run())
 
     async def _planned(self) -> None:
         """Waits until the lanes have been divided, or this node is over."""
@@ -316,12 +224,12 @@ class AppNode:
 
     async def _wind_down(self) -> None:
         if "plan" in self.loops:
-            await self.presence.drain()  # the others divide the lanes without this node
+            await self.membership.presence.drain()  # the others divide the lanes without this node
             await self.keeper.hand_over_all()  # handlers end, output is flushed, entries are committed, leases released
         if self._event_loop.entered:
-            await self.outbox.drained()
-            await self.writer.drained()
-            await self.presence.leave()  # also where it only emitted: that leaves sequence numbers behind
+            await self.downlink.outbox.drained()
+            await self.downlink.writer.drained()
+            await self.membership.presence.leave()  # also where it only emitted: that leaves sequence numbers behind
 
     async def _end(self) -> None:
         await self._close()
@@ -330,32 +238,14 @@ class AppNode:
 
     async def _close(self) -> None:
         for lane in list(self.keeper.held.values()):
-            self._drop_lane(lane)
+            self.uplink.drop_lane(lane)
         await self.loops.stop()
-        await self.routes.stop()
-        await self.readers.close()
-        await self.inbox_reader.close()
+        await self.downlink.routes.stop()
+        await self.uplink.close()
         await self.bus.stop()
 
-    # --- lanes that come and go
-
-    async def _take_lane(self, lane: Lane, claimed: Claimed) -> None:
-        if is_quarantine(lane.number):
-            self.alone.take(lane, claimed)
-        else:
-            self.consumer.take_claimed(lane, await self.suspects.take(lane, claimed))
-
-    async def _may_begin(self) -> None:
-        await self.consumer.resumed.wait()
-
     async def _announce(self, quarantined: Collection[int]) -> None:
-        await self.presence.announce(quarantined, alone=bool(self.keeper.assigned))
-
-    def _drop_lane(self, lane: Lane) -> None:
-        self.dispatcher.drop_lane(lane)
-        self.suspects.drop_lane(lane)
-        self.alone.drop_lane(lane)
-        self.consumer.drop_lane(lane)
+        await self.membership.presence.announce(quarantined, alone=bool(self.keeper.assigned))
 
     def _fail(self) -> None:
         """A loop has failed. That is a defect, so nothing goes on: other app-nodes take the lanes over."""
@@ -382,8 +272,8 @@ class AppNode:
         """Why this node cannot serve now. "" while it takes part in dividing the lanes, and Redis passes messages."""
         idle = "plan" in self.loops and not self.application.has_handlers  # it takes no lanes, and misses none
         stopping, started = self._stopping or self.over.is_set(), idle or self.keeper.planned.is_set()
-        why = unready_because(self.presence.proof, stopping=stopping, started=started)
-        if not why and self.keeper.readable and self.consumer.reading_is_stuck:
+        why = unready_because(self.membership.presence.proof, stopping=stopping, started=started)
+        if not why and self.keeper.readable and self.uplink.consumer.reading_is_stuck:
             return "the lanes cannot be read"
         return why
 
@@ -391,10 +281,10 @@ class AppNode:
         """All counts of this node's life, in Prometheus' text format."""
         levels = Levels(
             ready=not self.unready_because,
-            facts_in_work=self.consumer.facts_in_work,
-            bytes_in_work=self.consumer.inflight_bytes,
-            commands_emitted=self.outbox.emitted,
-            commands_waiting=self.outbox.waiting,
+            facts_in_work=self.uplink.consumer.facts_in_work,
+            bytes_in_work=self.uplink.consumer.inflight_bytes,
+            commands_emitted=self.downlink.outbox.emitted,
+            commands_waiting=self.downlink.outbox.waiting,
             lanes_held=len(self.keeper.lanes_held),
         )
         return exposition(families(self.counters, levels))

@@ -18,7 +18,7 @@ from app_node.counters import Counters
 from app_node.handlers.application import Application
 from app_node.uplink.answers import Answers
 from app_node.uplink.dispatcher import Dispatcher
-from sio_cluster.node.watchdog import CpuLimit, Watchdog
+from sio_cluster.node.process.watchdog import CpuLimit, Watchdog
 
 log = structlog.get_logger()
 

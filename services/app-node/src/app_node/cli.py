@@ -9,10 +9,10 @@ import typer
 import uvloop
 
 from app_node.interface.server import ClusterServer
-from sio_cluster.node.garbage import tune_garbage_collector
-from sio_cluster.node.loading import load_target
-from sio_cluster.node.log import configure_logging
-from sio_cluster.node.running import run_node
+from sio_cluster.node.monitoring.log import configure_logging
+from sio_cluster.node.process.garbage import tune_garbage_collector
+from sio_cluster.node.process.loading import load_target
+from sio_cluster.node.process.running import run_node
 from sio_cluster.protocol.errors import ConfigError, TargetBroken
 
 EXIT_REFUSED = 2

@@ -3,7 +3,7 @@
 from itertools import islice
 
 from app_node.clients.ack_ids import COUNTERS, ack_ids
-from sio_cluster.streams.api import EPOCHS
+from sio_cluster.streams.api.registry import EPOCHS
 
 
 def test_every_id_fits_into_32_bits_with_a_sign() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from app_node.counters import EVENT_HANDLED, LANE_LOST
 from app_node.handlers.endings import raise_unless_own, running_task
-from sio_cluster.node.config import Config
+from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.errors import LeaseLost
 from sio_cluster.protocol.messages import Ack, Disconnect, Emit, Refuse
 from sio_cluster.streams.memory import MemoryBroker, MemoryBus

@@ -8,7 +8,7 @@ import pytest
 
 from app_node import get_client
 from app_node.interface.server import ClusterServer
-from sio_cluster.node.config import Config
+from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.codec import decode_downlink
 from sio_cluster.protocol.ids import new_node_id
 from sio_cluster.protocol.messages import Emit

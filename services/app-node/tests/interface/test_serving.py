@@ -11,7 +11,7 @@ import pytest
 
 from app_node import get_client
 from app_node.interface.serving import health_app, health_server, serve
-from sio_cluster.node.config import Config
+from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.errors import ConfigError
 
 

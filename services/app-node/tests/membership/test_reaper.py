@@ -6,7 +6,7 @@ from typing import Any
 from app_node.counters import Counters
 from app_node.membership.reaper import CHUNK, GRACE_BEATS, Reaper
 from sio_cluster.protocol.codec import decode_uplink
-from sio_cluster.streams.api import Append, AppendResult
+from sio_cluster.streams.api.appends import Append, AppendResult
 
 FIRST, SECOND = "io1-aaaaaa", "io2-bbbbbb"
 

@@ -1,8 +1,8 @@
 """What an app-node says about itself in the registry."""
 
 from app_node.membership.presence import Registration
-from sio_cluster.node.config import Config
-from sio_cluster.streams.api import Registry
+from sio_cluster.node.settings.config import Config
+from sio_cluster.streams.api.registry import Registry
 from sio_cluster.streams.memory import MemoryBroker, MemoryBus
 
 NODE = "app1-aaaaaa"

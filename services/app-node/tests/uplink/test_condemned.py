@@ -20,7 +20,8 @@ from sio_cluster.protocol.messages import (
     Handshake,
     Refuse,
 )
-from sio_cluster.streams.api import ClientRecord, Lease
+from sio_cluster.streams.api.leases import Lease
+from sio_cluster.streams.api.records import ClientRecord
 
 SID = "io1-aaaaaa.AAAAAAAAAAAAAAAA"
 CONNECTED = ClientConnected(SID, "c", "/chat", None, Handshake("GET", "/", "", [], "10.0.0.1"), "polling")

@@ -2,7 +2,8 @@
 
 from app_node.lanes.lane import Lane
 from app_node.uplink.turns import Turns
-from sio_cluster.streams.api import LaneEntry, Lease
+from sio_cluster.streams.api.lanes import LaneEntry
+from sio_cluster.streams.api.leases import Lease
 
 
 def test_lanes_take_turns() -> None:

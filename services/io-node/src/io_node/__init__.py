@@ -14,6 +14,6 @@ lower ones and never the other way; modules on one line do not import each other
 """
 
 from io_node.listener import Listener, listen
-from sio_cluster.node.config import Config
+from sio_cluster.node.settings.config import Config
 
 __all__ = ["Config", "Listener", "listen"]

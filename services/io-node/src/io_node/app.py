@@ -26,21 +26,21 @@ from io_node.socketio.gate import Gate
 from io_node.socketio.hub import Hub
 from io_node.socketio.throttle import ConnectThrottle
 from io_node.socketio.timer import Timer
-from sio_cluster.node.config import Config
-from sio_cluster.node.health import Health
-from sio_cluster.node.inbox import InboxLoop
-from sio_cluster.node.joining import join
 from sio_cluster.node.loops import Loops
-from sio_cluster.node.metrics import Family, exposition
-from sio_cluster.node.naming import name_of_host
-from sio_cluster.node.presence import BusProof, Pace, Presence, unready_because
+from sio_cluster.node.membership.inbox import InboxLoop
+from sio_cluster.node.membership.joining import join
+from sio_cluster.node.membership.naming import name_of_host
+from sio_cluster.node.membership.presence import BusProof, Pace, Presence, unready_because
+from sio_cluster.node.monitoring.health import Health
+from sio_cluster.node.monitoring.metrics import Family, exposition
 from sio_cluster.node.retry import Retry
+from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol import reasons
 from sio_cluster.protocol.codec import encode_downlink
 from sio_cluster.protocol.errors import BusError
 from sio_cluster.protocol.ids import lane_of, new_node_id
 from sio_cluster.protocol.messages import ClientDisconnected
-from sio_cluster.streams.api import Bus
+from sio_cluster.streams.api.bus import Bus
 from sio_cluster.streams.redis import RedisBus
 
 log = structlog.get_logger()

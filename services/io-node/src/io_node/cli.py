@@ -12,7 +12,7 @@ import typer
 
 from io_node.listener import Listener, listen
 from io_node.load import load_app
-from sio_cluster.node.config import Config
+from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.errors import ConfigError
 
 _OPEN_FILES = 131_072

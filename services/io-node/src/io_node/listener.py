@@ -19,11 +19,11 @@ import uvloop
 
 from io_node.app import IoNode
 from io_node.front import AsgiApp
-from sio_cluster.node.config import Config
-from sio_cluster.node.garbage import tune_garbage_collector
-from sio_cluster.node.listening import listen_on
-from sio_cluster.node.log import configure_logging, configure_logging_of_guest
-from sio_cluster.node.running import run_node
+from sio_cluster.node.monitoring.log import configure_logging, configure_logging_of_guest
+from sio_cluster.node.process.garbage import tune_garbage_collector
+from sio_cluster.node.process.listening import listen_on
+from sio_cluster.node.process.running import run_node
+from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.errors import ConfigError
 
 log = structlog.get_logger()

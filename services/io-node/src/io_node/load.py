@@ -3,7 +3,7 @@
 from typing import cast
 
 from io_node.front import AsgiApp
-from sio_cluster.node.loading import load_target
+from sio_cluster.node.process.loading import load_target
 from sio_cluster.protocol.errors import ConfigError, TargetBroken, TargetNotFound
 
 

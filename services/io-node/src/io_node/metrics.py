@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from io_node.bus.counters import BusCounters
 from io_node.engineio.limits import EngineCounters
 from io_node.socketio.counters import ClientCounters
-from sio_cluster.node.metrics import Family, labelled
+from sio_cluster.node.monitoring.metrics import Family, labelled
 
 
 @dataclass(frozen=True, slots=True)

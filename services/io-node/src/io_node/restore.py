@@ -8,7 +8,7 @@ import structlog
 from io_node.socketio.client import Client
 from io_node.socketio.hub import Hub
 from sio_cluster.protocol.messages import ClientConnected
-from sio_cluster.streams.api import Accepted, ClientRecords, Joined, RecordChange
+from sio_cluster.streams.api.records import Accepted, ClientRecords, Joined, RecordChange
 
 log = structlog.get_logger()
 

@@ -8,7 +8,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 
 from io_node.bus.registration import ClusterView
 from io_node.client_files import NAMES, ClientFiles
-from sio_cluster.node.health import Health, health_routes
+from sio_cluster.node.monitoring.health import Health, health_routes
 
 _NOT_INSTALLED = (
     "The JavaScript client is not installed on this io-node. Run `npm install socket.io-client` in its working "

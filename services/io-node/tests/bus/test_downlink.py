@@ -7,12 +7,12 @@ import pytest
 
 from io_node.bus.counters import BusCounters
 from io_node.bus.downlink import Downlink
-from sio_cluster.node.config import Config
-from sio_cluster.node.inbox import InboxLoop
+from sio_cluster.node.membership.inbox import InboxLoop
 from sio_cluster.node.retry import Retry
+from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.codec import encode_downlink
 from sio_cluster.protocol.messages import Canary, Command
-from sio_cluster.streams.api import Append
+from sio_cluster.streams.api.appends import Append
 from sio_cluster.streams.memory import MemoryBroker, MemoryBus
 from sio_cluster.streams.redis import RedisBus
 

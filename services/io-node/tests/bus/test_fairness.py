@@ -8,7 +8,7 @@ from io_node.backpressure import Backpressure
 from io_node.bus.fairness import Fairness
 from sio_cluster.node.retry import Retry
 from sio_cluster.protocol.errors import BusUnavailable
-from sio_cluster.streams.api import Append, AppendResult
+from sio_cluster.streams.api.appends import Append, AppendResult
 
 from .fakes import FakeSender, running, until
 

@@ -7,13 +7,13 @@ import pytest
 
 from io_node.bus.counters import BusCounters
 from io_node.bus.registration import IoNodeRegistration
-from sio_cluster.node.config import Config
-from sio_cluster.node.presence import BusProof, Pace, Presence
+from sio_cluster.node.membership.presence import BusProof, Pace, Presence
 from sio_cluster.node.retry import Retry
+from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.codec import decode_downlink, encode_downlink
 from sio_cluster.protocol.errors import BusUnavailable, ClusterMismatch, RedisFull
 from sio_cluster.protocol.messages import Canary
-from sio_cluster.streams.api import Append, AppendResult
+from sio_cluster.streams.api.appends import Append, AppendResult
 from sio_cluster.streams.memory import MemoryBroker, MemoryBus
 
 from .fakes import KEYS, NODE, running, until

@@ -9,10 +9,10 @@ from io_node.backpressure import Backpressure
 from io_node.bus.counters import BusCounters
 from io_node.bus.fairness import Fairness
 from io_node.bus.uplink import Uplink, UplinkLimits
-from sio_cluster.node.config import Config
 from sio_cluster.node.retry import Retry
+from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.messages import ClientConnected
-from sio_cluster.streams.api import Append, AppendResult
+from sio_cluster.streams.api.appends import Append, AppendResult
 from sio_cluster.streams.memory import MemoryBroker, MemoryBus
 
 from .fakes import NODE, connected, event, running

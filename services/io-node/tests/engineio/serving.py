@@ -14,7 +14,7 @@ import uvicorn
 
 from io_node.engineio.api import Connection, Outbound
 from io_node.engineio.server import EngineServer
-from sio_cluster.node.config import Config
+from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.errors import MalformedPacket
 
 WAIT_S = 5.0

@@ -16,7 +16,7 @@ ClusterError
 |   |-- BusUnavailable          no connection, a lost answer, or a time-out: nobody knows what has happened
 |   `-- BusRefused              Redis answered with an error: nothing has happened
 |       |-- RedisFull           Redis is out of memory
-|       `-- AccessRefused       Redis does not let this node in, or not do this: ends a start (`node.membership.joining`)
+|       `-- AccessRefused       Redis refuses this node, or what it asks for: ends a start (`node.membership.joining`)
 `-- LeaseLost                   another app-node holds the lane: stop acting for its clients, and never try again
 """
 

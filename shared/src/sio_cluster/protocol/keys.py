@@ -14,7 +14,8 @@
 {PREFIX}:{lane:N}:lease               hash    holder, token, position: expires when the lease runs out
 {PREFIX}:{lane:N}:token               counter the last fencing token
 {PREFIX}:{lane:N}:holders             set     who acquired the lane, and has neither released it nor been barred since
-{PREFIX}:{lane:N}:takeovers           hash    last, once, twice: how often entries were taken over, see scripts.ACQUIRE
+{PREFIX}:{lane:N}:takeovers           hash    last, once, twice: how often entries were taken over, see
+                                              `streams.redis.scripts.lanes`
 {PREFIX}:{lane:N}:client:SID          hash    the client's record: connected, namespace, session, accepted, transport,
                                               restoring
 {PREFIX}:{lane:N}:rooms:SID           set     the client's rooms, each as JSON

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from sio_cluster.node.config import Config
+from sio_cluster.node.settings.config import Config
 from sio_cluster.testing.valkey import Valkey, start_valkey
 
 _prefixes = itertools.count(1)

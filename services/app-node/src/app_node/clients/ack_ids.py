@@ -10,7 +10,7 @@ cannot read a packet with a larger one.
 import itertools
 from collections.abc import Callable, Iterator
 
-from sio_cluster.streams.api import EPOCHS
+from sio_cluster.streams.api.registry import EPOCHS
 
 COUNTERS = 2**31 // EPOCHS
 """How many ids an app-node has. Then it begins again, and leaves out those that still wait."""

@@ -11,7 +11,7 @@ from app_node.clients.session_codec import decode_session
 from app_node.lanes.lane import Lane
 from app_node.lanes.progress import EntryProgress
 from sio_cluster.protocol.messages import ClientConnected, Fact, Handshake, Room
-from sio_cluster.streams.api import ClientRecord
+from sio_cluster.streams.api.records import ClientRecord
 
 
 class State(enum.Enum):

@@ -33,7 +33,7 @@ from sio_cluster.protocol.messages import (
     Room,
     RoomChanged,
 )
-from sio_cluster.streams.api import Accepted, ClientRecord
+from sio_cluster.streams.api.records import Accepted, ClientRecord
 
 log = structlog.get_logger()
 

@@ -4,7 +4,8 @@ from app_node.counters import Counters
 from app_node.lanes.progress import open_progress
 from sio_cluster.node.retry import Retry
 from sio_cluster.protocol.errors import LeaseLost
-from sio_cluster.streams.api import ChangeResult, ClientRecord, ClientRecords, Lease, Restoring
+from sio_cluster.streams.api.leases import Lease
+from sio_cluster.streams.api.records import ChangeResult, ClientRecord, ClientRecords, Restoring
 
 
 class RecordAccess:

@@ -15,7 +15,7 @@ from app_node.counters import Counters
 from app_node.downlink.batch import Batch
 from sio_cluster.node.retry import Backoff
 from sio_cluster.protocol.codec import encode_downlink
-from sio_cluster.streams.api import Append
+from sio_cluster.streams.api.appends import Append
 
 log = structlog.get_logger()
 

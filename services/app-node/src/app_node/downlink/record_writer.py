@@ -14,7 +14,8 @@ from app_node.counters import Counters
 from app_node.lanes.progress import EntryProgress
 from sio_cluster.node.retry import Retry
 from sio_cluster.protocol.errors import LeaseLost
-from sio_cluster.streams.api import ChangeResult, ClientRecords, Lease, RecordChange
+from sio_cluster.streams.api.leases import Lease
+from sio_cluster.streams.api.records import ChangeResult, ClientRecords, RecordChange
 
 log = structlog.get_logger()
 

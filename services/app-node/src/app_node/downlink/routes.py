@@ -26,7 +26,7 @@ SEEN_S = 10.0
 
 
 class IoNodes(Protocol):
-    """The part of `streams.api.Registry` that is needed here."""
+    """The part of `streams.api.registry.Registry` that is needed here."""
 
     async def registered_io_nodes(self) -> list[str]: ...
 

@@ -1,7 +1,8 @@
 """Runs an app-node as a process: until a signal comes, and with a port for health checks.
 
-The port answers /healthz (the node lives), /readyz (it can serve) and /metrics, see `sio_cluster.node.health`. It is
-open from before the node starts until after it has stopped. It is an app-node's only HTTP.
+The port answers /healthz (the node lives), /readyz (it can serve) and /metrics: see
+`sio_cluster.node.monitoring.health`. It is open from before the node starts until after it has stopped. It is an
+app-node's only HTTP.
 """
 
 import asyncio
@@ -15,8 +16,8 @@ import uvicorn
 from fastapi import FastAPI
 
 from app_node.app import AppNode
-from sio_cluster.node.health import Health, health_routes
-from sio_cluster.node.listening import listen_on
+from sio_cluster.node.monitoring.health import Health, health_routes
+from sio_cluster.node.process.listening import listen_on
 from sio_cluster.protocol.errors import ConfigError
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)

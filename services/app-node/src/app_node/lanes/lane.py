@@ -6,7 +6,7 @@ from typing import Any
 
 from app_node.clock import Clock
 from sio_cluster.protocol.errors import LeaseLost
-from sio_cluster.streams.api import Lease
+from sio_cluster.streams.api.leases import Lease
 
 
 class Unfinished:

@@ -1,6 +1,6 @@
 """This app-node's own place in the cluster: the part of its presence that is not the same in an io-node.
 
-What every node does (heartbeats, canaries) is `sio_cluster.node.presence`.
+What every node does (heartbeats, canaries) is `sio_cluster.node.membership.presence`.
 """
 
 from collections.abc import Callable, Collection
@@ -11,11 +11,12 @@ import structlog
 from app_node.clock import Clock
 from app_node.counters import Counters
 from app_node.lanes.division import NodeInfo
-from sio_cluster.node.config import Config
-from sio_cluster.node.presence import BusProof, Pace, Presence
+from sio_cluster.node.membership.presence import BusProof, Pace, Presence
 from sio_cluster.node.retry import Retry
+from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.codec import encode_app_inbox
-from sio_cluster.streams.api import Bus, Registry
+from sio_cluster.streams.api.bus import Bus
+from sio_cluster.streams.api.registry import Registry
 
 log = structlog.get_logger()
 
@@ -87,7 +88,7 @@ class AppNodePresence:
 
 
 class Registration:
-    """`sio_cluster.node.presence.Registration` of an app-node."""
+    """`sio_cluster.node.membership.presence.Registration` of an app-node."""
 
     def __init__(self, node_id: str, registry: Registry, has_handlers: Callable[[], bool]) -> None:
         self._node_id = node_id

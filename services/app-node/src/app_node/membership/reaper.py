@@ -20,7 +20,9 @@ from sio_cluster.protocol.codec import encode_uplink
 from sio_cluster.protocol.errors import BusError
 from sio_cluster.protocol.ids import lane_of
 from sio_cluster.protocol.messages import ClientDisconnected, Fact
-from sio_cluster.streams.api import Append, Appender, AppendResult, ClientRecords, Registry
+from sio_cluster.streams.api.appends import Append, Appender, AppendResult
+from sio_cluster.streams.api.records import ClientRecords
+from sio_cluster.streams.api.registry import Registry
 
 log = structlog.get_logger()
 

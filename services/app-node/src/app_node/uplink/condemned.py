@@ -29,7 +29,7 @@ from sio_cluster.protocol.messages import (
     Refuse,
 )
 from sio_cluster.protocol.socketio import encode_ack
-from sio_cluster.streams.api import ClientRecord
+from sio_cluster.streams.api.records import ClientRecord
 
 log = structlog.get_logger()
 

@@ -9,7 +9,7 @@ from app_node.counters import Counters
 from app_node.lanes.lane import Lane
 from sio_cluster.node.retry import Retry
 from sio_cluster.protocol.errors import LeaseLost
-from sio_cluster.streams.api import LaneEntry, LaneReader
+from sio_cluster.streams.api.lanes import LaneEntry, LaneReader
 
 log = structlog.get_logger()
 

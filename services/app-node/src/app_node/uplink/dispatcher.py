@@ -50,7 +50,7 @@ from sio_cluster.protocol.messages import (
     RoomChanged,
 )
 from sio_cluster.protocol.socketio import RESERVED_EVENTS, encode_ack
-from sio_cluster.streams.api import Upgraded
+from sio_cluster.streams.api.records import Upgraded
 
 log = structlog.get_logger()
 

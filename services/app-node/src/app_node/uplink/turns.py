@@ -7,7 +7,7 @@ whose entries come while it is worked on.
 from collections import deque
 
 from app_node.lanes.lane import Lane
-from sio_cluster.streams.api import LaneEntry
+from sio_cluster.streams.api.lanes import LaneEntry
 
 
 class Turns:

@@ -23,7 +23,7 @@ Execute: TypeAlias = Callable[[Iterator[Command], Callable[[], bool]], bool]
 
 
 class Downlink:
-    """Carries out inbox entries. `take` is what `node.inbox.InboxLoop` calls.
+    """Carries out inbox entries. `take` is what `node.membership.inbox.InboxLoop` calls.
 
     An entry that cannot be decoded is logged, counted and passed over.
     """

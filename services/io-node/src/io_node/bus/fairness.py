@@ -23,7 +23,7 @@ import structlog
 from io_node.backpressure import Backpressure, Paused, Sender
 from sio_cluster.node.retry import Retry
 from sio_cluster.protocol.errors import BusError
-from sio_cluster.streams.api import Appender
+from sio_cluster.streams.api.appends import Appender
 
 log = structlog.get_logger()
 

@@ -1,6 +1,6 @@
 """What an io-node does at each heartbeat so that the cluster knows it, and what it learns about the cluster.
 
-The heartbeat itself is `node.presence`, which calls `refresh`. Three things are particular to an io-node:
+The heartbeat itself is `node.membership.presence`, which calls `refresh`. Three things are particular to an io-node:
 
 - **Settling.** App-nodes look at the registry at least every 500 ms before they emit. Only `settle_ms` after it first
   registered can a node be sure that no broadcast misses it. It lets no client in before.
@@ -19,7 +19,7 @@ import structlog
 
 from io_node.bus.counters import BusCounters
 from sio_cluster.protocol.errors import RedisFull
-from sio_cluster.streams.api import Registry
+from sio_cluster.streams.api.registry import Registry
 
 log = structlog.get_logger()
 
@@ -44,7 +44,7 @@ class ClusterView:
 
 
 class IoNodeRegistration:
-    """The `Registration` of `node.presence.Presence`.
+    """The `Registration` of `node.membership.presence.Presence`.
 
     `on_data_lost` is awaited when Redis lost its data, and again with each beat until it raises no BusError.
     `on_declared_lost` is awaited when the node was buried.

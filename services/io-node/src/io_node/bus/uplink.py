@@ -27,7 +27,8 @@ from sio_cluster.node.retry import Retry
 from sio_cluster.protocol.errors import BusError, RedisFull
 from sio_cluster.protocol.keys import Keys
 from sio_cluster.protocol.messages import AckReceived, Fact
-from sio_cluster.streams.api import Append, Appender, AppendResult, ClientRecords
+from sio_cluster.streams.api.appends import Append, Appender, AppendResult
+from sio_cluster.streams.api.records import ClientRecords
 
 log = structlog.get_logger()
 

@@ -7,7 +7,7 @@ server, which sends every message back:
 
     from io_node.engineio.api import Connection, Outbound
     from io_node.engineio.server import EngineServer
-    from sio_cluster.node.config import Config
+    from sio_cluster.node.settings.config import Config
 
     class Echo:
         def __init__(self, connection: Connection) -> None:

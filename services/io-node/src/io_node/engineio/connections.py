@@ -21,7 +21,7 @@ from io_node.engineio.tick import Flusher
 from io_node.engineio.websocket import WebSocket
 from io_node.engineio.wheel import TimerWheel
 from io_node.turns import Turns, in_turns
-from sio_cluster.node.config import Config
+from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol import reasons
 from sio_cluster.protocol.ids import RandomBytes, new_sid
 

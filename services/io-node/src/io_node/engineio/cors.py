@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 
-from sio_cluster.node.config import Config
+from sio_cluster.node.settings.config import Config
 
 Headers = list[tuple[bytes, bytes]]
 

@@ -30,7 +30,7 @@ from io_node.engineio.request import (
     Request,
 )
 from io_node.engineio.wheel import Timer
-from sio_cluster.node.listening import plain_address
+from sio_cluster.node.process.listening import plain_address
 
 log = structlog.get_logger()
 

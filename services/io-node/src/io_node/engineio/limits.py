@@ -3,7 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
-from sio_cluster.node.config import Config
+from sio_cluster.node.settings.config import Config
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from io_node.engineio.http import EngineHttpProtocol
 from io_node.engineio.limits import EngineCounters
 from io_node.engineio.polling import PollingEndpoint
 from io_node.engineio.wheel import TimerWheel
-from sio_cluster.node.config import Config
+from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol import reasons
 from sio_cluster.protocol.ids import RandomBytes
 

@@ -48,7 +48,7 @@ class MemoryLease:
 
 @dataclass
 class MemoryTakeovers:
-    """As `redis.scripts.ACQUIRE` counts them: who claimed the lane last, up to which ids entries were taken over.
+    """As `redis.scripts.lanes` counts them: who claimed the lane last, up to which ids entries were taken over.
 
     `given`: up to which id the last holder has claimed; None when it has claimed all.
     """

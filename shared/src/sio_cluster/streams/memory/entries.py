@@ -5,14 +5,14 @@ import time
 from collections.abc import Sequence
 
 from sio_cluster.protocol.keys import Keys
-from sio_cluster.streams.api import Append, AppendResult, require_distinct
+from sio_cluster.streams.api.appends import Append, AppendResult, require_distinct
 from sio_cluster.streams.memory.broker import MemoryBroker, MemoryStream
 
 _READ_COUNT = 1000
 
 
 class MemoryAppender:
-    """`api.Appender`."""
+    """`api.appends.Appender`."""
 
     def __init__(self, broker: MemoryBroker) -> None:
         self._broker = broker
@@ -34,7 +34,7 @@ class MemoryAppender:
 
 
 class MemoryInboxReader:
-    """`api.InboxReader`."""
+    """`api.inboxes.InboxReader`."""
 
     def __init__(self, broker: MemoryBroker, keys: Keys, node_id: str) -> None:
         self._broker = broker

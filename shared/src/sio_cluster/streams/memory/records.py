@@ -8,12 +8,12 @@ import msgspec
 from sio_cluster.protocol.errors import LeaseLost
 from sio_cluster.protocol.ids import lane_behind, lane_of
 from sio_cluster.protocol.messages import ClientConnected
-from sio_cluster.streams.api import (
+from sio_cluster.streams.api.leases import Lease
+from sio_cluster.streams.api.records import (
     Accepted,
     ChangeResult,
     ClientRecord,
     Joined,
-    Lease,
     Left,
     RecordChange,
     Restoring,
@@ -26,7 +26,7 @@ from sio_cluster.streams.memory.broker import MemoryBroker, MemoryClient
 
 
 class MemoryClientRecords:
-    """`api.ClientRecords`."""
+    """`api.records.ClientRecords`."""
 
     def __init__(self, broker: MemoryBroker, lanes: int) -> None:
         self._broker = broker

@@ -3,12 +3,12 @@
 from sio_cluster.protocol.errors import ClusterMismatch
 from sio_cluster.protocol.keys import Keys
 from sio_cluster.protocol.messages import PROTOCOL_VERSION
-from sio_cluster.streams.api import EPOCHS
+from sio_cluster.streams.api.registry import EPOCHS
 from sio_cluster.streams.memory.broker import MemoryBroker
 
 
 class MemoryRegistry:
-    """`api.Registry`."""
+    """`api.registry.Registry`."""
 
     def __init__(self, broker: MemoryBroker, keys: Keys, lanes: int) -> None:
         self._broker = broker

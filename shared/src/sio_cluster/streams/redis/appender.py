@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from sio_cluster.protocol.keys import Keys
-from sio_cluster.streams.api import Append, AppendResult, require_distinct
+from sio_cluster.streams.api.appends import Append, AppendResult, require_distinct
 from sio_cluster.streams.redis.connections import Connections
-from sio_cluster.streams.redis.scripts import APPEND
+from sio_cluster.streams.redis.scripts.appends import APPEND
 
 INBOX_TTL_MS = 600_000
 """An inbox that nobody reads is gone after this time. Its reader keeps it from expiring."""
@@ -15,7 +15,7 @@ _RESULTS = (AppendResult.APPENDED, AppendResult.DUPLICATE, AppendResult.FULL, Ap
 
 
 class RedisAppender:
-    """`api.Appender`."""
+    """`api.appends.Appender`."""
 
     def __init__(self, connections: Connections) -> None:
         self._connections = connections

@@ -12,7 +12,8 @@ from sio_cluster.streams.redis.connection import (
     raise_first_error,
 )
 from sio_cluster.streams.redis.replies import REPLICA, NoScript
-from sio_cluster.streams.redis.scripts import ALL, Script
+from sio_cluster.streams.redis.scripts.every import ALL
+from sio_cluster.streams.redis.scripts.script import Script
 from sio_cluster.streams.redis.wire import Reply
 
 log = structlog.get_logger()

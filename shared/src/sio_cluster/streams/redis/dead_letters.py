@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from sio_cluster.protocol.keys import Keys
 from sio_cluster.streams.redis.connection import Command
 from sio_cluster.streams.redis.connections import Connections, call
-from sio_cluster.streams.redis.scripts import REQUEUE
+from sio_cluster.streams.redis.scripts.quarantine import REQUEUE
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class DeadLetter:
 
 
 class DeadLetters:
-    """The dead letters of all lanes. Each lane keeps its newest 1,000 (`api.DEAD_LETTERS_KEPT`)."""
+    """The dead letters of all lanes. Each lane keeps its newest 1,000 (`api.lanes.DEAD_LETTERS_KEPT`)."""
 
     def __init__(self, connections: Connections, keys: Keys) -> None:
         self._connections = connections

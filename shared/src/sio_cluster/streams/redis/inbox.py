@@ -9,7 +9,7 @@ from sio_cluster.protocol.keys import Keys
 from sio_cluster.streams.redis.appender import INBOX_TTL_MS
 from sio_cluster.streams.redis.connection import Command, raise_first_error
 from sio_cluster.streams.redis.connections import Connections, call
-from sio_cluster.streams.redis.scripts import FORGET_SILENT, TRIM
+from sio_cluster.streams.redis.scripts.inboxes import FORGET_SILENT, TRIM
 from sio_cluster.streams.redis.wire import Reply
 
 log = structlog.get_logger()
@@ -21,8 +21,8 @@ _REFRESH_S = INBOX_TTL_MS / 1000 / 10
 
 
 class RedisInboxReader:
-    """`api.InboxReader`. `max_batch_bytes` bounds what one read brings, roughly: how many entries a read asks for
-    follows from the largest entry of the read before."""
+    """`api.inboxes.InboxReader`. `max_batch_bytes` bounds what one read brings, roughly: how many entries a read asks
+    for follows from the largest entry of the read before."""
 
     def __init__(self, connections: Connections, keys: Keys, node_id: str, max_batch_bytes: int) -> None:
         self._connections = connections

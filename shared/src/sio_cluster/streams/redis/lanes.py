@@ -2,7 +2,7 @@
 
 A lane's stream holds the entries that nobody has committed. It has one consumer group, which bears the node id of the
 lane's holder and keeps one position: entries up to there were given to somebody, entries after it are new. There is no
-list of pending entries beside the stream (NOACK). `scripts.ACQUIRE` says how a lane changes hands.
+list of pending entries beside the stream (NOACK). `scripts.lanes.ACQUIRE` says how a lane changes hands.
 """
 
 import asyncio
@@ -251,7 +251,7 @@ class RedisLaneReader:
 def _entry(lane: int, entry_id: bytes, fields: list[bytes], claimed: Counted | None) -> LaneEntry:
     """`claimed`: how often what a former holder left was taken over. None for new entries.
 
-    A second field says that facts of the entry were handled before it was put back (`scripts.REQUEUE`).
+    A second field says that facts of the entry were handled before it was put back (`scripts.quarantine.REQUEUE`).
     """
     if claimed is not None:
         return LaneEntry(lane, entry_id, fields[1], True, claimed.of(lane, _place(entry_id)))

@@ -3,14 +3,15 @@
 from collections.abc import Collection
 
 from sio_cluster.protocol.keys import Keys
-from sio_cluster.streams.api import Lease
+from sio_cluster.streams.api.leases import Lease
 from sio_cluster.streams.redis.appender import INBOX_TTL_MS
 from sio_cluster.streams.redis.connections import Connections, call
-from sio_cluster.streams.redis.scripts import ACQUIRE, BAR, BARRED, RELEASE, RENEW
+from sio_cluster.streams.redis.scripts.inboxes import BAR
+from sio_cluster.streams.redis.scripts.lanes import ACQUIRE, BARRED, RELEASE, RENEW
 
 
 class RedisLeases:
-    """`api.Leases`."""
+    """`api.leases.Leases`."""
 
     def __init__(self, connections: Connections, keys: Keys) -> None:
         self._connections = connections

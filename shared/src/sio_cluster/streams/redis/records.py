@@ -11,12 +11,12 @@ from sio_cluster.protocol.errors import LeaseLost
 from sio_cluster.protocol.ids import lane_behind, lane_of
 from sio_cluster.protocol.keys import Keys
 from sio_cluster.protocol.messages import ClientConnected
-from sio_cluster.streams.api import (
+from sio_cluster.streams.api.leases import Lease
+from sio_cluster.streams.api.records import (
     Accepted,
     ChangeResult,
     ClientRecord,
     Joined,
-    Lease,
     Left,
     RecordChange,
     Restoring,
@@ -27,7 +27,8 @@ from sio_cluster.streams.api import (
 )
 from sio_cluster.streams.redis.connection import Command
 from sio_cluster.streams.redis.connections import Connections, call
-from sio_cluster.streams.redis.scripts import CLOSE_ROOM, FORGET, JOIN, LEAVE, SET_FIELD, Script
+from sio_cluster.streams.redis.scripts.records import CLOSE_ROOM, FORGET, JOIN, LEAVE, SET_FIELD
+from sio_cluster.streams.redis.scripts.script import Script
 
 _encode_connected = msgspec.msgpack.Encoder().encode
 _decode_connected = msgspec.msgpack.Decoder(ClientConnected).decode
@@ -39,7 +40,7 @@ _RESULTS = {-1: ChangeResult.FENCED, 0: ChangeResult.GONE, 1: ChangeResult.DONE}
 
 
 class RedisClientRecords:
-    """`api.ClientRecords`: one hash and one set for each client, in the slot of the client's lane.
+    """`api.records.ClientRecords`: one hash and one set for each client, in the slot of the client's lane.
 
     In the same slot is one set for each room that has members in this lane: the lane's part of the room index.
     """

@@ -7,18 +7,18 @@ import msgspec
 from sio_cluster.protocol.errors import ClusterMismatch
 from sio_cluster.protocol.keys import Keys
 from sio_cluster.protocol.messages import PROTOCOL_VERSION
-from sio_cluster.streams.api import EPOCHS
+from sio_cluster.streams.api.registry import EPOCHS
 from sio_cluster.streams.redis.appender import bar_of
 from sio_cluster.streams.redis.connection import Command
 from sio_cluster.streams.redis.connections import Connections, call
-from sio_cluster.streams.redis.scripts import HEARTBEAT, NEXT_EPOCH, REGISTER
+from sio_cluster.streams.redis.scripts.registry import HEARTBEAT, NEXT_EPOCH, REGISTER
 
 _encode_info = msgspec.json.Encoder().encode
 _decode_info = msgspec.json.Decoder(dict[str, str]).decode
 
 
 class RedisRegistry:
-    """`api.Registry`."""
+    """`api.registry.Registry`."""
 
     def __init__(self, connections: Connections, keys: Keys, lanes: int) -> None:
         self._connections = connections

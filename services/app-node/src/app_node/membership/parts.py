@@ -1,0 +1,40 @@
+"""The parts of this folder, made for one app-node."""
+
+from collections.abc import Callable
+
+from app_node.clock import Clock
+from app_node.counters import Counters
+from app_node.membership.presence import AppNodePresence
+from app_node.membership.reaper import Reaper
+from sio_cluster.node.settings.config import Config
+from sio_cluster.streams.api.bus import Bus
+
+
+class MembershipParts:
+    """The app-node's place among the nodes, and the burial of io-nodes that died."""
+
+    def __init__(
+        self,
+        node_id: str,
+        config: Config,
+        bus: Bus,
+        clock: Clock,
+        counters: Counters,
+        *,
+        has_handlers: Callable[[], bool],
+        holds_lane_0: Callable[[], bool],
+    ) -> None:
+        self.presence = AppNodePresence(node_id, config, bus, clock, counters, has_handlers)
+        self.reaper = Reaper(
+            node_id=node_id,
+            lanes=config.lanes,
+            lane_key=bus.keys.uplink,
+            lane_max_bytes=config.lane_max_bytes,
+            heartbeat_ms=config.heartbeat_ms,
+            clock=clock,
+            registry=bus.registry,
+            records=bus.records,
+            appender=bus.appender,
+            is_in_charge=holds_lane_0,
+            counters=counters,
+        )

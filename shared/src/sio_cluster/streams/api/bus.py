@@ -1,0 +1,58 @@
+"""The whole bus of one process."""
+
+from typing import Protocol
+
+from sio_cluster.protocol.keys import Keys
+from sio_cluster.streams.api.appends import Appender
+from sio_cluster.streams.api.inboxes import InboxReader
+from sio_cluster.streams.api.lanes import LaneReader
+from sio_cluster.streams.api.leases import Leases
+from sio_cluster.streams.api.records import ClientRecords
+from sio_cluster.streams.api.registry import Registry
+
+
+class BusSettings(Protocol):
+    """What a bus needs to know. `node.settings.config.Config` has it."""
+
+    @property
+    def redis_address(self) -> str: ...
+
+    @property
+    def redis_prefix(self) -> str: ...
+
+    @property
+    def lanes(self) -> int: ...
+
+
+class Bus(Protocol):
+    """One process' way to the cluster. All parts share its connections. Making one does no IO."""
+
+    @property
+    def keys(self) -> Keys: ...
+
+    @property
+    def appender(self) -> Appender: ...
+
+    @property
+    def leases(self) -> Leases: ...
+
+    @property
+    def registry(self) -> Registry: ...
+
+    @property
+    def records(self) -> ClientRecords: ...
+
+    def inbox_reader(self, node_id: str, max_batch_bytes: int = 4_000_000) -> InboxReader:
+        """A reader of this node's inbox, with a connection of its own. One read brings about `max_batch_bytes`."""
+
+    def lane_reader(self, node_id: str, max_page_bytes: int = 1_000_000) -> LaneReader:
+        """A reader of the lanes that this node holds, with a connection of its own.
+
+        One page of a claim brings at most `max_page_bytes`, but at least one entry.
+        """
+
+    async def start(self) -> None:
+        """Connects, and joins the cluster. Raises ClusterMismatch, or a BusError (`node.membership.joining`)."""
+
+    async def stop(self) -> None:
+        """Closes all connections. Idempotent; `start` opens the bus again."""

@@ -1,0 +1,66 @@
+"""The nodes of the cluster, and what they have in common."""
+
+from typing import Protocol
+
+EPOCHS = 1 << 11
+"""(epoch << 20) + counter stays below 2**31: see `protocol.messages.AckRequest`."""
+
+
+class Registry(Protocol):
+    """The nodes of the cluster.
+
+    A node is *registered* from `register_*` until `unregister_*`. It is *alive* while its last heartbeat counts.
+    """
+
+    async def join_cluster(self) -> str:
+        """Checks that this node fits the cluster. The first node decides what the cluster is: its LANES, its version.
+
+        Returns the cluster's *life*: a random word, which is another one after Redis lost its data. Raises
+        ClusterMismatch.
+        """
+
+    async def life(self) -> str | None:
+        """The cluster's life. None where Redis lost its data, and no node has called `join_cluster` since."""
+
+    async def register_io_node(self, node_id: str, info: dict[str, str]) -> None:
+        """Enters the node, or changes its info. It counts once it has sent a heartbeat."""
+
+    async def register_app_node(self, node_id: str, info: dict[str, str]) -> None:
+        """Enters the node, or changes its info. It counts once it has sent a heartbeat."""
+
+    async def heartbeat(self, node_id: str, ttl_ms: int) -> None:
+        """Says that the node lives for `ttl_ms` from now on."""
+
+    async def retire_io_node(self, node_id: str) -> None:
+        """Before its clients are disconnected: the node is no longer registered, and counts as lost until it is
+        unregistered. If it comes back, its next heartbeat tells it so."""
+
+    async def unregister_io_node(self, node_id: str) -> None:
+        """Forgets the node, its heartbeat, its inbox and its sequence numbers.
+
+        Only when nothing more is to come from it: a retry of its last append would not be recognised.
+        """
+
+    async def unregister_app_node(self, node_id: str) -> None:
+        """Forgets the node, its heartbeat, its inbox and its sequence numbers."""
+
+    async def is_alive(self, node_id: str) -> bool:
+        """Whether the node's last heartbeat counts, registered or not. App-nodes that only emit are not."""
+
+    async def io_nodes(self) -> dict[str, dict[str, str]]:
+        """Registered and alive: node id -> info."""
+
+    async def app_nodes(self) -> dict[str, dict[str, str]]:
+        """Registered and alive: node id -> info."""
+
+    async def registered_io_nodes(self) -> list[str]:
+        """Registered, alive or not: every node that may still have clients."""
+
+    async def lost_io_nodes(self) -> list[str]:
+        """Registered or retired, but not alive."""
+
+    async def lost_app_nodes(self) -> list[str]:
+        """Registered, but not alive."""
+
+    async def next_epoch(self) -> int:
+        """A number below EPOCHS that no other app-node got in the last EPOCHS starts (see `AckRequest`)."""

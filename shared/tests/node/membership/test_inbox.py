@@ -1,0 +1,136 @@
+"""The loop that reads a node's inbox."""
+
+import asyncio
+from collections import Counter
+
+from sio_cluster.node.membership.inbox import FORGET_S, TRIM_ENTRIES, InboxLoop
+from sio_cluster.node.retry import Retry
+from sio_cluster.node.settings.config import Config
+from sio_cluster.protocol.errors import BusUnavailable
+from sio_cluster.streams.memory import MemoryBroker, MemoryBus
+from sio_cluster.testing.contract import Writer
+
+NODE, APP = "io1-aaaaaa", "app-aaaaaa"
+
+
+class World:
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.broker = MemoryBroker()
+        self.bus = MemoryBus(Config(), self.broker)
+        self.writer = Writer(self.bus.appender, self.bus.keys.inbox(NODE), APP)
+        self.taken: list[bytes] = []
+        self.came = asyncio.Event()
+        self.retries: Counter[str] = Counter()
+        retry = Retry("inbox", self.retries, cap_ms=1)
+        self.loop = InboxLoop(self.bus.inbox_reader(NODE), self.take, retry, lambda: self.now)
+
+    async def take(self, entries: list[bytes]) -> None:
+        self.taken += entries
+        self.came.set()
+
+    async def until(self, number: int) -> None:
+        async with asyncio.timeout(5):
+            while len(self.taken) < number:
+                self.came.clear()
+                await self.came.wait()
+
+    async def held(self) -> int:
+        [held] = await self.bus.appender.held_bytes([self.bus.keys.inbox(NODE)])
+        return held
+
+
+async def test_entries_come_in_order() -> None:
+    world = World()
+    await world.writer.write(b"a", b"b")
+    running = asyncio.create_task(world.loop.run())
+    await world.until(2)
+    await world.writer.write(b"c")
+    await world.until(3)
+    assert world.taken == [b"a", b"b", b"c"]
+    running.cancel()
+
+
+async def test_it_goes_on_after_redis_was_away() -> None:
+    world = World()
+    world.broker.go_down()
+    running = asyncio.create_task(world.loop.run())
+    async with asyncio.timeout(5):
+        while not world.retries:  # noqa: ASYNC110  # a failure tells nobody
+            await asyncio.sleep(0)
+    world.broker.come_back()
+    await world.writer.write(b"a")
+    await world.until(1)
+    running.cancel()
+
+
+async def test_what_was_read_is_removed_after_many_entries() -> None:
+    world = World()
+    await world.writer.write(*[b"x"] * (TRIM_ENTRIES - 1))
+    running = asyncio.create_task(world.loop.run())
+    await world.until(TRIM_ENTRIES - 1)
+    assert await world.held() == TRIM_ENTRIES - 1
+    await world.writer.write(b"x")
+    await world.until(TRIM_ENTRIES)
+    async with asyncio.timeout(5):
+        while await world.held():  # noqa: ASYNC110  # the broker tells nobody
+            await asyncio.sleep(0)
+    running.cancel()
+
+
+async def test_what_was_read_is_removed_after_a_second() -> None:
+    world = World()
+    await world.writer.write(b"x")
+    running = asyncio.create_task(world.loop.run())
+    await world.until(1)
+    assert await world.held() == 1
+    world.now += 1.0
+    await world.writer.write(b"y")
+    await world.until(2)
+    async with asyncio.timeout(5):
+        while await world.held():  # noqa: ASYNC110  # the broker tells nobody
+            await asyncio.sleep(0)
+    running.cancel()
+
+
+async def test_a_trim_whose_answer_is_lost_costs_no_entry() -> None:
+    world = World()
+    reader = world.bus.inbox_reader(NODE)
+    trims = 0
+
+    class Reader:
+        read, close, forget_silent = reader.read, reader.close, reader.forget_silent
+
+        async def trim(self) -> None:
+            nonlocal trims
+            trims += 1
+            await reader.trim()
+            if trims == 1:
+                raise BusUnavailable("the answer was lost")
+
+    loop = InboxLoop(Reader(), world.take, Retry("inbox", world.retries, cap_ms=1), lambda: world.now)
+    running = asyncio.create_task(loop.run())
+    for number in range(10):
+        world.now += 1.0
+        await world.writer.write(b"%d" % number)
+        await world.until(number + 1)
+    running.cancel()
+    assert world.taken == [b"%d" % number for number in range(10)]
+    assert world.retries == {"inbox": 1}
+    assert trims > 1
+
+
+async def test_who_appended_nothing_for_long_is_forgotten() -> None:
+    world = World()
+    key = world.bus.keys.inbox(NODE)
+    busy = Writer(world.bus.appender, key, "app-bbbbbb")
+    await world.writer.write(b"a")
+    running = asyncio.create_task(world.loop.run())
+    for number in range(3):
+        await busy.write(b"b")
+        await world.until(number + 2)
+        world.now += FORGET_S
+    async with asyncio.timeout(5):
+        while APP in world.broker.streams[key].last_seq:  # noqa: ASYNC110  # the broker tells nobody
+            await asyncio.sleep(0)
+    running.cancel()

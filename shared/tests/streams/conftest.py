@@ -1,0 +1,27 @@
+"""A real server that a test may ill-treat, and a bus on it."""
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from sio_cluster.node.settings.config import Config
+from sio_cluster.streams.redis import RedisBus
+from sio_cluster.testing.valkey import Valkey, start_valkey
+
+from .real_server import QUICK_S
+
+
+@pytest.fixture
+def server() -> Iterator[Valkey]:
+    """A server that this test may ill-treat."""
+    with start_valkey(appendonly="yes", appendfsync="always") as server:
+        yield server
+
+
+@pytest.fixture
+async def bus(server: Valkey) -> AsyncIterator[RedisBus]:
+    """An impatient bus on that server."""
+    bus = RedisBus(Config(REDIS_URL=server.url), timeout_s=QUICK_S)
+    await bus.start()
+    yield bus
+    await bus.stop()
