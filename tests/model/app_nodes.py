@@ -14,6 +14,9 @@ from sio_cluster.node.settings.config import Config
 from sio_cluster.streams.memory import MemoryBroker, MemoryBus
 from sio_cluster.testing.simulation import Network, Remote, RemoteInboxReader, RemoteLaneReader, SteppedLoop
 
+PAGE_BYTES = 1
+"""A page of what a former holder left has one entry: few entries of one lane are left at a time."""
+
 
 class HandlerError(Exception):
     """The error that a failing handler raises."""
@@ -57,8 +60,9 @@ class SimulatedBus:
         over = self._connections
         return RemoteInboxReader(over.commands, over.inbox_reads, self._fake.inbox_reader(node_id))
 
-    def lane_reader(self, node_id: str) -> RemoteLaneReader:
-        return RemoteLaneReader(self._connections.commands, next(self._lane_reads), self._fake.lane_reader(node_id))
+    def lane_reader(self, node_id: str, max_page_bytes: int = 1_000_000) -> RemoteLaneReader:
+        fake = self._fake.lane_reader(node_id, PAGE_BYTES)
+        return RemoteLaneReader(self._connections.commands, next(self._lane_reads), fake)
 
     async def start(self) -> None:
         await self._remote(self._fake).start()

@@ -234,13 +234,16 @@ class SimulatedCluster:
         return left
 
     def _observe(self, request: Request, result: Any) -> None:
-        """Watches what arrives in the io-node's inbox, what becomes a dead letter, and what a handover gives up."""
+        """Watches what arrives in the io-node's inbox, what becomes a dead letter, what a handover gives up, and whether
+        a claim takes several pages."""
         if isinstance(result, BaseException):
             return
         match request.name:
             case "set_aside":
                 for fact in decode_uplink(request.arguments[1].entry).facts:
                     self.history.set_aside(fact)
+            case "claim_more":
+                self.history.later_pages += bool(result.entries)
             case "release":
                 self._observe_release(*request.arguments)
             case "append":

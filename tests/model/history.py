@@ -87,6 +87,7 @@ class History:
         self.handler_starts = 0
         self.duplicates = 0
         self.takeovers = 0
+        self.later_pages = 0  # of what a former holder left, after the first
         self.asides = 0
 
     def violated(self, what: str) -> None:

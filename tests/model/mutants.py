@@ -10,7 +10,7 @@ from app_node.lanes.lane import Lane
 from app_node.uplink.consumer import Consumer
 from app_node.uplink.suspects import Suspects
 from sio_cluster.protocol.codec import decode_uplink
-from sio_cluster.streams.api.lanes import LaneEntry
+from sio_cluster.streams.api.lanes import Claimed, LaneEntry
 from sio_cluster.streams.memory.broker import MemoryStream
 from sio_cluster.streams.memory.lanes import MemoryLaneReader, MemoryLeases
 
@@ -51,18 +51,41 @@ def commits_before_done() -> AbstractContextManager[Any]:
 def claims_nothing() -> AbstractContextManager[Any]:
     """The next app-node does not read its predecessor's unfinished entries."""
 
-    async def claim(*_: Any) -> list[LaneEntry]:
-        return []
+    async def claim(*_: Any) -> Claimed:
+        return Claimed([])
 
     return patch.object(MemoryLaneReader, "claim", claim)
+
+
+def claims_one_page() -> AbstractContextManager[Any]:
+    """The next app-node reads the first page of what its predecessor left, and goes on with what is new."""
+
+    async def claim_more(*_: Any) -> Claimed:
+        return Claimed([])
+
+    return patch.object(MemoryLaneReader, "claim_more", claim_more)
+
+
+def reads_new_entries_between_the_pages() -> AbstractContextManager[Any]:
+    """The next app-node reads new entries before it has claimed all that its predecessor left."""
+    claim_more = Consumer._claim_more
+
+    async def claim_too_late(consumer: Consumer, lanes: list[Lane]) -> None:
+        for lane in lanes:
+            for entry in await consumer._reader.read([lane.number], 0, 1):
+                consumer._turns.put(lane, entry)
+        await claim_more(consumer, lanes)
+
+    return patch.object(Consumer, "_claim_more", claim_too_late)
 
 
 def says_nothing_of_redelivery() -> AbstractContextManager[Any]:
     """The predecessor's unfinished entries come without the flag of a redelivery."""
     claim = MemoryLaneReader.claim
 
-    async def claim_as_new(reader: MemoryLaneReader, lane: int) -> list[LaneEntry]:
-        return [LaneEntry(entry.lane, entry.id, entry.entry, False) for entry in await claim(reader, lane)]
+    async def claim_as_new(reader: MemoryLaneReader, lane: int) -> Claimed:
+        page = await claim(reader, lane)
+        return Claimed([LaneEntry(entry.lane, entry.id, entry.entry, False) for entry in page.entries], page.rest)
 
     return patch.object(MemoryLaneReader, "claim", claim_as_new)
 
@@ -130,6 +153,8 @@ MUTANTS: Mapping[Mutant, str] = {
     takes_what_is_held: r"starts on \S+, and lane -?\d+ is | while \S+ runs a handler of it",
     commits_before_done: r"were never handled|were begun and never finished|were never answered",
     claims_nothing: r"starts before|were never handled",
+    claims_one_page: r"starts before|were never handled",
+    reads_new_entries_between_the_pages: r"starts before|is out of order",
     says_nothing_of_redelivery: r"again on \S+, and nobody says so",
     hands_over_without_waiting: r"again on \S+, and nothing had failed| while \S+ runs a handler of it",
     forgets_what_was_appended: r"again on \S+, and nobody says so|got emit \d+ twice|got the answer to \d+ twice",

@@ -63,12 +63,12 @@ def test_more_histories() -> None:
 
 def explore(machine: type[ClusterMachine], histories: int) -> None:
     """Explores that many histories: the same each time, unless MODEL_HISTORIES is set."""
-    clusters: list[tuple[int, int, int]] = []
+    clusters: list[tuple[int, int, int, int]] = []
 
     class Machine(machine):  # type: ignore[misc, valid-type]  # a class that is given
         def seen(self, cluster: SimulatedCluster) -> None:
             history = cluster.history
-            clusters.append((history.handler_starts, history.takeovers, history.duplicates))
+            clusters.append((history.handler_starts, history.takeovers, history.later_pages, history.duplicates))
 
     chosen = history_settings(histories)
     if HISTORIES:
@@ -78,6 +78,10 @@ def explore(machine: type[ClusterMachine], histories: int) -> None:
         chosen = history_settings(histories, derandomize=False)
     with quiet_logs(), same_draws():
         run_state_machine_as_test(Machine, settings=chosen)
-    starts, takeovers, duplicates = (sum(column) for column in zip(*clusters, strict=True))
-    print(f"{len(clusters)} histories, {starts} handler starts, {takeovers} takeovers, {duplicates} repetitions")
+    starts, takeovers, later_pages, duplicates = (sum(column) for column in zip(*clusters, strict=True))
+    print(
+        f"{len(clusters)} histories, {starts} handler starts, {takeovers} takeovers with {later_pages} later pages, "
+        f"{duplicates} repetitions"
+    )
     assert takeovers > len(clusters) / 10
+    assert later_pages > len(clusters) / 10

@@ -26,7 +26,7 @@ async def acquire(leases: Leases, lane: int, node_id: str, lease_ms: int = LONG_
 async def take(cluster: Cluster, node_id: str, lane: int = 0, lease_ms: int = LONG_MS) -> Held:
     lease = await acquire(cluster.leases(), lane, node_id, lease_ms)
     reader = cluster.lane_reader(node_id)
-    return reader, lease, await reader.claim(lane)
+    return reader, lease, (await reader.claim(lane)).entries
 
 
 async def take_when_free(cluster: Cluster, node_id: str, lane: int = 0) -> Held:
@@ -36,7 +36,7 @@ async def take_when_free(cluster: Cluster, node_id: str, lane: int = 0) -> Held:
         while (lease := await leases.acquire(lane, node_id, LONG_MS)) is None:  # noqa: ASYNC110  # Redis tells nobody
             await asyncio.sleep(next(backoff))
     reader = cluster.lane_reader(node_id)
-    return reader, lease, await reader.claim(lane)
+    return reader, lease, (await reader.claim(lane)).entries
 
 
 def lane_writer(cluster: Cluster, lane: int = 0, max_bytes: int = 1 << 20) -> Writer:

@@ -6,7 +6,7 @@ import pytest
 
 from sio_cluster.protocol.errors import LeaseLost
 from sio_cluster.streams.api.appends import AppendResult
-from sio_cluster.streams.api.lanes import LaneEntry
+from sio_cluster.streams.api.lanes import Claimed, LaneEntry
 from sio_cluster.testing.contract import Cluster
 
 from .holding import APP1, APP2, BLOCK_MS, LONG_MS, bodies, ids, lane_writer, take, take_when_free
@@ -97,7 +97,7 @@ class TestLanes:
         await cluster.leases().acquire(0, APP1, LONG_MS)
         await writer.write(b"b")
         assert bodies(await reader.read([0], 0, 10)) == [b"b"]
-        assert bodies(await reader.claim(0)) == [b"a"]
+        assert bodies((await reader.claim(0)).entries) == [b"a"]
         assert bodies(await reader.read([0], 0, 10)) == [b"b"]
         assert await reader.read([0], 0, 10) == []
 
@@ -105,7 +105,7 @@ class TestLanes:
         reader, _, _ = await take(cluster, APP1)
         assert await reader.read([0], 0, 10) == []
         reading = asyncio.create_task(reader.read([0], BLOCK_MS, 10))
-        assert await reader.claim(0) == []
+        assert await reader.claim(0) == Claimed([])
         await lane_writer(cluster).write(b"a")
         async with asyncio.timeout(5):
             while not reading.done():
@@ -158,10 +158,10 @@ class TestLanes:
         assert await first.read([0], 1, 10) == []
         await cluster.leases().release(lease)
         await cluster.leases().acquire(0, APP1, LONG_MS)
-        assert bodies(await first.claim(0)) == [b"a"]
+        assert bodies((await first.claim(0)).entries) == [b"a"]
         await writer.write(b"b")
         assert bodies(await first.read([0], 0, 10)) == [b"b"]
-        assert await second.claim(0) == []
+        assert await second.claim(0) == Claimed([])
 
     async def test_an_old_token_is_refused(self, cluster: Cluster) -> None:
         first, old, _ = await take(cluster, APP1, lease_ms=50)

@@ -7,6 +7,11 @@ from sio_cluster.protocol.errors import ConfigError
 from sio_cluster.streams.redis import RedisBus
 from sio_cluster.testing.valkey import start_valkey
 
+ALL_OPTIONS = (
+    "rediss://h?db=3&username=u&password=p&ssl_ca_certs=a&ssl_certfile=b&ssl_keyfile=c&ssl_check_hostname=no"
+    "&ssl_cert_reqs=none"
+)
+
 
 @pytest.mark.parametrize(
     "url",
@@ -32,9 +37,32 @@ def test_a_database_is_a_number(path: str) -> None:
         RedisBus(Config(REDIS_URL=f"redis://host:6379{path}"))
 
 
-@pytest.mark.parametrize("url", ["redis://host", "redis://host/", "redis://host/3", "redis://h?db=3", "unix:///a@b/c"])
+@pytest.mark.parametrize(
+    "url", ["redis://host", "redis://host/", "redis://host/3", "redis://h?db=3", "unix:///a@b/c", ALL_OPTIONS]
+)
 def test_what_is_well_formed_is_taken(url: str) -> None:
     RedisBus(Config(REDIS_URL=url))
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        (
+            "redis://host/0?socket_timeout=3",
+            "'socket_timeout' is unknown. The options for redis:// are db, username, pass",
+        ),
+        ("rediss://host?ssl_ca_cert=/a.pem", "'ssl_ca_cert' is unknown. .* ssl_ca_certs, ssl_certfile"),
+        ("redis://host?ssl_ca_certs=/a.pem", "'ssl_ca_certs' works with rediss:// only"),
+        ("rediss://host?ssl_ca_certs=", "'ssl_ca_certs' has no value"),
+        ("rediss://host?ssl_ca_certs", "'ssl_ca_certs' has no value"),
+        ("redis://host?db=0&DB=1", "'DB' is unknown"),
+        ("redis://?host=a", "'host' is unknown"),
+        ("unix:///run/redis.sock?database=1", "'database' is unknown. The options for unix:// are db"),
+    ],
+)
+def test_an_option_without_effect_is_refused(url: str, why: str) -> None:
+    with pytest.raises(ConfigError, match=f"^REDIS_URL: the option {why}"):
+        RedisBus(Config(REDIS_URL=url))
 
 
 async def test_a_user_without_a_password_logs_in_too() -> None:

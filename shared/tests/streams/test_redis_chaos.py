@@ -13,6 +13,7 @@ from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.errors import BusUnavailable, LeaseLost
 from sio_cluster.protocol.keys import Keys
 from sio_cluster.streams.api.appends import Append, AppendResult
+from sio_cluster.streams.api.lanes import Claimed
 from sio_cluster.streams.api.leases import Lease, Leases
 from sio_cluster.streams.redis import RedisBus
 from sio_cluster.streams.redis.connection import Command
@@ -95,7 +96,7 @@ async def test_a_lane_reader_misses_nothing(config: Config) -> None:
     held = {}
     for lane in LANES:
         held[lane] = await acquire(leases, lane, "app-aaaaaa", 600_000)
-        assert await persist(lambda: reader.claim(lane)) == []  # noqa: B023
+        assert await persist(lambda: reader.claim(lane)) == Claimed([])  # noqa: B023
     producing = asyncio.create_task(produce(writer, streams, 200))
     seen: dict[int, list[int]] = {lane: [] for lane in LANES}
     while any(len(numbers) < ENTRIES for numbers in seen.values()):
@@ -144,10 +145,11 @@ async def test_holders_that_come_and_go_keep_the_order(config: Config) -> None:
 
 async def _live(bus: RedisBus, node_id: str, span: int, left: int) -> list[int]:
     """Handles some entries, then vanishes with more of them unhandled. What it has committed."""
-    leases, reader = bus.leases, bus.lane_reader(node_id)
+    leases, reader = bus.leases, bus.lane_reader(node_id, max_page_bytes=8)
     lease = await acquire(leases, 0, node_id, 30)
     committed: list[int] = []
-    entries = await persist(lambda: reader.claim(0))
+    claimed = await persist(lambda: reader.claim(0))
+    entries = claimed.entries
     while len(committed) < min(span, left):
         for entry in entries:
             try:
@@ -161,5 +163,9 @@ async def _live(bus: RedisBus, node_id: str, span: int, left: int) -> list[int]:
                 return committed
         if await persist(lambda: leases.renew([lease], 30)) != {0}:
             return committed
-        entries = await persist(lambda: reader.read([0], 10, 5))
+        if rest := claimed.rest:
+            claimed = await persist(lambda: reader.claim_more(rest))
+            entries = claimed.entries
+        else:
+            entries = await persist(lambda: reader.read([0], 10, 5))
     return committed

@@ -8,6 +8,7 @@ from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.errors import BusUnavailable
 from sio_cluster.protocol.keys import Keys
 from sio_cluster.streams.api.appends import Append, AppendResult
+from sio_cluster.streams.api.lanes import Claimed
 from sio_cluster.streams.redis import RedisBus
 from sio_cluster.testing.contract import Writer
 from sio_cluster.testing.valkey import Valkey, start_valkey
@@ -116,7 +117,7 @@ class TestCrash:
         assert await bus.leases.renew([lease], LONG_MS) == set()
         again = await bus.leases.acquire(0, APP1, LONG_MS)
         assert again is not None
-        assert await lane_reader.claim(0) == []
+        assert await lane_reader.claim(0) == Claimed([])
         await Writer(bus.appender, bus.keys.uplink(0)).write(b"a")
         assert [entry.entry for entry in await lane_reader.read([0], 0, 10)] == [b"a"]
         await inbox.write(b"2")

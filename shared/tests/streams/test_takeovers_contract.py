@@ -31,7 +31,7 @@ class Holders:
     async def take(self, node_id: str, lease_ms: int = SHORT_MS) -> tuple[LaneReader, Lease, list[LaneEntry]]:
         lease = await self.acquire(node_id, lease_ms)
         reader = self._readers.setdefault(node_id, self._cluster.lane_reader(node_id))
-        return reader, lease, await reader.claim(self._number)
+        return reader, lease, (await reader.claim(self._number)).entries
 
     async def acquire(self, node_id: str, lease_ms: int = SHORT_MS) -> Lease:
         backoff = Backoff(5, 20)

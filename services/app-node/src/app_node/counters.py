@@ -119,6 +119,8 @@ class Counters:
     """Callbacks of the application that raised."""
     callbacks_given_up: int = 0
     """Callbacks that were dropped since too many waited."""
+    calls_refused: int = 0
+    """Calls that failed at once, since too many waited for the same client."""
     inbox_entries_malformed: int = 0
     """Entries of our own inbox that could not be decoded."""
 

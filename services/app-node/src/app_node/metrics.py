@@ -134,6 +134,11 @@ def _clients(counters: Counters) -> Iterator[Family]:
         "Callbacks dropped unanswered, the oldest first, since too many waited",
         counters.callbacks_given_up,
     )
+    yield _count(
+        "sio_app_calls_refused",
+        "Calls that failed at once, since too many waited for the same client",
+        counters.calls_refused,
+    )
 
 
 def _count(name: str, text: str, value: int) -> Family:

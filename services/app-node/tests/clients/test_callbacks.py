@@ -3,8 +3,9 @@
 import pytest
 
 from app_node.clients import callbacks as module
-from app_node.clients.callbacks import ROOM_S, Callbacks
+from app_node.clients.callbacks import MAX_CALLS, ROOM_S, Callbacks
 from app_node.counters import Counters
+from sio_cluster.protocol.errors import TooManyCalls
 
 ANN, BOB = "io1-aaaaaa.0000000000000001", "io1-aaaaaa.0000000000000002"
 
@@ -62,6 +63,23 @@ def test_callbacks_of_rooms_push_out_only_each_other(stage: Stage, monkeypatch: 
     assert stage.counters.callbacks_given_up == 8
     assert stage.callbacks.answer(ANN, call) is one
     assert [stage.callbacks.answer(BOB, asked) for asked in clients] == [one, one]
+
+
+def test_one_call_too_many_of_a_client_is_refused_and_the_others_stay(stage: Stage) -> None:
+    asked = [stage.callbacks.ask(one, ANN, is_call=True) for _ in range(MAX_CALLS)]
+    with pytest.raises(TooManyCalls):
+        stage.callbacks.ask(other, ANN, is_call=True)
+    assert stage.counters.calls_refused == 1
+    stage.callbacks.ask(other, ANN)  # nobody waits for it
+    stage.callbacks.ask(other, BOB, is_call=True)
+    assert stage.callbacks.answer(ANN, asked[0]) is one
+    stage.callbacks.forget(asked[1])
+    for _ in range(2):
+        stage.callbacks.ask(one, ANN, is_call=True)
+    with pytest.raises(TooManyCalls):
+        stage.callbacks.ask(one, ANN, is_call=True)
+    stage.callbacks.forget_client(ANN)
+    stage.callbacks.ask(one, ANN, is_call=True)
 
 
 def test_what_nobody_waits_for_is_forgotten(stage: Stage) -> None:

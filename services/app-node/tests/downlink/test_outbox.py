@@ -174,11 +174,53 @@ async def test_backpressure(bench: Bench) -> None:
     bench.appender.gate.clear()
     while bench.outbox.has_room:
         bench.put("a", "x", size=200)
-    waiting = asyncio.ensure_future(bench.outbox.room())
+    waiting = asyncio.ensure_future(bench.outbox.room(200))
     await asyncio.sleep(0.01)
     assert not waiting.done()
     bench.appender.gate.set()
     await asyncio.wait_for(waiting, 2)
+
+
+async def emit(bench: Bench, name: str) -> None:
+    """As `Emitter` does. Two of these fill the outbox."""
+    if not bench.outbox.has_room:
+        await bench.outbox.room(500)
+    bench.put("a", name, size=500)
+
+
+async def test_who_waits_for_room_speaks_before_who_comes_later(bench: Bench) -> None:
+    bench.appender.gate.clear()
+    emits = [asyncio.create_task(emit(bench, str(number))) for number in range(9)]
+    await asyncio.sleep(0.01)
+    assert bench.outbox.waiting == 2
+    for number in range(9, 20):
+        bench.appender.gate.set()
+        emits.append(asyncio.create_task(emit(bench, str(number))))  # begins just when there is room again
+        await asyncio.sleep(0)
+        bench.appender.gate.clear()
+        await asyncio.sleep(0)
+    bench.appender.gate.set()
+    await asyncio.wait_for(asyncio.gather(*emits), 5)
+    await bench.outbox.drained()
+    assert bench.appender.arrived == {"a": [str(number) for number in range(20)]}
+
+
+@pytest.mark.parametrize("when", ["before its turn", "in its turn"])
+async def test_who_gives_up_waiting_for_room_holds_nobody_up(bench: Bench, when: str) -> None:
+    bench.appender.gate.clear()
+    emits = [asyncio.create_task(emit(bench, str(number))) for number in range(5)]
+    await asyncio.sleep(0.01)
+    if when == "before its turn":
+        emits[2].cancel()
+    bench.appender.gate.set()
+    while bench.outbox.waiting:  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    emits[2].cancel()
+    await asyncio.wait_for(asyncio.wait(emits), 5)
+    await bench.outbox.drained()
+    assert emits[2].cancelled()
+    assert bench.appender.arrived == {"a": ["0", "1", "3", "4"]}
+    assert bench.outbox.has_room
 
 
 async def test_an_entry_ends_when_its_commands_have_landed(bench: Bench) -> None:
@@ -316,8 +358,8 @@ async def test_a_full_redis_makes_room_for_a_handler_that_waits_to_speak(bench: 
     bench.appender.out_of_memory = True
     while bench.outbox.has_room:
         bench.put("a", "of a background task", size=200)
-    waiting = asyncio.create_task(bench.outbox.room())
+    waiting = asyncio.create_task(bench.outbox.room(200))
     await asyncio.sleep(0.01)
     assert not waiting.done()
-    await asyncio.wait_for(bench.outbox.room(in_handler=True), 2)
+    await asyncio.wait_for(bench.outbox.room(200, in_handler=True), 2)
     await asyncio.wait_for(waiting, 2)

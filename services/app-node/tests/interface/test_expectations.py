@@ -215,6 +215,24 @@ class TestAttachments:
         await stage.server().emit("b", [b"x"] * 10)
 
 
+async def test_one_call_too_many_fails_at_once(stage: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one that has waited longest gets its answer."""
+    monkeypatch.setattr("app_node.clients.callbacks.MAX_CALLS", 2)
+    sio, io = stage.echo_server(), await stage.io_node()
+    await sio.start()
+    sid = await io.connect()
+    calls = [asyncio.create_task(sio.call("ask", number, to=sid)) for number in range(2)]
+    asked = await io.wait(2, Emit)
+    async with asyncio.timeout(5):
+        with pytest.raises(socketio.exceptions.TimeoutError, match="2 calls wait for answers of io1-"):
+            await sio.call("ask", 2, to=sid, timeout=60)
+    assert len(await io.wait(2, Emit)) == 2  # nobody was asked in vain
+    for number, emit in enumerate(asked):
+        assert emit.ack is not None
+        await io.answer(emit.ack.app_node, emit.ack.ack_id, sid, number)
+    assert await asyncio.gather(*calls) == [0, 1]
+
+
 async def test_a_call_that_has_ended_is_forgotten(stage: Any) -> None:
     sio = stage.server()
     io = await stage.io_node()

@@ -8,6 +8,7 @@ from app_node.counters import Counters
 from app_node.lanes.keeper import LaneKeeper
 from app_node.lanes.lane import Lane
 from sio_cluster.protocol.errors import BusUnavailable
+from sio_cluster.streams.api.lanes import Claimed
 from sio_cluster.streams.api.leases import Lease
 
 
@@ -32,7 +33,7 @@ class StalledReader:
         self.asked = asyncio.Event()
         self.answer = asyncio.Event()
 
-    async def claim(self, lane: int) -> list[Any]:
+    async def claim(self, lane: int) -> Claimed:
         self.asked.set()
         await self.answer.wait()
         raise BusUnavailable("no answer from Redis in time")

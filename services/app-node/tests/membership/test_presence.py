@@ -28,8 +28,8 @@ class UnreadableLanes(MemoryLaneReader):
 
 
 class UnreadableBus(MemoryBus):
-    def lane_reader(self, node_id: str) -> MemoryLaneReader:
-        return UnreadableLanes(self.broker, self.keys, node_id)
+    def lane_reader(self, node_id: str, max_page_bytes: int = 1_000_000) -> MemoryLaneReader:
+        return UnreadableLanes(self.broker, self.keys, node_id, max_page_bytes)
 
 
 async def test_one_that_cannot_read_its_lanes_is_not_ready(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from app_node.uplink.dead_letters import DeadLetters
 from sio_cluster.protocol.codec import encode_uplink
 from sio_cluster.protocol.errors import BusUnavailable
 from sio_cluster.protocol.messages import EventReceived
-from sio_cluster.streams.api.lanes import LaneEntry
+from sio_cluster.streams.api.lanes import Claimed, LaneEntry, Unclaimed
 from sio_cluster.streams.api.leases import Lease
 
 ENTRIES = 32
@@ -73,7 +73,7 @@ async def test_what_a_former_holder_left_waits_for_room_and_holds_nobody_up() ->
     consumer = Consumer(reader, parts, room, counters, handling=parts, condemned=parts, letters=letters)
     reading = asyncio.create_task(consumer.run_read(keeper))
     async with asyncio.timeout(5):
-        await consumer.take_claimed(lane, left)
+        consumer.take_claimed(lane, Claimed(left))
         for number in range(20):
             while len(begun) <= number:  # noqa: ASYNC110  # the consumer tells nobody
                 await asyncio.sleep(0)
@@ -84,6 +84,78 @@ async def test_what_a_former_holder_left_waits_for_room_and_holds_nobody_up() ->
     assert consumer.inflight_bytes == 0
     assert counters.facts_read_again == 20
     assert counters.waits_for_handlers > 0
+    reading.cancel()
+    await asyncio.wait([reading])
+
+
+class PagedReader:
+    """Lane 0 has two more pages, then a new entry. One call of three fails."""
+
+    def __init__(self) -> None:
+        self.asked: list[Any] = []  # each call: lanes for a read, an id for a page
+        self._calls = 0
+
+    async def claim_more(self, rest: Unclaimed) -> Claimed:
+        await self._call(rest.after)
+        number = int(rest.after[:1]) + 1
+        return Claimed([_entry(number)], _rest(number) if number < 3 else None)
+
+    async def read(self, lanes: Collection[int], block_ms: int, count: int) -> list[LaneEntry]:
+        await self._call(sorted(lanes))
+        return [_entry(4)] if 0 in lanes and self.asked.count([0, 1]) == 1 else []
+
+    async def _call(self, asked: Any) -> None:
+        await asyncio.sleep(0)
+        self._calls += 1
+        if self._calls % 3 == 1:
+            raise BusUnavailable("away")
+        self.asked.append(asked)
+
+
+def _entry(number: int) -> LaneEntry:
+    batch = encode_uplink("io1-aaaaaa", number, [EventReceived(SID, number, b"[]")])
+    return LaneEntry(0, b"%d-0" % number, batch, True)
+
+
+def _rest(number: int) -> Unclaimed:
+    return Unclaimed(0, 1, b"%d-0" % number)
+
+
+@pytest.mark.parametrize("lost", [False, True])
+async def test_new_entries_are_read_behind_the_last_page(lost: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And of other lanes meanwhile. A lane that was lost is not claimed any further."""
+    monkeypatch.setattr("sio_cluster.node.retry.Backoff.__next__", lambda _: 0.0)
+    reader: Any = PagedReader()
+    begun: list[int] = []
+    all_begun = asyncio.Event()
+    lanes = {number: Lane(Lease(number, "app1", 1), float("inf"), lambda: 0.0) for number in (0, 1)}
+    keeper: Any = SimpleNamespace(readable={0, 1}, held=lanes, changed=asyncio.Event())
+
+    def deliver(fact: Any, progress: Any) -> None:
+        begun.append(fact.ack_id)
+        progress.end_fact(EVENT_HANDLED)
+        if lost and fact.ack_id == 1:
+            consumer.drop_lane(keeper.held.pop(0))
+            keeper.readable = {1}
+        if len(begun) == 4 or lost:
+            all_begun.set()
+
+    parts: Any = SimpleNamespace(deliver=deliver, saw=lambda node: None)
+    counters = Counters()
+    letters = DeadLetters(reader, counters)
+    consumer = Consumer(reader, parts, 1 << 30, counters, handling=parts, condemned=parts, letters=letters)
+    consumer.take_claimed(lanes[0], Claimed([_entry(1)], _rest(1)))
+    reading = asyncio.create_task(consumer.run_read(keeper))
+    await asyncio.wait_for(all_begun.wait(), 5)
+    if lost:
+        while len(reader.asked) < 3:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        assert begun == [1]
+        assert all(asked == [1] for asked in reader.asked)
+    else:
+        assert begun == [1, 2, 3, 4]
+        assert [asked for asked in reader.asked if asked != [1]][:3] == [b"1-0", b"2-0", [0, 1]]
+        assert [1] in reader.asked
     reading.cancel()
     await asyncio.wait([reading])
 

@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Collection, Sequence
 
+import pytest
+
 from app_node.counters import EVENT_HANDLED, QUARANTINED, Counters, Outcome
 from app_node.lanes.lane import Lane
 from app_node.lanes.progress import EntryProgress
@@ -11,12 +13,13 @@ from sio_cluster.protocol.codec import decode_uplink, encode_uplink
 from sio_cluster.protocol.errors import BusUnavailable, LeaseLost
 from sio_cluster.protocol.ids import quarantine_of
 from sio_cluster.protocol.messages import EventReceived, Fact
-from sio_cluster.streams.api.lanes import LaneEntry
+from sio_cluster.streams.api.lanes import Claimed, LaneEntry, Unclaimed
 from sio_cluster.streams.api.leases import Lease
 
 IO = "io1-aaaaaa"
 BAD, MATE = f"{IO}.AAAAAAAAAAAAAAAA", f"{IO}.BBBBBBBBBBBBBBBB"
 LANE = 2
+REST = Unclaimed(LANE, 1, b"9-0")
 
 
 def event(sid: str, number: int) -> EventReceived:
@@ -28,17 +31,25 @@ def entry(number: int, *facts: Fact, takeovers: int = 0) -> LaneEntry:
 
 
 class Quarantine:
-    """Plays the reader. `fails` is raised by the next move."""
+    """Plays the reader. `fails` is raised by the next move. `pages` are those that may still be claimed."""
 
     def __init__(self) -> None:
         self.entries: list[LaneEntry] = []
+        self.pages: list[Claimed] = []
         self.fails: Exception | None = None
         self.moved = asyncio.Event()
         self._last = 0
 
-    async def peek(self, lane: int, count: int = 0) -> list[LaneEntry]:
+    async def claim_more(self, rest: Unclaimed) -> Claimed:
+        await asyncio.sleep(0)
+        return self.pages.pop(0)
+
+    async def peek(self, lane: int, count: int = 1, after: bytes = b"") -> list[LaneEntry]:
+        """One entry is a page here."""
         assert lane == quarantine_of(LANE)
-        return self.entries[: count or None]
+        ids = [one.id for one in self.entries]
+        begin = ids.index(after) + 1 if after else 0
+        return self.entries[begin : begin + 1]
 
     async def quarantine(self, lease: Lease, moves: Sequence[tuple[bytes, Sequence[bytes]]]) -> None:
         await asyncio.sleep(0)
@@ -101,19 +112,40 @@ class Stage:
 
 async def suspect(stage: Stage) -> None:
     """The lane is taken over with a suspect of BAD."""
-    assert await stage.suspects.take(stage.lane, [entry(1, event(BAD, 1), takeovers=2)]) == []
+    assert await stage.suspects.take(stage.lane, Claimed([entry(1, event(BAD, 1), takeovers=2)])) == Claimed([])
 
 
 async def test_only_what_was_taken_over_twice_is_moved() -> None:
     stage = Stage()
     malformed = LaneEntry(LANE, b"2-0", b"\xc1", True, 2)
     once = entry(3, event(MATE, 3), takeovers=1)
-    others = await stage.suspects.take(
-        stage.lane, [entry(1, event(BAD, 1), event(MATE, 2), takeovers=2), malformed, once]
-    )
-    assert others == [malformed, once]
+    suspects = entry(1, event(BAD, 1), event(MATE, 2), takeovers=2)
+    others = await stage.suspects.take(stage.lane, Claimed([suspects, malformed, once], REST))
+    assert others == Claimed([malformed, once], REST)
     assert stage.reader.facts() == [event(BAD, 1), event(MATE, 2)]
     assert stage.counters.facts_quarantined == 2
+
+
+async def test_all_suspects_are_moved_at_once_and_no_page_behind_them_is_claimed() -> None:
+    stage = Stage()
+    malformed = LaneEntry(LANE, b"2-0", b"\xc1", True, 2)
+    once = entry(4, event(BAD, 4), takeovers=1)
+    stage.reader.pages = [
+        Claimed([malformed], REST),
+        Claimed([entry(3, event(BAD, 3), takeovers=2), once], REST),
+        Claimed([entry(5, event(BAD, 5), takeovers=1)]),
+    ]
+    others = await stage.suspects.take(stage.lane, Claimed([entry(1, event(BAD, 1), takeovers=2)], REST))
+    assert others == Claimed([malformed, once], REST)
+    assert stage.reader.facts() == [event(BAD, 1), event(BAD, 3)]
+    assert len(stage.reader.pages) == 1
+    stage.take(4, event(BAD, 4))
+    stage.reader.entries.pop(0)
+    await stage.suspects.look()
+    assert stage.handled == []  # the second one is known too
+    stage.reader.entries.clear()
+    await stage.suspects.look()
+    assert stage.handled == [event(BAD, 4)]
 
 
 async def test_facts_wait_in_order_for_what_is_in_quarantine() -> None:
@@ -136,7 +168,7 @@ async def test_a_new_holder_knows_what_is_in_quarantine() -> None:
     await suspect(stage)
     stage.suspects.drop_lane(stage.lane)
     assert not stage.suspects.quarantined
-    await stage.suspects.take(stage.lane, [])
+    await stage.suspects.take(stage.lane, Claimed([]))
     stage.take(4, event(BAD, 4))
     assert stage.handled == []
 
@@ -176,8 +208,25 @@ async def test_what_follows_does_not_go_on_here_too() -> None:
 async def test_a_lane_that_is_lost_while_it_is_taken_is_not_ours() -> None:
     stage = Stage()
     stage.reader.fails = LeaseLost("lost")
-    assert await stage.suspects.take(stage.lane, [entry(1, event(BAD, 1), takeovers=2)]) == []
+    assert await stage.suspects.take(stage.lane, Claimed([entry(1, event(BAD, 1), takeovers=2)])) == Claimed([])
     assert not stage.lane.held()
+
+
+async def test_a_lane_that_was_dropped_while_it_is_taken_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else this app-node said for ever that the quarantine of the lane holds something."""
+    stage = Stage()
+    move = stage.reader.quarantine
+
+    async def move_and_lose(lease: Lease, moves: Sequence[tuple[bytes, Sequence[bytes]]]) -> None:
+        await move(lease, moves)
+        stage.suspects.drop_lane(stage.lane)
+        stage.lane.lost = True
+
+    monkeypatch.setattr(stage.reader, "quarantine", move_and_lose)
+    once = entry(2, event(MATE, 2), takeovers=1)
+    taken = await stage.suspects.take(stage.lane, Claimed([entry(1, event(BAD, 1), takeovers=2), once], REST))
+    assert taken == Claimed([])
+    assert not stage.suspects.quarantined
 
 
 async def test_an_empty_quarantine_of_ours_is_known_at_once() -> None:

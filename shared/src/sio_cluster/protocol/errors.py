@@ -10,7 +10,8 @@ ClusterError
 |   `-- MalformedBatch          a stream entry that cannot be decoded: it is set aside and counted
 |       `-- UnknownVersion      the entry speaks a protocol version that this build does not know
 |-- Overload                    a bounded queue is full: whoever fills it waits or is refused
-|   `-- PayloadTooLarge         one message exceeds MAX_PAYLOAD_BYTES
+|   |-- PayloadTooLarge         one message exceeds MAX_PAYLOAD_BYTES
+|   `-- TooManyCalls            as many calls as a client may have wait for its answers
 |-- BusError                    Redis is away, slow, or refuses: try again, with backoff (`node.retry.Retry`)
 |   |-- BusUnavailable          no connection, a lost answer, or a time-out: nobody knows what has happened
 |   `-- BusRefused              Redis answered with an error: nothing has happened
@@ -62,6 +63,10 @@ class Overload(ClusterError):
 
 class PayloadTooLarge(Overload):
     """One message exceeds MAX_PAYLOAD_BYTES."""
+
+
+class TooManyCalls(Overload):
+    """As many calls as a client may have wait for its answers."""
 
 
 class BusError(ClusterError):

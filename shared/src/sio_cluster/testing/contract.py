@@ -38,8 +38,8 @@ class Cluster:
     def inbox_reader(self, node_id: str, max_batch_bytes: int = 4_000_000) -> InboxReader:
         return self.new_bus().inbox_reader(node_id, max_batch_bytes)
 
-    def lane_reader(self, node_id: str) -> LaneReader:
-        return self.new_bus().lane_reader(node_id)
+    def lane_reader(self, node_id: str, max_page_bytes: int = 1_000_000) -> LaneReader:
+        return self.new_bus().lane_reader(node_id, max_page_bytes)
 
     def leases(self) -> Leases:
         return self.new_bus().leases

@@ -4,11 +4,13 @@ Each waits under an ack id (`ack_ids`). There are two kinds, each with its own b
 is given up and counted.
 
 - One client may answer: `MAX_WAITING`. Such a callback is forgotten when it was called, when its `call` has ended, and
-  when the client is gone, as far as this app-node hears of that.
+  when the client is gone, as far as this app-node hears of that. Of one client's calls, `MAX_CALLS` may wait. One more
+  is refused, since somebody waits for each of them.
 - The emit went to a room, and nobody knows how many will answer: `MAX_WAITING_ROOMS`. Such a callback is forgotten
   after `ROOM_S`.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -16,9 +18,12 @@ from typing import Any
 from app_node.clients.ack_ids import ack_ids
 from app_node.clock import Clock
 from app_node.counters import Counters
+from sio_cluster.protocol.errors import TooManyCalls
 
 MAX_WAITING = 100_000
 MAX_WAITING_ROOMS = 10_000
+MAX_CALLS = 1_000
+"""An io-node remembers as many questions to one client, and gives up the oldest for one more."""
 ROOM_S = 600.0
 """For how many seconds the members of a room may answer an emit."""
 
@@ -31,6 +36,7 @@ class _OfClient:
 
     callback: Callback
     sid: str
+    is_call: bool
 
 
 @dataclass(slots=True)
@@ -50,6 +56,7 @@ class Callbacks:
         self._of_clients: dict[int, _OfClient] = {}  # the oldest first
         self._of_rooms: dict[int, _OfRoom] = {}  # the oldest first
         self._ids_of: dict[str, set[int]] = {}  # by sid
+        self._calls_of: Counter[str] = Counter()  # by sid
         self._ids: Iterator[int] | None = None
 
     def __len__(self) -> int:
@@ -64,15 +71,21 @@ class Callbacks:
         """Ack ids begin with this epoch (`Registry.next_epoch`)."""
         self._ids = ack_ids(epoch, self._waits)
 
-    def ask(self, callback: Callback, sid: str | None) -> int:
-        """A new ack id, under which this callback waits. `sid`: the client that may answer, None where many may."""
+    def ask(self, callback: Callback, sid: str | None, *, is_call: bool = False) -> int:
+        """A new ack id, under which this callback waits. `sid`: the client that may answer, None where many may.
+
+        `is_call`: somebody waits for it. Raises TooManyCalls where MAX_CALLS wait for this client already.
+        """
         if self._ids is None:
             raise RuntimeError("no epoch yet")
+        if is_call and sid is not None and self._calls_of[sid] >= MAX_CALLS:
+            self._counters.calls_refused += 1
+            raise TooManyCalls(f"{MAX_CALLS} calls wait for answers of {sid}")
         ack_id = next(self._ids)
         if sid is None:
             self._ask_room(ack_id, callback)
         else:
-            self._ask_client(ack_id, callback, sid)
+            self._ask_client(ack_id, _OfClient(callback, sid, is_call))
         return ack_id
 
     def answer(self, sid: str, ack_id: int) -> Callback | None:
@@ -94,23 +107,26 @@ class Callbacks:
         if waiting is not None:
             ids = self._ids_of[waiting.sid]
             ids.discard(ack_id)
+            self._calls_of[waiting.sid] -= waiting.is_call
             if not ids:
-                del self._ids_of[waiting.sid]
+                del self._ids_of[waiting.sid], self._calls_of[waiting.sid]
 
     def forget_client(self, sid: str) -> None:
         """Drops the callbacks that only this client could answer: it is gone."""
         for ack_id in self._ids_of.pop(sid, ()):
             del self._of_clients[ack_id]
+        del self._calls_of[sid]
 
     def _waits(self, ack_id: int) -> bool:
         return ack_id in self._of_clients or ack_id in self._of_rooms
 
-    def _ask_client(self, ack_id: int, callback: Callback, sid: str) -> None:
+    def _ask_client(self, ack_id: int, waiting: _OfClient) -> None:
         if len(self._of_clients) >= MAX_WAITING:
             self.forget(next(iter(self._of_clients)))
             self._counters.callbacks_given_up += 1
-        self._of_clients[ack_id] = _OfClient(callback, sid)
-        self._ids_of.setdefault(sid, set()).add(ack_id)
+        self._of_clients[ack_id] = waiting
+        self._ids_of.setdefault(waiting.sid, set()).add(ack_id)
+        self._calls_of[waiting.sid] += waiting.is_call
 
     def _ask_room(self, ack_id: int, callback: Callback) -> None:
         now = self._clock()

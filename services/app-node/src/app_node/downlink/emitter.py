@@ -92,7 +92,7 @@ class Emitter:
     async def _send(self, nodes: Iterable[str], command: Command, size: int) -> None:
         outbox = self._outbox
         if not outbox.has_room:
-            await outbox.room(in_handler=open_progress() is not None)
+            await outbox.room(size * len([*nodes]), in_handler=open_progress() is not None)
         progress = open_progress()
         if progress is not None:
             progress.lane.require_held()

@@ -4,15 +4,16 @@ A tick is the time in which the flush before it is under way. Each inbox has an 
 
 What is full, and what happens then:
 
-- The outbox (`max_bytes`): `has_room` is False, and whoever emits waits in `room`.
+- The outbox (`max_bytes`): `has_room` is False. Whoever emits waits in `room`, and goes on in the order of coming.
 - One inbox: its own queue waits, the others go on. Where its io-node is gone, the queue is dropped and counted.
 - Redis (out of memory): it still takes what handlers say, since their lane entries can be removed only afterwards. All
   else waits.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from app_node.clock import Clock
@@ -33,6 +34,14 @@ COMMAND_BYTES = 96
 """What a command weighs besides its packet."""
 
 Ready: TypeAlias = tuple[InboxQueue, Batch, Append]
+
+
+@dataclass(eq=False, slots=True)
+class _Turn:
+    """Somebody who waits for room for so many bytes. `come` is done when there is."""
+
+    size: int
+    come: asyncio.Future[None]
 
 
 class Outbox:
@@ -63,34 +72,47 @@ class Outbox:
         """Last sequence number and bar by io-node that went: one that comes back must not see a number twice."""
         self._bytes = 0
         self._handlers_waiting = 0  # in `room`
+        self._line: deque[_Turn] = deque()  # who waits in `room`
+        self._admitted: deque[_Turn] = deque()  # who may go on, and has not yet
+        self._promised = 0  # bytes for them
         self._refused_until = 0.0
         self.emitted = 0  # commands put
         self._wake = asyncio.Event()
-        self._room = asyncio.Event()
-        self._room.set()
         self._empty = asyncio.Event()
         self._empty.set()
 
     @property
     def has_room(self) -> bool:
-        """Whether less than `max_bytes` waits."""
-        return self._bytes < self._max_bytes
+        """Whether less than `max_bytes` waits here, and nobody in `room`."""
+        return self._bytes < self._max_bytes and not self._line and not self._admitted
 
     @property
     def waiting(self) -> int:
         """Commands that Redis does not have yet."""
         return sum(queue.waiting for queue in self._queues.values())
 
-    async def room(self, *, in_handler: bool = False) -> None:
-        """Returns when less than `max_bytes` waits. While a handler waits here, Redis is asked to take everything, also
-        when it is out of memory."""
+    async def room(self, size: int, *, in_handler: bool = False) -> None:
+        """Returns when there is room, in the order of the calls. The caller puts about `size` bytes before it waits for
+        anything else.
+
+        While a handler waits here, Redis is asked to take everything, also when it is out of memory.
+        """
+        loop = asyncio.get_running_loop()
+        turn = _Turn(size, loop.create_future())
+        self._line.append(turn)
+        loop.call_soon(self._admit)  # not now: those who were admitted before have not gone on yet
         self._handlers_waiting += in_handler
         try:
-            while not self.has_room:
-                self._room.clear()
-                await self._room.wait()
+            await turn.come
         finally:
             self._handlers_waiting -= in_handler
+            if turn in self._admitted:
+                self._admitted.remove(turn)
+                self._promised -= size
+            else:
+                self._line.remove(turn)
+            if self._line:  # the caller may put less than it said
+                loop.call_soon(self._admit)
 
     async def drained(self) -> None:
         """Returns when nothing waits."""
@@ -195,11 +217,19 @@ class Outbox:
             case AppendResult.FULL:
                 queue.drop()
 
+    def _admit(self) -> None:
+        """Lets those go on who have waited longest, as far as there is room for them."""
+        while self._line and self._bytes + self._promised < self._max_bytes:
+            turn = self._line.popleft()
+            self._admitted.append(turn)
+            self._promised += turn.size
+            if not turn.come.done():  # else it has been cancelled
+                turn.come.set_result(None)
+
     def _forget(self, batch: Batch, written: bool) -> None:
         """A batch has come to its end."""
         self._bytes -= batch.size
-        if self._bytes < self._max_bytes:
-            self._room.set()
+        self._admit()
         batch.finish(written)
 
     def _after_flush(self) -> None:

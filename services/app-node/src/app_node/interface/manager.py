@@ -99,8 +99,13 @@ class ClusterManager:
         room: Any,
         skip_sid: Any = None,
         callback: Callable[..., Any] | None = None,
+        *,
+        is_call: bool = False,
     ) -> int | None:
-        """As `emit`. Returns the ack id under which the callback waits, None where there is none."""
+        """As `emit`. Returns the ack id under which the callback waits, None where there is none.
+
+        `is_call`: somebody waits for the answer. Raises TooManyCalls.
+        """
         node = self.node
         recipients = rooms_of(room)
         payload = encode([event, *arguments(data)], node.application.json_module, node.max_attachments)
@@ -110,7 +115,7 @@ class ClusterManager:
         ack_id = None
         if callback is not None:
             await node.open_callbacks()
-            ack_id = node.clients.callbacks.ask(callback, single_sid(recipients))
+            ack_id = node.clients.callbacks.ask(callback, single_sid(recipients), is_call=is_call)
         try:
             await node.downlink.emitter.emit(namespace, payload, recipients, skipped(skip_sid), ack_id)
         except BaseException:

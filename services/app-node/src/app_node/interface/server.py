@@ -25,6 +25,7 @@ from app_node.interface.options import checked_options
 from app_node.lanes.progress import current_progress
 from sio_cluster.node.monitoring.log import configure_logging_of_guest
 from sio_cluster.node.settings.config import Config
+from sio_cluster.protocol.errors import TooManyCalls
 from sio_cluster.streams.redis import RedisBus
 
 
@@ -155,7 +156,10 @@ class ClusterServer(socketio.AsyncServer):  # type: ignore[misc]  # socketio has
         timeout: float = 60,
         ignore_queue: bool = False,
     ) -> Any:
-        """As in python-socketio. Raises its TimeoutError where no answer comes within `timeout` seconds."""
+        """As in python-socketio. Raises its TimeoutError where no answer comes within `timeout` seconds.
+
+        Raises it at once where 1,000 calls wait for answers of this client already.
+        """
         recipient = sid if to is None else to
         if recipient is None:
             raise ValueError("Cannot use call() to broadcast.")
@@ -168,7 +172,10 @@ class ClusterServer(socketio.AsyncServer):  # type: ignore[misc]  # socketio has
             if not answer.done():  # else another member of the room was quicker
                 answer.set_result(args)
 
-        ack_id = await self.manager.ask(event, data, namespace or "/", recipient, callback=answered)
+        try:
+            ack_id = await self.manager.ask(event, data, namespace or "/", recipient, callback=answered, is_call=True)
+        except TooManyCalls as error:
+            raise exceptions.TimeoutError(str(error)) from None
         try:
             args = await asyncio.wait_for(answer, timeout)
         except TimeoutError:

@@ -19,7 +19,7 @@ from app_node.lanes.lane import Lane
 from sio_cluster.node.retry import Retry
 from sio_cluster.protocol.errors import BusError
 from sio_cluster.protocol.ids import is_quarantine, lane_behind, quarantine_of
-from sio_cluster.streams.api.lanes import LaneEntry
+from sio_cluster.streams.api.lanes import Claimed
 from sio_cluster.streams.api.leases import Leases
 
 log = structlog.get_logger()
@@ -31,7 +31,7 @@ MARGIN = 0.1
 class Claiming(Protocol):
     """The part of `streams.api.lanes.LaneReader` that is needed here, for lanes and quarantines."""
 
-    async def claim(self, lane: int) -> list[LaneEntry]: ...
+    async def claim(self, lane: int) -> Claimed: ...
 
     async def interrupt(self) -> None: ...
 
@@ -45,9 +45,9 @@ class AppNodes(Protocol):
 class LaneKeeper:
     """The lanes of one app-node.
 
-    Calls `on_take(lane, entries)` with a lane that was acquired and the entries that its former holder left. Calls
-    `on_lost(lane)` when this app-node must not act for the lane any more. `quarantined()` are the lanes that it holds
-    and whose quarantine holds something. `settled(lane)` returns when nothing of the lane is in work.
+    Calls `on_take(lane, claimed)` with a lane that was acquired, and the first page of what its former holder left.
+    Calls `on_lost(lane)` when this app-node must not act for the lane any more. `quarantined()` are the lanes that it
+    holds and whose quarantine holds something. `settled(lane)` returns when nothing of the lane is in work.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class LaneKeeper:
         registry: AppNodes,
         clock: Clock,
         counters: Counters,
-        on_take: Callable[[Lane, Sequence[LaneEntry]], Awaitable[None]],
+        on_take: Callable[[Lane, Claimed], Awaitable[None]],
         on_lost: Callable[[Lane], None],
         quarantined: Callable[[], Collection[int]],
         settled: Callable[[Lane], Awaitable[None]],
@@ -84,7 +84,7 @@ class LaneKeeper:
         self._draining = False
         self._planning = asyncio.Lock()
         self.held: dict[int, Lane] = {}  # by number, quarantines too
-        self.readable: set[int] = set()  # numbers of those lanes whose new entries may be read
+        self.readable: set[int] = set()  # numbers of those lanes that may be read
         self.workable: set[int] = set()  # numbers of those quarantines
         self.assigned: set[int] = set()  # lanes whose quarantine this app-node works off, or is about to
         self.changed = asyncio.Event()  # set when `readable` or `workable` changes, and when a lane was taken
@@ -233,11 +233,11 @@ class LaneKeeper:
 
     async def _take(self, lane: Lane) -> bool:
         number = lane.number
-        entries = await self._reader.claim(number)
+        claimed = await self._reader.claim(number)
         if self.held.get(number) is not lane or not lane.held():
             return False
-        log.debug("lane_acquired", lane=number, token=lane.token, redelivered=len(entries))
-        await self._on_take(lane, entries)
+        log.debug("lane_acquired", lane=number, token=lane.token, redelivered=len(claimed.entries))
+        await self._on_take(lane, claimed)
         self.changed.set()  # they wait for their turn, also where the lane is about to go
         if not lane.held() or lane in self._handovers:
             return False

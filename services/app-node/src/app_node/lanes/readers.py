@@ -1,7 +1,7 @@
 """The two readers of an app-node: quarantines are read one entry at a time, beside the lanes and not among them."""
 
 from sio_cluster.protocol.ids import is_quarantine
-from sio_cluster.streams.api.lanes import LaneEntry, LaneReader
+from sio_cluster.streams.api.lanes import Claimed, LaneReader
 
 
 class Readers:
@@ -11,7 +11,7 @@ class Readers:
         self.lanes = lanes
         self.quarantines = quarantines
 
-    async def claim(self, number: int) -> list[LaneEntry]:
+    async def claim(self, number: int) -> Claimed:
         """What the former holder of this lane or quarantine left: see `LaneReader.claim`."""
         return await (self.quarantines if is_quarantine(number) else self.lanes).claim(number)
 

@@ -8,7 +8,7 @@ first second of such a handler: one that ends its process mostly does so at once
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
@@ -19,10 +19,11 @@ from app_node.counters import Counters
 from app_node.lanes.keeper import LaneKeeper
 from app_node.lanes.lane import Lane
 from app_node.uplink.consumer import MOST_TAKEOVERS, Consumer
+from app_node.uplink.pages import Pages
 from sio_cluster.node.retry import Retry
 from sio_cluster.protocol.errors import BusError
 from sio_cluster.protocol.ids import lane_behind
-from sio_cluster.streams.api.lanes import LaneEntry, LaneReader
+from sio_cluster.streams.api.lanes import Claimed, LaneEntry, LaneReader
 
 log = structlog.get_logger()
 
@@ -57,6 +58,7 @@ class Alone:
         self._counters = counters
         self._on_empty = on_empty
         self._claimed: dict[Lane, deque[LaneEntry]] = defaultdict(deque)
+        self._pages = Pages(reader)
         self._unended: set[bytes] = set()  # ids of entries whose handler took too long
 
     async def run(self, keeper: LaneKeeper) -> None:
@@ -81,15 +83,15 @@ class Alone:
             if keeper.lanes_held:
                 await asyncio.sleep(REST_S)
 
-    def take(self, lane: Lane, entries: Sequence[LaneEntry]) -> None:
-        """Takes what a former holder of this quarantine left."""
-        self._claimed[lane] = deque(
-            replace(entry, takeovers=MOST_TAKEOVERS) if entry.id in self._unended else entry for entry in entries
-        )
+    def take(self, lane: Lane, claimed: Claimed) -> None:
+        """Takes the first page of what a former holder of this quarantine left."""
+        self._pages.begin(lane, claimed)
+        self._claimed[lane] = deque(claimed.entries)
 
     def drop_lane(self, lane: Lane) -> None:
         """Forgets what a former holder of this quarantine left."""
         self._claimed.pop(lane, None)
+        self._pages.drop_lane(lane)
 
     async def _work(self, lane: Lane, keeper: LaneKeeper) -> LaneEntry | None:
         """Handles facts of this quarantine one after the other, for QUICK_S. Returns one that takes longer."""
@@ -120,8 +122,11 @@ class Alone:
 
     async def _next(self, lane: Lane) -> LaneEntry | None:
         claimed = self._claimed[lane]
+        if not claimed and lane in self._pages:
+            claimed.extend(await self._pages.next(lane))
         if claimed:
-            return claimed.popleft()
+            entry = claimed.popleft()
+            return replace(entry, takeovers=MOST_TAKEOVERS) if entry.id in self._unended else entry
         return next(iter(await self._reader.read([lane.number], 0, 1)), None)
 
     async def _bear(self, lane: Lane, entry: LaneEntry, keeper: LaneKeeper) -> None:

@@ -5,7 +5,7 @@ end (a handler was cancelled, a lease ran out) is not committed: the lane's next
 """
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Protocol
@@ -18,12 +18,13 @@ from app_node.lanes.keeper import LaneKeeper
 from app_node.lanes.lane import Lane
 from app_node.lanes.progress import EntryProgress
 from app_node.uplink.dead_letters import DeadLetters
+from app_node.uplink.pages import Pages
 from app_node.uplink.turns import Turns
 from sio_cluster.node.retry import Retry
 from sio_cluster.protocol.codec import decode_uplink
 from sio_cluster.protocol.errors import BusError, LeaseLost, MalformedBatch
 from sio_cluster.protocol.messages import ClientConnected, ClientDisconnected, EventReceived, Fact
-from sio_cluster.streams.api.lanes import LaneEntry, LaneReader
+from sio_cluster.streams.api.lanes import Claimed, LaneEntry, LaneReader
 
 log = structlog.get_logger()
 
@@ -87,6 +88,7 @@ class Consumer:
         self.facts_in_work = 0
         self._room = asyncio.Event()
         self._turns = Turns()
+        self._pages = Pages(reader)
         self._read_retry = Retry("lanes_read", counters.redis_retries)
         self.resumed = asyncio.Event()  # not set while it is `paused`
         self.resumed.set()
@@ -113,17 +115,20 @@ class Consumer:
                 await keeper.changed.wait()
                 continue
             await self._wait_for_room()
-            asked = {number: keeper.held[number] for number in sorted(keeper.readable) if number not in turns}
-            block_ms = 0 if turns else BLOCK_MS
+            waiting = [keeper.held[number] for number in sorted(keeper.readable) if number not in turns]
+            claiming = [lane for lane in waiting if lane in self._pages]
+            asked = {lane.number: lane for lane in waiting if lane not in self._pages}
             begun = now()
             try:
+                await self._claim_more(claiming)
+                block_ms = 0 if turns else BLOCK_MS
                 entries = await self._reader.read(asked.keys(), block_ms, COUNT) if asked else []
             except BusError as error:
                 until = now() + retry.failed(error)
                 await self._take_turns(turns, keeper, until)
                 await asyncio.sleep(max(0.0, until - now()))
                 continue
-            if asked:
+            if waiting:
                 retry.succeeded()
             for entry in entries:
                 lane = asked[entry.lane]
@@ -132,6 +137,15 @@ class Consumer:
                     turns.put(lane, entry)
             lasted = 0.0 if block_ms else now() - begun
             await self._take_turns(turns, keeper, now() + max(READ_AGAIN_S, lasted))
+
+    async def _claim_more(self, lanes: list[Lane]) -> None:
+        """The next page of each of these lanes, all at once. Raises BusError; some may have got theirs."""
+        pages = await asyncio.gather(*map(self._pages.next, lanes), return_exceptions=True)
+        for lane, page in zip(lanes, pages, strict=True):
+            for entry in [] if isinstance(page, BaseException) else page:
+                self._turns.put(lane, entry)
+        if failures := [page for page in pages if isinstance(page, BaseException)]:
+            raise failures[0]
 
     async def _take_turns(self, turns: Turns, keeper: LaneKeeper, until: float) -> None:
         """One turn, and more of them while something waits and `until` (by the event loop's clock) has not come."""
@@ -166,12 +180,10 @@ class Consumer:
             else:
                 await asyncio.sleep(retry.failed(failure))
 
-    async def take_claimed(self, lane: Lane, entries: Sequence[LaneEntry]) -> None:
-        """The entries that a former holder left get their turns before anything new of this lane is read.
-
-        They wait for room as new ones do. Whoever took the lane does not wait with them: it has other lanes to divide.
-        """
-        for entry in entries:
+    def take_claimed(self, lane: Lane, claimed: Claimed) -> None:
+        """What a former holder left gets its turns before anything new of this lane is read. It waits for room too."""
+        self._pages.begin(lane, claimed)
+        for entry in claimed.entries:
             self._turns.put(lane, entry)
 
     def take(self, lane: Lane, entry: LaneEntry) -> int:
@@ -221,7 +233,8 @@ class Consumer:
             self._room.set()
 
     def drop_lane(self, lane: Lane) -> None:
-        """Forgets the lane's entries in work. Their facts count as abandoned."""
+        """Forgets the lane's entries in work, and what is left to claim. Their facts count as abandoned."""
+        self._pages.drop_lane(lane)
         for entry_id in list(lane.unfinished):
             self._release(lane, entry_id)
 

@@ -1,6 +1,6 @@
 """The parts of this folder, made for one app-node, and how they share the lanes that come and go."""
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection
 
 from app_node.clients.parts import ClientParts
 from app_node.clock import Clock
@@ -22,7 +22,7 @@ from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.ids import is_quarantine
 from sio_cluster.protocol.messages import Canary
 from sio_cluster.streams.api.bus import Bus
-from sio_cluster.streams.api.lanes import LaneEntry
+from sio_cluster.streams.api.lanes import Claimed
 
 
 class UplinkParts:
@@ -48,7 +48,8 @@ class UplinkParts:
 
         `canary_returned` is called with each canary that comes through the inbox.
         """
-        self.readers = Readers(bus.lane_reader(node_id), bus.lane_reader(node_id))
+        page_bytes = config.max_inflight_bytes // config.lanes  # a page of each lane may wait for its turn
+        self.readers = Readers(bus.lane_reader(node_id, page_bytes), bus.lane_reader(node_id, page_bytes))
         self.dispatcher = Dispatcher(
             application=application,
             lifecycle=clients.lifecycle,
@@ -83,12 +84,15 @@ class UplinkParts:
         self._inbox_reader = bus.inbox_reader(node_id)
         self.inbox = InboxLoop(self._inbox_reader, answers.take, Retry("inbox", counters.redis_retries), clock)
 
-    async def take_lane(self, lane: Lane, entries: Sequence[LaneEntry]) -> None:
-        """A lane or quarantine was acquired, and its former holder left these entries. Raises BusError."""
+    async def take_lane(self, lane: Lane, claimed: Claimed) -> None:
+        """A lane or quarantine was acquired: `claimed` is the first page of what its former holder left.
+
+        Raises BusError.
+        """
         if is_quarantine(lane.number):
-            self.alone.take(lane, entries)
+            self.alone.take(lane, claimed)
         else:
-            await self.consumer.take_claimed(lane, await self.suspects.take(lane, entries))
+            self.consumer.take_claimed(lane, await self.suspects.take(lane, claimed))
 
     def drop_lane(self, lane: Lane) -> None:
         """This app-node must not act for the lane any more: its handlers are cancelled, its entries are forgotten."""

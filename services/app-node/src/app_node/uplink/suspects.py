@@ -24,7 +24,7 @@ from sio_cluster.protocol.codec import decode_uplink, encode_uplink
 from sio_cluster.protocol.errors import BusError, LeaseLost, MalformedBatch
 from sio_cluster.protocol.ids import quarantine_of
 from sio_cluster.protocol.messages import Fact
-from sio_cluster.streams.api.lanes import LaneEntry
+from sio_cluster.streams.api.lanes import Claimed, LaneEntry, Unclaimed
 from sio_cluster.streams.api.leases import Lease
 
 log = structlog.get_logger()
@@ -44,7 +44,9 @@ Waiting = tuple[Fact, EntryProgress]
 class Reader(Protocol):
     """The part of `streams.api.lanes.LaneReader` that is needed here."""
 
-    async def peek(self, lane: int, count: int = 0) -> list[LaneEntry]: ...
+    async def claim_more(self, rest: Unclaimed) -> Claimed: ...
+
+    async def peek(self, lane: int, count: int = ..., after: bytes = ...) -> list[LaneEntry]: ...
 
     async def quarantine(self, lease: Lease, moves: Sequence[tuple[bytes, Sequence[bytes]]]) -> None: ...
 
@@ -52,9 +54,9 @@ class Reader(Protocol):
 class _HeldLane:
     """The quarantine of one lane as its holder knows it, and the facts that wait for it."""
 
-    def __init__(self, lane: Lane, quarantined: list[LaneEntry]) -> None:
+    def __init__(self, lane: Lane, quarantined: Sequence[tuple[bytes, str]]) -> None:
         self.lane = lane
-        self.entries = deque((entry.id, _sid_of(entry)) for entry in quarantined)
+        self.entries = deque(quarantined)  # ids, and whose fact each is
         self.clients = Counter(sid for _, sid in self.entries)
         self.waiting: dict[str, list[Waiting]] = defaultdict(list)
         self.emptied = False  # nothing is left there, so what waits may go on
@@ -132,26 +134,27 @@ class Suspects:
         if number in self._lanes:
             self._lanes[number].emptied = True
 
-    async def take(self, lane: Lane, entries: Sequence[LaneEntry]) -> list[LaneEntry]:
-        """Moves the suspects among the entries that a former holder left. Returns the others. Raises BusError."""
-        moves: list[tuple[bytes, Sequence[bytes]]] = []
-        others = []
-        for entry in entries:
-            parts = _parts(entry) if entry.takeovers >= SUSPECT_TAKEOVERS else []
-            if parts:
-                moves.append((entry.id, parts))
-            else:
-                others.append(entry)
+    async def take(self, lane: Lane, claimed: Claimed) -> Claimed:
+        """Moves all suspects that a former holder left, of this page and those after it. They are the first.
+
+        Returns the page at which they end, without them. Raises BusError.
+        """
+        malformed: list[LaneEntry] = []
         try:
-            if moves:
-                await self._move(lane, moves)
-            quarantined = await self._reader.peek(quarantine_of(lane.number))
+            while True:
+                suspects = [entry for entry in claimed.entries if entry.takeovers >= SUSPECT_TAKEOVERS]
+                malformed += await self._move_suspects(lane, suspects)
+                if len(suspects) < len(claimed.entries) or claimed.rest is None:
+                    break
+                claimed = await self._reader.claim_more(claimed.rest)
+            quarantined = await self._look_into(quarantine_of(lane.number))
         except LeaseLost:
             lane.lost = True
-            return []
+        if not lane.held():  # then it was dropped meanwhile, or soon is
+            return Claimed([])
         if quarantined:
             self._lanes[lane.number] = _HeldLane(lane, quarantined)
-        return others
+        return Claimed([*malformed, *claimed.entries[len(suspects) :]], claimed.rest)
 
     def deliver(self, fact: Fact, progress: EntryProgress) -> None:
         """Hands a fact on, or holds it back. `progress` counts it already. Never waits."""
@@ -205,6 +208,20 @@ class Suspects:
             for _ in facts:
                 progress.end_fact(QUARANTINED)
 
+    async def _move_suspects(self, lane: Lane, entries: Sequence[LaneEntry]) -> list[LaneEntry]:
+        """Returns those that cannot be decoded: they are no suspects."""
+        parts = [(entry, _parts(entry)) for entry in entries]
+        if moves := [(entry.id, of_entry) for entry, of_entry in parts if of_entry]:
+            await self._move(lane, moves)
+        return [entry for entry, of_entry in parts if not of_entry]
+
+    async def _look_into(self, quarantine: int) -> list[tuple[bytes, str]]:
+        """The ids of all entries there, and whose fact each is."""
+        found: list[tuple[bytes, str]] = []
+        while page := await self._reader.peek(quarantine, after=found[-1][0] if found else b""):
+            found += [(entry.id, _sid_of(entry)) for entry in page]
+        return found
+
     async def _move(self, lane: Lane, moves: Sequence[tuple[bytes, Sequence[bytes]]]) -> None:
         await self._reader.quarantine(lane.lease, moves)
         facts = sum(len(parts) for _, parts in moves)
@@ -213,7 +230,7 @@ class Suspects:
 
 
 def _parts(entry: LaneEntry) -> list[bytes]:
-    """One entry for each of its facts. [] where it cannot be decoded: then it is no suspect, but malformed."""
+    """One entry for each of its facts. [] where it cannot be decoded."""
     try:
         batch = decode_uplink(entry.entry)
     except MalformedBatch:

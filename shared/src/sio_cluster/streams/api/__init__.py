@@ -15,7 +15,8 @@
 
         lease = await bus.leases.acquire(3, "app-bbbbbb", lease_ms=5_000)
         reader = bus.lane_reader("app-bbbbbb")
-        for entry in [*await reader.claim(3), *await reader.read([3], block_ms=100, count=10)]:
+        left = await reader.claim(3)                       # nothing: nobody held this lane before
+        for entry in [*left.entries, *await reader.read([3], block_ms=100, count=10)]:
             print(entry.entry)                             # b'hello'
             await reader.commit(lease, [entry.id])         # now it is forgotten
         await bus.stop()

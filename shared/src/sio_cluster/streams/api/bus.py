@@ -45,8 +45,11 @@ class Bus(Protocol):
     def inbox_reader(self, node_id: str, max_batch_bytes: int = 4_000_000) -> InboxReader:
         """A reader of this node's inbox, with a connection of its own. One read brings about `max_batch_bytes`."""
 
-    def lane_reader(self, node_id: str) -> LaneReader:
-        """A reader of the lanes that this node holds, with a connection of its own."""
+    def lane_reader(self, node_id: str, max_page_bytes: int = 1_000_000) -> LaneReader:
+        """A reader of the lanes that this node holds, with a connection of its own.
+
+        One page of a claim brings at most `max_page_bytes`, but at least one entry.
+        """
 
     async def start(self) -> None:
         """Connects, and joins the cluster. Raises ClusterMismatch, or a BusError (`node.membership.joining`)."""

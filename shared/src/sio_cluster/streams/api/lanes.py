@@ -7,6 +7,9 @@ from typing import Protocol
 from sio_cluster.protocol.ids import is_quarantine
 from sio_cluster.streams.api.leases import Lease
 
+PAGE_ENTRIES = 256
+"""How many entries one page of `LaneReader.claim` and `peek` brings, at most."""
+
 DEAD_LETTERS_KEPT = 1_000
 """How many dead letters a lane keeps. One more, and the oldest goes."""
 
@@ -27,6 +30,23 @@ class LaneEntry:
     takeovers: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Unclaimed:
+    """What the holder of a lane has yet to claim, by its lease with this token: the entries behind the id `after`."""
+
+    lane: int
+    token: int
+    after: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """One page of what former holders of a lane left, in order. `rest`: where the next page begins; None: no more."""
+
+    entries: list[LaneEntry]
+    rest: Unclaimed | None = None
+
+
 class LaneReader(Protocol):
     """Reads the lanes that one app-node holds. What it read stays in the lane until it is committed.
 
@@ -43,14 +63,22 @@ class LaneReader(Protocol):
         over brings nothing; `commit` and `Leases.renew` say that it is lost.
         """
 
-    async def claim(self, lane: int) -> list[LaneEntry]:
-        """What former holders were given and did not commit, in order. [] where the lane is not ours.
+    async def claim(self, lane: int) -> Claimed:
+        """The first page of what former holders were given and did not commit. Empty where the lane is not ours.
 
-        Call it after `Leases.acquire` and before the first read of the lane.
+        Call it after `Leases.acquire`. Then claim the rest, page by page, before the first read of the lane. Those that
+        were taken over most often come first. Entries of later pages are not given to us yet: if we die, they do not
+        count as taken over from us.
         """
 
-    async def peek(self, lane: int, count: int = 0) -> list[LaneEntry]:
-        """The first `count` entries that the lane holds (0: all), whoever holds it. They are given to nobody."""
+    async def claim_more(self, rest: Unclaimed) -> Claimed:
+        """The next page. Empty where the lane is not ours, or is ours by another lease."""
+
+    async def peek(self, lane: int, count: int = PAGE_ENTRIES, after: bytes = b"") -> list[LaneEntry]:
+        """The first entries that the lane holds behind the id `after`, whoever holds it. They are given to nobody.
+
+        At most `count` of them, and at most a page.
+        """
 
     async def interrupt(self) -> None:
         """Ends a read that blocks at once, with []. Without effect while no read is under way."""
@@ -82,6 +110,10 @@ class Counted:
 
     once: tuple[int, int]
     twice: tuple[int, int]
+
+    def taken_over(self, given: tuple[int, int]) -> "Counted":
+        """After one more takeover, from a holder that was given the entries up to this place."""
+        return Counted(max(self.once, given), max(self.twice, min(self.once, given)))
 
     def of(self, lane: int, place: tuple[int, int]) -> int:
         """How often the entry at this place was taken over: see `LaneEntry`."""

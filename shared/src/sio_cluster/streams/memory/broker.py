@@ -48,9 +48,13 @@ class MemoryLease:
 
 @dataclass
 class MemoryTakeovers:
-    """As `redis.scripts.lanes` counts them: who claimed the lane last, up to which ids entries were taken over."""
+    """As `redis.scripts.lanes` counts them: who claimed the lane last, up to which ids entries were taken over.
+
+    `given`: up to which id the last holder has claimed; None when it has claimed all.
+    """
 
     last: str | None = None
+    given: int | None = None
     once: int = 0
     twice: int = 0
 

@@ -23,8 +23,8 @@ class MemoryBus:
     def inbox_reader(self, node_id: str, max_batch_bytes: int = 4_000_000) -> MemoryInboxReader:
         return MemoryInboxReader(self.broker, self.keys, node_id)
 
-    def lane_reader(self, node_id: str) -> MemoryLaneReader:
-        return MemoryLaneReader(self.broker, self.keys, node_id)
+    def lane_reader(self, node_id: str, max_page_bytes: int = 1_000_000) -> MemoryLaneReader:
+        return MemoryLaneReader(self.broker, self.keys, node_id, max_page_bytes)
 
     async def start(self) -> None:
         await self.registry.join_cluster()

@@ -1,15 +1,16 @@
 """Leases, and reading lanes."""
 
 import asyncio
+import itertools
 import time
 from collections.abc import Collection, Sequence
 
 from sio_cluster.protocol.errors import LeaseLost
 from sio_cluster.protocol.ids import is_quarantine, lane_behind, quarantine_of
 from sio_cluster.protocol.keys import Keys
-from sio_cluster.streams.api.lanes import DEAD_LETTERS_KEPT, Counted, LaneEntry
+from sio_cluster.streams.api.lanes import DEAD_LETTERS_KEPT, PAGE_ENTRIES, Claimed, Counted, LaneEntry, Unclaimed
 from sio_cluster.streams.api.leases import Lease
-from sio_cluster.streams.memory.broker import MemoryBroker, MemoryLease
+from sio_cluster.streams.memory.broker import MemoryBroker, MemoryLease, MemoryStream, MemoryTakeovers
 
 
 class MemoryLeases:
@@ -33,7 +34,9 @@ class MemoryLeases:
             broker.holders[lane].add(node_id)
             takeovers = broker.takeovers[lane]
             if takeovers.last not in (None, node_id):
-                takeovers.last, takeovers.twice, takeovers.once = None, takeovers.once, stream.delivered
+                given = stream.delivered if takeovers.given is None else takeovers.given
+                counted = _counted(takeovers).taken_over((given, 0))
+                broker.takeovers[lane] = MemoryTakeovers(once=counted.once[0], twice=counted.twice[0])
         return Lease(lane, node_id, token)
 
     async def renew(self, leases: Collection[Lease], lease_ms: int) -> set[int]:
@@ -69,7 +72,8 @@ class MemoryLeases:
         async with self._broker.operation():
             if _current(self._broker, lease) is not None:
                 del self._broker.leases[lease.lane]
-                self._broker.takeovers[lease.lane].last = None
+                takeovers = self._broker.takeovers[lease.lane]
+                takeovers.last = takeovers.given = None
                 if settled:
                     self._broker.holders[lease.lane].discard(lease.node_id)
 
@@ -77,10 +81,11 @@ class MemoryLeases:
 class MemoryLaneReader:
     """`api.lanes.LaneReader`."""
 
-    def __init__(self, broker: MemoryBroker, keys: Keys, node_id: str) -> None:
+    def __init__(self, broker: MemoryBroker, keys: Keys, node_id: str, max_page_bytes: int) -> None:
         self._broker = broker
         self._keys = keys
         self._node_id = node_id
+        self._max_page_bytes = max_page_bytes
         self._waiter = asyncio.Event()
         self._reading = False
         self._interrupted = False
@@ -105,27 +110,25 @@ class MemoryLaneReader:
         finally:
             self._reading = False
 
-    async def claim(self, lane: int) -> list[LaneEntry]:
+    async def claim(self, lane: int) -> Claimed:
         async with self._broker.operation():
             lease = _lease(self._broker, lane)
             if lease is None or lease.node_id != self._node_id:
-                return []
-            stream = self._broker.streams[self._keys.uplink(lane)]
+                return Claimed([])
             self.doubt[lane] = lease.claim_until
             self._claimed.add(lane)
-            takeovers = self._broker.takeovers[lane]
-            takeovers.last = self._node_id
-            counted = Counted((takeovers.once, 0), (takeovers.twice, 0))
-            return [
-                LaneEntry(lane, _id(number), entry, True, counted.of(lane, (number, 0)))
-                for number, entry in stream.entries.items()
-                if number <= lease.claim_until
-            ]
+            return self._claim(lane, lease, after=0)
 
-    async def peek(self, lane: int, count: int = 0) -> list[LaneEntry]:
+    async def claim_more(self, rest: Unclaimed) -> Claimed:
         async with self._broker.operation():
-            entries = list(self._broker.streams[self._keys.uplink(lane)].entries.items())
-            return [_new(lane, number, entry) for number, entry in (entries[:count] if count else entries)]
+            lease = _current(self._broker, Lease(rest.lane, self._node_id, rest.token))
+            return Claimed([]) if lease is None else self._claim(rest.lane, lease, after=number_of(rest.after))
+
+    async def peek(self, lane: int, count: int = PAGE_ENTRIES, after: bytes = b"") -> list[LaneEntry]:
+        async with self._broker.operation():
+            stream = self._broker.streams[self._keys.uplink(lane)]
+            behind = [number for number in stream.entries if number > (number_of(after) if after else 0)]
+            return [_new(lane, number, stream.entries[number]) for number in self._page(stream, behind)[:count]]
 
     async def interrupt(self) -> None:
         async with self._broker.operation():
@@ -165,6 +168,25 @@ class MemoryLaneReader:
     async def close(self) -> None:
         pass
 
+    def _claim(self, lane: int, lease: MemoryLease, after: int) -> Claimed:
+        stream = self._broker.streams[self._keys.uplink(lane)]
+        left = [number for number in stream.entries if after < number <= lease.claim_until]
+        page = self._page(stream, left)
+        more = len(page) < len(left)
+        takeovers = self._broker.takeovers[lane]
+        takeovers.last, takeovers.given = self._node_id, page[-1] if more else None
+        counted = _counted(takeovers)
+        entries = [
+            LaneEntry(lane, _id(number), stream.entries[number], True, counted.of(lane, (number, 0))) for number in page
+        ]
+        return Claimed(entries, Unclaimed(lane, lease.token, _id(page[-1])) if more else None)
+
+    def _page(self, stream: MemoryStream, numbers: list[int]) -> list[int]:
+        """The first of these entries that fit into one page."""
+        sizes = itertools.accumulate(len(stream.entries[number]) for number in numbers[:PAGE_ENTRIES])
+        fitting = sum(size <= self._max_page_bytes for size in sizes)
+        return numbers[: max(1, fitting)]
+
     def _take(self, lane: int, count: int) -> list[LaneEntry]:
         stream = self._broker.streams[self._keys.uplink(lane)]
         if stream.reader != self._node_id:
@@ -191,6 +213,10 @@ def _current(broker: MemoryBroker, lease: Lease) -> MemoryLease | None:
     """The lane's lease if it runs and is this one."""
     current = _lease(broker, lease.lane)
     return current if current is not None and (current.node_id, current.token) == (lease.node_id, lease.token) else None
+
+
+def _counted(takeovers: MemoryTakeovers) -> Counted:
+    return Counted((takeovers.once, 0), (takeovers.twice, 0))
 
 
 def _new(lane: int, number: int, entry: bytes) -> LaneEntry:

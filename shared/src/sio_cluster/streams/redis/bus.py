@@ -34,8 +34,8 @@ class RedisBus:
     def inbox_reader(self, node_id: str, max_batch_bytes: int = 4_000_000) -> RedisInboxReader:
         return RedisInboxReader(self.connections, self.keys, node_id, max_batch_bytes)
 
-    def lane_reader(self, node_id: str) -> RedisLaneReader:
-        return RedisLaneReader(self.connections, self.keys, self._lanes, node_id)
+    def lane_reader(self, node_id: str, max_page_bytes: int = 1_000_000) -> RedisLaneReader:
+        return RedisLaneReader(self.connections, self.keys, self._lanes, node_id, max_page_bytes)
 
     async def start(self) -> None:
         await self._look_at_redis()

@@ -1,18 +1,17 @@
 """One connection to Redis that comes back after it was lost."""
 
 import asyncio
-import re
 import socket
 import ssl
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
-from urllib.parse import urlsplit
 
 import hiredis
 import structlog
-from redis.asyncio.connection import SSLConnection, parse_url
+from redis.asyncio.connection import SSLConnection
 
-from sio_cluster.protocol.errors import AccessRefused, BusError, BusRefused, BusUnavailable, ConfigError
+from sio_cluster.protocol.errors import AccessRefused, BusError, BusRefused, BusUnavailable
+from sio_cluster.streams.redis.address import parse, place_of, tls_context
 from sio_cluster.streams.redis.replies import REPLICA
 from sio_cluster.streams.redis.wire import Reply, Wire, first_error
 
@@ -23,15 +22,8 @@ Command: TypeAlias = tuple[str | bytes | int, ...]
 WHO_AM_I: tuple[Command, ...] = (("CLIENT", "ID"), ("CLIENT", "INFO"))
 """The greeting of a connection that may have to be killed, or woken from a blocking read, through another one."""
 
-_TLS_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
-
 ANSWER_TIMEOUT_S = 3.0
 """How long an answer may take. A reader that blocks for 2 s thus notices within 5 s that its connection is dead."""
-
-_UNREADABLE = (
-    "REDIS_URL: cannot be read. It must be like redis://user:password@host:6379/0. Special characters in user and "
-    "password are written as %XX, such as %23 for #"
-)
 
 
 class Connection:
@@ -53,7 +45,7 @@ class Connection:
         No IO here; raises ConfigError where the address is malformed.
         """
         self._on_silence = on_silence
-        self._options = _parse(address)
+        self._options = parse(address)
         self._greeting = list(greeting)
         self._kill_this: list[Command] = []  # kills this connection at Redis, through another one
         self._kill_former: list[Command] = []  # kills the one before, which we closed and Redis may still serve
@@ -163,10 +155,10 @@ class Connection:
             async with asyncio.timeout(self._timeout_s):
                 wire = await _dial(self._options, lambda: Wire(self._on_silence))
         except ssl.SSLCertVerificationError as error:
-            raise AccessRefused(f"Redis at {_place(self._options)} has no certificate to trust: {error}") from error
+            raise AccessRefused(f"Redis at {place_of(self._options)} has no certificate to trust: {error}") from error
         except OSError as error:  # TimeoutError is one of them
             why = str(error) or "no answer in time"
-            raise BusUnavailable(f"cannot connect to Redis at {_place(self._options)}: {why}") from error
+            raise BusUnavailable(f"cannot connect to Redis at {place_of(self._options)}: {why}") from error
         greeted = await self._greet(wire)
         self._wire, self.greeted = wire, greeted
         knows_itself = self._greeting[: len(WHO_AM_I)] == [*WHO_AM_I]
@@ -209,7 +201,7 @@ class Connection:
         """
         said = error if isinstance(error, BusRefused) else error.__cause__
         if type(said) in (BusRefused, AccessRefused):
-            raise AccessRefused(f"Redis at {_place(self._options)} does not let this node in: {said}") from error
+            raise AccessRefused(f"Redis at {place_of(self._options)} does not let this node in: {said}") from error
 
     def _note_killed(self, replies: list[Reply]) -> None:
         refused = first_error(replies)
@@ -237,27 +229,6 @@ def _kill(client_id: Reply, info: Reply) -> Command:
     return ("CLIENT", "KILL", "ID", client_id, "ADDR", fields[b"addr"])
 
 
-def _parse(address: str) -> dict[str, Any]:
-    """redis-py's options for this address. Raises ConfigError, whose text shows nothing of the address: where the
-    password has a `/`, `?` or `#`, a part of it is taken for the port."""
-    try:
-        parts = urlsplit(address)
-        options = {**parse_url(address)}
-    except ValueError:
-        raise ConfigError(_UNREADABLE) from None
-    if parts.scheme != "unix":
-        if parts.fragment or "@" in parts.path + parts.query:
-            raise ConfigError(_UNREADABLE)
-        if not re.fullmatch(r"/?[0-9]*", parts.path):  # redis-py takes it for database 0
-            raise ConfigError("REDIS_URL: the database must be a number, such as redis://host:6379/0")
-    return options
-
-
-def _place(options: dict[str, Any]) -> str:
-    """The address for messages to people: without user and password."""
-    return str(options.get("path") or f"{options.get('host', 'localhost')}:{options.get('port', 6379)}")
-
-
 def _log_in(options: dict[str, Any]) -> list[Command]:
     commands: list[Command] = []
     user, password = options.get("username"), options.get("password")
@@ -275,28 +246,8 @@ async def _dial(options: dict[str, Any], make: Callable[[], Wire]) -> Wire:
     if "path" in options:
         _, wire = await loop.create_unix_connection(make, options["path"])
         return wire
-    tls = _tls(options) if options.get("connection_class") is SSLConnection else None
+    tls = tls_context(options) if options.get("connection_class") is SSLConnection else None
     host, port = options.get("host", "localhost"), options.get("port", 6379)
     transport, wire = await loop.create_connection(make, host, port, ssl=tls)
     transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     return wire
-
-
-def _tls(options: dict[str, Any]) -> ssl.SSLContext:
-    """By redis-py's names: ssl_ca_certs, ssl_certfile, ssl_keyfile, ssl_check_hostname, ssl_cert_reqs.
-
-    Raises AccessRefused where a file cannot be loaded.
-    """
-    try:
-        context = ssl.create_default_context(cafile=options.get("ssl_ca_certs"))
-        if options.get("ssl_certfile"):
-            context.load_cert_chain(options["ssl_certfile"], options.get("ssl_keyfile"))
-    except OSError as error:  # SSLError is one of them
-        files = ", ".join(str(options[name]) for name in _TLS_FILES if options.get(name))
-        raise AccessRefused(f"cannot load the certificates in {files}: {error}") from error
-    checks = str(options.get("ssl_cert_reqs", "required")).lower()
-    unchecked = checks in ("none", "cert_none", "0")  # Celery wants the second form in the same variable
-    context.check_hostname = not unchecked and bool(options.get("ssl_check_hostname", True))
-    if unchecked:
-        context.verify_mode = ssl.CERT_NONE
-    return context

@@ -13,12 +13,12 @@ import structlog
 from sio_cluster.protocol.errors import LeaseLost
 from sio_cluster.protocol.ids import is_quarantine, quarantine_of
 from sio_cluster.protocol.keys import Keys
-from sio_cluster.streams.api.lanes import DEAD_LETTERS_KEPT, Counted, LaneEntry
+from sio_cluster.streams.api.lanes import DEAD_LETTERS_KEPT, PAGE_ENTRIES, Claimed, Counted, LaneEntry, Unclaimed
 from sio_cluster.streams.api.leases import Lease
 from sio_cluster.streams.redis.connection import Command, raise_first_error
 from sio_cluster.streams.redis.connections import Connections, call
 from sio_cluster.streams.redis.replies import NoGroup, NoKey
-from sio_cluster.streams.redis.scripts.lanes import CLAIM, COMMIT
+from sio_cluster.streams.redis.scripts.lanes import CLAIM, COMMIT, PEEK
 from sio_cluster.streams.redis.scripts.quarantine import QUARANTINE, SET_ASIDE
 from sio_cluster.streams.redis.wire import Reply
 
@@ -31,10 +31,11 @@ _INTERRUPT_AGAIN_S = 0.005  # a read that was not blocked yet when it was interr
 class RedisLaneReader:
     """`api.lanes.LaneReader`."""
 
-    def __init__(self, connections: Connections, keys: Keys, lanes: int, node_id: str) -> None:
+    def __init__(self, connections: Connections, keys: Keys, lanes: int, node_id: str, max_page_bytes: int) -> None:
         self._connections = connections
         self._keys = keys
         self._node_id = node_id
+        self._max_page_bytes = max_page_bytes
         self._connection = connections.new_reader()
         numbers = [*range(lanes), *map(quarantine_of, range(lanes))]
         self._uplinks = {lane: keys.uplink(lane) for lane in numbers}
@@ -66,28 +67,31 @@ class RedisLaneReader:
         finally:
             self._idle.set()
 
-    async def claim(self, lane: int) -> list[LaneEntry]:
+    async def claim(self, lane: int) -> Claimed:
         """As the interface says.
 
         A read that was sent before this call, while the lane was ours in an earlier lease, may be given entries after
         `acquire`. They belong behind the claimed ones. So what that read brings for this lane is dropped here, and
         comes again with the next read.
         """
-        claim_keys = (self._keys.lease(lane), self._uplinks[lane], self._keys.takeovers(lane))
-        [claimed] = await self._connections.run(call(CLAIM, claim_keys, self._node_id))
-        if claimed is None:
-            return []
-        position, once, twice, items = claimed
+        page = await self._claim(lane)
+        if page is None:
+            return Claimed([])
         self._sizes.pop(lane, None)
         self._lost.discard(lane)
         self._in_doubt.add(lane)
         self._claimed.add(lane)
-        self._given[lane] = position
-        return self._give(lane, items, Counted(_place(once), _place(twice)))
+        self._given[lane] = page[0]
+        return self._take_page(lane, page)
 
-    async def peek(self, lane: int, count: int = 0) -> list[LaneEntry]:
-        limit: Command = ("COUNT", count) if count else ()
-        [items] = await self._connections.run(("XRANGE", self._uplinks[lane], "-", "+", *limit))
+    async def claim_more(self, rest: Unclaimed) -> Claimed:
+        page = await self._claim(rest.lane, rest.after, rest.token)
+        return Claimed([]) if page is None else self._take_page(rest.lane, page)
+
+    async def peek(self, lane: int, count: int = PAGE_ENTRIES, after: bytes = b"") -> list[LaneEntry]:
+        begin = b"(" + after if after else b"-"
+        count = min(count, PAGE_ENTRIES)
+        [items] = await self._connections.run(call(PEEK, (self._uplinks[lane],), begin, count, self._max_page_bytes))
         return [_entry(lane, entry_id, fields, None) for entry_id, fields in items]
 
     async def interrupt(self) -> None:
@@ -147,6 +151,19 @@ class RedisLaneReader:
     async def close(self) -> None:
         await self._connections.close_reader(self._connection)
 
+    async def _claim(self, lane: int, *behind: bytes | int) -> Reply:
+        claim_keys = (self._keys.lease(lane), self._uplinks[lane], self._keys.takeovers(lane))
+        arguments = (self._node_id, PAGE_ENTRIES, self._max_page_bytes, *behind)
+        [page] = await self._connections.run(call(CLAIM, claim_keys, *arguments))
+        return page
+
+    def _take_page(self, lane: int, page: Reply) -> Claimed:
+        _, token, once, twice, items, more = page
+        self._note_sizes(lane, items)
+        counted = Counted(_place(once), _place(twice))
+        entries = [_entry(lane, entry_id, fields, counted) for entry_id, fields in items]
+        return Claimed(entries, Unclaimed(lane, int(token), entries[-1].id) if more else None)
+
     async def _read_new(self, lanes: Sequence[int], block_ms: int, count: int) -> list[LaneEntry]:
         block: Command = ("BLOCK", block_ms) if block_ms > 0 else ()
         command: Command = (
@@ -171,7 +188,7 @@ class RedisLaneReader:
         for key, items in reply or ():
             lane = self._lane_of[key]
             if lane not in self._claimed:
-                found += self._give(lane, items, None)
+                found += self._give(lane, items)
         return found
 
     async def _find_undelivered(self, lanes: Sequence[int]) -> list[LaneEntry]:
@@ -185,7 +202,7 @@ class RedisLaneReader:
         found: list[LaneEntry] = []
         for lane, items in zip(positions, await self._connections.run(*commands), strict=True):
             if lane not in self._claimed:
-                found += self._give(lane, items, None)
+                found += self._give(lane, items)
         self._in_doubt.difference_update(set(lanes) - self._claimed)
         self._lost.update(lane for lane in lanes if lane not in positions and lane not in self._claimed)
         return found
@@ -211,17 +228,16 @@ class RedisLaneReader:
                 positions[lane] = position
         return positions
 
-    def _give(self, lane: int, items: Reply, claimed: Counted | None) -> list[LaneEntry]:
-        """`claimed`: how often what a former holder left was taken over. None for new entries."""
+    def _give(self, lane: int, items: Reply) -> list[LaneEntry]:
+        """New entries."""
         if not items:
             return []
-        sizes = self._sizes.setdefault(lane, {})
-        given = []
-        for entry_id, fields in items:
-            sizes[entry_id] = len(fields[1])
-            given.append(_entry(lane, entry_id, fields, claimed))
+        self._note_sizes(lane, items)
         self._given[lane] = items[-1][0]
-        return given
+        return [_entry(lane, entry_id, fields, None) for entry_id, fields in items]
+
+    def _note_sizes(self, lane: int, items: Reply) -> None:
+        self._sizes.setdefault(lane, {}).update({entry_id: len(fields[1]) for entry_id, fields in items})
 
     async def _pause(self, block_ms: int) -> None:
         """Waits as a read would, where there is no lane to read from."""
@@ -233,7 +249,10 @@ class RedisLaneReader:
 
 
 def _entry(lane: int, entry_id: bytes, fields: list[bytes], claimed: Counted | None) -> LaneEntry:
-    """A second field says that facts of the entry were handled before it was put back: see `scripts.quarantine`."""
+    """`claimed`: how often what a former holder left was taken over. None for new entries.
+
+    A second field says that facts of the entry were handled before it was put back (`scripts.quarantine.REQUEUE`).
+    """
     if claimed is not None:
         return LaneEntry(lane, entry_id, fields[1], True, claimed.of(lane, _place(entry_id)))
     in_quarantine = is_quarantine(lane)

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Coroutine
 from typing import Any
 
-from sio_cluster.streams.api.lanes import LaneEntry
+from sio_cluster.streams.api.lanes import Claimed, LaneEntry
 from sio_cluster.streams.memory.entries import MemoryInboxReader
 from sio_cluster.streams.memory.lanes import MemoryLaneReader, number_of
 from sio_cluster.testing.simulation.network import SimulatedConnection
@@ -76,6 +76,7 @@ class RemoteLaneReader:
         self.set_aside = remote.set_aside
         self.quarantine = remote.quarantine
         self.peek = remote.peek
+        self.claim_more = remote.claim_more
         self._given: dict[int, int] = {}  # the last id that this process saw
         self._claimed: set[int] = set()  # lanes claimed while a read was under way
         self._reading = False
@@ -100,16 +101,16 @@ class RemoteLaneReader:
         self._given.update({entry.lane: number_of(entry.id) for entry in seen})
         return seen
 
-    async def claim(self, lane: int) -> list[LaneEntry]:
-        def effect() -> tuple[list[LaneEntry], int | None]:
+    async def claim(self, lane: int) -> Claimed:
+        def effect() -> tuple[Claimed, int | None]:
             return carry_out(self._fake.claim(lane)), self._fake.doubt.get(lane)
 
-        entries: list[LaneEntry]
-        entries, position = await self._commands.call("claim", (lane,), effect)
+        claimed: Claimed
+        claimed, position = await self._commands.call("claim", (lane,), effect)
         if position is not None:
             self._given[lane] = self._fake.doubt[lane] = position
             self._claimed.add(lane)
-        return entries
+        return claimed
 
     async def interrupt(self) -> None:
         def effect() -> None:
