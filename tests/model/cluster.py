@@ -234,8 +234,8 @@ class SimulatedCluster:
         return left
 
     def _observe(self, request: Request, result: Any) -> None:
-        """Watches what arrives in the io-node's inbox, what becomes a dead letter, what a handover gives up, and whether
-        a claim takes several pages."""
+        """Watches what arrives in the io-node's inbox, what becomes a dead letter, what a handover gives up, and how
+        often a claim takes several pages."""
         if isinstance(result, BaseException):
             return
         match request.name:

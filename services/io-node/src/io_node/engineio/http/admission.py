@@ -3,7 +3,8 @@
 from io_node.engineio.connection import EngineConnection
 from io_node.engineio.connections import Connections
 from io_node.engineio.http.cors import OriginPolicy
-from io_node.engineio.http.request import FORBIDDEN, UNAVAILABLE, Refusal, Request, check
+from io_node.engineio.http.descriptors import Descriptors
+from io_node.engineio.http.request import FORBIDDEN, NO_DESCRIPTORS, UNAVAILABLE, Refusal, Request, check
 from sio_cluster.node.settings.config import Config
 
 
@@ -14,6 +15,7 @@ class Admission:
         self.config = config
         self.connections = connections
         self.origins = OriginPolicy(config)
+        self.descriptors = Descriptors()
 
     def handles(self, path: str) -> bool:
         """Whether requests to this path, without percent-encoding, are for the engine: SOCKETIO_PATH, or any below it.
@@ -36,6 +38,8 @@ class Admission:
         )
         if refusal is None and not self.origins.allows(request.headers, request.scheme):
             refusal = FORBIDDEN
+        if refusal is None and (connection is None or upgrade) and self.descriptors.run_short():
+            refusal = NO_DESCRIPTORS
         return refusal if refusal is None else self.refused(refusal)
 
     def refused(self, refusal: Refusal) -> Refusal:

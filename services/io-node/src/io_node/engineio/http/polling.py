@@ -10,7 +10,16 @@ from typing import Any, TypeAlias
 from io_node.engineio.connection import EngineConnection
 from io_node.engineio.http.admission import Admission
 from io_node.engineio.http.cors import Headers
-from io_node.engineio.http.request import BAD_REQUEST, FORBIDDEN, TOO_LARGE, TRANSPORT, UNKNOWN_SID, Refusal, Request
+from io_node.engineio.http.request import (
+    BAD_REQUEST,
+    FORBIDDEN,
+    NO_DESCRIPTORS,
+    TOO_LARGE,
+    TRANSPORT,
+    UNKNOWN_SID,
+    Refusal,
+    Request,
+)
 from sio_cluster.protocol import reasons
 from sio_cluster.protocol.errors import PayloadTooLarge
 
@@ -170,6 +179,8 @@ class PollingEndpoint:
             (b"content-length", b"%d" % length),
             (b"cache-control", b"no-store"),
         ]
+        if status == NO_DESCRIPTORS.status:
+            headers.append((b"connection", b"close"))
         if cors and self._admission.origins.allows(request.headers, request.scheme):
             headers += self._admission.origins.headers(request.headers)
         return {"type": "http.response.start", "status": status, "headers": headers}

@@ -21,6 +21,7 @@ from io_node.engineio.http.handshake import accept_key, switching_protocols
 from io_node.engineio.http.request import (
     BAD_REQUEST,
     HEAD_TOO_LARGE,
+    NO_DESCRIPTORS,
     TIMED_OUT,
     TRANSPORT,
     UPGRADE_REQUIRED,
@@ -83,6 +84,7 @@ class EngineHttpProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         if self.client is not None:  # a trusted proxy is known by its plain address
             self.client = (plain_address(self.client[0]), self.client[1])
+        self._admission.descriptors.run_short()  # it is logged then, whatever this connection is for
         self._arm()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -223,6 +225,9 @@ class EngineHttpProtocol(HttpToolsProtocol):
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         self._lingering = True
+        if refusal is NO_DESCRIPTORS:  # nothing more of this request comes, and others need the descriptor
+            self.transport.close()
+            return
         self.flow.resume_reading()
         self.transport.write_eof()
         self._timer.set(self._connections.clock() + _LINGER_S)

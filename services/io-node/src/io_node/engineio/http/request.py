@@ -60,6 +60,7 @@ UPGRADE_REQUIRED = Refusal(426, 3, "WebSocket version 13 required")
 """The answer names the version in Sec-WebSocket-Version (RFC 6455 section 4.2.2)."""
 HEAD_TOO_LARGE = Refusal(431, 3, "Request header too large")
 """RFC 6585 section 5."""
+NO_DESCRIPTORS = Refusal(503, 3, "Too many open files")
 UNAVAILABLE = Refusal(503, 3, "Not accepting connections")
 
 
