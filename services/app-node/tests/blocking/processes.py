@@ -30,7 +30,7 @@ async def trouble(sid, how, is_redelivered):
         case "sleep":
             time.sleep(0.6)
         case "exit":
-            await asyncio.wait_for(leave(), 5)
+            await asyncio.gather(leave())
         case "exit in the background":
             sio.start_background_task(leave)
     return "done"
