@@ -359,10 +359,10 @@ async def field(
             await exits.enter_async_context(Official.started(argv, stack.url, directory, first))
             for argv, first in _officials() if official
         ]  # fmt: skip
+        for group in officials:  # they start slowly: the crowd need not send meanwhile
+            await group.all_in()
         crowd = Crowd(stack.url, directory, websockets=websockets, pollers=pollers, rate=rate, seed=seed)
         await exits.enter_async_context(crowd)
-        for group in officials:
-            await group.all_in()
         it = Field(name, seed, directory, valkey, stack, crowd, officials)
         it.proxies = proxies
         it.lines = lines
