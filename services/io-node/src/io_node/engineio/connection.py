@@ -181,7 +181,10 @@ class EngineConnection:
 
     @property
     def polls(self) -> Polls:
-        """Its HTTP requests. A connection that opened by WebSocket has none."""
+        """Its HTTP requests. A connection that opened by WebSocket has none.
+
+        A request keeps them until it ends: once the connection has closed, they are not here any more.
+        """
         polls = self._polls
         if polls is None:
             polls = self._polls = Polls(self, self._session)
@@ -314,11 +317,13 @@ class EngineConnection:
             self._handler.on_upgrade(self._session.transport)
 
     def _on_closed(self, reason: str) -> None:
+        """Let go of all that holds this connection in turn, so that it goes as soon as nobody uses it any more."""
         self.closed_reason = reason
-        self._timer.cancel()
+        self._timer.end()
         self.resume_reading()
-        if self._polls is not None:
-            self._polls.abort()
+        polls, self._polls = self._polls, None
+        if polls is not None:
+            polls.abort()
         handler, self._handler = self._handler, None
         self._forget(self, reason)
         if handler is not None:

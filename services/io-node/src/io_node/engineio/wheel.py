@@ -19,7 +19,11 @@ _STALL_S = 0.5
 
 
 class Timer:
-    """One deadline. `cancel` is O(1) and idempotent."""
+    """One deadline. `cancel` is O(1) and idempotent.
+
+    Its callback holds its owner, and the owner holds it. So an owner that has ended calls `end`, or both would wait
+    for Python's garbage collector.
+    """
 
     __slots__ = ("_slot", "_wheel", "callback")
 
@@ -42,6 +46,15 @@ class Timer:
 
     def cancel(self) -> None:
         self._wheel.disarm(self)
+
+    def end(self) -> None:
+        """Cancel it for good, and let go of its callback."""
+        self._wheel.disarm(self)
+        self.callback = _nobody
+
+
+def _nobody() -> None:
+    """The callback of a timer that has ended."""
 
 
 class TimerWheel:

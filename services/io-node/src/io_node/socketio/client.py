@@ -104,8 +104,9 @@ class Client:
         for message in self._take_held():
             self.send(message)
 
-    def drop_held(self) -> int:
-        """Forget what was held back. Returns how many messages that were."""
+    def end(self) -> int:
+        """It is gone: forget what was held back. Returns how many messages that were."""
+        self.send = self.session.connection.send  # and not `_hold`, by which the client would hold itself
         return len(self._take_held())
 
     def expect_ack(self, request: AckRequest, *, alone: bool) -> bool:

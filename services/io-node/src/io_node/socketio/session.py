@@ -183,7 +183,7 @@ class ClientSession:
         del self._clients[client.namespace]
         self._hub.remove(client)
         self.counters.refused += 1
-        self.counters.held_dropped += client.drop_held()
+        self.counters.held_dropped += client.end()
         self._send_control(encode_connect_error(client.namespace, data))
         self._watch_if_idle()
 
@@ -245,12 +245,12 @@ class ClientSession:
 
     def _remove(self, client: Client, reason: str) -> None:
         del self._clients[client.namespace]
+        self.counters.held_dropped += client.end()
         if self._throttle.leave(client):
             self.counters.left_waiting += 1
             return  # the application never heard of it
         self._hub.remove(client)
         self.counters.disconnected[reason] += 1
-        self.counters.held_dropped += client.drop_held()
         self._facts.put(client.lane, ClientDisconnected(client.sid, reason), self.connection)
 
     def _send_control(self, packet: bytes) -> None:

@@ -20,6 +20,7 @@ from io_node.engineio.http.request import (
     Refusal,
     Request,
 )
+from io_node.engineio.polls import Polls
 from sio_cluster.protocol import reasons
 from sio_cluster.protocol.errors import PayloadTooLarge
 
@@ -86,7 +87,8 @@ class PollingEndpoint:
     async def _poll(
         self, connection: EngineConnection, scope: Scope, request: Request, receive: Receive, send: Send
     ) -> None:
-        waiting = connection.polls.poll()
+        polls = connection.polls
+        waiting = polls.poll()
         if waiting is None:
             await self._refuse(self._admission.refused(BAD_REQUEST), request, send)
             return
@@ -95,7 +97,7 @@ class PollingEndpoint:
         payload = waiting.result()
         transport: asyncio.Transport | None = scope.get("extensions", {}).get(TRANSPORT)
         if len(payload) > _PIECE_BYTES and transport is not None:
-            await self._write_large(payload, connection, transport, request, send)
+            await self._write_large(payload, connection, polls, transport, request, send)
         elif payload:
             await self._respond(_OK, _PAYLOAD, payload, request, send)
         else:  # the node drains
@@ -103,22 +105,25 @@ class PollingEndpoint:
 
     async def _post(self, connection: EngineConnection, request: Request, receive: Receive, send: Send) -> None:
         """Takes a payload: text, under any content type. Clients of python-engineio before 4.3 say octet-stream."""
-        if not connection.polls.begin_post():
+        polls = connection.polls
+        if not polls.begin_post():
             await self._refuse(self._admission.refused(BAD_REQUEST), request, send)
             return
         try:
-            refusal = await self._take(connection, request, receive)
+            refusal = await self._take(connection, polls, request, receive)
         finally:
-            connection.polls.end_post()
+            polls.end_post()
         if refusal is not None:
             await self._refuse(self._admission.refused(refusal), request, send)
         else:
             await self._respond(_OK, _DONE, b"ok", request, send)
 
-    async def _take(self, connection: EngineConnection, request: Request, receive: Receive) -> Refusal | None:
+    async def _take(
+        self, connection: EngineConnection, polls: Polls, request: Request, receive: Receive
+    ) -> Refusal | None:
         bound = self._admission.config.max_payload_bytes
         try:
-            body = await _read(request, receive, connection, bound)
+            body = await _read(request, receive, polls, bound)
         except PayloadTooLarge:
             return TOO_LARGE
         if body is None:
@@ -129,7 +134,7 @@ class PollingEndpoint:
             return UNKNOWN_SID
         if connection.transport != "polling":
             return BAD_REQUEST
-        return None if await connection.polls.post(body) else BAD_REQUEST
+        return None if await polls.post(body) else BAD_REQUEST
 
     async def _preflight(self, request: Request, send: Send) -> None:
         if not self._admission.origins.allows(request.headers, request.scheme):
@@ -146,6 +151,7 @@ class PollingEndpoint:
         self,
         payload: bytes,
         connection: EngineConnection,
+        polls: Polls,
         transport: asyncio.Transport,
         request: Request,
         send: Send,
@@ -154,7 +160,7 @@ class PollingEndpoint:
         response = _LargePayload(len(payload), transport)
         await send(self._head(_OK, _PAYLOAD, len(payload), request))
         if connection.closed_reason is None:
-            connection.polls.begin_response(payload, response)
+            polls.begin_response(payload, response)
         try:
             for at in range(0, len(payload), _PIECE_BYTES):
                 await send({"type": "http.response.body", "body": payload[at : at + _PIECE_BYTES], "more_body": True})
@@ -163,7 +169,7 @@ class PollingEndpoint:
                 connection.fail(reasons.TRANSPORT_ERROR)
             await send({"type": "http.response.body", "body": b""})
         finally:
-            connection.polls.end_response(response)
+            polls.end_response(response)
 
     async def _respond(
         self, status: int, content_type: bytes, body: bytes, request: Request, send: Send, cors: bool = True
@@ -226,7 +232,7 @@ async def _disconnected(receive: Receive) -> None:
         pass
 
 
-async def _read(request: Request, receive: Receive, connection: EngineConnection, bound: int) -> bytes | None:
+async def _read(request: Request, receive: Receive, polls: Polls, bound: int) -> bytes | None:
     """The whole body, read only while reading is not paused. None: it broke off. Raises PayloadTooLarge."""
     length = request.headers.get("content-length", "")
     if length.isdecimal() and int(length) > bound:
@@ -234,7 +240,7 @@ async def _read(request: Request, receive: Receive, connection: EngineConnection
     chunks: list[bytes] = []
     size = 0
     while True:
-        await connection.polls.readable()
+        await polls.readable()
         message = await receive()
         if message["type"] == "http.disconnect":
             return None

@@ -88,8 +88,9 @@ class EngineHttpProtocol(HttpToolsProtocol):
         self._arm()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._timer.cancel()
         super().connection_lost(exc)
+        self._unset_keepalive_if_required()  # uvicorn does so only where there was no error
+        self._end()
 
     def data_received(self, data: bytes) -> None:
         if not self._new:
@@ -172,6 +173,7 @@ class EngineHttpProtocol(HttpToolsProtocol):
         self._timer.cancel()
         if not self._is_engines():
             super().handle_websocket_upgrade()
+            self._end()
             return
         url = httptools.parse_url(self.url)
         _apply_proxy_headers(self.config, self.scope)
@@ -189,8 +191,13 @@ class EngineHttpProtocol(HttpToolsProtocol):
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
+    def _end(self) -> None:
+        """This object has nothing more to do: let go of all that holds it in turn."""
+        self._timer.end()
+        self.parser = None  # type: ignore[assignment]  # as uvicorn does
+
     def _hand_over(self, request: Request, accept: bytes) -> Refusal | None:
-        """Give the TCP connection to a WebSocket of the engine. This object has nothing more to do."""
+        """Give the TCP connection to a WebSocket of the engine."""
         sid = request.fields.get("sid")
         connection = self._connections.by_sid[sid] if sid else self._admission.open(request, "websocket")
         if isinstance(connection, Refusal):
@@ -204,6 +211,7 @@ class EngineHttpProtocol(HttpToolsProtocol):
             connection.start(socket)
         elif not connection.open_probe(socket):
             socket.close(CloseCode.POLICY_VIOLATION)
+        self._end()
         return None
 
     def _refuse(self, refusal: Refusal) -> None:
