@@ -26,7 +26,7 @@ help: ## List these targets
 run: setup ## Start the whole cluster with the chat example on http://localhost:8080
 	@exec .venv/bin/python -m sio_stack
 
-test: setup ## Everything that needs neither Docker nor a browser, in 6 minutes (ARGS="-k word -x", WORKERS=2)
+test: setup ## Everything that needs neither Docker nor a browser, in 5 minutes (ARGS="-k word -x", WORKERS=2)
 	@mkdir -p $(JUNIT)
 	$(PYTEST) -n $(WORKERS) $(PARALLEL) -m "$(LOCAL)" --junitxml=$(JUNIT)/test.xml $(ARGS)
 
