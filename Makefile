@@ -2,7 +2,7 @@
 
 PYTEST := .venv/bin/python -m pytest
 # Many tests wait for other processes, so more workers than processors pay; conftest.py says what runs in which.
-WORKERS  ?= 5
+WORKERS  ?= 4
 PARALLEL := --dist loadscope --no-loadscope-reorder
 # Each run leaves its results here as JUnit XML; CI adds them up.
 JUNIT  := .run/junit

@@ -17,6 +17,7 @@ from typing import Any
 
 import socketio
 import uvicorn
+from engineio.payload import Payload
 from fastapi import FastAPI
 
 LOAD_TEST = Path(__file__).parents[3] / "examples/chat/load_test.py"
@@ -130,6 +131,7 @@ def main(port: int, fault: str, every: int) -> None:
     assert spec.loader is not None
     load_test = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(load_test)
+    Payload.max_decode_packets = 1000  # it refuses more than 16, which gather where a client waits on a busy machine
     sio = socketio.AsyncServer(async_mode="asgi", async_handlers=False, cors_allowed_origins="*")
     faults = Faults(sio, fault, every)
     load_test.register(faults)
