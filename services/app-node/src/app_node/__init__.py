@@ -1,7 +1,8 @@
 """An app-node: the process that runs the application's handlers. `get_client` returns the application's server object.
 
-The way of an event through the folders: `lanes` and `uplink` (from Redis to the dispatcher), `handlers` and `clients`
-(which function, for which client), `downlink` (commands, back to Redis). Each folder's first lines say what it may
+The way of an event through the folders: `uplink` (from Redis to the dispatcher), `clients` and `handlers` (for which
+client, which function), `downlink` (commands, back to Redis). `lanes` says what this app-node holds, `membership` what
+the cluster knows of it, and `interface` is what the application sees. Each folder's first lines say what it may
 import; import-linter checks it.
 """
 

@@ -135,7 +135,8 @@ class IoNode:
         """Stop so that nothing is lost. `run` still runs, and is cancelled afterwards.
 
         1. The node is unready, and refuses new connections (503).
-        2. Connections close in waves over DRAIN_MS, without a DISCONNECT packet, so that clients come back elsewhere.
+        2. Connections close in waves, in the first half of DRAIN_MS, without a DISCONNECT packet: clients come back
+           elsewhere.
            Those that have not had their turn still get answers.
         3. What clients said last is brought to Redis.
         4. The node leaves the registry. Where step 3 failed it stays there and counts as lost after a while: whoever

@@ -1,6 +1,7 @@
 """What python-socketio's server asks of its `client_manager` (the name is python-socketio's).
 
-Questions are answered for the clients whose lanes this app-node holds. Commands reach every client of the cluster.
+Questions are answered for the clients that this app-node knows: not for those of other lanes. Commands reach every
+client of the cluster.
 """
 
 from collections.abc import Callable, Iterator
@@ -43,11 +44,11 @@ class ClusterManager:
     # --- what it knows
 
     def get_namespaces(self) -> list[str]:
-        """Namespaces of the clients whose lanes this app-node holds."""
+        """Namespaces of the clients that this app-node knows."""
         return list({client.namespace for client in self.node.clients.known if client.state is State.CONNECTED})
 
     def get_participants(self, namespace: str, room: Any) -> Iterator[tuple[str, str]]:
-        """Sids of the clients whose lanes this app-node holds. python-socketio wants pairs: here both are the sid."""
+        """Sids of the clients that this app-node knows. python-socketio wants pairs: here both are the sid."""
         rooms = None if room is None else set(rooms_of(room) or ())
         for client in self.node.clients.known:
             if client.namespace == namespace and (

@@ -36,7 +36,7 @@ _OPEN = State.OPEN
 
 
 class Socket(Protocol):
-    """A WebSocket, as the connection uses it."""
+    """What carries messages both ways, such as a WebSocket, as the connection uses it."""
 
     @property
     def backlog(self) -> int: ...

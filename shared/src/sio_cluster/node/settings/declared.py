@@ -96,7 +96,7 @@ class Settings(BaseSettings):
     ping_timeout_ms: Annotated[Millis, ReadBy.IO] = Field(
         20_000,
         description="Milliseconds in which a connection must answer a PING. If it does not, it is closed with the "
-        "reason `ping timeout`.",
+        "reason `ping timeout`. While it takes what was sent to it, or is not read, it gets more time.",
     )
     upgrade_timeout_ms: Annotated[Millis, ReadBy.IO] = Field(
         10_000,
@@ -171,13 +171,14 @@ class Settings(BaseSettings):
         1_000,
         ge=0,
         le=1_000_000,
-        description="CONNECTs that an io-node passes on to the application in one second. Further ones wait in the "
-        "order in which they came. 0 means no limit.",
+        description="CONNECTs that an io-node passes on to the application in one second, on average; after a quiet "
+        "time up to twice as many. Further ones wait in the order in which they came. 0 means no limit.",
     )
     drain_ms: Annotated[Millis, ReadBy.IO] = Field(
         10_000,
-        description="Milliseconds in which a stopping io-node closes its connections, a few at a time, so that its "
-        "clients reconnect to other io-nodes. What is still open after that is cut off.",
+        description="Milliseconds in which a stopping io-node closes its connections, so that its clients reconnect to "
+        "other io-nodes: in waves in the first half, while the second half is for what still waits for clients. What "
+        "is still open after that is cut off.",
     )
     client_dist_dir: Annotated[Path | None, ReadBy.IO] = Field(
         None,

@@ -36,8 +36,8 @@ What holds for every method, unless its docstring says otherwise:
   names several of them treats each by itself.
 - **Lost answers**: a call that raises `BusUnavailable` may or may not have had its effect. Repeat it with the same
   arguments: the second try never doubles the effect of the first.
-- **A Redis that is away**: `BusUnavailable` after 3 seconds at most. Nothing waits inside for Redis to come back; the
-  caller tries again (`node.retry.Retry`).
+- **A Redis that is away**: `BusUnavailable` after 3 seconds at most, and `block_ms` more for a read that blocks.
+  Nothing waits inside for Redis to come back; the caller tries again (`node.retry.Retry`).
 - **A full Redis** (`maxmemory` reached): a call that needs memory raises `RedisFull` and has no effect. Calls that
   free memory work, and so do those that must come before: commit, trim, leases, heartbeats, changes of records, and
   appends that are `urgent`.

@@ -2,9 +2,10 @@
 
     bus = RedisBus(Config(REDIS_URL="redis://localhost:6379/0"))
 
-`bus` makes the parts, `inbox`, `lanes`, `leases`, `records`, `registry` and `appender` are the parts. They ask through
-`connections`, and what must be atomic is in `scripts`. For another Redis topology: `connections` says which server a
-command goes to, `connection` how one server is reached, `replies` what its errors mean.
+`bus` makes the parts, `inbox`, `lanes`, `leases`, `records`, `registry`, `appender` and `dead_letters` are the parts.
+They ask through `connections`, and what must be atomic is in `scripts`. For another Redis topology: `connections` says
+which server a command goes to, `connection` and `wire` how one server is reached, `address` where it is, `replies` what
+its errors mean. `lanes` reads several lanes at once, and `bus` refuses a Redis that does not fit.
 
 May import: `streams.api`, `protocol`. The only folder that imports redis and hiredis.
 """

@@ -6,5 +6,6 @@ httptools. Inside:
 
     protocol, polling
     admission, handshake                which requests may come in; the answer to a WebSocket handshake
-    request, cors                       the head of a request, and how it is refused; which web pages may ask
+    request, cors, descriptors          the head of a request, and how it is refused; which web pages may ask; whether
+                                        the process may open more files
 """
