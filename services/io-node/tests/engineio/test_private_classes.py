@@ -31,7 +31,7 @@ def missing(owner: object, names: str) -> list[str]:
 
 async def test_arguments_of_picows_protocol() -> None:
     """Cython tells no signature. Too many, too few or renamed arguments are a TypeError."""
-    Parser(WSListener(), 1_000)
+    Parser(1_000)
     with pytest.raises(TypeError, match="exactly 15 positional arguments"):
         WSProtocol()
 
@@ -39,10 +39,10 @@ async def test_arguments_of_picows_protocol() -> None:
 @pytest.mark.parametrize(
     ("owner", "names"),
     [
-        (WSProtocol, "connection_made connection_lost get_buffer buffer_updated pause_writing resume_writing"),
+        (WSProtocol, "connection_made get_buffer buffer_updated"),
         (WSProtocol, "transport listener"),
-        (WSTransport, "request response is_close_frame_sent"),
-        (WSListener, "on_ws_frame on_ws_disconnected pause_writing resume_writing"),
+        (WSTransport, "close_handshake is_close_frame_sent"),
+        (WSListener, "on_ws_connected on_ws_frame"),
         (WSFrame, "msg_type fin rsv1 rsv2 rsv3 payload_size tail_size"),
         (WSFrame, "get_payload_as_bytes get_payload_as_memoryview get_payload_as_utf8_text"),
     ],

@@ -13,6 +13,7 @@ from io_node.engineio.session.buffers import Buffers
 from io_node.engineio.session.limits import Limits
 from io_node.engineio.session.machine import EngineSession
 from io_node.engineio.tick import Flusher
+from io_node.engineio.websocket.parser import Parsers
 from io_node.engineio.websocket.socket import WebSocket
 from io_node.engineio.wheel import TimerWheel
 from io_node.engineio.wire.packets import open_packet
@@ -55,6 +56,7 @@ class Connections:
         self._flusher = Flusher()
         self.turns = Turns()
         self._limits = Limits.of(config)
+        self._parsers = Parsers(config.max_payload_bytes)
         self._sockets: set[WebSocket] = set()
 
     def __len__(self) -> int:
@@ -98,7 +100,7 @@ class Connections:
         """A WebSocket on this TCP connection, to be started once the handshake's response is written."""
         return WebSocket(
             transport,
-            self.config.max_payload_bytes,
+            self._parsers,
             self._limits.ping_timeout_s,
             self.clock,
             self.wheel,

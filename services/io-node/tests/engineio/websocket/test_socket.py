@@ -150,38 +150,40 @@ async def test_pause_reading_stops_the_socket_itself() -> None:
         raw.close()
 
 
-async def test_a_grown_read_buffer_is_given_back() -> None:
-    async with serve() as node, connect(node.ws_url()) as client:
+async def test_a_client_that_is_silent_has_no_parser() -> None:
+    """Parsers serve one client after the other. One that a large message let grow is given up."""
+    async with serve() as node, connect(node.ws_url()) as client, connect(node.ws_url()) as other:
         await soon(client.recv())
-        (socket,) = node.engine.connections._sockets
-        before = socket._parser
-        assert before is not None
-        await client.send(b"x" * 500_000)
-        await soon(client.recv())
-        await client.send("4after")
-        assert await soon(client.recv()) == "4after"
-        after = socket._parser
-        assert after is not None
-        assert after is not before
-        assert after.idle_bytes < 4096
+        await soon(other.recv())
+        parsers = node.engine.connections._parsers
+        for one, message in ((client, "4first"), (other, "4second"), (client, b"x" * 500_000), (other, "4after")):
+            await one.send(message)
+            assert await soon(one.recv()) == message
+            assert [socket._parser for socket in node.engine.connections._sockets] == [None, None]
+            assert sum(len(parser.get_buffer(-1)) for parser in parsers._free) < 4096
         await client.send(["4frag", "ments"])
         assert await soon(client.recv()) == "4fragments"
 
 
-async def test_a_read_buffer_with_half_a_frame_is_kept() -> None:
+async def test_each_client_has_its_own_parser_until_its_frame_is_complete() -> None:
     """28,672 bytes of a frame leave picows as much free as it would have when it is empty."""
     async with serve() as node:
-        raw = await Raw.websocket(node)
-        (socket,) = node.engine.connections._sockets
+        raw, *others = [await Raw.websocket(node) for _ in range(3)]
         frame = client_frame(b"4" + b"x" * 100_000)
         for start in range(0, 28_672, 1_024):
             await raw.send(frame[start : start + 1_024])
-        await until(lambda: socket.mid_frame)
-        parser = socket._parser
-        for _ in range(20):
-            socket.trim()
-            await asyncio.sleep(0)
-        assert socket._parser is parser
+        sockets = node.engine.connections._sockets
+        await until(lambda: any(socket._parser for socket in sockets))
+        frames = [client_frame(b"4%d" % number) for number in range(len(others))]
+        for other, its in zip(others, frames, strict=True):
+            await other.send(its[:-1])
+        await until(lambda: all(socket._parser for socket in sockets))
+        assert len({socket._parser for socket in sockets}) == 3
         await raw.send(frame[28_672:])
         assert await raw.frame() == (0x81, b"4" + b"x" * 100_000)
-        raw.close()
+        for number, (other, its) in enumerate(zip(others, frames, strict=True)):
+            await other.send(its[-1:])
+            assert await other.frame() == (0x81, b"4%d" % number)
+        assert not any(socket._parser for socket in sockets)
+        for one in (raw, *others):
+            one.close()

@@ -1,7 +1,6 @@
 """A WebSocket (RFC 6455) on a TCP connection that uvicorn hands over.
 
-picows parses what comes. What goes out are whole frames, which the owner has made. The read buffer of a picows parser
-never shrinks, so a parser whose buffer has grown is replaced when the buffer is empty.
+picows parses what comes. What goes out are whole frames, which the owner has made.
 """
 
 import asyncio
@@ -10,10 +9,10 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 import structlog
-from picows.picows import WSFrame, WSListener, WSMsgType, WSTransport
+from picows.picows import WSFrame, WSMsgType, WSTransport
 
 from io_node.engineio.websocket.fragments import Fragments
-from io_node.engineio.websocket.parser import Parser, install_parser
+from io_node.engineio.websocket.parser import Parser, Parsers
 from io_node.engineio.wheel import Timer, TimerWheel
 from io_node.engineio.wire.frames import CLOSE, PONG, CloseCode, close_frame, ws_frame
 from io_node.turns import Turns
@@ -21,10 +20,9 @@ from sio_cluster.protocol import reasons
 
 log = structlog.get_logger()
 
-_LARGE_BYTES: Final = 16384
-"""A read buffer with more free space than this is given back."""
 _MOST_IGNORED_BYTES: Final = 4_000_000
 """How much is read and dropped after our close frame, before the connection is dropped."""
+_NOBODY: Final = asyncio.Protocol()
 _FRAME_BYTES: Final = 100
 """What a frame counts besides its payload where bytes are counted that are dropped."""
 
@@ -39,7 +37,7 @@ class Owner(Protocol):
     def on_drained(self, socket: "WebSocket") -> None: ...
 
 
-class WebSocket(WSListener):
+class WebSocket(asyncio.BufferedProtocol):
     """One WebSocket. Its owner gets whole messages. `on_lost` comes at most once, as the last call, in a turn of its
     own: thousands may be lost at once.
 
@@ -49,15 +47,16 @@ class WebSocket(WSListener):
     """
 
     __slots__ = (
-        "_bound",
         "_clock",
         "_close_timeout_s",
         "_closing",
         "_congested",
         "_fragments",
         "_ignored",
+        "_mid_frame",
         "_owner",
         "_parser",
+        "_parsers",
         "_parting",
         "_pong",
         "_registry",
@@ -65,13 +64,12 @@ class WebSocket(WSListener):
         "_transport",
         "_turns",
         "_wheel",
-        "mid_frame",
     )
 
     def __init__(
         self,
         transport: asyncio.Transport,
-        max_payload_bytes: int,
+        parsers: Parsers,
         close_timeout_s: float,
         clock: Callable[[], float],
         wheel: TimerWheel,
@@ -80,14 +78,15 @@ class WebSocket(WSListener):
     ) -> None:
         """`registry`: the sockets that are open. This one adds and removes itself."""
         self._transport = transport
-        self._bound = max_payload_bytes
+        self._parsers = parsers
         self._close_timeout_s = close_timeout_s
         self._clock = clock
         self._wheel = wheel
         self._turns = turns
         self._registry = registry
         self._owner: Owner | None = None
-        self._parser: Parser | None = None
+        self._parser: Parser | None = None  # while a part of a frame has come, or after the peer broke the protocol
+        self._mid_frame = False
         self._timer: Timer | None = None
         self._closing = False  # our close frame is written, or the connection is gone
         self._parting = False  # our close frame is written, but the owner still gets what comes
@@ -95,14 +94,13 @@ class WebSocket(WSListener):
         self._ignored = 0
         self._congested = False
         self._pong: bytes | None = None
-        self.mid_frame = False
-        """Whether the read buffer holds a part of a frame."""
 
     def start(self, owner: Owner) -> None:
         """Begin to read. The response to the handshake must be written already."""
         self._owner = owner
         self._registry.add(self)
-        self._replace_parser()
+        self._transport.set_protocol(_NOBODY)  # or uvloop keeps the HTTP protocol alive by its `data_received`
+        self._transport.set_protocol(self)
         self._transport.set_write_buffer_limits(high=0)  # congested as soon as the kernel does not take all
 
     @property
@@ -147,17 +145,53 @@ class WebSocket(WSListener):
         if not self._transport.is_closing():
             self._transport.resume_reading()
 
-    def trim(self) -> None:
-        """Give a large read buffer back, if it is empty."""
-        if self._parser is None or self._closing or self.mid_frame:
+    # --- asyncio.BufferedProtocol -----------------------------------------------------------------------------------
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._parsers.buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        parsers, parser = self._parsers, self._parser
+        if parser is None:
+            parser = self._parser = parsers.lend(self.on_ws_frame, self._transport)
+        elif parser.failed:
             return
-        if self._parser.idle_bytes > _LARGE_BYTES:
-            self._replace_parser()
+        self._mid_frame = True
+        parser.feed(parsers.buffer[:nbytes])
+        if parser.failed:
+            self._on_parser_error()
+        elif not self._mid_frame:
+            self._parser = None
+            parsers.take_back(parser)
+
+    def eof_received(self) -> bool:
+        """The client has closed its end. Thousands may do that at once, so all that follows has its turn later."""
+        self._turns.add(self._on_gone)
+        return True  # the transport stays open for now
+
+    def pause_writing(self) -> None:
+        self._congested = True  # `write`, from within which this comes, tells the owner
+
+    def resume_writing(self) -> None:
+        self._congested = False
+        pong, self._pong = self._pong, None
+        if pong is not None:
+            self.write(pong)
+        if self._owner is not None and not self._congested:
+            self._owner.on_drained(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._closing = True
+        self._registry.discard(self)
+        if self._timer is not None:
+            self._timer.cancel()
+        self._lost(reasons.TRANSPORT_CLOSE)
+        self._parser = None
 
     # --- from picows ------------------------------------------------------------------------------------------------
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        self.mid_frame = frame.tail_size > 0
+        self._mid_frame = frame.tail_size > 0
         kind = frame.msg_type
         if self._closing:
             if kind == WSMsgType.CLOSE:
@@ -175,26 +209,14 @@ class WebSocket(WSListener):
             except UnicodeDecodeError:
                 self._fail(CloseCode.INVALID_TEXT)
                 return
-            if frame.payload_size > _LARGE_BYTES:
-                asyncio.get_running_loop().call_soon(self.trim)
             if self._owner is not None:
                 self._owner.on_text(self, data)
         else:
             self._on_other_frame(kind, frame)
 
-    def on_ws_disconnected(self, transport: WSTransport) -> None:
-        self._closing = True
-        self._registry.discard(self)
-        if self._timer is not None:
-            self._timer.cancel()
-        self._lost(reasons.TRANSPORT_CLOSE)
-        self._parser = None
+    # --- inside -----------------------------------------------------------------------------------------------------
 
-    def on_eof(self) -> None:
-        """The client has closed its end. Thousands may do that at once, so all that follows has its turn later."""
-        self._turns.add(self._on_gone)
-
-    def on_parser_error(self) -> None:
+    def _on_parser_error(self) -> None:
         """picows has sent a close frame: the peer broke the protocol, or our code raised.
 
         What still comes is read and dropped until the peer ends the connection. Only so is it sure to see our close
@@ -208,19 +230,6 @@ class WebSocket(WSListener):
             self._transport.write_eof()
         self._drop_later()
         self._lost(reasons.TRANSPORT_ERROR)
-
-    def pause_writing(self) -> None:
-        self._congested = True  # `write`, from within which this comes, tells the owner
-
-    def resume_writing(self) -> None:
-        self._congested = False
-        pong, self._pong = self._pong, None
-        if pong is not None:
-            self.write(pong)
-        if self._owner is not None and not self._congested:
-            self._owner.on_drained(self)
-
-    # --- inside -----------------------------------------------------------------------------------------------------
 
     def _on_gone(self) -> None:
         self._closing = True
@@ -266,7 +275,7 @@ class WebSocket(WSListener):
             self.write(pong)
 
     def _collect(self, fragments: Fragments, frame: WSFrame) -> None:
-        if not fragments.add(frame, self._bound):
+        if not fragments.add(frame, self._parsers.max_frame_bytes):
             self._fail(CloseCode.TOO_BIG)
             return
         if not frame.fin:
@@ -277,8 +286,6 @@ class WebSocket(WSListener):
         except UnicodeDecodeError:
             self._fail(CloseCode.INVALID_TEXT)
             return
-        if fragments.size > _LARGE_BYTES:
-            asyncio.get_running_loop().call_soon(self.trim)
         if self._owner is None:
             return
         if isinstance(message, str):
@@ -327,6 +334,3 @@ class WebSocket(WSListener):
         owner, self._owner = self._owner, None
         if owner is not None:
             self._turns.add(functools.partial(owner.on_lost, self, reason))
-
-    def _replace_parser(self) -> None:
-        self._parser = install_parser(self._transport, self, self._bound)
