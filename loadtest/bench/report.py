@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import msgspec
 from rich.console import Console
@@ -169,5 +169,16 @@ def _version(module: Path) -> str:
 
 def load(path: Path) -> Result:
     """Reads what a run has saved. Raises OSError, or msgspec.ValidationError for other files."""
-    result: Result = msgspec.json.decode(path.read_bytes(), type=Result)
+    result: Result = msgspec.convert(_with_nan(msgspec.json.decode(path.read_bytes())), Result)
     return result
+
+
+def _with_nan(value: Any) -> Any:
+    """JSON has no NaN: it was saved as null."""
+    match value:
+        case dict():
+            return {key: _with_nan(one) for key, one in value.items()}
+        case list():
+            return [_with_nan(one) for one in value]
+        case _:
+            return math.nan if value is None else value
