@@ -72,7 +72,7 @@ model: setup ## Thousands of new histories of the lane protocol in virtual time 
 	MODEL_HISTORIES=$(or $(MODEL_HISTORIES),5000) MODEL_SEED=$(MODEL_SEED) \
 	  $(PYTEST) -s --junitxml=$(JUNIT)/model.xml tests/model/test_model.py -k "test_histories or test_aimed_histories" $(ARGS)
 
-bench: setup ## This cluster beside Socket.IO's own server and python-socketio, in 20 minutes (ARGS="--quick", ARGS="--sitting one")
+bench: setup ## This cluster beside Socket.IO's own server and python-socketio (ARGS="--quick", ARGS="--sitting one")
 	@stack/setup.sh bench
 	.venv/bin/python -m loadtest.bench $(ARGS)
 
