@@ -7,18 +7,15 @@ a file, such a test would wait until no other worker runs any test.
 """
 
 import asyncio
-import fcntl
 import inspect
-import os
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Coroutine, Generator, Sequence
-from functools import cache, wraps
-from pathlib import Path
-from typing import IO, Any
+from functools import wraps
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+from tests import machine
 
 settings.register_profile(
     "shared machine", parent=settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow]
@@ -76,7 +73,7 @@ class Distribution:
 
     def pytest_testnodedown(self, node: Any) -> None:
         """All workers collect all tests, so that each of them knows what was left out."""
-        _lock_path(node.workerinput["testrunuid"]).unlink(missing_ok=True)  # those who need it have it open
+        machine.forget(node.workerinput["testrunuid"])
         left_out: Counter[str] = Counter(getattr(node, "workeroutput", {}).get("left_out", {}))
         node.config.stash[_left_out] = left_out
 
@@ -139,23 +136,8 @@ def _limited(test: Callable[..., Coroutine[Any, Any, None]], seconds: float) -> 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
     """One that runs alone waits until no other test runs, and the others wait for its end."""
-    run = os.environ.get("PYTEST_XDIST_TESTRUNUID")
-    if run is None:
+    with machine.taken(alone=item.get_closest_marker("alone") is not None):
         return (yield)
-    fcntl.flock(_lock(run), fcntl.LOCK_EX if item.get_closest_marker("alone") else fcntl.LOCK_SH)
-    try:
-        return (yield)
-    finally:
-        fcntl.flock(_lock(run), fcntl.LOCK_UN)
-
-
-@cache
-def _lock(run: str) -> IO[str]:
-    return _lock_path(run).open("a")
-
-
-def _lock_path(run: str) -> Path:
-    return Path(tempfile.gettempdir()) / f"sio-tests-{run}.lock"
 
 
 def pytest_deselected(items: Sequence[pytest.Item]) -> None:

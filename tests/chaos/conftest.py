@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 from rich.table import Table
+from tests import machine
 from tests.chaos.checker import COLUMNS
 from tests.chaos.field import RESULTS, written
 from tests.chaos.limits import TooSlow, tried_again
@@ -35,7 +36,7 @@ def seed() -> int:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A scenario that is too slow has a second try, and twice the time."""
+    """A scenario that is too slow has a second try alone, and three times the time: the other one has to end first."""
     for item in items:
         if (
             HERE not in item.path.parents
@@ -44,12 +45,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         ):
             continue
         if limit := item.get_closest_marker("timeout"):
-            item.add_marker(pytest.mark.timeout(2 * float(limit.args[0])), append=False)
-        item.obj = tried_again(item.obj, partial(_note, item))
+            item.add_marker(pytest.mark.timeout(3 * float(limit.args[0])), append=False)
+        item.obj = tried_again(item.obj, partial(_make_room, item))
 
 
-def _note(item: pytest.Item, slow: TooSlow) -> None:
+async def _make_room(item: pytest.Item, slow: TooSlow) -> None:
     item.user_properties.append((TOO_SLOW, str(slow)))
+    await machine.taken_alone_from_now()
 
 
 @pytest.fixture(autouse=True)
@@ -67,7 +69,7 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     for name, value in report.user_properties:
         if name == TOO_SLOW:
             _tried_again.append(f"{report.nodeid.partition('::')[2]}: {value}")
-            print(f"\ntried once more, since it was too slow: {_tried_again[-1]}", flush=True)
+            print(f"\ntried once more, alone, since it was too slow: {_tried_again[-1]}", flush=True)
         if name == TRIED:
             _tried.append(Path(str(value)))
             row = json.loads(_tried[-1].read_text())
@@ -104,7 +106,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         console.print(table)
     terminalreporter.write_line("\n" + text.get())
     for why in _tried_again:
-        terminalreporter.write_line(f"Tried once more, since it was too slow: {why}")
+        terminalreporter.write_line(f"Tried once more, alone, since it was too slow: {why}")
 
 
 def _figures(row: dict[str, Any]) -> str:

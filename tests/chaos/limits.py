@@ -1,7 +1,8 @@
 """Limits of time. They are missed by a fault of the cluster, or by a machine that is busy with other work.
 
-A scenario that misses one by less than double, and keeps everything else, is tried once more, in full, and says so. It
-fails if the second try misses a limit too. What was lost, doubled or reordered fails at once.
+A scenario that misses one by less than double, and keeps everything else, is tried once more, in full, while no other
+scenario runs, and says so. It fails if the second try misses a limit too. What was lost, doubled or reordered fails at
+once.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -38,16 +39,16 @@ def check(title: str, problems: Sequence[str], missed: Sequence[Missed]) -> None
 
 
 def tried_again(
-    scenario: Callable[P, Awaitable[None]], on_slow: Callable[[TooSlow], None]
+    scenario: Callable[P, Awaitable[None]], on_slow: Callable[[TooSlow], Awaitable[None]]
 ) -> Callable[P, Awaitable[None]]:
-    """The scenario, with a second try after one that was too slow. `on_slow` is told why."""
+    """The scenario, with a second try after one that was too slow. `on_slow` is told why, and waited for in between."""
 
     @wraps(scenario)
     async def run(*args: P.args, **keywords: P.kwargs) -> None:
         try:
             await scenario(*args, **keywords)
         except TooSlow as slow:
-            on_slow(slow)
+            await on_slow(slow)
             await scenario(*args, **keywords)
 
     return run

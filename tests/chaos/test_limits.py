@@ -17,7 +17,10 @@ class Scenario:
         self.told: list[str] = []
 
     async def run(self) -> None:
-        await tried_again(self._once, lambda slow: self.told.append(str(slow)))()
+        await tried_again(self._once, self._hear)()
+
+    async def _hear(self, slow: TooSlow) -> None:
+        self.told.append(str(slow))
 
     async def _once(self) -> None:
         check("it", *self.left.pop(0))
