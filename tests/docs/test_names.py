@@ -20,7 +20,7 @@ from io_node.metrics import Levels as IoLevels
 from io_node.metrics import families as io_families
 from io_node.socketio.counters import ClientCounters
 from sio_cluster.node.monitoring.metrics import Family
-from sio_cluster.protocol import keys
+from sio_cluster.protocol import keys, reasons
 from sio_cluster.protocol.keys import Keys
 
 PACKAGES = ("sio_cluster", "io_node", "app_node", "sio_stack", "loadtest")
@@ -234,3 +234,13 @@ def test_commands_for_operators_exist(page: Page) -> None:
     offered = set(re.findall(r'@dead_letters\.command\("(\w+)"\)', source))
     offered |= set(re.findall(r"@dead_letters\.command\(\)\ndef (\w+)", source))
     assert set(re.findall(r"sio-cluster dead-letters (\w+)", page.text)) <= offered
+
+
+# --- reasons
+
+
+def test_the_table_of_reasons_has_every_reason_of_a_disconnect() -> None:
+    page = (ROOT / "docs/operations.md").read_text()
+    section = page.partition("\n## Why a client was disconnected\n")[2].partition("\n## ")[0]
+    listed = set(re.findall(r"^\| `([^`]+)`", section, re.MULTILINE))
+    assert listed == {value for name, value in vars(reasons).items() if name.isupper()}

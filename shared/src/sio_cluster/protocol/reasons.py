@@ -1,6 +1,7 @@
 """Why a client is gone: the `reason` that a `disconnect` handler gets.
 
-The first five are python-socketio's own words (engineio.AsyncServer.reason); the rest have no counterpart there.
+docs/operations.md says when each is given. The first five are python-socketio's own words
+(engineio.AsyncServer.reason); the rest have no counterpart there.
 """
 
 CLIENT_DISCONNECT = "client disconnect"
