@@ -16,7 +16,7 @@ from sio_cluster.streams.api.appends import Append, AppendResult
 from sio_cluster.streams.api.lanes import Claimed
 from sio_cluster.streams.api.leases import Lease, Leases
 from sio_cluster.streams.redis import RedisBus
-from sio_cluster.streams.redis.connection import Command
+from sio_cluster.streams.redis.connection import RedisCommand
 from sio_cluster.testing.valkey import Valkey, start_valkey
 
 pytestmark = [pytest.mark.timeout(60), pytest.mark.slow]
@@ -84,7 +84,7 @@ async def produce(bus: RedisBus, streams: list[str], max_bytes: int) -> None:
 async def settled(bus: RedisBus, streams: list[str]) -> None:
     """The streams are empty, and so are their accounts."""
     for stream in streams:
-        look: list[Command] = [("XLEN", stream), ("HGET", Keys.state(stream), "bytes")]
+        look: list[RedisCommand] = [("XLEN", stream), ("HGET", Keys.state(stream), "bytes")]
         length, held = await persist(lambda: bus.connections.run(*look))  # noqa: B023
         assert (length, held) == (0, b"0")
 

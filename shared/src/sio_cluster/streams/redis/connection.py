@@ -17,9 +17,9 @@ from sio_cluster.streams.redis.wire import Reply, Wire, first_error
 
 log = structlog.get_logger()
 
-Command: TypeAlias = tuple[str | bytes | int, ...]
+RedisCommand: TypeAlias = tuple[str | bytes | int, ...]
 
-WHO_AM_I: tuple[Command, ...] = (("CLIENT", "ID"), ("CLIENT", "INFO"))
+WHO_AM_I: tuple[RedisCommand, ...] = (("CLIENT", "ID"), ("CLIENT", "INFO"))
 """The greeting of a connection that may have to be killed, or woken from a blocking read, through another one."""
 
 ANSWER_TIMEOUT_S = 3.0
@@ -36,7 +36,7 @@ class Connection:
     def __init__(
         self,
         address: str,
-        greeting: Sequence[Command] = (),
+        greeting: Sequence[RedisCommand] = (),
         timeout_s: float = ANSWER_TIMEOUT_S,
         on_silence: Callable[[], None] | None = None,
     ) -> None:
@@ -47,8 +47,8 @@ class Connection:
         self._on_silence = on_silence
         self._options = parse(address)
         self._greeting = list(greeting)
-        self._kill_this: list[Command] = []  # kills this connection at Redis, through another one
-        self._kill_former: list[Command] = []  # kills the one before, which we closed and Redis may still serve
+        self._kill_this: list[RedisCommand] = []  # kills this connection at Redis, through another one
+        self._kill_former: list[RedisCommand] = []  # kills the one before, which we closed and Redis may still serve
         self._timeout_s = timeout_s
         self._wire: Wire | None = None
         self._opening: asyncio.Task[Wire] | None = None
@@ -59,7 +59,7 @@ class Connection:
         self.greeted: list[Reply] = []
         """The answers to the greeting on the connection that stands now, [] while there is none."""
 
-    async def run(self, commands: Sequence[Command], block_ms: int = 0) -> list[Reply]:
+    async def run(self, commands: Sequence[RedisCommand], block_ms: int = 0) -> list[Reply]:
         """Sends these commands at once and brings their answers; errors of Redis stand among them as BusErrors.
 
         Callers may overlap. An answer may take `timeout_s` longer than the `block_ms` that the commands block.
@@ -84,7 +84,7 @@ class Connection:
             await self._open()
         return self._opened_count
 
-    async def run_alone(self, command: Command, block_ms: int) -> Reply:
+    async def run_alone(self, command: RedisCommand, block_ms: int) -> Reply:
         """Runs one blocking command.
 
         If it fails or is cancelled, the connection is closed, so that no later command waits behind it.
@@ -210,7 +210,7 @@ class Connection:
             log.warning("redis_client_kill_refused", error=str(refused))
 
 
-def pack(commands: Sequence[Command]) -> bytes:
+def pack(commands: Sequence[RedisCommand]) -> bytes:
     """The commands as they go over the wire."""
     return b"".join([hiredis.pack_command(command) for command in commands])  # type: ignore[arg-type]  # stub: 1-tuple
 
@@ -222,15 +222,15 @@ def raise_first_error(replies: list[Reply]) -> None:
             raise reply
 
 
-def _kill(client_id: Reply, info: Reply) -> Command:
+def _kill(client_id: Reply, info: Reply) -> RedisCommand:
     """By address as well as by id: a Redis that was restarted counts its ids from 1 again, and may have given this id
     to another client."""
     fields = dict(field.partition(b"=")[::2] for field in info.split())
     return ("CLIENT", "KILL", "ID", client_id, "ADDR", fields[b"addr"])
 
 
-def _log_in(options: dict[str, Any]) -> list[Command]:
-    commands: list[Command] = []
+def _log_in(options: dict[str, Any]) -> list[RedisCommand]:
+    commands: list[RedisCommand] = []
     user, password = options.get("username"), options.get("password")
     if user:
         commands.append(("AUTH", user, password or ""))  # Redis takes any password for a user with `nopass`

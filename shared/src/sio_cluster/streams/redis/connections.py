@@ -7,8 +7,8 @@ import structlog
 from sio_cluster.streams.redis.connection import (
     ANSWER_TIMEOUT_S,
     WHO_AM_I,
-    Command,
     Connection,
+    RedisCommand,
     raise_first_error,
 )
 from sio_cluster.streams.redis.replies import REPLICA, NoScript
@@ -34,15 +34,15 @@ class Connections:
         """
         self._address = address
         self._timeout_s = timeout_s
-        self._load_scripts: list[Command] = [("SCRIPT", "LOAD", script.source) for script in ALL]
+        self._load_scripts: list[RedisCommand] = [("SCRIPT", "LOAD", script.source) for script in ALL]
         # The connection learns its id, so that it can be killed at Redis once we have given it up: what is still under
         # way on it must not run after a retry.
-        greeting: list[Command] = [*WHO_AM_I, *self._load_scripts]
+        greeting: list[RedisCommand] = [*WHO_AM_I, *self._load_scripts]
         self._commands = Connection(address, greeting, timeout_s, self._on_silence)
         self._readers: list[Connection] = []
         self._was_replica = False
 
-    async def run(self, *commands: Command) -> list[Reply]:
+    async def run(self, *commands: RedisCommand) -> list[Reply]:
         """The answers to these commands, which are sent at once and carried out in order. Callers may overlap.
 
         Raises the first error among them, after all have been carried out. Each command must bear to be repeated:
@@ -82,7 +82,7 @@ class Connections:
         for reader in self._readers:
             await reader.close()
 
-    def _look_for_replica(self, commands: Sequence[Command], replies: Sequence[Reply]) -> None:
+    def _look_for_replica(self, commands: Sequence[RedisCommand], replies: Sequence[Reply]) -> None:
         """After a failover, a reader may stay connected to the former master, where reading an inbox is no error.
 
         So once a script has worked again, after this Redis was a replica, the readers connect again too.
@@ -99,6 +99,6 @@ class Connections:
         self.reconnect("another connection to Redis had no answer in time")
 
 
-def call(script: Script, keys: Sequence[str], *arguments: str | bytes | int) -> Command:
+def call(script: Script, keys: Sequence[str], *arguments: str | bytes | int) -> RedisCommand:
     """The command that runs a script."""
     return ("EVALSHA", script.sha, len(keys), *keys, *arguments)

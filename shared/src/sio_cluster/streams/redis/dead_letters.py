@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sio_cluster.protocol.keys import Keys
-from sio_cluster.streams.redis.connection import Command
+from sio_cluster.streams.redis.connection import RedisCommand
 from sio_cluster.streams.redis.connections import Connections, call
 from sio_cluster.streams.redis.scripts.quarantine import REQUEUE
 
@@ -53,7 +53,7 @@ class DeadLetters:
     async def read(self, lanes: Sequence[int], ids: Sequence[str] | None = None) -> list[DeadLetter]:
         """The dead letters of these lanes. `ids`: only those with one of these ids. In order within a lane."""
         keys = self._keys
-        commands: list[Command] = []
+        commands: list[RedisCommand] = []
         of_lane = []
         for lane in lanes:
             for first, last in [("-", "+")] if ids is None else [(entry_id, entry_id) for entry_id in ids]:

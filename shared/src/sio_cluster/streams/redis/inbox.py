@@ -7,7 +7,7 @@ import structlog
 from sio_cluster.protocol.errors import BusRefused, BusUnavailable
 from sio_cluster.protocol.keys import Keys
 from sio_cluster.streams.redis.appender import INBOX_TTL_MS
-from sio_cluster.streams.redis.connection import Command, raise_first_error
+from sio_cluster.streams.redis.connection import RedisCommand, raise_first_error
 from sio_cluster.streams.redis.connections import Connections, call
 from sio_cluster.streams.redis.scripts.inboxes import FORGET_SILENT, TRIM
 from sio_cluster.streams.redis.wire import Reply
@@ -45,8 +45,8 @@ class RedisInboxReader:
             await self._find_place()
             self._connection_number = number
             self._refresh_at = time.monotonic() + _REFRESH_S
-        block: Command = ("BLOCK", block_ms) if block_ms > 0 else ()
-        command: Command = ("XREAD", "COUNT", self._count, *block, "STREAMS", self._key, self._last)
+        block: RedisCommand = ("BLOCK", block_ms) if block_ms > 0 else ()
+        command: RedisCommand = ("XREAD", "COUNT", self._count, *block, "STREAMS", self._key, self._last)
         reply = await self._connection.run_alone(command, block_ms)
         raise_first_error([reply])
         return self._take(reply)
@@ -88,7 +88,7 @@ class RedisInboxReader:
         newest id is older than the last one that we read has lost its end, because a replica took over: all that is
         left of it has been read.
         """
-        commands: list[Command] = [
+        commands: list[RedisCommand] = [
             ("XINFO", "STREAM", self._key),
             ("HSETNX", self._state, "reader", 1),
             *[("PEXPIRE", key, INBOX_TTL_MS) for key in (self._key, self._state)],

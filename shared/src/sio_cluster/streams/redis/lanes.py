@@ -15,7 +15,7 @@ from sio_cluster.protocol.ids import is_quarantine, quarantine_of
 from sio_cluster.protocol.keys import Keys
 from sio_cluster.streams.api.lanes import DEAD_LETTERS_KEPT, PAGE_ENTRIES, Claimed, Counted, LaneEntry, Unclaimed
 from sio_cluster.streams.api.leases import Lease
-from sio_cluster.streams.redis.connection import Command, raise_first_error
+from sio_cluster.streams.redis.connection import RedisCommand, raise_first_error
 from sio_cluster.streams.redis.connections import Connections, call
 from sio_cluster.streams.redis.replies import NoGroup, NoKey
 from sio_cluster.streams.redis.scripts.lanes import CLAIM, COMMIT, PEEK
@@ -165,8 +165,8 @@ class RedisLaneReader:
         return Claimed(entries, Unclaimed(lane, int(token), entries[-1].id) if more else None)
 
     async def _read_new(self, lanes: Sequence[int], block_ms: int, count: int) -> list[LaneEntry]:
-        block: Command = ("BLOCK", block_ms) if block_ms > 0 else ()
-        command: Command = (
+        block: RedisCommand = ("BLOCK", block_ms) if block_ms > 0 else ()
+        command: RedisCommand = (
             "XREADGROUP", "GROUP", self._node_id, "reader", "COUNT", count, *block, "NOACK",
             "STREAMS", *[self._uplinks[lane] for lane in lanes], *[">"] * len(lanes),
         )  # fmt: skip
@@ -195,7 +195,7 @@ class RedisLaneReader:
         """Entries that Redis gave us in an answer which never came: those after the last id that we saw, up to the
         position of the lane's group."""
         positions = await self._positions(lanes)
-        commands: list[Command] = []
+        commands: list[RedisCommand] = []
         for lane, position in positions.items():
             after = b"(" + self._given[lane] if lane in self._given else b"-"
             commands.append(("XRANGE", self._uplinks[lane], after, position))
@@ -216,7 +216,7 @@ class RedisLaneReader:
 
     async def _positions(self, lanes: Sequence[int]) -> dict[int, bytes]:
         """lane -> position, for those of these lanes whose group still bears our node id."""
-        commands: list[Command] = [("XINFO", "GROUPS", self._uplinks[lane]) for lane in lanes]
+        commands: list[RedisCommand] = [("XINFO", "GROUPS", self._uplinks[lane]) for lane in lanes]
         positions = {}
         replies = await self._connection.run(commands)
         for lane, reply in zip(lanes, replies, strict=True):

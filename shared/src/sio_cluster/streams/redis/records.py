@@ -25,7 +25,7 @@ from sio_cluster.streams.api.records import (
     io_node_of,
     paired,
 )
-from sio_cluster.streams.redis.connection import Command
+from sio_cluster.streams.redis.connection import RedisCommand
 from sio_cluster.streams.redis.connections import Connections, call
 from sio_cluster.streams.redis.scripts.records import CLOSE_ROOM, FORGET, JOIN, LEAVE, SET_FIELD
 from sio_cluster.streams.redis.scripts.script import Script
@@ -51,7 +51,7 @@ class RedisClientRecords:
         self._lanes = lanes
 
     async def store(self, connected: Sequence[ClientConnected]) -> None:
-        commands: list[Command] = []
+        commands: list[RedisCommand] = []
         sids_of: dict[str, list[str]] = defaultdict(list)
         for client in connected:
             sids_of[io_node_of(client.sid)].append(client.sid)
@@ -112,7 +112,7 @@ class RedisClientRecords:
     async def forget_node(self, node_id: str) -> None:
         await self._connections.run(("UNLINK", self._keys.clients(node_id)))
 
-    def _change(self, change: RecordChange, lease: Lease | None) -> list[Command]:
+    def _change(self, change: RecordChange, lease: Lease | None) -> list[RedisCommand]:
         if isinstance(change, RoomClosed):
             return [self._close_room(change, lane, lease) for lane in range(self._lanes)]
         sid = change.sid
@@ -134,7 +134,7 @@ class RedisClientRecords:
             case _:
                 assert_never(change)
 
-    def _close_room(self, change: RoomClosed, lane: int, lease: Lease | None) -> Command:
+    def _close_room(self, change: RoomClosed, lane: int, lease: Lease | None) -> RedisCommand:
         room = _encode_room(change.room)
         key = self._keys.room(lane, change.namespace, room.decode())
         return self._fenced(CLOSE_ROOM, (key,), (self._keys.rooms(lane, ""), room), lane, lease)
@@ -142,7 +142,7 @@ class RedisClientRecords:
     def _fenced(
         self, script: Script, keys: tuple[str, ...], arguments: tuple[str | bytes | int, ...], lane: int,
         lease: Lease | None,
-    ) -> Command:  # fmt: skip
+    ) -> RedisCommand:  # fmt: skip
         if lease is None or lane_behind(lease.lane) != lane:
             return call(script, keys, *arguments)
         return call(script, (*keys, self._keys.lease(lease.lane)), *arguments, lease.node_id, lease.token)

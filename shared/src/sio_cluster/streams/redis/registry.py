@@ -9,7 +9,7 @@ from sio_cluster.protocol.keys import Keys
 from sio_cluster.protocol.messages import PROTOCOL_VERSION
 from sio_cluster.streams.api.registry import EPOCHS
 from sio_cluster.streams.redis.appender import bar_of
-from sio_cluster.streams.redis.connection import Command
+from sio_cluster.streams.redis.connection import RedisCommand
 from sio_cluster.streams.redis.connections import Connections, call
 from sio_cluster.streams.redis.scripts.registry import HEARTBEAT, NEXT_EPOCH, REGISTER
 
@@ -27,7 +27,7 @@ class RedisRegistry:
 
     async def join_cluster(self) -> str:
         key, lanes = self._keys.config, self._lanes
-        look: Command = ("HMGET", key, "lanes", "version", "life")
+        look: RedisCommand = ("HMGET", key, "lanes", "version", "life")
         [config] = await self._connections.run(look)
         if None in config:  # in this order: a Redis that is out of memory takes no new cluster, but nodes may join one
             *_, config = await self._connections.run(
@@ -124,7 +124,7 @@ class RedisRegistry:
         keys = self._keys
         return [Keys.state(keys.uplink(lane)) for lane in range(self._lanes)]
 
-    def _forget(self, node_id: str, states: list[str]) -> list[Command]:
+    def _forget(self, node_id: str, states: list[str]) -> list[RedisCommand]:
         inbox = self._keys.inbox(node_id)
         return [
             ("DEL", self._keys.alive(node_id)),
