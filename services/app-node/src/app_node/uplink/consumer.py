@@ -19,7 +19,7 @@ from app_node.lanes.lane import Lane
 from app_node.lanes.progress import EntryProgress
 from app_node.uplink.dead_letters import DeadLetters
 from app_node.uplink.pages import Pages
-from app_node.uplink.turns import Turns
+from app_node.uplink.round_robin import RoundRobin
 from sio_cluster.node.retry import Retry
 from sio_cluster.protocol.codec import decode_uplink
 from sio_cluster.protocol.errors import BusError, LeaseLost, MalformedBatch
@@ -87,7 +87,7 @@ class Consumer:
         self.inflight_bytes = 0
         self.facts_in_work = 0
         self._room = asyncio.Event()
-        self._turns = Turns()
+        self._turns = RoundRobin()
         self._pages = Pages(reader)
         self._read_retry = Retry("lanes_read", counters.redis_retries)
         self.resumed = asyncio.Event()  # not set while it is `paused`
@@ -147,13 +147,13 @@ class Consumer:
         if failures := [page for page in pages if isinstance(page, BaseException)]:
             raise failures[0]
 
-    async def _take_turns(self, turns: Turns, keeper: LaneKeeper, until: float) -> None:
+    async def _take_turns(self, turns: RoundRobin, keeper: LaneKeeper, until: float) -> None:
         """One turn, and more of them while something waits and `until` (by the event loop's clock) has not come."""
         await self._take_turn(turns, keeper)
         while turns and asyncio.get_running_loop().time() < until:
             await self._take_turn(turns, keeper)
 
-    async def _take_turn(self, turns: Turns, keeper: LaneKeeper) -> None:
+    async def _take_turn(self, turns: RoundRobin, keeper: LaneKeeper) -> None:
         """Takes entries until they had TURN_FACTS facts in all. Then gives way to the event loop's other work."""
         taken = 0
         while turns:

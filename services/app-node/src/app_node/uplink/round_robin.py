@@ -10,7 +10,7 @@ from app_node.lanes.lane import Lane
 from sio_cluster.streams.api.lanes import LaneEntry
 
 
-class Turns:
+class RoundRobin:
     """Holds what one read of each lane brought. A lane is not idle while one of its entries is in here."""
 
     def __init__(self) -> None:

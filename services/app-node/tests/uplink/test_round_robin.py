@@ -1,7 +1,7 @@
 """The order in which entries of several lanes are taken."""
 
 from app_node.lanes.lane import Lane
-from app_node.uplink.turns import Turns
+from app_node.uplink.round_robin import RoundRobin
 from sio_cluster.streams.api.lanes import LaneEntry
 from sio_cluster.streams.api.leases import Lease
 
@@ -12,7 +12,7 @@ def test_lanes_take_turns() -> None:
 
     lanes = {number: Lane(Lease(number, "app1", 1), float("inf"), lambda: 0.0) for number in (1, 2, 3)}
     flooded, other, third = [entry(3, n) for n in range(4)], [entry(1, 9)], [entry(2, n) for n in range(2)]
-    turns = Turns()
+    turns = RoundRobin()
     assert not turns
     for one in (*flooded, *other, *third):
         turns.put(lanes[one.lane], one)
