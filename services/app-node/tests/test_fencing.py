@@ -25,7 +25,7 @@ class Pause:
         if self.begun.is_set():
             return
         self.begun.set()
-        for name in ("renew", "watch", "plan", "presence", "commit", "read"):
+        for name in ("renew", "watch", "plan", "heartbeat", "commit", "read"):
             node.loops._tasks[name].cancel()
 
         appender, records = node.bus.appender, node.bus.records

@@ -154,7 +154,7 @@ class AppNode:
             retry = Retry("epoch", self.counters.redis_retries)
             self.clients.callbacks.open(await retry.call(self.bus.registry.next_epoch))
             self.loops.start("inbox", self.uplink.inbox.run())
-            self.loops.start("presence", self.membership.presence.run())
+            self.loops.start("heartbeat", self.membership.presence.run())
 
     async def start(self, before: Callable[[], Awaitable[None]]) -> None:
         """Takes lanes and runs handlers, after `before` (what the application does at each start).

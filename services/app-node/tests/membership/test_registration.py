@@ -1,6 +1,6 @@
 """What an app-node says about itself in the registry."""
 
-from app_node.membership.presence import Registration
+from app_node.membership.registration import AppNodeRegistration
 from sio_cluster.node.settings.config import Config
 from sio_cluster.streams.api.registry import Registry
 from sio_cluster.streams.memory import MemoryBroker, MemoryBus
@@ -17,7 +17,7 @@ async def registry() -> Registry:
 
 async def test_quarantines_are_told_when_they_change() -> None:
     nodes = await registry()
-    registration = Registration(NODE, nodes, lambda: True)
+    registration = AppNodeRegistration(NODE, nodes, lambda: True)
     registration.takes_lanes = True
     await registration.refresh()
     assert await nodes.app_nodes() == {NODE: {"state": "running"}}
@@ -29,7 +29,7 @@ async def test_quarantines_are_told_when_they_change() -> None:
 
 async def test_who_drains_says_so_whatever_else_it_says() -> None:
     nodes = await registry()
-    registration = Registration(NODE, nodes, lambda: True)
+    registration = AppNodeRegistration(NODE, nodes, lambda: True)
     registration.takes_lanes = True
     await registration.refresh()
     await registration.drain()
@@ -40,7 +40,7 @@ async def test_who_drains_says_so_whatever_else_it_says() -> None:
 async def test_who_is_not_registered_says_nothing() -> None:
     """Before it takes lanes, and after it has left."""
     nodes = await registry()
-    registration = Registration(NODE, nodes, lambda: True)
+    registration = AppNodeRegistration(NODE, nodes, lambda: True)
     await registration.announce({3}, alone=False)
     assert await nodes.app_nodes() == {}
     registration.takes_lanes = True

@@ -1,8 +1,8 @@
-"""A node's place in the cluster: it is registered, its heart beats, and its bus works in both directions.
+"""A node's presence: it is registered, its heart beats, and its bus works in both directions.
 
-"Registered" is not "alive", and "connected to Redis" is not either. So each beat says to the registry that the node
-lives, lets the node's own kind do its part (`Registration`), and sends a canary: a message to the node itself, through
-its own inbox. The bus is proved while canaries come back.
+"Registered" is not "alive", and "connected to Redis" is not either. So each beat does three things: it says to the
+registry that the node lives; it lets the node's own kind look after its registration (`Registration`); and it sends a
+canary, a message to the node itself, through its own inbox. The bus is proved while canaries come back.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ _LEAST_PATIENCE_S = 0.5
 
 
 class Registration(Protocol):
-    """What one kind of node does at each beat so that the cluster knows it."""
+    """What one kind of node does so that it is in the registry: `IoNodeRegistration`, `AppNodeRegistration`."""
 
     async def refresh(self) -> float | None:
         """Registers the node where that is needed. Raises BusError: the next beat tries again.
