@@ -97,7 +97,7 @@ def _commands(clients: ClientCounters, bus: BusCounters) -> Iterator[Family]:
 def _deliveries(clients: ClientCounters, engine: EngineCounters, levels: Levels) -> Iterator[Family]:
     dropped = {"volatile": 0, "slow_consumer": 0, "connection_closed": 0, **engine.dropped}
     dropped["held_dropped"] = clients.held_dropped
-    deliveries = clients.deliveries + clients.acks_sent + clients.controls
+    deliveries = clients.emit_deliveries + clients.acks_sent + clients.controls
     yield _counter("sio_io_emits", "Emit commands carried out", clients.emits)
     yield _counter("sio_io_deliveries", "Packets for clients, each counted once for each client", deliveries)
     yield _counter("sio_io_deliveries_written", "Packets written to a WebSocket or to an HTTP response", engine.written)

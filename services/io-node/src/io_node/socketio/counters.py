@@ -43,7 +43,7 @@ class ClientCounters:
 
     emits: int = 0
     """Emit commands."""
-    deliveries: int = 0
+    emit_deliveries: int = 0
     """Messages handed to connections or held for pending clients: one for each member that an Emit reaches."""
     acks_sent: int = 0
     """Ack commands handed to connections: the application's answers to events of clients."""

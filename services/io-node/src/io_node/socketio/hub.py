@@ -190,7 +190,7 @@ class Hub:
                 if not self._clients[sid].expect_ack(emit.ack, alone=alone):
                     self.counters.forgotten_acks += 1
         message = Outbound(emit.packet, emit.attachments, emit.volatile)
-        self.counters.deliveries += len(members)
+        self.counters.emit_deliveries += len(members)
         for send in list(members.values()):  # a copy: a send may close its connection, which removes its clients
             send(message)
 
