@@ -81,7 +81,7 @@ class SimulatedCluster:
     def kill(self, node: SimulatedAppNode) -> None:
         self.history.fault()
         node.kill()
-        self._bury(node)
+        self._end(node)
 
     def pause(self, node: Process) -> None:
         self.history.fault()
@@ -194,7 +194,7 @@ class SimulatedCluster:
                 stopping.result()
                 node.dead = True
                 node.loop.close()
-                self._bury(node)
+                self._end(node)
 
     def _is_faulty(self) -> bool:
         return self.network.slow or self.network.outage is not Outage.NONE or any(p.paused for p in self._processes)
@@ -203,7 +203,7 @@ class SimulatedCluster:
         """Whether it stands still: paused, or resumed and not yet run."""
         return self._node(node).paused or self._resumed_at.get(node) == self.clock.now
 
-    def _bury(self, node: SimulatedAppNode) -> None:
+    def _end(self, node: SimulatedAppNode) -> None:
         self.app_nodes.remove(node)
         self._ended[node.id] = node
 

@@ -70,7 +70,7 @@ class IoNode:
             random_bytes=os.urandom,
             counters=self.client_counters,
             on_canary=self._proof.returned,
-            on_phantom=self._bury,
+            on_phantom=self._report_phantom,
             on_room_changed=lambda lane, fact: self._uplink.put(lane, fact, None),
         )
         self._registration = self._make_registration(settle_ms)
@@ -277,7 +277,7 @@ class IoNode:
     def _start_timer(self, delay_s: float, callback: Callable[[], None]) -> Timer:
         return self.engine.wheel.schedule(time.monotonic() + delay_s, callback)
 
-    def _bury(self, sid: str) -> None:
+    def _report_phantom(self, sid: str) -> None:
         """The application accepts a client that has left: say again that it is gone. A repetition does no harm."""
         lane = lane_of(sid, self.config.lanes)
         self._uplink.put(lane, ClientDisconnected(sid, reasons.TRANSPORT_CLOSE), None)
