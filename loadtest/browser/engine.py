@@ -129,7 +129,7 @@ class Engine:
         elif self.state is State.OPEN:
             self.state = State.CLOSING
             self._alarm.set(CLOSE_TIMEOUT_S, self.drop)
-            self._close_when_drained()
+            self._close_when_empty()
 
     def drop(self) -> None:
         """Closes its connections at once."""
@@ -224,7 +224,7 @@ class Engine:
                     if not self._transport.is_writing:
                         self._transport.send(self._take(self._handshake.max_payload if self._handshake else 0))
         if self.state is State.CLOSING:
-            self._close_when_drained()
+            self._close_when_empty()
 
     def _take(self, limit: int) -> list[bytes]:
         """Takes the buffered packets: all of them, or as many as fit into `limit` bytes of a POST, but at least one."""
@@ -239,7 +239,7 @@ class Engine:
         self._buffered -= sum(len(packet) + 1 for packet in packets)
         return packets
 
-    def _close_when_drained(self) -> None:
+    def _close_when_empty(self) -> None:
         writing = isinstance(self._transport, Polling) and self._transport.is_writing
         if self._is_upgrading or self._buffer or writing:
             return

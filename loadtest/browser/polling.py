@@ -14,7 +14,7 @@ _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
 class Polling:
-    """Calls `packet(packet)` for each packet, `drained()` after a POST, and `lost(reason, why)` once if it fails.
+    """Calls `packet(packet)` for each packet, `sent()` after a POST, and `lost(reason, why)` once if it fails.
 
     After `close`, `drop` or `abandon` it calls nothing.
     """
@@ -27,7 +27,7 @@ class Polling:
         traffic: Traffic,
         rng: random.Random,
         packet: Callable[[bytes], None],
-        drained: Callable[[], None],
+        sent: Callable[[], None],
         lost: Callable[[str, str], None],
     ) -> None:
         self.frames = 0
@@ -36,7 +36,7 @@ class Polling:
         self._site = site
         self._rng = rng
         self._packet = packet
-        self._drained = drained
+        self._sent = sent
         self._lost = lost
         self._gets = HttpConnection(site, traffic)
         self._posts = HttpConnection(site, traffic)
@@ -48,7 +48,7 @@ class Polling:
         self._poll()
 
     def send(self, packets: Sequence[bytes]) -> None:
-        """Sends all these packets in one POST. The next `send` has to wait for `drained`."""
+        """Sends all these packets in one POST. The next `send` has to wait for `sent`."""
         self.is_writing = True
         self._posts.send(self._post(SEPARATOR.join(packets)), self._posted)
 
@@ -130,7 +130,7 @@ class Polling:
         if not self._is_fine(outcome, "post"):
             return
         self.is_writing = False
-        self._drained()
+        self._sent()
         self._check_silence()
 
     def _check_silence(self) -> None:

@@ -101,7 +101,7 @@ async def test_redis_away(memory_stage: Any, away_s: float) -> None:
     io._reader = asyncio.create_task(io._read())
     await io.send(*[stage.event(sid, "echo", n, ack_id=n) for n in range(20, 40)])
     await io.settle()
-    await sio.node.downlink.outbox.drained()
+    await sio.node.downlink.outbox.emptied()
     await io.wait(40, Ack)
     acks = numbers(io, Ack, sid)
     assert list(dict.fromkeys(acks)) == list(range(40))

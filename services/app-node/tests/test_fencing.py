@@ -99,8 +99,8 @@ async def test_what_a_paused_app_node_had_on_its_way_does_not_land(stage: Any) -
     await io.settle()
     pause.wake()
     await asyncio.wait_for(news, 5)
-    await first.node.downlink.outbox.drained()
-    await first.node.downlink.writer.drained()
+    await first.node.downlink.outbox.emptied()
+    await first.node.downlink.writer.emptied()
     await io.wait(2, Emit)
     assert log == [("first", 1, False), ("second", 1, True)]
     assert [c.packet for c in io.commands if isinstance(c, Emit)] == [b'2["did",["second",1]]', b'2["news"]']
@@ -149,7 +149,7 @@ async def test_a_client_is_not_forgotten_by_one_that_lost_the_lane(stage: Any) -
     await second.start()
     await io.settle()
     pause.wake()
-    await first.node.downlink.writer.drained()
+    await first.node.downlink.writer.emptied()
     assert log == [("first", "disconnect"), ("second", "disconnect")]
     assert await io.bus.records.load(sid) is None
     assert await io.bus.records.clients_of(io.id) == []

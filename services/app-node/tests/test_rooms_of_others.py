@@ -178,7 +178,7 @@ async def test_rooms_that_an_unfinished_connect_handler_entered_are_known(stage:
     sid = await io.ask()
     await entered.wait()
     await io.wait(1, Emit)
-    await first.node.downlink.writer.drained()
+    await first.node.downlink.writer.emptied()
     await kill(first)
     await second.start()
     await io.wait(1, Accept)

@@ -227,8 +227,8 @@ class AppNode:
             await self.membership.presence.drain()  # the others divide the lanes without this node
             await self.keeper.hand_over_all()  # handlers end, output is flushed, entries are committed, leases released
         if self._event_loop.entered:
-            await self.downlink.outbox.drained()
-            await self.downlink.writer.drained()
+            await self.downlink.outbox.emptied()
+            await self.downlink.writer.emptied()
             await self.membership.presence.leave()  # also where it only emitted: that leaves sequence numbers behind
 
     async def _end(self) -> None:

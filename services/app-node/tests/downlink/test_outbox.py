@@ -105,7 +105,7 @@ async def test_a_tick_leaves_in_one_entry_per_inbox(bench: Bench) -> None:
     for number in range(10):
         bench.put("a", f"a{number}")
         bench.put("b", f"b{number}")
-    await bench.outbox.drained()
+    await bench.outbox.emptied()
     assert bench.appender.tries == [[("a", 1), ("b", 1)]]
     assert bench.appender.arrived == {"a": [f"a{n}" for n in range(10)], "b": [f"b{n}" for n in range(10)]}
 
@@ -118,7 +118,7 @@ async def test_one_flush_in_flight_and_what_gathers_meanwhile_goes_together(benc
     bench.put("a", "2")
     bench.put("a", "3")
     bench.appender.gate.set()
-    await bench.outbox.drained()
+    await bench.outbox.emptied()
     assert bench.appender.tries == [[("a", 1)], [("a", 2)]]
     assert bench.appender.arrived["a"] == ["1", "2", "3"]
 
@@ -137,7 +137,7 @@ async def test_a_lost_reply_makes_no_duplicate(bench: Bench) -> None:
     bench.put("a", "1")
     await asyncio.sleep(0.01)
     bench.put("a", "2")
-    await bench.outbox.drained()
+    await bench.outbox.emptied()
     assert bench.appender.arrived["a"] == ["1", "2"]
     assert [tries[0] for tries in bench.appender.tries] == [("a", 1), ("a", 1), ("a", 2)]
 
@@ -150,7 +150,7 @@ async def test_a_full_inbox_holds_only_itself_up(bench: Bench) -> None:
     await bench.put("b", "2").landed()
     bench.appender.full.clear()
     assert await held.landed()
-    await bench.outbox.drained()
+    await bench.outbox.emptied()
     assert bench.appender.arrived == {"a": ["1", "2"], "b": ["1", "2"]}
 
 
@@ -165,7 +165,7 @@ async def test_the_queue_of_a_node_that_is_gone_is_dropped_and_counted(bench: Be
 async def test_a_node_that_comes_back_never_sees_a_sequence_number_twice(bench: Bench) -> None:
     await bench.put("c", "1").landed()
     await bench.put("b", "1").landed()
-    await bench.outbox.drained()
+    await bench.outbox.emptied()
     assert await bench.put("c", "2").landed()
     assert bench.appender.arrived["c"] == ["1", "2"]
 
@@ -201,7 +201,7 @@ async def test_who_waits_for_room_speaks_before_who_comes_later(bench: Bench) ->
         await asyncio.sleep(0)
     bench.appender.gate.set()
     await asyncio.wait_for(asyncio.gather(*emits), 5)
-    await bench.outbox.drained()
+    await bench.outbox.emptied()
     assert bench.appender.arrived == {"a": [str(number) for number in range(20)]}
 
 
@@ -217,7 +217,7 @@ async def test_who_gives_up_waiting_for_room_holds_nobody_up(bench: Bench, when:
         await asyncio.sleep(0)
     emits[2].cancel()
     await asyncio.wait_for(asyncio.wait(emits), 5)
-    await bench.outbox.drained()
+    await bench.outbox.emptied()
     assert emits[2].cancelled()
     assert bench.appender.arrived == {"a": ["0", "1", "3", "4"]}
     assert bench.outbox.has_room
@@ -234,7 +234,7 @@ async def test_an_entry_ends_when_its_commands_have_landed(bench: Bench) -> None
     await asyncio.sleep(0.01)
     assert not done
     bench.appender.gate.set()
-    await bench.outbox.drained()
+    await bench.outbox.emptied()
     assert done == [progress]
 
 
@@ -250,7 +250,7 @@ async def test_commands_of_a_lost_lane_are_not_sent(bench: Bench) -> None:
     bench.put("a", "other", EntryProgress(lane(), b"2-0", False, done.append))
     now[0] = 6.0
     bench.appender.gate.set()
-    await bench.outbox.drained()
+    await bench.outbox.emptied()
     assert bench.appender.arrived["a"] == ["before", "other"]
     assert bench.counters.commands_dropped["lane_lost"] == 1
     assert lost.lost
@@ -262,7 +262,7 @@ async def test_nothing_waits_once_all_was_of_a_lost_lane(bench: Bench) -> None:
     lost.lost = True
     batch = bench.put("a", "1", EntryProgress(lost, b"1-0", False, lambda _: None))
     assert not await asyncio.wait_for(batch.landed(), 2)
-    await asyncio.wait_for(bench.outbox.drained(), 2)
+    await asyncio.wait_for(bench.outbox.emptied(), 2)
     assert bench.appender.tries == []
 
 
@@ -282,7 +282,7 @@ async def test_what_was_in_flight_for_a_lost_lane_is_barred_and_the_rest_made_an
     now[0] = 9.0
     bench.appender.barred = {"a": 1}
     bench.appender.gate.set()
-    await bench.outbox.drained()
+    await bench.outbox.emptied()
     assert await landed.landed()
     assert bench.appender.arrived == {"a": ["of a background task", "later, of a background task"]}
     assert bench.counters.commands_dropped["lane_lost"] == 2
@@ -294,12 +294,12 @@ async def test_what_was_in_flight_for_a_lost_lane_is_barred_and_the_rest_made_an
 async def test_barred_again_and_again(bench: Bench) -> None:
     bench.appender.barred = {"a": 3}
     bench.put("a", "1")
-    await bench.outbox.drained()
+    await bench.outbox.emptied()
     bench.appender.barred = {"a": 4, "b": 1}
     bench.appender.troubles = [BusUnavailable("x"), BusRefused("OOM")]
     bench.put("a", "2")
     bench.put("b", "1")
-    await bench.outbox.drained()
+    await bench.outbox.emptied()
     assert bench.appender.arrived == {"a": ["1", "2"], "b": ["1"]}
 
 
@@ -311,7 +311,7 @@ async def test_an_append_that_landed_before_its_sender_was_barred_is_not_sent_tw
         await asyncio.sleep(0)
     bench.appender.barred = {"a": 1}
     bench.put("a", "2")
-    await bench.outbox.drained()
+    await bench.outbox.emptied()
     assert bench.appender.arrived == {"a": ["1", "2"]}
 
 
@@ -330,7 +330,7 @@ async def test_a_retry_leaves_out_what_a_lost_lane_said(bench: Bench) -> None:
     assert not await asyncio.wait_for(gone.landed(), 2)
     assert await asyncio.wait_for(kept.landed(), 2)
     bench.put("a", "later")
-    await bench.outbox.drained()
+    await bench.outbox.emptied()
     assert bench.appender.arrived == {"a": ["later"], "b": ["of a background task"]}
     assert bench.appender.last_seq == {"a": 2, "b": 1}  # 1 may have landed at a, who takes no number twice
     assert bench.counters.commands_dropped["lane_lost"] == 2

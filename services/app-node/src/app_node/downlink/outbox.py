@@ -114,7 +114,7 @@ class Outbox:
             if self._line:  # the caller may put less than it said
                 loop.call_soon(self._admit)
 
-    async def drained(self) -> None:
+    async def emptied(self) -> None:
         """Returns when nothing waits."""
         await self._empty.wait()
 

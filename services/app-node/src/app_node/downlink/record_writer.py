@@ -94,7 +94,7 @@ class RecordWriter:
         self._put(_Waiting(None, None, lambda _: written.set()))
         await written.wait()
 
-    async def drained(self) -> None:
+    async def emptied(self) -> None:
         """Returns when everything is written."""
         await self._idle.wait()
 

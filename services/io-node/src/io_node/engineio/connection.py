@@ -233,9 +233,9 @@ class EngineConnection:
             self._session.congested(frames, socket.backlog, self.clock())
             self.arm()
 
-    def on_drained(self, socket: Socket) -> None:
+    def on_emptied(self, socket: Socket) -> None:
         if socket is self._socket:
-            self.apply(self._session.drained(self.clock()))
+            self.apply(self._session.emptied(self.clock()))
             self.arm()
 
     # --- what the session wants -------------------------------------------------------------------------------------

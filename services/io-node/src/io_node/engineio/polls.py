@@ -80,7 +80,7 @@ class Polls:
         """The client has taken all of it, or has gone."""
         if response is self.response:
             self.response = None
-            self._owner.apply(self._session.drained(self._owner.clock()))
+            self._owner.apply(self._session.emptied(self._owner.clock()))
             self._owner.arm()
 
     def begin_post(self) -> bool:

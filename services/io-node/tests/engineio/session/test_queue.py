@@ -143,7 +143,7 @@ def test_what_is_in_flight_counts_until_the_transport_has_taken_it() -> None:
     assert waiting.queue.stuck
     assert waiting.queue.waiting_bytes == 900
     assert waiting.buffers.waiting_bytes > 1_000
-    waiting.queue.drained()
+    waiting.queue.emptied()
     assert waiting.queue.waiting_bytes == waiting.buffers.waiting_bytes == 0
 
 

@@ -67,7 +67,7 @@ def test_a_websocket_that_takes_a_little_now_and_then_stays() -> None:
     for seconds in range(15, 200, 15):
         life.session.left(900_000 - seconds, float(seconds) - 0.1)
         assert list(life.until(float(seconds))) == []
-    assert life.session.drained(200.0)[0] != CloseSocket(None)
+    assert life.session.emptied(200.0)[0] != CloseSocket(None)
     assert life.counters.slow_consumers == {}
 
 
@@ -92,7 +92,7 @@ def test_what_a_socket_has_taken_proves_that_the_client_lives() -> None:
     life = Life("websocket")
     assert list(life.until(25.0)) == [WriteSocket(b"\x81\x012")]
     life.session.congested(FRAMES, 900_000, 25.1)
-    life.session.drained(44.0)
+    life.session.emptied(44.0)
     assert list(life.until(63.9)) == []
     assert list(life.until(64.0)) == [CloseSocket(1000), Closed(reasons.PING_TIMEOUT)]
 
@@ -102,7 +102,7 @@ def test_a_ping_overtakes_what_waits() -> None:
     life.session.congested(FRAMES, 900_000, 20.0)
     life.send(b"a", b"b")
     assert list(life.until(25.0)) == []
-    assert life.session.drained(25.1) == [WriteSocket(b"\x81\x012\x81\x024a\x81\x024b")]
+    assert life.session.emptied(25.1) == [WriteSocket(b"\x81\x012\x81\x024a\x81\x024b")]
     assert life.buffers.waiting_bytes == 0
 
 
@@ -112,7 +112,7 @@ def test_what_waits_leaves_in_several_turns_and_in_order() -> None:
     messages = [b"%03d" % number + b"x" * 50_000 for number in range(30)]
     life.send(*messages)
     written = []
-    effects = life.session.drained(1.0)
+    effects = life.session.emptied(1.0)
     while effects:
         write, *rest = effects
         assert isinstance(write, WriteSocket)
@@ -132,11 +132,11 @@ def test_a_session_that_gets_stuck_between_two_turns_goes_on_when_it_drains() ->
     life.send(b"x" * 200_000)
     life.session.congested(FRAMES, 1, 0.0)
     life.send(b"a" * 200_000, b"b" * 200_000)
-    assert life.session.drained(1.0)[1:] == [FlushLater()]
+    assert life.session.emptied(1.0)[1:] == [FlushLater()]
     life.session.congested(FRAMES, 1, 1.0)
     life.send(b"c")
     assert life.session.flush() == []
-    (write,) = life.session.drained(2.0)
+    (write,) = life.session.emptied(2.0)
     assert isinstance(write, WriteSocket)
     assert write.frames.endswith(b"b\x81\x024c")
     assert life.buffers.waiting_bytes == 0
@@ -172,7 +172,7 @@ def test_a_payload_on_its_way_counts_until_it_is_taken() -> None:
     for seconds in range(15, 90, 15):
         life.session.left(5_000_000 - seconds, float(seconds))
         assert list(life.until(float(seconds))) == []
-    life.session.drained(90.0)
+    life.session.emptied(90.0)
     assert life.session.queue.waiting_bytes == 1
     assert life.buffers.waiting_bytes < 1_000
     (ping,) = life.do(life.session.poll(91.0))
@@ -194,7 +194,7 @@ def test_closing_waits_for_a_client_that_reads() -> None:
     for seconds in (15.0, 30.0, 45.0):
         life.session.left(900_000 - int(seconds), seconds)
         assert [effect for effect in life.until(seconds) if isinstance(effect, Closed)] == []
-    assert life.session.drained(46.0) == [
+    assert life.session.emptied(46.0) == [
         WriteSocket(b"\x81\x044bye"),
         CloseSocket(1000),
         Closed(reasons.SERVER_DISCONNECT),
@@ -220,7 +220,7 @@ def test_a_large_message_before_the_end_is_taken_before_the_socket_closes() -> N
     assert later == FlushLater()
     life.session.congested(write.frames, 4_000_000, 1.0)
     assert life.session.flush() == []
-    assert life.session.drained(9.0) == [CloseSocket(1000), Closed(reasons.SERVER_DISCONNECT)]
+    assert life.session.emptied(9.0) == [CloseSocket(1000), Closed(reasons.SERVER_DISCONNECT)]
 
 
 def test_the_node_may_ask_a_session_to_go() -> None:

@@ -224,9 +224,9 @@ class Lives(RuleBasedStateMachine):
 
     @rule()
     @precondition(lambda self: self.socket)
-    def drain(self) -> None:
+    def take_the_rest(self) -> None:
         self.flush_due = self.full = False
-        self.take(self.session.drained(self.now))
+        self.take(self.session.emptied(self.now))
 
     @rule(fate=RARELY)
     @precondition(lambda self: self.socket)

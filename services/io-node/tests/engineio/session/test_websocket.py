@@ -45,7 +45,7 @@ def test_close_writes_what_waits_first_also_when_the_socket_is_full() -> None:
     session.queue.send(text(b"a"))
     session.close(reasons.SERVER_DISCONNECT, 1.0)
     assert session.flush() == []
-    assert session.drained(2.0) == [WriteSocket(b"\x81\x024a"), CloseSocket(1000), Closed(reasons.SERVER_DISCONNECT)]
+    assert session.emptied(2.0) == [WriteSocket(b"\x81\x024a"), CloseSocket(1000), Closed(reasons.SERVER_DISCONNECT)]
 
 
 def test_a_full_socket_holds_messages_back_until_it_drains() -> None:
@@ -53,7 +53,7 @@ def test_a_full_socket_holds_messages_back_until_it_drains() -> None:
     session.congested(b"x" * 500, 500, 1.0)
     session.queue.send(text(b"a"))
     assert session.flush() == []
-    assert session.drained(2.0) == [WriteSocket(b"\x81\x024a")]
+    assert session.emptied(2.0) == [WriteSocket(b"\x81\x024a")]
 
 
 def test_volatile_messages_are_dropped_where_nobody_waits_for_them() -> None:
@@ -85,6 +85,6 @@ def test_after_the_end_there_is_nothing() -> None:
         == inbound.malformed_message(session, 99.0)
         == session.tick(99.0)
         == session.flush()
-        == session.drained(99.0)
+        == session.emptied(99.0)
         == []
     )

@@ -188,9 +188,9 @@ class EngineSession:
         if self.queue.left(backlog, now):
             self._progressed(now)
 
-    def drained(self, now: float) -> list[Effect]:
+    def emptied(self, now: float) -> list[Effect]:
         """The transport has taken all of it."""
-        self.queue.drained()
+        self.queue.emptied()
         self._progressed(now)
         if self.transport == "polling":
             return self._watched()

@@ -218,7 +218,7 @@ class SendQueue:
         self.watch(now)
         return True
 
-    def drained(self) -> None:
+    def emptied(self) -> None:
         """The transport has taken all of it."""
         self._release_flight()
         self.look_at = NEVER

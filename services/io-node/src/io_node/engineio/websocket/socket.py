@@ -34,7 +34,7 @@ class Owner(Protocol):
     def on_binary(self, socket: "WebSocket", data: bytes) -> None: ...
     def on_lost(self, socket: "WebSocket", reason: str) -> None: ...
     def on_congested(self, socket: "WebSocket", frames: bytes) -> None: ...
-    def on_drained(self, socket: "WebSocket") -> None: ...
+    def on_emptied(self, socket: "WebSocket") -> None: ...
 
 
 class WebSocket(asyncio.BufferedProtocol):
@@ -54,12 +54,12 @@ class WebSocket(asyncio.BufferedProtocol):
         "_fragments",
         "_ignored",
         "_mid_frame",
+        "_open_sockets",
         "_owner",
         "_parser",
         "_parsers",
         "_parting",
         "_pong",
-        "_registry",
         "_timer",
         "_transport",
         "_turns",
@@ -74,16 +74,16 @@ class WebSocket(asyncio.BufferedProtocol):
         clock: Callable[[], float],
         wheel: TimerWheel,
         turns: Turns,
-        registry: "set[WebSocket]",
+        open_sockets: "set[WebSocket]",
     ) -> None:
-        """`registry`: the sockets that are open. This one adds and removes itself."""
+        """`open_sockets`: those of the node. This one adds and removes itself."""
         self._transport = transport
         self._parsers = parsers
         self._close_timeout_s = close_timeout_s
         self._clock = clock
         self._wheel = wheel
         self._turns = turns
-        self._registry = registry
+        self._open_sockets = open_sockets
         self._owner: Owner | None = None
         self._parser: Parser | None = None  # while a part of a frame has come, or after the peer broke the protocol
         self._mid_frame = False
@@ -98,7 +98,7 @@ class WebSocket(asyncio.BufferedProtocol):
     def start(self, owner: Owner) -> None:
         """Begin to read. The response to the handshake must be written already."""
         self._owner = owner
-        self._registry.add(self)
+        self._open_sockets.add(self)
         self._transport.set_protocol(_NOBODY)  # or uvloop keeps the HTTP protocol alive by its `data_received`
         self._transport.set_protocol(self)
         self._transport.set_write_buffer_limits(high=0)  # congested as soon as the kernel does not take all
@@ -111,7 +111,7 @@ class WebSocket(asyncio.BufferedProtocol):
     def write(self, frames: bytes) -> None:
         """Write whole frames. Never blocks. Where the kernel does not take all, it calls `on_congested` from within.
 
-        Write nothing more then until `on_drained` comes.
+        Write nothing more then until `on_emptied` comes.
         """
         if not self._closing:
             self._transport.write(frames)
@@ -178,11 +178,11 @@ class WebSocket(asyncio.BufferedProtocol):
         if pong is not None:
             self.write(pong)
         if self._owner is not None and not self._congested:
-            self._owner.on_drained(self)
+            self._owner.on_emptied(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._closing = True
-        self._registry.discard(self)
+        self._open_sockets.discard(self)
         if self._timer is not None:
             self._timer.cancel()
         self._lost(reasons.TRANSPORT_CLOSE)
