@@ -145,7 +145,7 @@ class IoNode:
         self._draining = True
         log.info("io_node_draining", node=self.node_id, clients=len(self.hub))
         await self.engine.drain(self.config.drain_ms, reasons.NODE_DRAINED)
-        if not await self._uplink.drain(_FLUSH_S):
+        if not await self._uplink.emptied(_FLUSH_S):
             log.error("uplink_not_flushed", waiting_bytes=self._uplink.waiting_bytes)
             return
         try:

@@ -20,7 +20,7 @@ async def test_facts_of_a_tick_share_an_entry_per_lane() -> None:
     async with running(world.uplink.run):
         for number in range(10):
             world.uplink.put(number % 2, event(number), sender)
-        assert await world.uplink.drain(5)
+        assert await world.uplink.emptied(5)
     assert [number_of(fact) for fact in world.lane(0)] == [0, 2, 4, 6, 8]
     assert [number_of(fact) for fact in world.lane(1)] == [1, 3, 5, 7, 9]
     assert world.counters.batches_appended == 2
@@ -33,7 +33,7 @@ async def test_answers_go_to_the_inbox_of_who_asked() -> None:
     answer = AckReceived("io1-aaaaaa.0000000000000001", 5, b"[1]", [b"x"])
     async with running(world.uplink.run):
         world.uplink.put(APP, answer, sender)
-        assert await world.uplink.drain(5)
+        assert await world.uplink.emptied(5)
     (entry,) = world.broker.streams[KEYS.inbox(APP)].entries.values()
     assert decode_app_inbox(entry).items == [answer]
 
@@ -44,7 +44,7 @@ async def test_a_client_is_recorded_before_its_fact() -> None:
         world.uplink.put(0, connected(1), sender)
         await until(lambda: world.lane(0) != [])
         assert connected(1).sid in world.broker.clients
-        assert await world.uplink.drain(5)
+        assert await world.uplink.emptied(5)
     assert world.lane(0) == [connected(1)]
 
 
@@ -58,7 +58,7 @@ async def test_a_lost_reply_doubles_nothing(replies: int) -> None:
         await until(lambda: world.lane(0) != [])
         world.uplink.put(0, event(2), sender)
         world.uplink.put(1, event(3), sender)
-        assert await world.uplink.drain(10)
+        assert await world.uplink.emptied(10)
     first, *events = world.lane(0)
     assert first == connected(1)
     assert [number_of(fact) for fact in events] == [1, 2]
@@ -73,9 +73,9 @@ async def test_while_redis_is_away_facts_wait_in_order() -> None:
         for number in range(2_500):
             world.uplink.put(0, event(number), sender)
         await until(lambda: world.counters.redis_retries["uplink"] >= 2)
-        assert not await world.uplink.drain(0)
+        assert not await world.uplink.emptied(0)
         world.broker.come_back()
-        assert await world.uplink.drain(10)
+        assert await world.uplink.emptied(10)
     assert [number_of(fact) for fact in world.lane(0)] == list(range(2_500))
 
 
@@ -88,7 +88,7 @@ async def test_answers_for_an_app_node_that_is_gone_are_dropped_and_counted() ->
         await until(lambda: world.counters.streams_full >= 1)
         world.gone.add(APP)
         world.uplink.put(0, event(1), sender)
-        assert await world.uplink.drain(5)
+        assert await world.uplink.emptied(5)
     counters = world.counters
     assert counters.facts_dropped["app_node_gone"] > 0
     assert counters.facts_appended + counters.facts_dropped.total() == 11
@@ -108,7 +108,7 @@ async def test_answers_for_an_app_node_that_only_emits_wait_for_its_full_inbox()
         while taken < 10:
             taken += sum(len(decode_app_inbox(entry).items) for entry in await reader.read(1_000))
             await reader.trim()
-        assert await world.uplink.drain(5)
+        assert await world.uplink.emptied(5)
     assert world.counters.facts_dropped.total() == 0
     assert world.counters.facts_appended == 10
 
@@ -118,7 +118,7 @@ async def test_what_is_no_answer_has_no_place_in_an_inbox() -> None:
     async with running(world.uplink.run):
         for fact in (event(1), connected(1), AckReceived("s", 7, b"[]")):
             world.uplink.put(APP, fact, sender)
-        assert await world.uplink.drain(5)
+        assert await world.uplink.emptied(5)
     [entry] = await MemoryBus(Config(), world.broker).inbox_reader(APP).read(0)
     assert decode_app_inbox(entry).items == [AckReceived("s", 7, b"[]")]
     counters = world.counters

@@ -22,7 +22,7 @@ async def test_a_full_buffer_stops_reading_and_resumes_at_half() -> None:
         async with asyncio.timeout(10):
             await sender.reading.wait()
         assert world.uplink.waiting_bytes <= 5_000
-        assert await world.uplink.drain(5)
+        assert await world.uplink.emptied(5)
     assert [number_of(fact) for fact in world.lane(0)] == list(range(number + 1))
 
 
@@ -76,5 +76,5 @@ async def test_a_closed_connection_is_not_resumed() -> None:
         assert sender.paused.is_set()
         world.uplink.forget(sender)
         world.broker.come_back()
-        assert await world.uplink.drain(5)
+        assert await world.uplink.emptied(5)
     assert sender.paused.is_set()

@@ -101,7 +101,7 @@ async def test_a_redis_that_stalls_and_loses_connections() -> None:
                     assert (await reader.readline()).startswith(b":")
                 await asyncio.sleep(0.001)
             writer.close()
-            assert await redis.uplink.drain(20)
+            assert await redis.uplink.emptied(20)
         while len(numbers) < len(expected):
             await redis.read(numbers)
         assert numbers == expected

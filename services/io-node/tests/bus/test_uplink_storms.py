@@ -73,7 +73,7 @@ async def test_batches_for_many_lanes_are_made_in_turns() -> None:
     for number in range(40 * LANES):
         world.uplink.put(number % LANES, event(number), None)
     async with running(world.count_turns), running(world.uplink.run):
-        assert await world.uplink.drain(5)
+        assert await world.uplink.emptied(5)
     assert world.first_append_after is not None
     assert world.first_append_after >= 2
     assert world.uplink.waiting_bytes == 0
@@ -84,5 +84,5 @@ async def test_records_of_many_new_clients_are_stored_in_parts() -> None:
     for number in range(1_200):
         world.uplink.put(number % LANES, connected(number), None)
     async with running(world.uplink.run):
-        assert await world.uplink.drain(5)
+        assert await world.uplink.emptied(5)
     assert world.stored == [500, 500, 200]

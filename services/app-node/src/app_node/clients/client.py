@@ -35,7 +35,7 @@ _NO_ROOMS: AbstractSet[Room] = frozenset()
 
 
 class Client:
-    """One client, and its facts that wait for their turn (`inbox`). `draining`: a task works them off.
+    """One client, and its facts that wait for their turn (`waiting`). `busy`: a task works them off.
 
     Most clients say nothing most of the time, and an app-node may know a hundred thousand. So one that is quiet holds
     little: its handshake is packed, its environ is built when it is asked for, and equal texts are one object.
@@ -46,9 +46,8 @@ class Client:
         "_handshake",
         "_rooms",
         "auth",
-        "draining",
+        "busy",
         "forgotten",
-        "inbox",
         "io_node",
         "lane",
         "namespace",
@@ -59,6 +58,7 @@ class Client:
         "state",
         "transport",
         "turned_away",
+        "waiting",
     )
 
     def __init__(self, sid: str, io_node: str, lane: Lane) -> None:
@@ -72,8 +72,8 @@ class Client:
         self.settling: set[Room] | None = None  # rooms that were entered or left here while the record is read again
         self.session: Any = None  # loaded once, since this app-node alone runs the client's handlers
         self.session_lock: asyncio.Lock | None = None
-        self.inbox: deque[tuple[Fact, EntryProgress]] | None = None
-        self.draining = False
+        self.waiting: deque[tuple[Fact, EntryProgress]] | None = None
+        self.busy = False
         self.turned_away = False  # its connect handler runs, and the application has disconnected it meanwhile
         self.forgotten = False  # its record is gone, so this instance may go too
         self._handshake: bytes | None = None
@@ -191,5 +191,5 @@ class Clients:
         for client in dropped:
             del self._by_sid[client.sid]
             client.state = State.GONE
-            client.inbox = None
+            client.waiting = None
         return len(dropped)

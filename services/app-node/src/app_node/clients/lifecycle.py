@@ -255,7 +255,7 @@ class ClientLifecycle:
 
         def forgotten() -> None:
             client.forgotten = True
-            if not client.draining:
+            if not client.busy:
                 self._clients.remove(client)
 
         self._writer.forget(client.sid, progress, forgotten)

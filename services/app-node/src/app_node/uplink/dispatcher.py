@@ -92,19 +92,16 @@ class Dispatcher:
             client = Client(fact.sid, io_node, progress.lane)
             self._clients.add(client)
         elif (
-            type(fact) is EventReceived
-            and self._async_handlers
-            and client.state is State.CONNECTED
-            and not client.draining
+            type(fact) is EventReceived and self._async_handlers and client.state is State.CONNECTED and not client.busy
         ):
             progress.lane.start(self._event(client, fact, progress))
             return
-        if client.inbox is None:
-            client.inbox = deque()
-        client.inbox.append((fact, progress))
-        if not client.draining:
-            client.draining = True
-            progress.lane.start(self._drain(client))
+        if client.waiting is None:
+            client.waiting = deque()
+        client.waiting.append((fact, progress))
+        if not client.busy:
+            client.busy = True
+            progress.lane.start(self._work_off(client))
 
     def drop_lane(self, lane: Lane) -> None:
         """Stops acting for a lane: cancels its handlers, forgets its clients, and commits nothing of it any more."""
@@ -116,11 +113,11 @@ class Dispatcher:
 
     # --- order -----------------------------------------------------------------------------------------------------
 
-    async def _drain(self, client: Client) -> None:
+    async def _work_off(self, client: Client) -> None:
         """Works off the facts that wait for one client, one after the other."""
         task = running_task()
-        while client.inbox:
-            fact, progress = client.inbox.popleft()
+        while client.waiting:
+            fact, progress = client.waiting.popleft()
             if not progress.lane.held():
                 return
             current_progress.set(progress)
@@ -134,8 +131,8 @@ class Dispatcher:
                 log.exception("dispatch_failed", sid=client.sid, lane=progress.lane.number, fact=type(fact).__name__)
             if outcome is not None:
                 progress.end_fact(outcome)
-        client.inbox = None
-        client.draining = False
+        client.waiting = None
+        client.busy = False
         if client.forgotten or client.state is State.UNKNOWN:
             self._clients.remove(client)
 

@@ -136,7 +136,7 @@ class Uplink:
         self._backpressure.forget(sender)
 
     async def run(self) -> None:
-        """Flush for ever. Cancel it, after `drain` if nothing may be lost."""
+        """Flush for ever. Cancel it, after `emptied` if nothing may be lost."""
         while True:
             await self._wait_for_work()
             try:
@@ -148,7 +148,7 @@ class Uplink:
             else:
                 self._retry.succeeded()
 
-    async def drain(self, timeout_s: float) -> bool:
+    async def emptied(self, timeout_s: float) -> bool:
         """Wait until all is in Redis. False when `timeout_s` was not enough."""
         try:
             async with asyncio.timeout(timeout_s):
