@@ -96,7 +96,8 @@ class Settings(BaseSettings):
     ping_timeout_ms: Annotated[Millis, ReadBy.IO] = Field(
         20_000,
         description="Milliseconds in which a connection must answer a PING. If it does not, it is closed with the "
-        "reason `ping timeout`. While it takes what was sent to it, or is not read, it gets more time.",
+        "reason `ping timeout`. It gets more time while it takes what was sent to it, or while the io-node does not "
+        "read from it.",
     )
     upgrade_timeout_ms: Annotated[Millis, ReadBy.IO] = Field(
         10_000,
