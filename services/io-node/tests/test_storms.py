@@ -4,6 +4,7 @@ Each look at the time makes it 1 ms later, so a turn of 5 ms has a known number 
 """
 
 import asyncio
+import json
 import socket
 from collections import defaultdict
 from types import SimpleNamespace
@@ -27,6 +28,7 @@ from .tiny_app import FAST, World, kinds, serving
 pytestmark = pytest.mark.slow
 
 CLIENTS = 1_000
+POLLING_CLIENTS = 300
 MOST = 200
 SOCKET = socket.socket()
 """The parser sets options of the socket: one that is connected to nothing will do for all."""
@@ -85,6 +87,34 @@ def arrive(connections: Connections) -> Wire:
     return wire
 
 
+class PollingClient:
+    """A client on a TCP connection of its own, which has joined `/` and waits for the answer to its poll."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+
+    @staticmethod
+    async def arrive(port: int) -> "PollingClient":
+        client = PollingClient(*await asyncio.open_connection("127.0.0.1", port))
+        client.send("GET", "")
+        sid = json.loads((await client.answer())[1:])["sid"]
+        client.send("POST", f"&sid={sid}", "40")
+        assert await client.answer() == b"ok"
+        client.send("GET", f"&sid={sid}")
+        assert (await client.answer()).startswith(b"40{")
+        client.send("GET", f"&sid={sid}")
+        return client
+
+    def send(self, method: str, query: str, body: str = "") -> None:
+        head = f"{method} /socket.io/?EIO=4&transport=polling{query} HTTP/1.1\r\nHost: x\r\n"
+        self.writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode())
+
+    async def answer(self) -> bytes:
+        head = (await self.reader.readuntil(b"\r\n\r\n")).lower()
+        return await self.reader.readexactly(int(head.partition(b"content-length: ")[2].split(b"\r")[0]))
+
+
 async def crowd(world: World) -> list[Wire]:
     wires = [arrive(world.node.engine.connections) for _ in range(CLIENTS)]
     await world.app.wait_for(lambda facts: len(kinds(facts, ClientConnected)) == CLIENTS, 20)
@@ -126,6 +156,21 @@ async def test_all_hang_up_at_once() -> None:
             left[lane_of(fact.sid, world.node.config.lanes)].append(fact.sid)
         for lane, in_order in left.items():
             assert in_order == [sid for sid in sids if lane_of(sid, world.node.config.lanes) == lane]
+
+
+async def test_all_who_poll_hang_up_at_once() -> None:
+    """What follows is done by tasks, one for each poll, which no clock of a turn sees."""
+    async with serving(Config(FAST, CONNECT_RATE=0), MemoryBroker()) as world:
+        clients = await asyncio.gather(*[PollingClient.arrive(world.listener.port) for _ in range(POLLING_CLIENTS)])
+        connections = world.node.engine.connections
+        async with asyncio.timeout(20):
+            while not all(connection._session.poll_waiting for connection in connections):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        for client in clients:
+            client.writer.transport.abort()
+        assert len(world.node.hub) == POLLING_CLIENTS
+        assert await most_in_a_turn(world) <= POLLING_CLIENTS / 2
+        assert world.node.client_counters.disconnected == {reasons.TRANSPORT_ERROR: POLLING_CLIENTS}
 
 
 @pytest.mark.usefixtures("slow_work")
