@@ -7,6 +7,7 @@ import asyncio
 import json
 import socket
 from collections import defaultdict
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,6 +17,7 @@ import io_node.turns
 from io_node.engineio.connection import EngineConnection
 from io_node.engineio.connections import Connections
 from io_node.engineio.http.request import Request
+from io_node.engineio.session.machine import State
 from io_node.engineio.websocket.socket import WebSocket
 from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol import reasons
@@ -32,6 +34,8 @@ POLLING_CLIENTS = 300
 MOST = 200
 SOCKET = socket.socket()
 """The parser sets options of the socket: one that is connected to nothing will do for all."""
+CLOSE_FRAME = b"\x88\x82" + bytes(4) + (1000).to_bytes(2, "big")
+"""As browsers send it: masked, with the code of a normal closure."""
 SCOPE = {"method": "GET", "http_version": "1.1", "headers": [(b"host", b"localhost")]}
 
 
@@ -70,9 +74,17 @@ class Wire(asyncio.Transport):
 
     resume_reading = pause_reading
 
-    def hang_up(self) -> None:
-        """The other end closes."""
-        self.protocol.eof_received()
+    def hang_up(self, how: str) -> None:
+        """The other end closes its WebSocket, or ends the TCP connection, or its system resets that."""
+        match how:
+            case "close frame":
+                self.protocol.get_buffer(-1)[: len(CLOSE_FRAME)] = CLOSE_FRAME
+                self.protocol.buffer_updated(len(CLOSE_FRAME))
+            case "end":
+                self.protocol.eof_received()
+            case _:
+                self.closing = True
+                self.protocol.connection_lost(ConnectionResetError())
 
 
 def arrive(connections: Connections) -> Wire:
@@ -124,14 +136,19 @@ async def crowd(world: World) -> list[Wire]:
     return wires
 
 
-async def most_in_a_turn(world: World) -> int:
-    """How many clients went in one turn of the loop at most, until all have."""
-    most, left = 0, len(world.node.hub)
+async def most_in_a_turn(count: Callable[[], int]) -> int:
+    """How many went in one turn of the loop at most, until none are left. `count`: how many are left."""
+    most, left = 0, count()
     async with asyncio.timeout(20):
         while left:
             await asyncio.sleep(0)
-            most, left = max(most, left - len(world.node.hub)), len(world.node.hub)
+            most, left = max(most, left - count()), count()
     return most
+
+
+def still_open(world: World) -> int:
+    """How many connections have not begun to close."""
+    return sum(connection._session.state is State.OPEN for connection in world.node.engine.connections)
 
 
 @pytest.fixture
@@ -141,14 +158,15 @@ def slow_work(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("slow_work")
-async def test_all_hang_up_at_once() -> None:
+@pytest.mark.parametrize("how", ["close frame", "end", "reset"])
+async def test_all_hang_up_at_once(how: str) -> None:
     async with serving(Config(FAST, CONNECT_RATE=0), MemoryBroker()) as world:
         wires = await crowd(world)
         sids = [client.sid for client in world.node.hub.clients()]
         for wire in wires:
-            wire.hang_up()
+            wire.hang_up(how)
         assert len(world.node.hub) == CLIENTS
-        assert await most_in_a_turn(world) <= MOST
+        assert await most_in_a_turn(world.node.hub.__len__) <= MOST
         await world.app.wait_for(lambda facts: len(kinds(facts, ClientDisconnected)) == CLIENTS, 20)
         assert world.node.client_counters.disconnected == {reasons.TRANSPORT_CLOSE: CLIENTS}
         left: dict[int, list[str]] = defaultdict(list)
@@ -169,7 +187,7 @@ async def test_all_who_poll_hang_up_at_once() -> None:
         for client in clients:
             client.writer.transport.abort()
         assert len(world.node.hub) == POLLING_CLIENTS
-        assert await most_in_a_turn(world) <= POLLING_CLIENTS / 2
+        assert await most_in_a_turn(world.node.hub.__len__) <= POLLING_CLIENTS / 2
         assert world.node.client_counters.disconnected == {reasons.TRANSPORT_ERROR: POLLING_CLIENTS}
 
 
@@ -177,8 +195,11 @@ async def test_all_who_poll_hang_up_at_once() -> None:
 async def test_all_are_sent_away_at_once() -> None:
     async with serving(Config(FAST, CONNECT_RATE=0), MemoryBroker()) as world:
         await crowd(world)
+        closing_in_a_turn = asyncio.create_task(most_in_a_turn(lambda: still_open(world)))
+        await asyncio.sleep(0)  # it has counted them
         closing = asyncio.create_task(world.node.engine.connections.close_all(reasons.NODE_LOST))
-        assert await most_in_a_turn(world) <= 2 * MOST
+        assert await most_in_a_turn(world.node.hub.__len__) <= 2 * MOST
+        assert await closing_in_a_turn <= MOST
         await closing
 
 
@@ -186,7 +207,10 @@ async def test_all_are_sent_away_at_once() -> None:
 async def test_a_short_drain_goes_in_turns_too() -> None:
     async with serving(Config(FAST, CONNECT_RATE=0, DRAIN_MS=100), MemoryBroker()) as world:
         await crowd(world)
+        closing_in_a_turn = asyncio.create_task(most_in_a_turn(lambda: still_open(world)))
+        await asyncio.sleep(0)  # it has counted them
         draining = asyncio.create_task(world.node.drain())
-        assert await most_in_a_turn(world) <= 2 * MOST
+        assert await most_in_a_turn(world.node.hub.__len__) <= 2 * MOST
+        assert await closing_in_a_turn <= MOST
         await draining
         await world.app.wait_for(lambda facts: len(kinds(facts, ClientDisconnected)) == CLIENTS, 20)

@@ -1,11 +1,13 @@
 """What a user would expect where python-socketio surprises, or where nothing was said and nothing happened."""
 
 import asyncio
+import os
 from typing import Any
 
 import pytest
 import socketio
 
+from sio_cluster.protocol.ids import new_sid
 from sio_cluster.protocol.messages import Accept, Ack, Disconnect, Emit, Refuse
 
 
@@ -129,6 +131,9 @@ class TestCloseConnection:
             for nobody in ("", "lobby", "*", "io1-aaaaaa.short", sid + "x", None, 7):
                 await server.close_connection(nobody)
                 await server.disconnect(nobody)
+            for nobody in ("", "lobby", "io1-aaaaaa.short", new_sid("gone-aaaaaa", os.urandom)):
+                await server.manager.disconnect(nobody, "/", close=True)
+                await server.leave_room(nobody, "lobby")
             await server.close_connection(sid, namespace="/chat")
             await server.disconnect(sid, namespace="/chat")
         await sio.emit("end")
