@@ -238,6 +238,16 @@ async def test_one_call_too_many_fails_at_once(stage: Any, monkeypatch: pytest.M
     assert await asyncio.gather(*calls) == [0, 1]
 
 
+async def test_a_call_says_that_somebody_waits(stage: Any) -> None:
+    """So an io-node keeps it apart from emits with a callback, of which it forgets the oldest."""
+    sio, io = stage.server(), await stage.io_node()
+    sid = io.connected().sid
+    await sio.emit("one", to=sid, callback=print)
+    with pytest.raises(socketio.exceptions.TimeoutError):
+        await sio.call("two", to=sid, timeout=0.01)
+    assert [emit.ack.is_call for emit in await io.wait(2, Emit) if emit.ack] == [False, True]
+
+
 async def test_a_call_that_has_ended_is_forgotten(stage: Any) -> None:
     sio = stage.server()
     io = await stage.io_node()
