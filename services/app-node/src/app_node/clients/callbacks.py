@@ -2,8 +2,8 @@
 
 Each waits under an ack id (`ack_ids`). There are three kinds, each with its own bound:
 
-- A `call`, for whose answer somebody waits. It is forgotten when it was answered, and when it has ended. Of one
-  client's calls, `MAX_CALLS` may wait. One more is refused.
+- A `call`, for whose answer somebody waits until its time-out. It is forgotten when it was answered, and when it has
+  ended. Of one client's calls, `MAX_CALLS` may wait. One more is refused.
 - An emit to one client: `MAX_WAITING`. Its callback is forgotten when it was called.
 - An emit to a room, and nobody knows how many will answer: `MAX_WAITING_ROOMS`. Its callback is forgotten after
   `ROOM_S`.
