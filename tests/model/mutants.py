@@ -26,9 +26,9 @@ def takes_what_is_held() -> AbstractContextManager[Any]:
     """ACQUIRE ignores the lease of another."""
     acquire = MemoryLeases.acquire
 
-    async def acquire_always(leases: MemoryLeases, lane: int, *arguments: Any) -> Any:
+    async def acquire_always(leases: MemoryLeases, lane: int, *arguments: Any, **keywords: Any) -> Any:
         leases._broker.leases.pop(lane, None)
-        return await acquire(leases, lane, *arguments)
+        return await acquire(leases, lane, *arguments, **keywords)
 
     return patch.object(MemoryLeases, "acquire", acquire_always)
 

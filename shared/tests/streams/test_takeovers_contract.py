@@ -28,16 +28,20 @@ class Holders:
         self._leases = cluster.leases()
         self._readers: dict[str, LaneReader] = {}
 
-    async def take(self, node_id: str, lease_ms: int = SHORT_MS) -> tuple[LaneReader, Lease, list[LaneEntry]]:
-        lease = await self.acquire(node_id, lease_ms)
+    async def take(
+        self, node_id: str, lease_ms: int = SHORT_MS, *, stood_still: bool = False
+    ) -> tuple[LaneReader, Lease, list[LaneEntry]]:
+        lease = await self.acquire(node_id, lease_ms, stood_still=stood_still)
         reader = self._readers.setdefault(node_id, self._cluster.lane_reader(node_id))
         return reader, lease, (await reader.claim(self._number)).entries
 
-    async def acquire(self, node_id: str, lease_ms: int = SHORT_MS) -> Lease:
+    async def acquire(self, node_id: str, lease_ms: int = SHORT_MS, *, stood_still: bool = False) -> Lease:
         backoff = Backoff(5, 20)
-        while (lease := await self._leases.acquire(self._number, node_id, lease_ms)) is None:  # noqa: ASYNC110
+        while True:
+            lease = await self._leases.acquire(self._number, node_id, lease_ms, stood_still=stood_still)
+            if lease is not None:
+                return lease
             await asyncio.sleep(next(backoff))  # Redis tells nobody
-        return lease
 
     async def release(self, lease: Lease, *, settled: bool) -> None:
         await self._leases.release(lease, settled=settled)
@@ -89,6 +93,21 @@ async def test_a_holder_that_takes_its_own_lane_again_does_not_count(cluster: Cl
         assert takeovers(claimed) == [(b"a", 0)]
     _, _, claimed = await holders.take(APP2)
     assert takeovers(claimed) == [(b"a", 1)]
+
+
+async def test_a_holder_that_stood_still_counts_though_it_takes_its_own_lane_again(cluster: Cluster) -> None:
+    """What it had been given may be what it stood still for."""
+    holders, lane = Holders(cluster), writer(cluster)
+    reader, _, _ = await holders.take(APP1, LONG_MS)
+    await lane.write(b"a")
+    await reader.read([LANE], 0, 10)
+    _, _, claimed = await holders.take(APP1, LONG_MS, stood_still=True)
+    assert takeovers(claimed) == [(b"a", 1)]
+    await lane.write(b"b")
+    await reader.read([LANE], 0, 10)
+    await holders.acquire(APP1, LONG_MS, stood_still=True)
+    _, _, claimed = await holders.take(APP1, LONG_MS, stood_still=True)  # after a lost answer
+    assert takeovers(claimed) == [(b"a", 2), (b"b", 1)]
 
 
 async def test_a_holder_that_claimed_nothing_does_not_count(cluster: Cluster) -> None:

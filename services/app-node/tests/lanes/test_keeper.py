@@ -4,6 +4,9 @@ import asyncio
 from collections.abc import Collection
 from typing import Any
 
+import pytest
+
+from app_node.clock import Clock
 from app_node.counters import Counters
 from app_node.lanes.keeper import LaneKeeper
 from app_node.lanes.lane import Lane
@@ -13,7 +16,11 @@ from sio_cluster.streams.api.leases import Lease
 
 
 class Leases:
-    async def acquire(self, lane: int, node_id: str, lease_ms: int) -> Lease | None:
+    def __init__(self) -> None:
+        self.acquired: list[tuple[int, bool]] = []  # lanes, and whether their holder stood still
+
+    async def acquire(self, lane: int, node_id: str, lease_ms: int, *, stood_still: bool = False) -> Lease | None:
+        self.acquired.append((lane, stood_still))
         return Lease(lane, node_id, 1)
 
     async def renew(self, leases: Collection[Lease], lease_ms: int) -> set[int]:
@@ -23,6 +30,16 @@ class Leases:
         return set()
 
     async def release(self, lease: Lease, *, settled: bool = True) -> None:
+        pass
+
+
+class Reader:
+    """No lane has anything left."""
+
+    async def claim(self, lane: int) -> Claimed:
+        return Claimed([])
+
+    async def interrupt(self) -> None:
         pass
 
 
@@ -55,24 +72,29 @@ async def settled(lane: Lane) -> None:
     await lane.idle.wait()
 
 
-async def test_a_lease_that_runs_out_while_its_lane_is_taken_ends_no_loop() -> None:
-    now = 0.0
-    reader = StalledReader()
-    keeper = LaneKeeper(
+def keeper_of(reader: Reader | StalledReader, leases: Leases, clock: Clock, lanes: int = 1) -> LaneKeeper:
+    """With a lease of one second."""
+    return LaneKeeper(
         node_id="app1",
-        lanes=1,
+        lanes=lanes,
         lease_ms=1_000,
         handover_ms=1_000,
-        leases=Leases(),
+        leases=leases,
         reader=reader,
         registry=AppNodes(),
-        clock=lambda: now,
+        clock=clock,
         counters=Counters(),
         on_take=take,
         on_lost=lambda lane: None,
         quarantined=list,
         settled=settled,
     )
+
+
+async def test_a_lease_that_runs_out_while_its_lane_is_taken_ends_no_loop() -> None:
+    now = 0.0
+    reader = StalledReader()
+    keeper = keeper_of(reader, Leases(), lambda: now)
     planning = asyncio.create_task(keeper.run_plan())
     await reader.asked.wait()
     now = 2.0
@@ -85,3 +107,29 @@ async def test_a_lease_that_runs_out_while_its_lane_is_taken_ends_no_loop() -> N
     assert asked.done()  # it tries again
     planning.cancel()
     await asyncio.wait([planning])
+
+
+@pytest.mark.parametrize(
+    ("looked_at", "stood_still"),
+    [([0.1 * step for step in range(1, 11)], False), ([1.0], True), ([0.1, 0.2, 0.95], True)],
+)
+async def test_lanes_that_are_lost_by_a_loop_that_stood_still_are_acquired_as_such(
+    looked_at: list[float], stood_still: bool
+) -> None:
+    """One whose renewals got no answer, while its loop turned, is not the reason."""
+    now = 0.0
+    leases = Leases()
+    keeper = keeper_of(Reader(), leases, lambda: now, lanes=2)
+    await keeper.plan()
+    assert leases.acquired == [(0, False), (1, False)]
+    leases.acquired.clear()
+    for at in looked_at:
+        now = at
+        keeper.check()
+    assert not keeper.held
+    await keeper.plan()
+    assert leases.acquired == [(0, stood_still), (1, stood_still)]
+    leases.acquired.clear()
+    await keeper.renew()  # they are lost again, and the loop turns
+    await keeper.plan()
+    assert leases.acquired == [(0, False), (1, False)]

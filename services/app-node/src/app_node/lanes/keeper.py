@@ -81,6 +81,8 @@ class LaneKeeper:
         self._quarantined = quarantined
         self._settled = settled
         self._handovers: dict[Lane, asyncio.Task[None]] = {}  # by lease: a lane may come back before its handover ends
+        self._checked_at = clock()
+        self._stood_still: set[int] = set()  # numbers of lanes that were lost since the event loop stood still
         self._draining = False
         self._planning = asyncio.Lock()
         self.held: dict[int, Lane] = {}  # by number, quarantines too
@@ -127,12 +129,15 @@ class LaneKeeper:
         for lane in list(self.held.values()):
             if not lane.held():
                 self.lose(lane)
+        self._checked_at = self._clock()
 
     def lose(self, lane: Lane) -> None:
         """Stops acting for a lane: another app-node has it, or may have it."""
         if self.held.get(lane.number) is lane:
             del self.held[lane.number]
             self._set_readable(lane.number, readable=False)
+            if self._clock() - self._checked_at > self._lease_ms / 4000:  # no renewal could be sent meanwhile
+                self._stood_still.add(lane.number)
             self._counters.lanes_lost += 1
             log.warning("lane_lost", lane=lane.number, token=lane.token)
         self._on_lost(lane)
@@ -193,7 +198,9 @@ class LaneKeeper:
 
     async def _acquire(self, number: int) -> Lane | None:
         sent_at = self._clock()
-        lease = await self._leases.acquire(number, self._node_id, self._lease_ms)
+        stood_still = number in self._stood_still
+        lease = await self._leases.acquire(number, self._node_id, self._lease_ms, stood_still=stood_still)
+        self._stood_still.discard(number)
         if lease is None:
             return None
         lane = self.held[number] = Lane(lease, self._deadline(sent_at), self._clock)

@@ -20,7 +20,8 @@ class LaneEntry:
 
     `redelivered`: a former holder was given it, and may have handled it. `takeovers`: how often the lane was taken over
     from a holder that had been given it and did not finish it, at most 3. A holder that released the lane in good order
-    does not count, nor does one that acquired its own lane again. In a quarantine, an entry begins with 2.
+    does not count, nor does one that acquired its own lane again, unless it had stood still (`Leases.acquire`). In a
+    quarantine, an entry begins with 2.
     """
 
     lane: int

@@ -23,11 +23,13 @@ class Leases(Protocol):
     A holder must regard its lease as run out `lease_ms` after it *sent* the last renewal that worked.
     """
 
-    async def acquire(self, lane: int, node_id: str, lease_ms: int) -> Lease | None:
+    async def acquire(self, lane: int, node_id: str, lease_ms: int, *, stood_still: bool = False) -> Lease | None:
         """The lease; None while another node holds the lane.
 
         It takes the lane's reading position over in the same step: from now on a former holder reads nothing more.
         `LaneReader.claim` then gives what former holders left. Who acquires its own lane again gets a new token.
+        `stood_still`: it lost the lane since its event loop stood still. Then what it had been given counts as taken
+        over (`LaneEntry.takeovers`), as by another node. Else it does not.
         """
 
     async def renew(self, leases: Collection[Lease], lease_ms: int) -> set[int]:

@@ -20,7 +20,7 @@ class MemoryLeases:
         self._broker = broker
         self._keys = keys
 
-    async def acquire(self, lane: int, node_id: str, lease_ms: int) -> Lease | None:
+    async def acquire(self, lane: int, node_id: str, lease_ms: int, *, stood_still: bool = False) -> Lease | None:
         broker = self._broker
         async with broker.operation():
             current = _lease(broker, lane)
@@ -33,7 +33,7 @@ class MemoryLeases:
             broker.leases[lane] = MemoryLease(node_id, token, broker.clock() + lease_ms / 1000, stream.delivered)
             broker.holders[lane].add(node_id)
             takeovers = broker.takeovers[lane]
-            if takeovers.last not in (None, node_id):
+            if takeovers.last is not None and (stood_still or takeovers.last != node_id):
                 given = stream.delivered if takeovers.given is None else takeovers.given
                 counted = _counted(takeovers).taken_over((given, 0))
                 broker.takeovers[lane] = MemoryTakeovers(once=counted.once[0], twice=counted.twice[0])

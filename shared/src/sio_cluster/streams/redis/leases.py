@@ -17,10 +17,10 @@ class RedisLeases:
         self._connections = connections
         self._keys = keys
 
-    async def acquire(self, lane: int, node_id: str, lease_ms: int) -> Lease | None:
+    async def acquire(self, lane: int, node_id: str, lease_ms: int, *, stood_still: bool = False) -> Lease | None:
         keys = self._keys
         lane_keys = (keys.lease(lane), keys.token(lane), keys.uplink(lane), keys.holders(lane), keys.takeovers(lane))
-        [token] = await self._connections.run(call(ACQUIRE, lane_keys, node_id, lease_ms))
+        [token] = await self._connections.run(call(ACQUIRE, lane_keys, node_id, lease_ms, int(stood_still)))
         return None if token is None else Lease(lane, node_id, int(token))
 
     async def renew(self, leases: Collection[Lease], lease_ms: int) -> set[int]:

@@ -19,8 +19,8 @@ local function page(stream, from, to, count, max_bytes)
 end
 """
 
-# KEYS lease, token, uplink, holders, takeovers; ARGV node, lease_ms. Returns the token, or nil while another node holds
-# the lane.
+# KEYS lease, token, uplink, holders, takeovers; ARGV node, lease_ms, stood still (1: the node lost this lane since its
+# event loop stood still). Returns the token, or nil while another node holds the lane.
 #
 # The lane has one consumer group. It bears the node id of the holder, and keeps the position up to which entries were
 # given out. Taking the lane over replaces the group by one with the new node id, at the same position. So a former
@@ -28,13 +28,13 @@ end
 # be given entries that the new holder then never sees.
 #
 # A takeover counts if a former holder (`last`) had claimed the lane and did not release it: it died, or it stood still
-# for longer than its lease. Who acquires its own lane again lives, so that is none. `once` is the position at the last
-# takeover that counted, `twice` the one at the takeover before. So an entry up to `once` that is still there was taken
-# over unfinished at least once, and one up to `twice` at least twice. A former holder that was still claiming was given
-# the entries up to `given` only. Those behind it are as they were.
+# for longer than its lease. Who acquires its own lane again lives, so that is none, unless it had stood still. `once`
+# is the position at the last takeover that counted, `twice` the one at the takeover before. So an entry up to `once`
+# that is still there was taken over unfinished at least once, and one up to `twice` at least twice. A former holder
+# that was still claiming was given the entries up to `given` only. Those behind it are as they were.
 # `api.lanes.Counted.taken_over` has the same in Python.
 #
-# Again: the lease is ours, so it gets a new token, and the position and the counts stay.
+# Again: the lease is ours, so it gets a new token, and the position and the counts stay: `last` is gone.
 ACQUIRE = script("""
 local function is_later(a, b)
   local a_ms, a_number = string.match(a, '(%d+)-(%d+)')
@@ -56,7 +56,7 @@ if redis.call('EXISTS', KEYS[3]) == 1 then
 end
 redis.call('XGROUP', 'CREATE', KEYS[3], ARGV[1], position, 'MKSTREAM')
 local past = redis.call('HMGET', KEYS[5], 'last', 'given', 'once', 'twice')
-if past[1] and past[1] ~= ARGV[1] then
+if past[1] and (past[1] ~= ARGV[1] or ARGV[3] == '1') then
   local given, once, twice = past[2] or position, past[3] or '0-0', past[4] or '0-0'
   local again = is_later(once, given) and given or once
   if is_later(again, twice) then twice = again end
