@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from app_node.blocking import EXIT_BLOCKED
-from sio_cluster.protocol.messages import Accept
+from sio_cluster.protocol.messages import Accept, Ack
 
-from .processes import SETTINGS, Start, serves
+from .processes import COMMAND, SETTINGS, Start, serves
 
 pytestmark = pytest.mark.slow
 
@@ -73,4 +73,46 @@ async def test_an_exit_in_another_task_does_not_end_it(start: Start, io: Any, ho
     assert first.process.poll() is None
     first.process.terminate()
     assert await first.ended(10) == 0
+    await stage.stop()
+
+
+CRASHING_DECODER = """
+import json, os
+import app_node
+
+class Json:
+    dumps = json.dumps
+
+    @staticmethod
+    def loads(text):
+        if "crash" in text:
+            os._exit(9)
+        return json.loads(text)
+
+sio = app_node.get_client(json=Json)
+
+@sio.event
+async def hello(sid, *args):
+    return "hello"
+"""
+
+
+async def test_an_event_that_cannot_be_decoded_without_a_crash_is_set_aside(
+    start: Start, io: Any, tmp_path: Path
+) -> None:
+    """The application may bring a JSON module in C. It must not be asked for what has become a dead letter."""
+    stage, io = io, await io.io_node()
+    app = tmp_path / "crashing.py"
+    app.write_text(CRASHING_DECODER)
+    node = start(COMMAND, f"{app}:sio")
+    sid = await io.connect()
+    await io.event(sid, "hello", "crash", ack_id=1)
+    await io.event(sid, "hello", ack_id=2)
+    for _ in range(3):
+        assert await node.ended(20) == 9
+        node = start(COMMAND, f"{app}:sio")
+    told = await node.said("fact_set_aside")
+    assert (told["event_name"], told["sid"]) == ("hello", sid)
+    acks = await io.wait(2, Ack)
+    assert [ack.packet for ack in acks] == [b"31[]", b'32["hello"]']
     await stage.stop()

@@ -41,8 +41,7 @@ class Stage:
         self.done = False
         self._landing: list[EntryProgress] = []
         this: Any = self
-        application: Any = type("Application", (), {"json_module": None})
-        self._condemned = Condemned(application, this, this, this)
+        self._condemned = Condemned(this, this, this)
 
     async def load(self, sid: str) -> ClientRecord | None:
         if self.fails:

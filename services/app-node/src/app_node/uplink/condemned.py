@@ -3,6 +3,8 @@
 Its client must not wait for ever. An event is answered with an empty ack, a connect is refused. What cannot be begun
 again without the same end is ended: a client whose restore ended its process is disconnected for good. The entry then
 goes to the dead letters (`Consumer`).
+
+Nothing of the application's is called here, not even its JSON module: that may be what ended the process.
 """
 
 from typing import Any
@@ -13,7 +15,7 @@ from app_node.clients.record_access import RecordAccess
 from app_node.counters import DEFECT, FOREIGN_SID, SET_ASIDE, Outcome
 from app_node.downlink.outbox import Outbox
 from app_node.downlink.record_writer import RecordWriter
-from app_node.handlers.application import INTERNAL_ERROR, Application
+from app_node.handlers.application import INTERNAL_ERROR
 from app_node.lanes.progress import EntryProgress
 from app_node.payloads import decode, encode_any
 from sio_cluster.protocol.errors import LeaseLost, MalformedPacket
@@ -40,8 +42,7 @@ _REFUSAL = encode_any(INTERNAL_ERROR.payload)
 class Condemned:
     """Answers in place of handlers. `deliver` is for `Consumer`."""
 
-    def __init__(self, application: Application, outbox: Outbox, writer: RecordWriter, records: RecordAccess) -> None:
-        self._application = application
+    def __init__(self, outbox: Outbox, writer: RecordWriter, records: RecordAccess) -> None:
         self._outbox = outbox
         self._writer = writer
         self._records = records
@@ -94,24 +95,25 @@ class Condemned:
             sid=fact.sid,
             lane=progress.lane.number,
             namespace=_namespace(fact, record),
-            event_name=self._event_name(fact, record),
+            event_name=_event_name(fact, record),
             id=progress.entry_id.decode(),
         )
 
-    def _event_name(self, fact: Fact, record: ClientRecord | None) -> Any:
-        """Whose handler it was: that of the event, or the connect handler that restores a client before."""
-        match fact:
-            case ClientConnected():
-                return "connect"
-            case EventReceived() if record is None or not record.restoring:
-                try:
-                    return decode(fact.data, fact.attachments, self._application.json_module)[0]
-                except (MalformedPacket, IndexError):
-                    return None
-            case ClientDisconnected() if record is None or not record.restoring:
-                return "disconnect"
-            case _:
-                return "connect (is_reconnect)"
+
+def _event_name(fact: Fact, record: ClientRecord | None) -> Any:
+    """Whose handler it was: that of the event, or the connect handler that restores a client before."""
+    match fact:
+        case ClientConnected():
+            return "connect"
+        case EventReceived() if record is None or not record.restoring:
+            try:
+                return decode(fact.data)[0]
+            except (MalformedPacket, IndexError):
+                return None
+        case ClientDisconnected() if record is None or not record.restoring:
+            return "disconnect"
+        case _:
+            return "connect (is_reconnect)"
 
 
 def _namespace(fact: Fact, record: ClientRecord | None) -> str | None:

@@ -74,7 +74,7 @@ class UplinkParts:
             config.max_inflight_bytes,
             counters,
             handling=self.suspects,
-            condemned=Condemned(application, downlink.outbox, downlink.writer, clients.records),
+            condemned=Condemned(downlink.outbox, downlink.writer, clients.records),
             letters=DeadLetters(self.readers.lanes, counters),
         )
         self.alone = Alone(
