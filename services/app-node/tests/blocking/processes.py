@@ -29,6 +29,8 @@ async def trouble(sid, how, is_redelivered):
             re.match("(a+)+b", "a" * 60)
         case "sleep":
             time.sleep(0.6)
+        case "interrupt":
+            raise KeyboardInterrupt
         case "exit":
             await asyncio.gather(leave())
         case "exit in the background":

@@ -76,6 +76,24 @@ async def test_an_exit_in_another_task_does_not_end_it(start: Start, io: Any, ho
     await stage.stop()
 
 
+async def test_a_handler_that_raises_keyboard_interrupt_ends_one_process(start: Start, io: Any) -> None:
+    """Its event has ended. Else each app-node that began it again would stop as well."""
+    stage, io = io, await io.io_node()
+    first = start()
+    await first.said("app_node_started")
+    sid = await io.connect()
+    await io.event(sid, "trouble", "interrupt", ack_id=1)
+    assert await first.ended(5) == 130  # as after Ctrl-C; it has not waited for a handler
+    [failed] = first.lines("handler_failed")
+    assert failed["event_name"] == "trouble"
+    second = start()
+    await serves(io, sid, 2)
+    await io.settle()
+    assert second.process.poll() is None
+    assert [ack.packet for ack in await io.wait(1, Ack)] == [b'32["hello"]']
+    await stage.stop()
+
+
 CRASHING_DECODER = """
 import json, os
 import app_node

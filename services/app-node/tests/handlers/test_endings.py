@@ -250,10 +250,20 @@ async def test_a_handler_that_we_cancel_has_not_ended(memory_stage: Any, instead
     await memory_stage.until(lambda: node.counters.facts_read_again == 1)  # it takes its own lane again
 
 
-async def test_keyboard_interrupt_passes(memory_stage: Any) -> None:
-    error = KeyboardInterrupt()
+def test_keyboard_interrupt_ends_its_handler_and_then_the_event_loop() -> None:
+    ended = []
+
+    async def work() -> None:
+        try:
+            raise KeyboardInterrupt
+        except BaseException as error:  # noqa: BLE001 - as around a handler
+            raise_unless_own(error, running_task(), None)
+            ended.append(error)
+        await asyncio.Event().wait()
+
     with pytest.raises(KeyboardInterrupt):
-        raise_unless_own(error, running_task(), None)
+        asyncio.run(work())
+    assert len(ended) == 1
 
 
 def test_a_coroutine_that_is_closed_has_not_ended() -> None:

@@ -55,6 +55,33 @@ def test_what_main_raises_ends_it(new_event_loop: Factory, error: BaseException)
     assert logs == []
 
 
+def test_an_interrupt_of_another_task_lets_main_end_its_work(new_event_loop: Factory) -> None:
+    done: list[str] = []
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        wanted = asyncio.Event()
+
+        async def work() -> None:
+            await wanted.wait()
+            done.append("work")
+
+        async def interrupt() -> None:
+            raise KeyboardInterrupt
+
+        working, _ = loop.create_task(work()), loop.create_task(interrupt())
+        try:
+            await asyncio.Event().wait()
+        finally:
+            wanted.set()
+            await working
+            done.append("main")
+
+    with pytest.raises(KeyboardInterrupt):
+        run_node(main(), new_event_loop)
+    assert done == ["work", "main"]
+
+
 def test_an_exit_in_the_last_moment_does_not_change_how_it_ended(new_event_loop: Factory) -> None:
     async def main() -> None:
         asyncio.get_running_loop().call_soon(sys.exit, 4)

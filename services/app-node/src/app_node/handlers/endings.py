@@ -1,11 +1,12 @@
 """How a handler may end: it returns, or it raises anything at all.
 
 Whatever a handler raises is its own failure and ends its fact: the time-outs of gevent and func_timeout, which are no
-`Exception`, as well as `SystemExit`, groups, or a CancelledError that the application caused itself.
+`Exception`, as well as `SystemExit`, groups, or a CancelledError that the application caused itself. KeyboardInterrupt
+ends the process too, after that: else the next app-node began the same fact, and ended as well.
 """
 
 import asyncio
-from typing import Any
+from typing import Any, NoReturn
 
 from app_node.lanes.lane import Lane
 from sio_cluster.protocol.errors import LeaseLost
@@ -27,13 +28,16 @@ def raise_unless_own(error: BaseException, task: RunningTask, lane: Lane | None)
     `task` is the task that began the handler. `lane` is the lane of the handler's fact; None if the handler runs in a
     task that is not ours. Raises what is not the handler's own end:
 
-    - KeyboardInterrupt: the process is to end.
     - GeneratorExit, if the coroutine is closed from outside: its event loop is gone.
     - CancelledError, if we cancelled the task since its lane is lost. In a task that is not ours: if anybody did.
     - LeaseLost, if the lane is lost.
+
+    KeyboardInterrupt is the handler's own end, and comes out of the event loop a moment later.
     """
-    if isinstance(error, KeyboardInterrupt) or (isinstance(error, GeneratorExit) and running_task() is not task):
+    if isinstance(error, GeneratorExit) and running_task() is not task:
         raise error
+    if isinstance(error, KeyboardInterrupt):
+        asyncio.get_running_loop().call_soon(_raise, error)
     if lane is None:
         if task is not None and task.cancelling():
             raise asyncio.CancelledError
@@ -45,3 +49,7 @@ def raise_unless_own(error: BaseException, task: RunningTask, lane: Lane | None)
     if task is not None and isinstance(error, asyncio.CancelledError):
         while task.cancelling():  # the application cancelled the task; the next handler in it must not notice
             task.uncancel()
+
+
+def _raise(error: KeyboardInterrupt) -> NoReturn:
+    raise error

@@ -1,6 +1,7 @@
 """Runs a node as the program of its process."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -15,6 +16,9 @@ def run_node(main: Coroutine[Any, Any, None], new_event_loop: Callable[[], async
     The application has tasks in this event loop too, such as those that `asyncio.gather` makes. If one of them raises
     SystemExit, asyncio would end the program. Here it is logged as `exit_ignored`, and everything goes on: one client's
     message must not stop the node. SystemExit from `main` itself does end the program.
+
+    KeyboardInterrupt from anywhere ends the program too. `main` is cancelled before, while all other tasks go on, so
+    that it can bring its work to an end.
     """
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         loop = runner.get_loop()
@@ -25,4 +29,10 @@ def run_node(main: Coroutine[Any, Any, None], new_event_loop: Callable[[], async
             except SystemExit as error:
                 if not running.done():
                     log.exception("exit_ignored", status=error.code)
+            except KeyboardInterrupt:
+                if not running.done():
+                    running.cancel()
+                    with contextlib.suppress(asyncio.CancelledError):
+                        loop.run_until_complete(running)
+                raise
         running.result()
