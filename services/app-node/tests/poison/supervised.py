@@ -38,11 +38,13 @@ class Supervised:
     async def die(self, server: Any) -> None:
         if self.mended:
             return
-        self.deaths += 1
-        self.servers.remove(server)
-        task = asyncio.create_task(self._replace(server))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        if server in self.servers:  # else another handler has ended it just now
+            self.deaths += 1
+            self.order.append("death")
+            self.servers.remove(server)
+            task = asyncio.create_task(self._replace(server))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
         await asyncio.Event().wait()
 
     async def _replace(self, server: Any) -> None:

@@ -55,6 +55,26 @@ async def test_an_only_app_node_begins_nothing_else_beside_a_suspect(stage: Any,
     assert [why for why in await letters(stage) if not why.startswith(WHY)] == []
 
 
+async def test_an_only_app_node_serves_others_before_each_suspect(stage: Any, kill: Any) -> None:
+    """Else a client with many such events stopped the cluster for as many deaths."""
+    cluster = Supervised(stage, kill, 1)
+    io = await stage.io_node()
+    await cluster.start()
+    bad, other = await io.connect(), await io.connect()
+    await io.send(*[stage.event(bad, "poison", ack_id=number) for number in range(3)])
+    await stage.until(lambda: cluster.deaths == 2)
+    answered = 0
+    while len(answers(io, bad)) < 3:
+        await io.event(other, "echo", answered, ack_id=answered)
+        answered += 1
+        await stage.until(lambda: len(answers(io, other)) >= answered)  # noqa: B023
+    await cluster.stop()
+    await quiet(io, stage)
+    served = "".join(what[0] for what in cluster.order).split("d")[2:]  # between deaths
+    assert len(served) == cluster.deaths - 1 == 4
+    assert all(served)
+
+
 async def test_planned_stops_quarantine_nothing(pair: Supervised, stage: Any) -> None:
     """A handler that is still at work when its process stops is no suspect."""
     io = await stage.io_node()

@@ -159,7 +159,7 @@ class LaneKeeper:
             log.info("lanes_moving", lanes=sorted(lane.number for lane in moving))
         for lane in moving:
             self._hand_over(lane)
-        if not share.lanes and self.lanes_held:  # what is in a quarantine may end us: first nobody depends on us
+        if share.lanes != set(self.lanes_held):  # what is in a quarantine may end us, so the lanes come first
             wanted = share.lanes
         taken = await self._take_over(sorted(wanted - self.held.keys()))
         if lanes := [number for number in taken if not is_quarantine(number)]:

@@ -2,8 +2,9 @@
 
 A fact in quarantine was taken over unfinished twice. It is read, handled and committed before the next is read. So if
 the process ends, it was this one's handler that ended it: the next app-node finds it with a third takeover, and sets it
-aside (`uplink.condemned`). All others are as they were. An app-node that holds lanes too begins nothing of them for the
-first second of such a handler: one that ends its process mostly does so at once.
+aside (`uplink.condemned`). All others are as they were. An app-node that holds lanes too does their work first, for
+`rest_s`: what is in quarantine may end it. Then it begins nothing of them for the first second of such a handler: one
+that ends its process mostly does so at once.
 """
 
 import asyncio
@@ -41,7 +42,11 @@ LOOK_S = 0.1
 
 
 class Alone:
-    """The quarantines that the keeper holds. Calls `on_empty(lane)` when it has worked off that of this lane."""
+    """The quarantines that the keeper holds. Calls `on_empty(lane)` when it has worked off that of this lane.
+
+    `rest_s`: how long it waits after each lane or quarantine that this app-node acquires. That one may turn out to be
+    the only one a little later: the registry still has one that has died.
+    """
 
     def __init__(
         self,
@@ -50,6 +55,7 @@ class Alone:
         clients: Clients,
         counters: Counters,
         *,
+        rest_s: float,
         on_empty: Callable[[int], None],
     ) -> None:
         self._reader = reader
@@ -60,15 +66,21 @@ class Alone:
         self._claimed: dict[Lane, deque[LaneEntry]] = defaultdict(deque)
         self._pages = Pages(reader)
         self._unended: set[bytes] = set()  # ids of entries whose handler took too long
+        self._rest_s = rest_s
+        self._rests_until = 0.0
 
     async def run(self, keeper: LaneKeeper) -> None:
         """A loop for as long as the node lives. Retried while Redis is away."""
         retry = Retry("quarantine", self._counters.redis_retries)
+        now = asyncio.get_running_loop().time
         while True:
             number = min(keeper.workable, default=None)
             if number is None:
                 keeper.changed.clear()
                 await keeper.changed.wait()
+                continue
+            if now() < self._rests_until:
+                await asyncio.sleep(self._rests_until - now())
                 continue
             lane = keeper.held[number]
             try:
@@ -81,12 +93,16 @@ class Alone:
             else:
                 retry.succeeded()
             if keeper.lanes_held:
-                await asyncio.sleep(REST_S)
+                self._rests_until = max(self._rests_until, now() + REST_S)
 
     def take(self, lane: Lane, claimed: Claimed) -> None:
         """Takes the first page of what a former holder of this quarantine left."""
         self._pages.begin(lane, claimed)
         self._claimed[lane] = deque(claimed.entries)
+
+    def rest(self) -> None:
+        """A lane or quarantine was acquired: begins nothing for a while."""
+        self._rests_until = asyncio.get_running_loop().time() + self._rest_s
 
     def drop_lane(self, lane: Lane) -> None:
         """Forgets what a former holder of this quarantine left."""

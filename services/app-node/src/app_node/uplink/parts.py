@@ -78,7 +78,12 @@ class UplinkParts:
             letters=DeadLetters(self.readers.lanes, counters),
         )
         self.alone = Alone(
-            self.readers.quarantines, self.consumer, clients.known, counters, on_empty=self.suspects.emptied
+            self.readers.quarantines,
+            self.consumer,
+            clients.known,
+            counters,
+            rest_s=config.lease_ms / 2000,
+            on_empty=self.suspects.emptied,
         )
         answers = Answers(clients.callbacks, canary_returned, counters, application.json_module)
         self._inbox_reader = bus.inbox_reader(node_id)
@@ -89,6 +94,7 @@ class UplinkParts:
 
         Raises BusError.
         """
+        self.alone.rest()
         if is_quarantine(lane.number):
             self.alone.take(lane, claimed)
         else:
