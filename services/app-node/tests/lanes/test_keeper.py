@@ -11,6 +11,7 @@ from app_node.counters import Counters
 from app_node.lanes.keeper import LaneKeeper
 from app_node.lanes.lane import Lane
 from sio_cluster.protocol.errors import BusUnavailable
+from sio_cluster.protocol.ids import quarantine_of
 from sio_cluster.streams.api.lanes import Claimed
 from sio_cluster.streams.api.leases import Lease
 
@@ -18,8 +19,11 @@ from sio_cluster.streams.api.leases import Lease
 class Leases:
     def __init__(self) -> None:
         self.acquired: list[tuple[int, bool]] = []  # lanes, and whether their holder stood still
+        self.elsewhere: set[int] = set()
 
     async def acquire(self, lane: int, node_id: str, lease_ms: int, *, stood_still: bool = False) -> Lease | None:
+        if lane in self.elsewhere:
+            return None
         self.acquired.append((lane, stood_still))
         return Lease(lane, node_id, 1)
 
@@ -72,7 +76,9 @@ async def settled(lane: Lane) -> None:
     await lane.idle.wait()
 
 
-def keeper_of(reader: Reader | StalledReader, leases: Leases, clock: Clock, lanes: int = 1) -> LaneKeeper:
+def keeper_of(
+    reader: Reader | StalledReader, leases: Leases, clock: Clock, lanes: int = 1, quarantined: Collection[int] = ()
+) -> LaneKeeper:
     """With a lease of one second."""
     return LaneKeeper(
         node_id="app1",
@@ -86,7 +92,7 @@ def keeper_of(reader: Reader | StalledReader, leases: Leases, clock: Clock, lane
         counters=Counters(),
         on_take=take,
         on_lost=lambda lane: None,
-        quarantined=list,
+        quarantined=lambda: quarantined,
         settled=settled,
     )
 
@@ -133,3 +139,17 @@ async def test_lanes_that_are_lost_by_a_loop_that_stood_still_are_acquired_as_su
     await keeper.renew()  # they are lost again, and the loop turns
     await keeper.plan()
     assert leases.acquired == [(0, False), (1, False)]
+
+
+async def test_the_only_app_node_acquires_a_quarantine_after_all_its_lanes() -> None:
+    """What is in there may end it, and the lanes of one that has died are not free yet."""
+    leases = Leases()
+    leases.elsewhere = {1}
+    keeper = keeper_of(Reader(), leases, lambda: 0.0, lanes=2, quarantined=[0])
+    for _ in range(3):
+        await keeper.plan()
+    assert leases.acquired == [(0, False)]
+    leases.elsewhere.clear()
+    for _ in range(3):
+        await keeper.plan()
+    assert leases.acquired == [(0, False), (1, False), (quarantine_of(0), False)]

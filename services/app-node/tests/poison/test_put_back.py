@@ -28,6 +28,21 @@ async def test_an_event_that_is_put_back_gets_another_chance(mendable: Supervise
     assert await letters(stage) == []
 
 
+async def test_a_disconnect_that_is_put_back_runs_nothing(mendable: Supervised) -> None:
+    """Its client's record went with it, so nobody knows whose handler it was."""
+    stage = mendable.stage
+    io = await stage.io_node()
+    await mendable.start()
+    sid = await io.connect()
+    await io.disconnect(sid, "deadly")
+    await stage.until(lambda: mendable.deaths == 3, 20)
+    await quiet(io, stage)
+    await requeue_all(stage)
+    await quiet(io, stage)
+    assert (mendable.deaths, mendable.seen[sid].count("disconnect")) == (3, 3)
+    assert await letters(stage) == []
+
+
 async def test_a_connect_that_is_put_back_lets_nobody_in(mendable: Supervised) -> None:
     """Its client was refused, and is gone."""
     stage = mendable.stage
