@@ -18,6 +18,7 @@ from app_node.downlink.outbox import Outbox
 from app_node.downlink.record_writer import RecordWriter
 from app_node.handlers.application import INTERNAL_ERROR, INVALID_NAMESPACE, REJECTED, Application, Refusal
 from app_node.handlers.endings import raise_unless_own, running_task
+from app_node.handlers.turns import HandlerTurns
 from app_node.lanes.lane import Lane
 from app_node.lanes.progress import EntryProgress, current_progress
 from app_node.payloads import decode_any, encode_any
@@ -51,6 +52,7 @@ class ClientLifecycle:
         records: RecordAccess,
         callbacks: Callbacks,
         incidents: Incidents,
+        turns: HandlerTurns,
         always_connect: bool,
     ) -> None:
         self._application = application
@@ -61,6 +63,7 @@ class ClientLifecycle:
         self._callbacks = callbacks
         self._incidents = incidents
         self._counters = incidents.counters
+        self._turns = turns
         self._always_connect = always_connect
 
     async def is_ready(self, client: Client, progress: EntryProgress) -> bool:
@@ -118,6 +121,8 @@ class ClientLifecycle:
         client.state = State.GONE
         current_progress.set(inner := self._inner_progress(progress))
         await asyncio.sleep(0)  # events that were started before this begin to run before the handler does
+        if self._turns.must_wait:
+            await self._turns.wait()
         progress.lane.require_held()
         await self._run_disconnect(client, fact.reason, progress.lane)
         inner.then(lambda: self._forget(client, progress))

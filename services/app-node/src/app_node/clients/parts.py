@@ -10,11 +10,15 @@ from app_node.clock import Clock
 from app_node.counters import Counters
 from app_node.downlink.parts import DownlinkParts
 from app_node.handlers.application import Application
+from app_node.handlers.turns import HandlerTurns
 from sio_cluster.streams.api.bus import Bus
 
 
 class ClientParts:
-    """Who the clients are, and how they come and go. `known`: those whose lanes this app-node holds."""
+    """Who the clients are, and how they come and go. `known`: those whose lanes this app-node holds.
+
+    `turns`: of all handlers and callbacks.
+    """
 
     def __init__(
         self,
@@ -27,6 +31,7 @@ class ClientParts:
         always_connect: bool,
     ) -> None:
         self.known = Clients()
+        self.turns = HandlerTurns(clock)
         self.callbacks = Callbacks(counters, clock)
         self.incidents = Incidents(counters)
         self.records = RecordAccess(bus.records, counters)
@@ -39,5 +44,6 @@ class ClientParts:
             records=self.records,
             callbacks=self.callbacks,
             incidents=self.incidents,
+            turns=self.turns,
             always_connect=always_connect,
         )

@@ -10,6 +10,7 @@ from app_node.clients.callbacks import Callbacks
 from app_node.counters import Counters
 from app_node.handlers.calls import run
 from app_node.handlers.endings import raise_unless_own, running_task
+from app_node.handlers.turns import HandlerTurns
 from app_node.payloads import JsonModule, decode
 from sio_cluster.protocol.codec import decode_app_inbox
 from sio_cluster.protocol.errors import MalformedBatch, MalformedPacket
@@ -26,11 +27,13 @@ class Answers:
         callbacks: Callbacks,
         on_canary: Callable[[Canary], None],
         counters: Counters,
+        turns: HandlerTurns,
         json_module: JsonModule | None = None,
     ) -> None:
         self._callbacks = callbacks
         self._on_canary = on_canary
         self._counters = counters
+        self._turns = turns
         self._json_module = json_module
         self._running: set[asyncio.Task[None]] = set()
 
@@ -68,6 +71,8 @@ class Answers:
         task.add_done_callback(self._running.discard)
 
     async def _call(self, callback: Callable[..., Any], args: list[Any], sid: str) -> None:
+        if self._turns.must_wait:
+            await self._turns.wait()
         task = running_task()
         try:
             await run(callback, args)

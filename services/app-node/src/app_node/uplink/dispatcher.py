@@ -34,6 +34,7 @@ from app_node.downlink.record_writer import RecordWriter
 from app_node.handlers.application import Application
 from app_node.handlers.calls import is_awaitable
 from app_node.handlers.endings import raise_unless_own, running_task
+from app_node.handlers.turns import HandlerTurns
 from app_node.lanes.lane import Lane
 from app_node.lanes.progress import EntryProgress, current_progress
 from app_node.payloads import arguments, decode, encode
@@ -67,6 +68,7 @@ class Dispatcher:
         outbox: Outbox,
         writer: RecordWriter,
         incidents: Incidents,
+        turns: HandlerTurns,
         async_handlers: bool,
         max_attachments: int,
         trace: bool = False,
@@ -77,6 +79,7 @@ class Dispatcher:
         self._outbox = outbox
         self._writer = writer
         self._incidents = incidents
+        self._turns = turns
         self._async_handlers = async_handlers
         self._max_attachments = max_attachments
         self._trace = trace
@@ -117,6 +120,8 @@ class Dispatcher:
         """Works off the facts that wait for one client, one after the other."""
         task = running_task()
         while client.waiting:
+            if self._turns.must_wait:
+                await self._turns.wait()
             fact, progress = client.waiting.popleft()
             if not progress.lane.held():
                 return
@@ -167,6 +172,8 @@ class Dispatcher:
 
     async def _event(self, client: Client, fact: EventReceived, progress: EntryProgress) -> None:
         """One event as a task of its own."""
+        if self._turns.must_wait:
+            await self._turns.wait()
         current_progress.set(progress)
         try:
             progress.end_fact(await self._run_event(client, fact, progress))

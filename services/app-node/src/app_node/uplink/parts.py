@@ -57,6 +57,7 @@ class UplinkParts:
             outbox=downlink.outbox,
             writer=downlink.writer,
             incidents=clients.incidents,
+            turns=clients.turns,
             async_handlers=async_handlers,
             max_attachments=max_attachments,
             trace=config.log_level == "debug",
@@ -85,7 +86,7 @@ class UplinkParts:
             rest_s=config.lease_ms / 2000,
             on_empty=self.suspects.emptied,
         )
-        answers = Answers(clients.callbacks, canary_returned, counters, application.json_module)
+        answers = Answers(clients.callbacks, canary_returned, counters, clients.turns, application.json_module)
         self._inbox_reader = bus.inbox_reader(node_id)
         self.inbox = InboxLoop(self._inbox_reader, answers.take, Retry("inbox", counters.redis_retries), clock)
 
