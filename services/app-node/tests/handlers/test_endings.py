@@ -2,10 +2,12 @@
 
 import asyncio
 import gc
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from socketio.exceptions import ConnectionRefusedError
 
 from app_node.counters import EVENT_HANDLED, LANE_LOST
 from app_node.handlers.endings import raise_unless_own, running_task
@@ -190,6 +192,53 @@ async def test_callback(steady_stage: Any, end: Any) -> None:
     await io.wait(1, Ack)
     expected = 0 if end is cancel_itself else 2  # a callback's task may be cancelled
     assert sio.node.counters.callbacks_failed == expected
+
+
+async def test_a_refusal_that_the_json_module_does_not_write(steady_stage: Any) -> None:
+    class Json:
+        loads = json.loads
+
+        @staticmethod
+        def dumps(value: Any, **options: Any) -> str:
+            raise Timeout
+
+    sio = steady_stage.server(json=Json)
+
+    @sio.event
+    async def connect(sid: str, environ: Any) -> None:
+        raise ConnectionRefusedError("no entry", {"code": 4})
+
+    io = await steady_stage.io_node()
+    await sio.start()
+    sid = await io.ask()
+    assert await io.wait(1, Refuse) == [Refuse(sid, b'{"message":"no entry"}')]
+
+
+async def test_an_answer_that_the_json_module_does_not_read(steady_stage: Any) -> None:
+    """Whatever that module raises is the application's own, and ends nothing else."""
+
+    class Json:
+        dumps = json.dumps
+
+        @staticmethod
+        def loads(text: str) -> Any:
+            if "endless" in text:
+                raise Timeout
+            return json.loads(text)
+
+    sio = steady_stage.echo_server(json=Json)
+    answered: list[Any] = []
+    io = await steady_stage.io_node()
+    await sio.start()
+    sid = await io.connect()
+    for number, text in enumerate(("endless", "short")):
+        await sio.emit("question", to=sid, callback=answered.append)
+        emit = (await io.wait(number + 1, Emit))[number]
+        await io.answer(sio.node.id, emit.ack.ack_id, sid, text)
+    await io.event(sid, "echo", 1, ack_id=1)
+    await io.wait(1, Ack)
+    await steady_stage.until(lambda: answered)
+    assert (answered, sio.node.counters.callbacks_failed) == (["short"], 1)
 
 
 async def test_a_handler_that_another_handler_cancels_has_ended(steady_stage: Any) -> None:

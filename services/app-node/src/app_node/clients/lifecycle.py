@@ -230,7 +230,8 @@ class ClientLifecycle:
             return
         try:
             payload = encode_any(refusal.payload, self._application.json_module)
-        except Exception:  # noqa: BLE001 - what the application gives as data, or its own JSON module
+        except BaseException as error:  # noqa: BLE001 - what the application gives as data, or its own JSON module
+            raise_unless_own(error, running_task(), client.lane)
             self._incidents.handler_failed(client, "connect")
             message = refusal.payload.get("message")
             payload = encode_any({"message": message} if type(message) is str else REJECTED.payload)

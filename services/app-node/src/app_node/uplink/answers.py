@@ -59,22 +59,22 @@ class Answers:
         callback = self._callbacks.answer(answer.sid, answer.ack_id)
         if callback is None:
             return
-        try:
-            args = decode(answer.data, answer.attachments, self._json_module)
-        except MalformedPacket as error:
-            self._counters.acks_refused["malformed"] += 1
-            log.warning("ack_malformed", sid=answer.sid, error=str(error))
-            return
-        self._counters.acks_received += 1
-        task = asyncio.create_task(self._call(callback, args, answer.sid))
+        task = asyncio.create_task(self._call(callback, answer, answer.sid))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
 
-    async def _call(self, callback: Callable[..., Any], args: list[Any], sid: str) -> None:
+    async def _call(self, callback: Callable[..., Any], answer: AckReceived, sid: str) -> None:
         if self._turns.must_wait:
             await self._turns.wait()
         task = running_task()
         try:
+            try:
+                args = decode(answer.data, answer.attachments, self._json_module)
+            except MalformedPacket as error:
+                self._counters.acks_refused["malformed"] += 1
+                log.warning("ack_malformed", sid=sid, error=str(error))
+                return
+            self._counters.acks_received += 1
             await run(callback, args)
         except BaseException as error:  # the application's own error, which may be any
             raise_unless_own(error, task, None)
