@@ -53,7 +53,7 @@ FACTS: list[Fact] = [
 COMMANDS: list[Command] = [
     Accept(SID),
     Refuse(SID, b'{"message":"no"}'),
-    Emit("/chat", b'2/chat,["a"]', [b"\x01"], ["room", 42], [SID], True, AckRequest("app-abcdef", 1)),
+    Emit("/chat", b'2/chat,["a"]', [b"\x01"], ["room", 42], [SID], True, AckRequest("app-abcdef", 1, True)),
     Ack(SID, b"3/chat,7[]"),
     Join(SID, "42", True),
     Leave(SID, 42),
@@ -78,7 +78,7 @@ GOLDEN_DOWNLINK = (
     "9402aa6170702d616263646566049992a6616363657074bb696f312d6162636465662e4141414141414141414141414141414193"
     "a6726566757365bb696f312d6162636465662e41414141414141414141414141414141c4107b226d657373616765223a226e6f22"
     "7d98a4656d6974a52f63686174c40c322f636861742c5b2261225d91c4010192a4726f6f6d2a91bb696f312d6162636465662e41"
-    "414141414141414141414141414141c392aa6170702d6162636465660194a6616e73776572bb696f312d6162636465662e414141"
+    "414141414141414141414141414141c393aa6170702d61626364656601c394a6616e73776572bb696f312d6162636465662e414141"
     "41414141414141414141414141c40a332f636861742c375b5d9094a46a6f696ebb696f312d6162636465662e4141414141414141"
     "4141414141414141a23432c394a56c65617665bb696f312d6162636465662e414141414141414141414141414141412ac293aa63"
     "6c6f73655f726f6f6da52f63686174a4726f6f6d93aa646973636f6e6e656374bb696f312d6162636465662e4141414141414141"
@@ -192,7 +192,7 @@ commands = st.lists(
         st.none() | st.lists(rooms, max_size=3),
         st.lists(texts, max_size=3),
         st.booleans(),
-        st.none() | st.builds(AckRequest, texts, numbers),
+        st.none() | st.builds(AckRequest, texts, numbers, st.booleans()),
     )
     | st.builds(Ack, texts, st.binary(max_size=30), blobs)
     | st.builds(Join, texts, rooms, st.booleans())

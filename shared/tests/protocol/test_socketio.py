@@ -28,7 +28,9 @@ GOOD = [
     ("0", Connect("/")),
     ("0{}", Connect("/", b"{}")),
     ('0{"token":"123"}', Connect("/", b'{"token":"123"}')),
-    ("0/,", Connect("/")),
+    ("0/,", Connect("/")),  # the Swift client always names the namespace
+    ('0/,{"token":"x"}', Connect("/", b'{"token":"x"}')),
+    ("1/,", Disconnect("/")),
     ("0/custom", Connect("/custom")),
     ("0/custom,", Connect("/custom")),
     ('0/custom,{"a":1}', Connect("/custom", b'{"a":1}')),

@@ -65,6 +65,21 @@ def test_callbacks_of_rooms_push_out_only_each_other(stage: Stage, monkeypatch: 
     assert [stage.callbacks.answer(BOB, asked) for asked in clients] == [one, one]
 
 
+@pytest.mark.parametrize("sid", [ANN, None])
+def test_no_emits_push_out_a_call(stage: Stage, monkeypatch: pytest.MonkeyPatch, sid: str | None) -> None:
+    monkeypatch.setattr(module, "MAX_WAITING", 2)
+    monkeypatch.setattr(module, "MAX_WAITING_ROOMS", 2)
+    call = stage.callbacks.ask(one, sid, is_call=True)
+    for recipient in (ANN, BOB, None):
+        for _ in range(5):
+            stage.callbacks.ask(other, recipient)
+    assert stage.counters.callbacks_given_up == 11
+    assert len(stage.callbacks) == 5
+    assert stage.callbacks.answer(ANN, call) is one
+    assert stage.callbacks.answer(ANN, call) is None
+    assert len(stage.callbacks) == 4
+
+
 def test_one_call_too_many_of_a_client_is_refused_and_the_others_stay(stage: Stage) -> None:
     asked = [stage.callbacks.ask(one, ANN, is_call=True) for _ in range(MAX_CALLS)]
     with pytest.raises(TooManyCalls):

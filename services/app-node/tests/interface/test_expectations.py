@@ -1,11 +1,13 @@
 """What a user would expect where python-socketio surprises, or where nothing was said and nothing happened."""
 
 import asyncio
+import os
 from typing import Any
 
 import pytest
 import socketio
 
+from sio_cluster.protocol.ids import new_sid
 from sio_cluster.protocol.messages import Accept, Ack, Disconnect, Emit, Refuse
 
 
@@ -129,6 +131,9 @@ class TestCloseConnection:
             for nobody in ("", "lobby", "*", "io1-aaaaaa.short", sid + "x", None, 7):
                 await server.close_connection(nobody)
                 await server.disconnect(nobody)
+            for nobody in ("", "lobby", "io1-aaaaaa.short", new_sid("gone-aaaaaa", os.urandom)):
+                await server.manager.disconnect(nobody, "/", close=True)
+                await server.leave_room(nobody, "lobby")
             await server.close_connection(sid, namespace="/chat")
             await server.disconnect(sid, namespace="/chat")
         await sio.emit("end")
@@ -231,6 +236,16 @@ async def test_one_call_too_many_fails_at_once(stage: Any, monkeypatch: pytest.M
         assert emit.ack is not None
         await io.answer(emit.ack.app_node, emit.ack.ack_id, sid, number)
     assert await asyncio.gather(*calls) == [0, 1]
+
+
+async def test_a_call_says_that_somebody_waits(stage: Any) -> None:
+    """So an io-node keeps it apart from emits with a callback, of which it forgets the oldest."""
+    sio, io = stage.server(), await stage.io_node()
+    sid = io.connected().sid
+    await sio.emit("one", to=sid, callback=print)
+    with pytest.raises(socketio.exceptions.TimeoutError):
+        await sio.call("two", to=sid, timeout=0.01)
+    assert [emit.ack.is_call for emit in await io.wait(2, Emit) if emit.ack] == [False, True]
 
 
 async def test_a_call_that_has_ended_is_forgotten(stage: Any) -> None:

@@ -36,6 +36,18 @@ async def test_two_calls_at_a_time_start_it_once(stage: Any) -> None:
         assert names.count(name) == 1, name
 
 
+async def test_who_only_emits_opens_once_however_many_emit_at_first(stage: Any) -> None:
+    sio = stage.server()
+    io = await stage.io_node()
+    sid = io.connected().sid
+    calls = [asyncio.create_task(sio.call("ask", to=sid, timeout=0.5)) for _ in range(3)]
+    await asyncio.gather(*[sio.emit("a", to=sid) for _ in range(3)])
+    await asyncio.gather(*calls, return_exceptions=True)
+    names = [task.get_name() for task in asyncio.all_tasks()]
+    for name in ("outbox", "records", "inbox", "presence"):
+        assert names.count(name) == 1, name
+
+
 async def test_a_start_that_was_cancelled_can_be_made_again(memory_stage: Any) -> None:
     sio = memory_stage.echo_server()
     planned = sio.node.keeper.planned

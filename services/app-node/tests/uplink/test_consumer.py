@@ -188,3 +188,50 @@ async def test_what_was_read_does_not_wait_for_each_look_at_other_lanes(away: bo
     assert len(reader.asked) < ENTRIES / 2
     reading.cancel()
     await asyncio.wait([reading])
+
+
+class CountingReader:
+    """Each read brings one small entry. The third one fails. `counts`: how many entries were asked for."""
+
+    def __init__(self) -> None:
+        self.counts: list[int] = []
+
+    async def read(self, lanes: Collection[int], block_ms: int, count: int) -> list[LaneEntry]:
+        await asyncio.sleep(0)
+        self.counts.append(count)
+        if len(self.counts) == 3:
+            raise BusUnavailable("away")
+        return [_entry(len(self.counts))]
+
+
+async def test_reads_begin_small_where_much_may_have_come_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At first, after Redis was away, when a lane was taken, and after the handlers had too much to do."""
+    monkeypatch.setattr("sio_cluster.node.retry.Backoff.__next__", lambda _: 0.0)
+    reader: Any = CountingReader()
+    lane = Lane(Lease(0, "app1", 1), float("inf"), lambda: 0.0)
+    keeper: Any = SimpleNamespace(readable={0}, held={0: lane}, changed=asyncio.Event())
+    counters = Counters()
+
+    def deliver(fact: Any, progress: Any) -> None:
+        if len(reader.counts) == 6:
+            consumer.take_claimed(lane, Claimed([]))
+        if len(reader.counts) == 8:
+            consumer.inflight_bytes += 1 << 30
+            asyncio.get_running_loop().call_later(0.01, free)
+        progress.end_fact(EVENT_HANDLED)
+
+    def free() -> None:
+        consumer.inflight_bytes -= 1 << 30
+        with consumer.paused():
+            pass
+
+    parts: Any = SimpleNamespace(deliver=deliver, saw=lambda node: None)
+    letters = DeadLetters(reader, counters)
+    consumer = Consumer(reader, parts, 1 << 30, counters, handling=parts, condemned=parts, letters=letters)
+    reading = asyncio.create_task(consumer.run_read(keeper))
+    async with asyncio.timeout(5):
+        while len(reader.counts) < 10:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+    assert reader.counts[:10] == [1, 2, 4, 1, 2, 4, 1, 2, 1, 2]
+    reading.cancel()
+    await asyncio.wait([reading])

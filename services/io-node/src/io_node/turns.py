@@ -20,6 +20,9 @@ TURN_S: Final = 0.005
 _LOOK: Final = 16
 """How many pieces of work are done between two looks at the clock."""
 
+_MOST: Final = 64
+"""A turn does no more pieces. What follows from some is done by tasks, and the clock of the turn misses that."""
+
 _T = TypeVar("_T")
 
 
@@ -46,7 +49,7 @@ class Turns:
                 done += 1
                 waiting[0]()
                 waiting.popleft()
-                if done % _LOOK == 0 and time.perf_counter() > ends_at:
+                if done >= _MOST or (done % _LOOK == 0 and time.perf_counter() > ends_at):
                     break
         except BaseException:
             # It is a bug, which the event loop reports. The others must have their turn anyway.

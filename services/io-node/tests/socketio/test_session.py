@@ -17,6 +17,7 @@ from sio_cluster.protocol.messages import (
     Emit,
     EventReceived,
     Refuse,
+    Room,
 )
 
 from .fakes import HANDSHAKE, LANES, LIMITS, NODE, FakeConnection, Node
@@ -175,6 +176,20 @@ def test_questions_to_many_push_out_no_question_to_one(node: Node) -> None:
     node.receive(connection, "30[]", "31[]", "32[]", "33[]", "31002[]", "30[]")
     assert [fact.ack_id for fact in node.uplink.take() if isinstance(fact, AckReceived)] == [0, 3, 1_002]
     assert node.counters.unexpected_acks == 3
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_no_other_questions_push_out_a_call(node: Node, alone: bool) -> None:
+    connection = node.connect()
+    sid = joined(node, connection)
+    client: list[Room] = [sid]
+    call = AckRequest("app1-bbbbbb", 0, is_call=True)
+    node.hub.execute([Emit("/", b'20["call"]', to=client if alone else None, ack=call)])
+    for to in (client, None):
+        node.hub.execute(Emit("/", b"2[1]", to=to, ack=AckRequest("app1-bbbbbb", n)) for n in range(1, 1_002))
+    assert node.counters.forgotten_acks == 2
+    node.receive(connection, "30[]", "31[]")
+    assert [fact.ack_id for fact in node.uplink.take() if isinstance(fact, AckReceived)] == [0]
 
 
 def test_disconnect_of_one_namespace_keeps_the_others(node: Node) -> None:

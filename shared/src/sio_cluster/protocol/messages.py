@@ -121,11 +121,13 @@ class AckRequest(msgspec.Struct, array_like=True, frozen=True):
     """Who wants the answer to an `Emit`: the app-node's id, and the id that its packet carries.
 
     The id is unique in the cluster and for all time that matters: (epoch of the app-node << 20) + a counter.
-    It stays below 2**31, since many clients keep it in 32 bits.
+    It stays below 2**31, since many clients keep it in 32 bits. `is_call`: a `call` waits for the answer, which no
+    number of other questions may push out.
     """
 
     app_node: str
     ack_id: int
+    is_call: bool = False
 
 
 class Emit(msgspec.Struct, array_like=True, frozen=True, tag="emit"):

@@ -1,17 +1,19 @@
 """Callbacks of `emit` and `call` that wait for clients' answers.
 
-Each waits under an ack id (`ack_ids`). There are two kinds, each with its own bound. Beyond it, the oldest of that kind
-is given up and counted.
+Each waits under an ack id (`ack_ids`). There are three kinds, each with its own bound:
 
-- One client may answer: `MAX_WAITING`. Such a callback is forgotten when it was called, when its `call` has ended, and
-  when the client is gone, as far as this app-node hears of that. Of one client's calls, `MAX_CALLS` may wait. One more
-  is refused, since somebody waits for each of them.
-- The emit went to a room, and nobody knows how many will answer: `MAX_WAITING_ROOMS`. Such a callback is forgotten
-  after `ROOM_S`.
+- A `call`, for whose answer somebody waits until its time-out. It is forgotten when it was answered, and when it has
+  ended. Of one client's calls, `MAX_CALLS` may wait. One more is refused.
+- An emit to one client: `MAX_WAITING`. Its callback is forgotten when it was called.
+- An emit to a room, and nobody knows how many will answer: `MAX_WAITING_ROOMS`. Its callback is forgotten after
+  `ROOM_S`.
+
+Beyond the bounds of the last two, the oldest callback of that kind is given up and counted. What waits for one client
+is forgotten when the client is gone, as far as this app-node hears of that.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,12 +33,19 @@ Callback = Callable[..., Any]
 
 
 @dataclass(slots=True)
+class _Call:
+    """A `call`, which one answer ends. `sid`: the client that may answer, None where many may."""
+
+    callback: Callback
+    sid: str | None
+
+
+@dataclass(slots=True)
 class _OfClient:
-    """A callback that only this client may answer, once."""
+    """The callback of an emit that only this client may answer, once."""
 
     callback: Callback
     sid: str
-    is_call: bool
 
 
 @dataclass(slots=True)
@@ -53,14 +62,15 @@ class Callbacks:
     def __init__(self, counters: Counters, clock: Clock) -> None:
         self._counters = counters
         self._clock = clock
+        self._calls: dict[int, _Call] = {}
         self._of_clients: dict[int, _OfClient] = {}  # the oldest first
         self._of_rooms: dict[int, _OfRoom] = {}  # the oldest first
-        self._ids_of: dict[str, set[int]] = {}  # by sid
+        self._ids_of: dict[str, set[int]] = {}  # by sid: calls and emits
         self._calls_of: Counter[str] = Counter()  # by sid
         self._ids: Iterator[int] | None = None
 
     def __len__(self) -> int:
-        return len(self._of_clients) + len(self._of_rooms)
+        return len(self._calls) + len(self._of_clients) + len(self._of_rooms)
 
     @property
     def is_open(self) -> bool:
@@ -82,18 +92,24 @@ class Callbacks:
             self._counters.calls_refused += 1
             raise TooManyCalls(f"{MAX_CALLS} calls wait for answers of {sid}")
         ack_id = next(self._ids)
-        if sid is None:
-            self._ask_room(ack_id, callback)
+        if is_call:
+            self._calls[ack_id] = _Call(callback, sid)
+        elif sid is not None:
+            self._make_room(self._of_clients, MAX_WAITING)
+            self._of_clients[ack_id] = _OfClient(callback, sid)
         else:
-            self._ask_client(ack_id, _OfClient(callback, sid, is_call))
+            self._ask_room(ack_id, callback)
+        if sid is not None:
+            self._ids_of.setdefault(sid, set()).add(ack_id)
+            self._calls_of[sid] += is_call
         return ack_id
 
     def answer(self, sid: str, ack_id: int) -> Callback | None:
         """The callback that this client's answer belongs to. None, counted, where none waits for it."""
-        of_client = self._of_clients.get(ack_id)
-        if of_client is not None and of_client.sid == sid:
+        waiting = self._calls.get(ack_id) or self._of_clients.get(ack_id)
+        if waiting is not None and waiting.sid in (sid, None):
             self.forget(ack_id)
-            return of_client.callback
+            return waiting.callback
         of_room = self._of_rooms.get(ack_id)
         if of_room is not None and of_room.until > self._clock():
             return of_room.callback
@@ -103,36 +119,34 @@ class Callbacks:
     def forget(self, ack_id: int) -> None:
         """Nobody waits for this answer any more. Does nothing where it has come."""
         self._of_rooms.pop(ack_id, None)
-        waiting = self._of_clients.pop(ack_id, None)
-        if waiting is not None:
+        call = self._calls.pop(ack_id, None)
+        waiting = call or self._of_clients.pop(ack_id, None)
+        if waiting is not None and waiting.sid is not None:
             ids = self._ids_of[waiting.sid]
             ids.discard(ack_id)
-            self._calls_of[waiting.sid] -= waiting.is_call
+            self._calls_of[waiting.sid] -= call is not None
             if not ids:
                 del self._ids_of[waiting.sid], self._calls_of[waiting.sid]
 
     def forget_client(self, sid: str) -> None:
         """Drops the callbacks that only this client could answer: it is gone."""
         for ack_id in self._ids_of.pop(sid, ()):
-            del self._of_clients[ack_id]
+            self._calls.pop(ack_id, None)
+            self._of_clients.pop(ack_id, None)
         del self._calls_of[sid]
 
     def _waits(self, ack_id: int) -> bool:
-        return ack_id in self._of_clients or ack_id in self._of_rooms
-
-    def _ask_client(self, ack_id: int, waiting: _OfClient) -> None:
-        if len(self._of_clients) >= MAX_WAITING:
-            self.forget(next(iter(self._of_clients)))
-            self._counters.callbacks_given_up += 1
-        self._of_clients[ack_id] = waiting
-        self._ids_of.setdefault(waiting.sid, set()).add(ack_id)
-        self._calls_of[waiting.sid] += waiting.is_call
+        return ack_id in self._calls or ack_id in self._of_clients or ack_id in self._of_rooms
 
     def _ask_room(self, ack_id: int, callback: Callback) -> None:
         now = self._clock()
         while self._of_rooms and self._of_rooms[oldest := next(iter(self._of_rooms))].until <= now:
             self.forget(oldest)
-        if len(self._of_rooms) >= MAX_WAITING_ROOMS:
-            self.forget(next(iter(self._of_rooms)))
-            self._counters.callbacks_given_up += 1
+        self._make_room(self._of_rooms, MAX_WAITING_ROOMS)
         self._of_rooms[ack_id] = _OfRoom(callback, now + ROOM_S)
+
+    def _make_room(self, waiting: Mapping[int, object], most: int) -> None:
+        """For one more of a kind: gives up the oldest, if as many wait as may."""
+        if len(waiting) >= most:
+            self.forget(next(iter(waiting)))
+            self._counters.callbacks_given_up += 1

@@ -23,10 +23,9 @@ log = structlog.get_logger()
 class Emitter:
     """What the application says to clients. All methods raise LeaseLost in a handler whose lane was lost."""
 
-    def __init__(self, outbox: Outbox, routes: Routes, node_id: str, counters: Counters) -> None:
+    def __init__(self, outbox: Outbox, routes: Routes, counters: Counters) -> None:
         self._outbox = outbox
         self._routes = routes
-        self._node_id = node_id
         self._counters = counters
 
     async def emit(
@@ -35,13 +34,13 @@ class Emitter:
         payload: Payload,
         to: list[Room] | None,
         skip: list[str],
-        ack_id: int | None = None,
+        ack: AckRequest | None = None,
     ) -> None:
         """Sends an event to the members of these rooms (a sid is a room too), None for the whole namespace.
 
-        `skip` lists sids that do not get it. With an `ack_id` each client that gets it is asked for an answer.
+        `skip` lists sids that do not get it. With an `ack` each client that gets it is asked for an answer.
         """
-        ack = None if ack_id is None else AckRequest(self._node_id, ack_id)
+        ack_id = None if ack is None else ack.ack_id
         packet = encode_event(namespace, payload.text, len(payload.attachments), ack_id)
         command = Emit(namespace, packet, payload.attachments, to, skip, False, ack)
         size = len(packet) + sum(map(len, payload.attachments))

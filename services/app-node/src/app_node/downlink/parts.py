@@ -26,4 +26,4 @@ class DownlinkParts:
             counters=counters,
         )
         self.writer = RecordWriter(bus.records, counters)
-        self.emitter = Emitter(self.outbox, self.routes, node_id, counters)
+        self.emitter = Emitter(self.outbox, self.routes, counters)

@@ -13,6 +13,7 @@ from app_node.interface.rooms import checked_room, rooms_of, shared_room, single
 from app_node.lanes.progress import open_progress
 from app_node.payloads import arguments, encode
 from sio_cluster.protocol.ids import node_of
+from sio_cluster.protocol.messages import AckRequest
 from sio_cluster.streams.api.records import ChangeResult, Joined, Left, RoomClosed
 
 
@@ -113,17 +114,18 @@ class ClusterManager:
         if recipients == []:
             return None
         await node.open()
-        ack_id = None
+        ack = None
         if callback is not None:
             await node.open_callbacks()
             ack_id = node.clients.callbacks.ask(callback, single_sid(recipients), is_call=is_call)
+            ack = AckRequest(node.id, ack_id, is_call)
         try:
-            await node.downlink.emitter.emit(namespace, payload, recipients, skipped(skip_sid), ack_id)
+            await node.downlink.emitter.emit(namespace, payload, recipients, skipped(skip_sid), ack)
         except BaseException:
-            if ack_id is not None:
-                node.clients.callbacks.forget(ack_id)
+            if ack is not None:
+                node.clients.callbacks.forget(ack.ack_id)
             raise
-        return ack_id
+        return None if ack is None else ack.ack_id
 
     async def enter_room(self, sid: str, namespace: str, room: Any, eio_sid: str | None = None) -> None:
         """Works for every client of the cluster. Where another app-node holds its lane, that one is told.

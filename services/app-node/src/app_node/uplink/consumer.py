@@ -5,7 +5,7 @@ end (a handler was cancelled, a lease ran out) is not committed: the lane's next
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Protocol
@@ -19,6 +19,7 @@ from app_node.lanes.lane import Lane
 from app_node.lanes.progress import EntryProgress
 from app_node.uplink.dead_letters import DeadLetters
 from app_node.uplink.pages import Pages
+from app_node.uplink.portion import Portion
 from app_node.uplink.round_robin import RoundRobin
 from sio_cluster.node.retry import Retry
 from sio_cluster.protocol.codec import decode_uplink
@@ -30,9 +31,6 @@ log = structlog.get_logger()
 
 BLOCK_MS = 1_000
 """How long one read waits for entries, while there is nothing else to do."""
-
-COUNT = 32
-"""How many entries one read brings of each lane, at most."""
 
 FACT_BYTES = 1_000
 """What a fact in work weighs besides its payload: its objects, and the task of its handler."""
@@ -89,6 +87,7 @@ class Consumer:
         self._room = asyncio.Event()
         self._turns = RoundRobin()
         self._pages = Pages(reader)
+        self._portion = Portion(max_inflight_bytes)
         self._read_retry = Retry("lanes_read", counters.redis_retries)
         self.resumed = asyncio.Event()  # not set while it is `paused`
         self.resumed.set()
@@ -122,7 +121,7 @@ class Consumer:
             try:
                 await self._claim_more(claiming)
                 block_ms = 0 if turns else BLOCK_MS
-                entries = await self._reader.read(asked.keys(), block_ms, COUNT) if asked else []
+                entries = await self._read(asked, block_ms)
             except BusError as error:
                 until = now() + retry.failed(error)
                 await self._take_turns(turns, keeper, until)
@@ -137,6 +136,18 @@ class Consumer:
                     turns.put(lane, entry)
             lasted = 0.0 if block_ms else now() - begun
             await self._take_turns(turns, keeper, now() + max(READ_AGAIN_S, lasted))
+
+    async def _read(self, lanes: Mapping[int, Lane], block_ms: int) -> list[LaneEntry]:
+        """New entries of these lanes, as many as may be in work. Raises BusError."""
+        if not lanes:
+            return []
+        try:
+            entries = await self._reader.read(lanes.keys(), block_ms, self._portion.entries(len(lanes)))
+        except BusError:
+            self._portion.begin_small()
+            raise
+        self._portion.came(entries)
+        return entries
 
     async def _claim_more(self, lanes: list[Lane]) -> None:
         """The next page of each of these lanes, all at once. Raises BusError; some may have got theirs."""
@@ -183,6 +194,7 @@ class Consumer:
     def take_claimed(self, lane: Lane, claimed: Claimed) -> None:
         """What a former holder left gets its turns before anything new of this lane is read. It waits for room too."""
         self._pages.begin(lane, claimed)
+        self._portion.begin_small()
         for entry in claimed.entries:
             self._turns.put(lane, entry)
 
@@ -273,6 +285,7 @@ class Consumer:
     async def _wait_for_room(self) -> None:
         while not self.resumed.is_set() or self.inflight_bytes >= self._max_inflight_bytes:
             self._counters.waits_for_handlers += self.resumed.is_set()
+            self._portion.begin_small()
             self._room.clear()
             await self._room.wait()
 

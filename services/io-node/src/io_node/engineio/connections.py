@@ -55,6 +55,8 @@ class Connections:
         self._random_bytes = random_bytes
         self._flusher = Flusher()
         self.turns = Turns()
+        self.draining = False
+        """Whether `drain` was called: this node takes no connections any more."""
         self._limits = Limits.of(config)
         self._parsers = Parsers(config.max_payload_bytes)
         self._sockets: set[WebSocket] = set()
@@ -120,6 +122,7 @@ class Connections:
 
         The first half of the time is for the waves. In the second half clients fetch what waits for them.
         """
+        self.draining = True
         waiting = list(self.by_sid.values())
         ends_at = self.clock() + over_ms / 1000
         waves = max(1, int(over_ms / 2000 / _WAVE_S))

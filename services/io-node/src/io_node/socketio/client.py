@@ -10,8 +10,8 @@ from sio_cluster.protocol.messages import AckRequest, ClientConnected, Room
 from sio_cluster.protocol.socketio import encode_connected
 
 _MAX_PENDING_ACKS = 1_000
-"""How many answers one client may owe: so many that it alone was asked for, and so many that it was asked for with
-others. Beyond that the oldest question of that kind is given up, and counted."""
+"""How many answers of one kind a client may owe (`Client.expect_ack`). Beyond that the oldest question of that kind is
+given up, and counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +61,13 @@ class Client:
 
     __slots__ = (
         "_held",
+        "_owed",
         "connected",
         "joined",
         "lane",
-        "pending_acks",
         "rooms",
         "send",
         "session",
-        "shared_acks",
         "sid",
     )
 
@@ -79,12 +78,9 @@ class Client:
         self.connected = connected
         self.joined = False
         self.rooms: set[Room] = set()
-        self.pending_acks: dict[int, str] | None = None
-        """The answers that this client alone was asked for: which app-node asked, by ack id."""
-        self.shared_acks: dict[int, str] | None = None
-        """The same for questions that went to others too. They never push out a question to this client alone."""
         self.send: Callable[[Outbound], None] = self._hold
         self._held: list[Outbound] = []
+        self._owed: dict[tuple[bool, bool], dict[int, str]] | None = None  # by kind: which app-node asked, by ack id
 
     @property
     def namespace(self) -> str:
@@ -110,14 +106,14 @@ class Client:
         return len(self._take_held())
 
     def expect_ack(self, request: AckRequest, *, alone: bool) -> bool:
-        """Remember which app-node wants the answer. False if an older question had to be given up."""
-        owed = self.pending_acks if alone else self.shared_acks
-        if owed is None:
-            owed = {}
-            if alone:
-                self.pending_acks = owed
-            else:
-                self.shared_acks = owed
+        """Remember which app-node wants the answer. False if an older question had to be given up.
+
+        There are four kinds: a `call` or an emit with a callback, to this client `alone` or to others too. No kind
+        pushes out another.
+        """
+        if self._owed is None:
+            self._owed = {}
+        owed = self._owed.setdefault((request.is_call, alone), {})
         owed[request.ack_id] = request.app_node
         if len(owed) <= _MAX_PENDING_ACKS:
             return True
@@ -126,8 +122,8 @@ class Client:
 
     def answered(self, ack_id: int) -> str | None:
         """The app-node that wants this answer. None where nobody does, or it came before."""
-        for owed in (self.pending_acks, self.shared_acks):
-            if owed and ack_id in owed:
+        for owed in (self._owed or {}).values():
+            if ack_id in owed:
                 return owed.pop(ack_id)
         return None
 

@@ -77,11 +77,25 @@ async def test_transports_may_be_limited() -> None:
         assert json.loads((await client.get(node.url())).text[1:])["upgrades"] == []
 
 
-async def test_a_full_node_says_503() -> None:
+async def test_a_node_that_is_not_ready_says_503_and_keeps_the_connection() -> None:
     async with serve() as node, httpx.AsyncClient() as client:
         node.accepts = False
-        assert (await client.get(node.url())).status_code == 503
+        refused = await client.get(node.url())
+        assert refused.status_code == 503
+        assert "connection" not in refused.headers
         assert not node.engine.connections
+        node.accepts = True
+        assert (await client.get(node.url())).status_code == 200
+
+
+async def test_a_node_that_drains_says_503_and_closes_the_connection() -> None:
+    """A client behind a balancer of TCP connections would come back to this node by the same one."""
+    async with serve() as node, httpx.AsyncClient() as client:
+        node.accepts = False
+        await node.engine.drain(0)
+        refused = await client.get(node.url())
+        assert (refused.status_code, refused.json()["message"]) == (503, "Not accepting connections")
+        assert refused.headers["connection"] == "close"
 
 
 @pytest.mark.parametrize("body", ["4hello", "4test1\x1e4test2\x1e4test3", "4hello\x1ebAQIDBA==", "4€😀\x00"])

@@ -87,3 +87,9 @@ def test_a_client_that_does_not_close_is_not_waited_for_for_ever() -> None:
     session = by_websocket()
     session.flush()
     assert session.tick(21.0) == [CloseSocket(1001), Closed(reasons.NODE_DRAINED)]
+
+
+def test_who_breaks_the_protocol_meanwhile_is_closed_at_once() -> None:
+    session = draining(poll=False)
+    assert inbound.malformed_message(session, 1.5) == [Closed(reasons.PARSE_ERROR)]
+    assert session.counters.malformed == 1

@@ -81,7 +81,9 @@ class Settings(BaseSettings):
 
     # what clients see; the defaults are those of Socket.IO's own server
     socketio_path: Annotated[str, AfterValidator(as_path), ReadBy.IO] = Field(
-        "/socket.io", description="Path of the URL at which clients find Socket.IO."
+        "/socket.io",
+        description="Path of the URL at which clients find Socket.IO. With and without a slash at its end, and with "
+        "anything below it, such as `/socket.io/v2`.",
     )
     transports: Annotated[tuple[Transport, ...], NoDecode, BeforeValidator(as_parts), ReadBy.IO] = Field(
         ("polling", "websocket"),

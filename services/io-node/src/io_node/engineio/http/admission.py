@@ -4,7 +4,7 @@ from io_node.engineio.connection import EngineConnection
 from io_node.engineio.connections import Connections
 from io_node.engineio.http.cors import OriginPolicy
 from io_node.engineio.http.descriptors import Descriptors
-from io_node.engineio.http.request import FORBIDDEN, NO_DESCRIPTORS, UNAVAILABLE, Refusal, Request, check
+from io_node.engineio.http.request import DRAINING, FORBIDDEN, NO_DESCRIPTORS, NOT_READY, Refusal, Request, check
 from sio_cluster.node.settings.config import Config
 
 
@@ -50,4 +50,6 @@ class Admission:
     def open(self, request: Request, transport: str) -> EngineConnection | Refusal:
         """A new connection. The caller calls `start` once it can write."""
         connection = self.connections.open(request.handshake(), transport, request.payload_packets)
-        return self.refused(UNAVAILABLE) if connection is None else connection
+        if connection is None:
+            return self.refused(DRAINING if self.connections.draining else NOT_READY)
+        return connection

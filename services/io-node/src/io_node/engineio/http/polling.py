@@ -13,7 +13,6 @@ from io_node.engineio.http.cors import Headers
 from io_node.engineio.http.request import (
     BAD_REQUEST,
     FORBIDDEN,
-    NO_DESCRIPTORS,
     TOO_LARGE,
     TRANSPORT,
     UNKNOWN_SID,
@@ -145,7 +144,8 @@ class PollingEndpoint:
         await send({"type": "http.response.body", "body": b""})
 
     async def _refuse(self, refusal: Refusal, request: Request, send: Send) -> None:
-        await self._respond(refusal.status, _JSON, refusal.body, request, send, cors=refusal is not FORBIDDEN)
+        cors = refusal is not FORBIDDEN
+        await self._respond(refusal.status, _JSON, refusal.body, request, send, cors, closes=refusal.closes)
 
     async def _write_large(
         self,
@@ -172,9 +172,19 @@ class PollingEndpoint:
             polls.end_response(response)
 
     async def _respond(
-        self, status: int, content_type: bytes, body: bytes, request: Request, send: Send, cors: bool = True
+        self,
+        status: int,
+        content_type: bytes,
+        body: bytes,
+        request: Request,
+        send: Send,
+        cors: bool = True,
+        closes: bool = False,
     ) -> None:
-        await send(self._head(status, content_type, len(body), request, cors))
+        head = self._head(status, content_type, len(body), request, cors)
+        if closes:
+            head["headers"].append((b"connection", b"close"))
+        await send(head)
         await send({"type": "http.response.body", "body": body})
 
     def _head(
@@ -185,8 +195,6 @@ class PollingEndpoint:
             (b"content-length", b"%d" % length),
             (b"cache-control", b"no-store"),
         ]
-        if status == NO_DESCRIPTORS.status:
-            headers.append((b"connection", b"close"))
         if cors and self._admission.origins.allows(request.headers, request.scheme):
             headers += self._admission.origins.headers(request.headers)
         return {"type": "http.response.start", "status": status, "headers": headers}

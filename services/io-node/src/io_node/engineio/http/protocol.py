@@ -47,7 +47,8 @@ class _HeadTooLarge(Exception):
 class EngineHttpProtocol(HttpToolsProtocol):
     """uvicorn's HttpToolsProtocol with these changes:
 
-    - What a new TCP connection brings first has its turn (`Connections.turns`): thousands may come at once.
+    - What a new TCP connection brings first has its turn (`Connections.turns`), and so has the end of each: thousands
+      may come or go at once.
     - A WebSocket to SOCKETIO_PATH goes to the engine. Others go where uvicorn sends them.
     - The head of any request, and the body of a request to SOCKETIO_PATH, must arrive within REQUEST_TIMEOUT_MS.
       Else the answer is 408.
@@ -88,6 +89,10 @@ class EngineHttpProtocol(HttpToolsProtocol):
         self._arm()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._timer.cancel()
+        self._connections.turns.add(functools.partial(self._on_lost, exc))
+
+    def _on_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         self._unset_keepalive_if_required()  # uvicorn does so only where there was no error
         self._end()

@@ -36,12 +36,14 @@ class Refusal:
     """An HTTP error. `status` is as in RFC 9110 section 15.
 
     `code` and `message` are those of Socket.IO's server (engine.io, `Server.errors`). Where it has none that fits,
-    `code` is 3, its "Bad request".
+    `code` is 3, its "Bad request". `closes`: the HTTP connection ends with it. So a client comes to another io-node
+    when it tries again, if a balancer of TCP connections stands in front.
     """
 
     status: int
     code: int
     message: str
+    closes: bool = False
 
     @property
     def body(self) -> bytes:
@@ -60,8 +62,10 @@ UPGRADE_REQUIRED = Refusal(426, 3, "WebSocket version 13 required")
 """The answer names the version in Sec-WebSocket-Version (RFC 6455 section 4.2.2)."""
 HEAD_TOO_LARGE = Refusal(431, 3, "Request header too large")
 """RFC 6585 section 5."""
-NO_DESCRIPTORS = Refusal(503, 3, "Too many open files")
-UNAVAILABLE = Refusal(503, 3, "Not accepting connections")
+NO_DESCRIPTORS = Refusal(503, 3, "Too many open files", closes=True)
+DRAINING = Refusal(503, 3, "Not accepting connections", closes=True)
+NOT_READY = Refusal(503, 3, "Not accepting connections")
+"""The node is starting. It will take connections soon, so a proxy may keep its own."""
 
 
 @dataclass(frozen=True, slots=True)
