@@ -10,10 +10,14 @@ WIDTH, LABELS, LINE, TOP = 980, 520, 22, 56
 LOWEST, HIGHEST = 1 / 64, 8.0
 TICKS = (1 / 32, 1 / 8, 1 / 2, 1, 2, 4)
 BETTER, WORSE = "#2e8b57", "#c8553d"
+LEFT = "Left of 1: better than the peer. Where more is better, the ratio is turned round: peer / this."
 
 
 def svg(result: Result) -> str:
-    """Each line's first ratio, as a cost: below 1 this cluster needs less, or carries more, than its peer."""
+    """Each line's first ratio, as a cost: below 1 this cluster needs less than its peer.
+
+    Where more is better, it is the peer's figure divided by ours: below 1 this cluster carries more.
+    """
     lines = [line for line in result["lines"] if any(ratio > 0 for ratio in line["ratios"].values())]
     height = TOP + LINE * (len(lines) + len({line["sitting"] for line in lines})) + 30
     parts = [
@@ -21,7 +25,7 @@ def svg(result: Result) -> str:
         ' font-size="12">',
         f'<rect width="{WIDTH}" height="{height}" fill="white"/>',
         _text(12, 22, "What this cluster needs, as a multiple of a peer", 'font-size="15" font-weight="bold"'),
-        _text(12, 40, "Left of 1: less than the peer. Medians of one run, same load, same machine.", 'fill="#555"'),
+        _text(12, 40, f"{LEFT} Medians of one run, same load, same machine.", 'fill="#555"'),
     ]
     for tick in TICKS:
         x, color = _x(tick), "#000" if tick == 1 else "#ddd"

@@ -39,6 +39,14 @@ def ran(result: Result) -> str:
     return f"Medians of {rounds} rounds: {machine}."
 
 
+def limited(result: Result) -> str:
+    """Where the program that makes the load had no time left."""
+    found = dict.fromkeys(re.sub(r": the load generator used .*", "", what) for what in result["limited"])
+    if not found:
+        return "In this run, the program that makes the load had time left everywhere."
+    return f"In this run, the program that makes the load had no time left here: {'; '.join(found)}."
+
+
 def columns(result: Result) -> str:
     """What the columns are, as a list."""
     measured = {re.sub(r" \d+$", "", name) for its in result["rounds"].values() for name in its}
@@ -78,9 +86,11 @@ def main() -> None:
     result = report.load(Path(sys.argv[1]))
     (ROOT / "docs/performance.svg").write_text(chart.svg(result))
     performance = ROOT / "docs/performance.md"
-    text = fill(fill(performance.read_text(), "run", ran(result)), "columns", columns(result))
+    text = performance.read_text()
+    for name, content in (("run", ran(result)), ("limited", limited(result)), ("columns", columns(result))):
+        text = fill(text, name, content)
     for name, table in tables(result).items():
-        text = fill(text, name, f"### {SITTINGS[name].title}\n\n{table}")
+        text = fill(text, name, f"### {SITTINGS[name].title}\n\n{report.HOW_TO_READ}\n\n{table}")
     performance.write_text(text)
     readme = ROOT / "README.md"
     text = fill(readme.read_text(), "run", ran(result))

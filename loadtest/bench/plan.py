@@ -250,8 +250,8 @@ SITTINGS = {
 }  # fmt: skip
 
 COLUMNS = {
-    "bare": "a loop that writes ready-made frames: no server can be cheaper",
-    "this": "this cluster, with one app-node and Redis",
+    "bare": "a loop that answers with ready-made frames, one write for each frame and nothing else",
+    "this": "this cluster: an io-node for each server (1, 4 or 8), one app-node, and Redis",
     "node": "Socket.IO's own server on Node.js, one process, no Redis",
     "node redis": "the same, joined by its Redis adapter (pub/sub)",
     "node streams": "the same, joined by its Redis Streams adapter",

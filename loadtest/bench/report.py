@@ -24,6 +24,7 @@ BUSY = 0.9
 """A load generator that uses more than this of its core limits what is measured."""
 OURS = "this"
 FAULTS = ("lost", "out_of_order", "missing")
+HOW_TO_READ = "Less is better, except where a row says otherwise."
 MODULES = ("socket.io", "@socket.io/redis-adapter", "@socket.io/redis-streams-adapter", "redis")
 
 
@@ -65,7 +66,7 @@ def result(measured: Measured, sizes: Sizes) -> Result:
             pairs = [(above, below) for above, below in sitting.ratios if above in medians and below in medians]
             lines.append(
                 Line(
-                    sitting=name, title=row.title, is_cost=row.is_cost, medians=medians,
+                    sitting=name, title=_title(row), is_cost=row.is_cost, medians=medians,
                     spread={column: (min(values), max(values)) for column, values in figures.items()},
                     ratios={
                         f"{above} / {below}": medians[above] / medians[below] if medians[below] else math.nan
@@ -78,6 +79,10 @@ def result(measured: Measured, sizes: Sizes) -> Result:
         machine=machine(), sizes=asdict(sizes), lines=lines, rounds=measured,
         faults=_each(measured, _faults), limited=_each(measured, _limited),
     )  # fmt: skip
+
+
+def _title(row: Row) -> str:
+    return row.title if row.is_cost else f"{row.title} (more is better)"
 
 
 def _parts(rounds: list[Figures], row: Row) -> list[float]:
@@ -135,6 +140,7 @@ def show(console: Console, result: Result) -> None:
                 line["title"], *map(figure, line["medians"].values()), *ratios, *([parts] if is_split else [])
             )
         console.print(table)
+    console.print(HOW_TO_READ, style="dim")
     for column, meaning in COLUMNS.items():
         console.print(f"{column}: {meaning}", style="dim")
     for what in (*result["faults"], *result["limited"]):

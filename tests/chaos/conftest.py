@@ -89,7 +89,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         "restarts",
         "gap p50 ms",
         "gap max ms",
-        "away max ms",
+        "without service max ms",
         "verdict",
     ):
         table.add_column(heading, justify="left" if heading in ("scenario", "verdict") else "right")
@@ -114,7 +114,7 @@ def _figures(row: dict[str, Any]) -> str:
     rate += "".join(f", {value:.0f}/s {way} before the fault" for way, value in row["rates"].items())
     return (
         f"{row['clients']} clients, {row['events']} events ({rate}), {row['emits']} emits, gap p50 "
-        f"{row['gap_p50_ms']:.0f} ms max {row['gap_max_ms']:.0f} ms, away max {row['away_max_ms']:.0f} ms, "
+        f"{row['gap_p50_ms']:.0f} ms max {row['gap_max_ms']:.0f} ms, without service max {row['away_max_ms']:.0f} ms, "
         f"{row['redelivered']} redelivered, "
         f"{row['restarts']} restarts, {row['connections_broken']} broken: {_faults(row) or 'kept'}"
     )
@@ -123,7 +123,7 @@ def _figures(row: dict[str, Any]) -> str:
 def _quotable(rows: list[dict[str, Any]]) -> str:
     """The rows of the table in docs/reliability.md."""
     lines = [
-        "| scenario | lost | doubled | reordered | again | gap p50 ms | gap max ms | away max ms |",
+        "| scenario | lost | doubled | reordered | again | gap p50 ms | gap max ms | without service max ms |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:

@@ -104,7 +104,7 @@ async def test_connections_are_reset(seed: int) -> None:
 
 async def test_slow_network(seed: int) -> None:
     """100 to 200 ms there and back, in uneven pieces."""
-    async with field("Redis 100 ms away, with jitter", seed, app_nodes=2, proxied=("all",)) as it:
+    async with field("Redis slow by 100 ms, with jitter", seed, app_nodes=2, proxied=("all",)) as it:
         await it.wait_a_moment()
         it.proxies["all"].delay_s = it.proxies["all"].jitter_s = 0.05
         await it.crowd.progress(50, 60)

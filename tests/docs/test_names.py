@@ -32,6 +32,12 @@ SUFFIXES = (".py", ".md", ".toml", ".yml", ".sh", ".template", ".mjs", ".js", ".
 
 EXAMPLES = {"app.py", "web.py"}
 """Files of a reader."""
+EXAMPLE_WORDS = {"Jf8sKa0tQv3mXw2B", "event_name", "sio_io_", "sio_app_"}
+WORDS_OF_OTHERS = {
+    "ip_local_port_range", "tcp_wmem", "worker_shutdown_timeout",
+    "LimitNOFILE", "TimeoutStopSec", "publishNotReadyAddresses", "terminationGracePeriodSeconds",
+}  # fmt: skip
+"""Of Linux, nginx, systemd and Kubernetes."""
 
 ALL_PAGES = pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)
 
@@ -133,14 +139,7 @@ def test_links_lead_somewhere(page: Page) -> None:
 def test_code_words_stand_in_the_code(page: Page) -> None:
     """Settings, log events, classes, functions, fields: whatever has a capital inside or an underscore."""
     known = words() | {f"{family.name}_total" for family in _families() if family.kind == "counter"}
-    known |= {
-        "Jf8sKa0tQv3mXw2B",
-        "event_name",
-        "ip_local_port_range",
-        "tcp_wmem",
-        "sio_io_",
-        "sio_app_",
-    }  # examples, and Linux' own
+    known |= EXAMPLE_WORDS | WORDS_OF_OTHERS
     unknown = set()
     for code in page.code():
         for word in re.findall(r"[A-Za-z_]\w*(?!\w|\.(?:py|mjs))", re.sub(r"https?://\S+", "", code)):

@@ -1,7 +1,9 @@
 """No server at all, but what one cannot do without: it reads WebSocket frames and writes ready-made ones.
 
 `python -m loadtest.bench.servers.bare PORT`. It understands the benchmark's own packets by their first bytes, checks
-nothing, and has no heartbeat, no polling and no Redis. What it costs is what the sockets cost.
+nothing, and has no heartbeat, no polling and no Redis. What it costs is what the sockets cost, with one write for each
+frame. A server that joins several frames into one write can be cheaper. So can one that shares its parsers: here each
+connection has a parser of picows, which is nearly all of the memory that it takes.
 """
 
 import asyncio

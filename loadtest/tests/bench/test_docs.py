@@ -1,7 +1,9 @@
 """The figures of a run in the documents."""
 
+import re
+
 import pytest
-from loadtest.bench import docs, report
+from loadtest.bench import chart, docs, report
 from loadtest.bench.plan import QUICK, Figures
 
 
@@ -37,3 +39,21 @@ def test_a_place_is_filled_again_and_again() -> None:
 def test_only_columns_that_were_measured_are_explained() -> None:
     result = report.result({"growth": {"this 8": [{"rooms": {}}], "node redis 8": [{"rooms": {}}]}}, QUICK)
     assert [line.partition(":")[0] for line in docs.columns(result).splitlines()] == ["- **this**", "- **node redis**"]
+
+
+def test_a_row_in_which_more_is_better_says_so() -> None:
+    done = {"cpu_us": 1.0, "p50_ms": 1.0, "p99_ms": 1.0, "per_second": 4.0}
+    works = dict.fromkeys(("closed 1", "closed 5", "single", "burst"), done)
+    result = report.result({"one": {"this": [works], "node": [{**works, "burst": {**done, "per_second": 2.0}}]}}, QUICK)
+    assert "| the same: deliveries/s (more is better) | 4.00 | 2.00 | 2.00x |" in docs.tables(result)["one"]
+    drawn = chart.svg(result)
+    assert "turned round: peer / this" in drawn
+    assert re.search(r">the same: deliveries/s \(more is better\)<.*\n.*\n.*>0\.50<", drawn)
+
+
+def test_it_says_where_the_load_had_no_time_left() -> None:
+    busy, idle = ({"poll single": {"generator": used}, "poll burst": {}} for used in (0.97, 0.5))
+    rounds = report.result({"polling": {"this": [busy, busy], "node": [idle, idle]}}, QUICK)
+    assert docs.limited(rounds).endswith("no time left here: One server, long polling, this: poll single.")
+    rounds = report.result({"polling": {"node": [idle]}}, QUICK)
+    assert docs.limited(rounds).endswith("had time left everywhere.")

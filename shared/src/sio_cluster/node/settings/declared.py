@@ -75,7 +75,8 @@ class Settings(BaseSettings):
         pattern=r"^[a-z0-9]{1,32}$",
         description="Name of this node: 1 to 32 lower-case letters and digits. nginx finds an io-node by its name: if "
         "two share one, polling requests reach the wrong one. By default it is the host's name without all other "
-        "characters: `web-01` becomes `web01`.",
+        "characters. So `web-01` becomes `web01`, and must not stand beside a host `web01`. A longer name is cut off, "
+        "and ends in a checksum.",
     )
 
     # what clients see; the defaults are those of Socket.IO's own server
@@ -120,9 +121,9 @@ class Settings(BaseSettings):
         10,
         ge=0,
         le=10_000,
-        description="Most binary attachments in one packet of a client. A packet with more closes the connection. On "
-        "an app-node, a number above 10 says that your clients take more than the 10 of the official JavaScript "
-        "client. An emit with more than they take raises ValueError.",
+        description="Most binary attachments in one packet. If a client sends more, its io-node closes the connection. "
+        "If a handler emits more, its app-node raises ValueError. There, less than 10 counts as 10: so many does the "
+        "official JavaScript client take.",
     )
     max_namespaces: Annotated[int, ReadBy.IO] = Field(
         100,
@@ -179,9 +180,9 @@ class Settings(BaseSettings):
     )
     drain_ms: Annotated[Millis, ReadBy.IO] = Field(
         10_000,
-        description="Milliseconds in which a stopping io-node closes its connections, so that its clients reconnect to "
-        "other io-nodes: in waves in the first half, while the second half is for what still waits for clients. What "
-        "is still open after that is cut off.",
+        description="Milliseconds that a stopping io-node takes to send its clients to other io-nodes. In the first "
+        "half it closes its connections in waves. In the second half it writes what still waits for clients. What is "
+        "open after that is cut off.",
     )
     client_dist_dir: Annotated[Path | None, ReadBy.IO] = Field(
         None,
@@ -205,7 +206,8 @@ class Settings(BaseSettings):
     lane_fair_bytes: Annotated[Bytes, ReadBy.IO] = Field(
         64_000,
         description="Bytes that may wait in one lane before io-nodes stop reading from the connections that send most "
-        "of them. docs/operations.md explains it.",
+        "of them. A connection that is alone in its lane sends at most so much in 50 ms: by default about 1.3 MB/s. "
+        "docs/operations.md explains it.",
     )
     inbox_max_bytes: Bytes = Field(
         64_000_000,
