@@ -44,7 +44,7 @@ async def test_who_only_emits_opens_once_however_many_emit_at_first(stage: Any) 
     await asyncio.gather(*[sio.emit("a", to=sid) for _ in range(3)])
     await asyncio.gather(*calls, return_exceptions=True)
     names = [task.get_name() for task in asyncio.all_tasks()]
-    for name in ("outbox", "records", "inbox", "presence"):
+    for name in ("outbox", "records", "inbox", "heartbeat"):
         assert names.count(name) == 1, name
 
 
