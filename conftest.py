@@ -7,6 +7,7 @@ a file, such a test would wait until no other worker runs any test.
 """
 
 import asyncio
+import gc
 import inspect
 from collections import Counter
 from collections.abc import Callable, Coroutine, Generator, Sequence
@@ -16,6 +17,8 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 from tests import machine
+
+from sio_cluster.node.process.garbage import tune_garbage_collector
 
 settings.register_profile(
     "shared machine", parent=settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow]
@@ -76,6 +79,18 @@ class Distribution:
         machine.forget(node.workerinput["testrunuid"])
         left_out: Counter[str] = Counter(getattr(node, "workeroutput", {}).get("left_out", {}))
         node.config.stash[_left_out] = left_out
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection() -> Generator[None, Any, Any]:
+    """Lets the garbage collector look at what the tests themselves make, as in a node. All modules and tests are a
+    million objects that stay: looking through them took a fifth of the time of all tests here."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        tune_garbage_collector()
 
 
 def group_of(nodeid: str) -> str:
