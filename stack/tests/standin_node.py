@@ -1,36 +1,62 @@
-"""Stands in for both kinds of node: it answers health, and just enough of Engine.IO to see which node got a request."""
+"""Stands in for both kinds of node: it answers health, and just enough of Engine.IO to see which node got a request.
 
+It imports little: the tests start some forty of them.
+"""
+
+import json
 import os
+import signal
 import sys
-
-from aiohttp import web
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 from sio_cluster.protocol.ids import new_node_id, new_sid
 
 NODE = new_node_id(os.environ["NODE_NAME"], os.urandom)
+LARGEST_BODY = 10_000
 _sids: set[str] = set()
 
 
-async def polling(request: web.Request) -> web.Response:
-    sid = request.query.get("sid")
-    if sid is None:
-        sid = new_sid(NODE, os.urandom)
-        _sids.add(sid)
-    elif sid not in _sids:
-        return web.json_response({"code": 1, "node": NODE}, status=400)
-    return web.json_response({"sid": sid, "node": NODE, "bytes": len(await request.read())})
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
 
+    def do_GET(self) -> None:
+        if urlsplit(self.path).path == "/socket.io/":
+            self._polling()
+        else:
+            self._answer(200, {"node": NODE, "headers": dict(self.headers)})
 
-async def echo_headers(request: web.Request) -> web.Response:
-    return web.json_response({"node": NODE, "headers": dict(request.headers)})
+    do_HEAD = do_POST = do_GET
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Logs no requests."""
+
+    def _polling(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        sid = parse_qs(urlsplit(self.path).query).get("sid", [""])[0]
+        if not sid:
+            sid = new_sid(NODE, os.urandom)
+            _sids.add(sid)
+        elif sid not in _sids:
+            return self._answer(400, {"code": 1, "node": NODE})
+        return self._answer(413 if len(body) > LARGEST_BODY else 200, {"sid": sid, "node": NODE, "bytes": len(body)})
+
+    def _answer(self, status: int, answer: dict[str, Any]) -> None:
+        content = json.dumps(answer).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(content)
 
 
 def main() -> None:
-    app = web.Application(client_max_size=10_000)
-    app.router.add_route("*", "/socket.io/", polling)
-    app.router.add_get("/{path:.*}", echo_headers)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    server = ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler)
     print("stand-in", NODE, "listens", flush=True)
-    web.run_app(app, host="127.0.0.1", port=int(sys.argv[1]), print=None)
+    server.serve_forever()
 
 
 if __name__ == "__main__":
