@@ -4,10 +4,10 @@ import asyncio
 from collections import defaultdict
 from typing import Literal
 
-import httpx
 from prometheus_client.parser import text_string_to_metric_families
 from tests.chaos.records import Records
 
+from sio_cluster.testing.http import http_client
 from sio_stack import Stack
 
 QUIET_S = 10.0
@@ -59,7 +59,7 @@ APP_EQUATIONS = (
 
 
 async def scrape(url: str) -> Sample:
-    async with httpx.AsyncClient(trust_env=False, timeout=5) as http:
+    async with http_client(timeout=5) as http:
         answer = await http.get(f"{url}/metrics")
     answer.raise_for_status()
     return Sample(answer.text)

@@ -32,6 +32,7 @@ from tests.chaos.limits import HOPELESS, Missed, check
 from tests.chaos.proxy import Proxy
 from tests.conftest import ROOT
 
+from sio_cluster.testing.http import http_client
 from sio_cluster.testing.valkey import Valkey, start_valkey
 from sio_stack import Stack
 from sio_stack.settings import free_ports
@@ -184,7 +185,7 @@ class Field:
     async def ready(self, node: Node) -> bool:
         """Whether its /readyz says so now. No answer means no."""
         try:
-            async with httpx.AsyncClient(trust_env=False, timeout=2) as http:
+            async with http_client(timeout=2) as http:
                 return (await http.get(f"{node.url}/readyz")).status_code == 200
         except httpx.TransportError:
             return False

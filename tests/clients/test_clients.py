@@ -11,6 +11,8 @@ import pytest
 from tests.clients.build import LANGUAGES, LIMIT_S, MissingTool, command, environment
 from tests.conftest import ROOT, BackgroundStack
 
+from sio_cluster.testing.http import http_client
+
 pytestmark = [pytest.mark.clients, pytest.mark.timeout(LIMIT_S)]
 
 STEPS = [
@@ -38,7 +40,7 @@ def stack() -> Iterator[BackgroundStack]:
 @pytest.fixture
 async def cluster(stack: BackgroundStack) -> BackgroundStack:
     """Ready again, after the test before has killed an io-node."""
-    async with asyncio.timeout(RUN_S), httpx.AsyncClient() as http:
+    async with asyncio.timeout(RUN_S), http_client() as http:
         for node in stack.stack.io_nodes:
             while not await is_ready(http, node.url):  # noqa: ASYNC110
                 await asyncio.sleep(0.1)

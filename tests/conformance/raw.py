@@ -22,6 +22,8 @@ import httpx
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidMessage, InvalidStatus
 
+from sio_cluster.testing.http import http_client
+
 PROMPT_S = 4.0
 """How soon an answer or a close must come on a busy machine."""
 
@@ -320,10 +322,6 @@ def websocket_url(url: str, *, query: str = "", **more: str) -> str:
     pairs = {"EIO": "4", "transport": "websocket"} | more
     address = f"{url.replace('http', 'ws', 1)}/socket.io/?" + "&".join(f"{k}={v}" for k, v in pairs.items())
     return address + (f"&{query}" if query else "")
-
-
-def http_client() -> httpx.AsyncClient:
-    return httpx.AsyncClient(timeout=10, trust_env=False)
 
 
 async def websocket_refusal(address: str, **options: Any) -> int | None:

@@ -28,11 +28,12 @@ from tests.conformance.raw import (
     Poller,
     Socket,
     Wire,
-    http_client,
     polling_url,
     websocket_refusal,
     websocket_url,
 )
+
+from sio_cluster.testing.http import http_client
 
 pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("bystanders")]
 

@@ -13,12 +13,13 @@ from tests.conformance.raw import (
     SEPARATOR,
     Poller,
     Wire,
-    http_client,
     polling_url,
     websocket_refusal,
     websocket_url,
 )
 from websockets.asyncio.client import connect
+
+from sio_cluster.testing.http import http_client
 
 pytestmark = pytest.mark.e2e
 

@@ -6,13 +6,13 @@ import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
-import httpx
 import pytest
 import pytest_asyncio
 import socketio
 from tests.conformance.raw import Poller, Wire
 from tests.e2e.test_restart_app import APP, ENV
 
+from sio_cluster.testing.http import http_client
 from sio_stack import Stack
 from sio_stack.ready import answers_http
 
@@ -140,7 +140,7 @@ async def test_io_nodes_come_and_go(one: Stack) -> None:
 
 
 async def test_metrics_are_not_for_those_outside(one: Stack) -> None:
-    async with httpx.AsyncClient() as http:
+    async with http_client() as http:
         for path in ("/metrics", "//metrics", "/%6detrics", "/x/../metrics"):
             assert (await http.get(f"{one.url}{path}")).status_code == 404
         inside = await http.get(f"{one.io_nodes[0].url}/metrics")

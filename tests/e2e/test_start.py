@@ -16,6 +16,7 @@ from tests.conftest import ROOT
 
 from sio_cluster.node.settings.config import Config
 from sio_cluster.streams.redis import RedisBus
+from sio_cluster.testing.http import http_client
 from sio_cluster.testing.valkey import Valkey, start_valkey
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(60)]
@@ -102,7 +103,7 @@ async def test_a_log_in_that_is_refused_later_costs_no_client(start: Start) -> N
         io_node = await start("io-node", server.url)
         url = (await io_node.line("listening"))["url"]
         await io_node.line(READY["io-node"])
-        async with Wire.open(url) as wire, httpx.AsyncClient() as http:
+        async with Wire.open(url) as wire, http_client() as http:
             await wire.join(packets=1)
             await set_password(server, "right", "changed")
             for node in (io_node, app_node):

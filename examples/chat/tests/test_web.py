@@ -6,6 +6,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from sio_cluster.testing.http import http_client
+
 
 @pytest.fixture
 async def web() -> httpx.AsyncClient:
@@ -14,7 +16,7 @@ async def web() -> httpx.AsyncClient:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return httpx.AsyncClient(transport=httpx.ASGITransport(module.app), base_url="http://chat")
+    return http_client(transport=httpx.ASGITransport(module.app), base_url="http://chat")
 
 
 @pytest.mark.parametrize("path", ["/", "/chat.js", "/talk.js", "/chat.css", "/icon.svg"])

@@ -2,7 +2,6 @@
 
 import socket
 
-import httpx
 import pytest
 from fastapi import FastAPI, Request
 
@@ -10,6 +9,7 @@ from sio_cluster.node.process.listening import plain_address
 from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.messages import ClientConnected
 from sio_cluster.streams.memory import MemoryBroker
+from sio_cluster.testing.http import http_client
 
 from .by_hand import open_raw
 from .tiny_app import FAST, World, serving
@@ -34,7 +34,7 @@ def who_asks() -> FastAPI:
 async def test_both_kinds_of_address(host: str) -> None:
     async with serving(Config(FAST, HTTP_HOST="::"), MemoryBroker(), who_asks()) as world:
         url = f"http://{host}:{world.listener.port}"
-        async with httpx.AsyncClient(base_url=url) as http:
+        async with http_client(base_url=url) as http:
             assert (await http.get("/who")).json() == host.strip("[]")
             forwarded = {"X-Forwarded-For": "203.0.113.9"}
             assert (await http.get("/who", headers=forwarded)).json() == "203.0.113.9"

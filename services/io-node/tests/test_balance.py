@@ -5,7 +5,6 @@ import json
 from collections import defaultdict
 from typing import Any
 
-import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -14,6 +13,7 @@ from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol import reasons
 from sio_cluster.protocol.messages import Accept, ClientConnected, ClientDisconnected, Emit
 from sio_cluster.streams.memory import MemoryBroker
+from sio_cluster.testing.http import http_client
 
 from .by_hand import open_raw
 from .tiny_app import FAST, World, kinds, serving
@@ -62,7 +62,7 @@ async def test_after_mixed_traffic_the_counters_balance() -> None:
             open_raw(world) as raw,
             open_raw(world) as other,
             open_raw(world) as third,
-            httpx.AsyncClient() as web,
+            http_client() as web,
         ):
             await raw.connect()
             await raw.connect("/custom")
@@ -95,7 +95,7 @@ async def test_after_mixed_traffic_the_counters_balance() -> None:
             async with asyncio.timeout(5):
                 while balance_of(world)["emits_total"] < emits + 3:  # noqa: ASYNC110
                     await asyncio.sleep(0.01)
-            async with httpx.AsyncClient() as asking:
+            async with http_client() as asking:
                 answer = await asking.get(f"{world.url}/metrics")
             assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
             live = Balance(answer.text)

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, cast
 from unittest.mock import patch
 
-import httpx
 import pytest
 import typer
 import websockets
@@ -21,6 +20,7 @@ from typer.testing import CliRunner
 from io_node import cli
 from sio_cluster.node.settings.config import Config
 from sio_cluster.streams.redis import RedisBus
+from sio_cluster.testing.http import http_client
 from sio_cluster.testing.valkey import start_valkey
 
 pytestmark = pytest.mark.slow
@@ -152,7 +152,7 @@ async def test_it_waits_for_redis_and_stops_on_a_signal(start_cli: Callable[...,
     process = await start_cli(REDIS_PORT=str(port), REDIS_HOST="127.0.0.1", DRAIN_MS="300")
     url = (await _line(process, "listening"))["url"]
     await _line(process, "redis_retry")
-    async with httpx.AsyncClient(base_url=url) as http:
+    async with http_client(base_url=url) as http:
         assert (await http.get("/readyz")).status_code == 503
     await _no_http(url)
     with start_valkey(port):
@@ -171,7 +171,7 @@ async def test_a_second_signal_skips_the_draining(start_cli: Callable[..., Any],
     )
     url = (await _line(process, "listening"))["url"]
     await _line(process, "io_node_ready")
-    async with httpx.AsyncClient(base_url=url) as http:  # a polling client that does not fetch what is said to it
+    async with http_client(base_url=url) as http:  # a polling client that does not fetch what is said to it
         for _ in range(2):
             assert (await http.get("/socket.io/?EIO=4&transport=polling")).status_code == 200
     process.send_signal(signal.SIGTERM)

@@ -7,11 +7,11 @@ import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import httpx
 import pytest
 import websockets
 
 from sio_cluster.node.settings.config import Config
+from sio_cluster.testing.http import http_client
 
 pytestmark = pytest.mark.slow
 
@@ -67,7 +67,7 @@ async def url(tmp_path: Path, redis_config: Config) -> AsyncIterator[str]:
 
 async def test_clients_stay(url: str) -> None:
     socket_url = f"{url.replace('http', 'ws')}/socket.io/?EIO=4&transport=websocket"
-    async with websockets.connect(socket_url) as client, httpx.AsyncClient(base_url=url) as http:
+    async with websockets.connect(socket_url) as client, http_client(base_url=url) as http:
         await client.recv()
         for way in WAYS:
             assert (await http.get(f"/{way}")).status_code == 500, way

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-import httpx
 import pytest
 import websockets
 from fastapi import FastAPI, Request
 
 from sio_cluster.node.settings.config import Config
 from sio_cluster.streams.memory import MemoryBroker
+from sio_cluster.testing.http import http_client
 
 from .by_hand import open_raw
 from .tiny_app import FAST, serving
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 async def test_an_application_beside_it() -> None:
     events: list[str] = []
     async with serving(Config(FAST), MemoryBroker(), their_app(events)) as world:
-        async with httpx.AsyncClient(base_url=world.url) as http:
+        async with http_client(base_url=world.url) as http:
             assert (await http.get("/hello")).json() == "theirs"
             assert (await http.get("/nothing")).status_code == 404
             assert (await http.get("/healthz")).json()["status"] == "alive"
@@ -43,13 +43,13 @@ async def test_only_a_trusted_proxy_names_the_client(trusted: str, seen: str) ->
 
     async with (
         serving(Config(FAST, TRUSTED_PROXIES=trusted), MemoryBroker(), app) as world,
-        httpx.AsyncClient(base_url=world.url, headers={"x-forwarded-for": "203.0.113.9"}) as http,
+        http_client(base_url=world.url, headers={"x-forwarded-for": "203.0.113.9"}) as http,
     ):
         assert (await http.get("/who")).json() == seen
 
 
 async def test_no_application() -> None:
-    async with serving(Config(FAST), MemoryBroker()) as world, httpx.AsyncClient(base_url=world.url) as http:
+    async with serving(Config(FAST), MemoryBroker()) as world, http_client(base_url=world.url) as http:
         assert (await http.get("/")).status_code == 404
         with pytest.raises(websockets.exceptions.InvalidStatus):
             await websockets.connect(f"{world.ws_url}/socket")
@@ -57,7 +57,7 @@ async def test_no_application() -> None:
 
 async def test_another_path() -> None:
     config = Config(FAST, SOCKETIO_PATH="/live/sockets/")
-    async with serving(config, MemoryBroker()) as world, httpx.AsyncClient(base_url=world.url) as http:
+    async with serving(config, MemoryBroker()) as world, http_client(base_url=world.url) as http:
         assert (await http.get("/live/sockets/?EIO=4&transport=polling")).status_code == 200
         assert (await http.get("/live/sockets?EIO=4&transport=polling")).status_code == 200
         assert (await http.get("/socket.io/?EIO=4&transport=polling")).status_code == 404
@@ -68,7 +68,7 @@ async def test_the_size_of_the_cluster() -> None:
     broker = MemoryBroker()
     async with (
         serving(Config(FAST), broker) as world,
-        httpx.AsyncClient(base_url=world.url) as http,
+        http_client(base_url=world.url) as http,
         open_raw(world) as raw,
     ):
         await raw.connect()
@@ -85,7 +85,7 @@ async def test_the_javascript_client(tmp_path: Path) -> None:
     (tmp_path / "socket.io.js").write_text("/* client */")
     (tmp_path / "socket.io.min.js.map").write_text("{}")
     config = Config(FAST, CLIENT_DIST_DIR=tmp_path)
-    async with serving(config, MemoryBroker()) as world, httpx.AsyncClient(base_url=world.url) as http:
+    async with serving(config, MemoryBroker()) as world, http_client(base_url=world.url) as http:
         answer = await http.get("/socket.io/socket.io.js")
         assert answer.text == "/* client */"
         assert answer.headers["content-type"].startswith("application/javascript")
@@ -104,7 +104,7 @@ async def test_the_javascript_client(tmp_path: Path) -> None:
 async def test_nothing_else_of_that_folder_is_served(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("secret")
     config = Config(FAST, CLIENT_DIST_DIR=tmp_path)
-    async with serving(config, MemoryBroker()) as world, httpx.AsyncClient(base_url=world.url) as http:
+    async with serving(config, MemoryBroker()) as world, http_client(base_url=world.url) as http:
         for name in ("secret", "..%2fsecret", "socket.io.js%00", "%2e%2e/secret"):
             answer = await http.get(f"/socket.io/{name}")
             assert (answer.status_code, answer.json()["message"]) == (400, "Transport unknown")

@@ -8,7 +8,6 @@ import base64
 import json
 from typing import Any
 
-import httpx
 import pytest
 import websockets
 
@@ -16,6 +15,7 @@ from io_node.front import AsgiApp
 from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.messages import ClientConnected
 from sio_cluster.streams.memory import MemoryBroker
+from sio_cluster.testing.http import http_client
 
 from .tiny_app import FAST, World, kinds, serving
 
@@ -75,7 +75,7 @@ async def test_every_part_judges_a_path_alike(app: AsgiApp | None, status: int) 
 async def test_a_session_may_change_its_path() -> None:
     async with (
         serving(Config(FAST), MemoryBroker()) as world,
-        httpx.AsyncClient(base_url=world.url, params={"EIO": "4", "transport": "polling"}) as http,
+        http_client(base_url=world.url, params={"EIO": "4", "transport": "polling"}) as http,
     ):
         sid = json.loads((await http.get("/socket.io/v2")).text[1:])["sid"]
         assert (await http.post("/socket.io", params={"sid": sid}, content="40")).text == "ok"
@@ -94,7 +94,7 @@ async def test_the_application_gets_the_path_as_it_was_sent(transport: str) -> N
                 await socket.send("40")
                 await world.app.wait_for(lambda facts: kinds(facts, ClientConnected) != [])
         else:
-            async with httpx.AsyncClient(base_url=world.url) as http:
+            async with http_client(base_url=world.url) as http:
                 sid = json.loads((await http.get(url)).text[1:])["sid"]
                 await http.post(f"{url}&sid={sid}", content="40")
                 await world.app.wait_for(lambda facts: kinds(facts, ClientConnected) != [])

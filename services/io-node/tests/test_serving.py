@@ -5,7 +5,6 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any
 
-import httpx
 import pytest
 import socketio
 import websockets
@@ -14,6 +13,7 @@ from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol import reasons
 from sio_cluster.protocol.messages import AckReceived, ClientConnected, ClientDisconnected, ClientUpgraded
 from sio_cluster.streams.memory import MemoryBroker
+from sio_cluster.testing.http import http_client
 
 from .by_hand import Raw, open_raw
 from .tiny_app import FAST, World, kinds, serving
@@ -137,7 +137,7 @@ async def test_a_client_that_goes(world: World) -> None:
 
 
 async def test_polling_by_hand(world: World) -> None:
-    async with httpx.AsyncClient(base_url=world.url) as http:
+    async with http_client(base_url=world.url) as http:
         opened = await http.get("/socket.io/?EIO=4&transport=polling")
         path = f"/socket.io/?EIO=4&transport=polling&sid={json.loads(opened.text[1:])['sid']}"
         assert (await http.post(path, content="40")).text == "ok"
@@ -155,7 +155,7 @@ async def test_polling_by_hand(world: World) -> None:
 
 
 async def test_a_malformed_packet_by_polling(world: World) -> None:
-    async with httpx.AsyncClient(base_url=world.url) as http:
+    async with http_client(base_url=world.url) as http:
         opened = await http.get("/socket.io/?EIO=4&transport=polling")
         path = f"/socket.io/?EIO=4&transport=polling&sid={json.loads(opened.text[1:])['sid']}"
         await http.post(path, content="40")
@@ -173,7 +173,7 @@ async def test_a_malformed_packet_by_polling(world: World) -> None:
 
 
 async def test_an_upgrade_is_told_to_every_namespace(world: World) -> None:
-    async with httpx.AsyncClient(base_url=world.url) as http:
+    async with http_client(base_url=world.url) as http:
         opened = await http.get("/socket.io/?EIO=4&transport=polling")
         query = f"EIO=4&sid={json.loads(opened.text[1:])['sid']}"
         await http.post(f"/socket.io/?transport=polling&{query}", content="40\x1e40/custom,")

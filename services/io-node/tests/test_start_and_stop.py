@@ -16,6 +16,7 @@ from sio_cluster.protocol import reasons
 from sio_cluster.protocol.errors import ClusterMismatch, ConfigError
 from sio_cluster.protocol.messages import ClientDisconnected
 from sio_cluster.streams.memory import MemoryBroker, MemoryBus
+from sio_cluster.testing.http import http_client
 
 from .by_hand import open_raw
 from .tiny_app import FAST, kinds, memory_bus, serving
@@ -28,7 +29,7 @@ async def test_not_ready_before_redis_and_ready_after() -> None:
     broker = MemoryBroker()
     broker.go_down()
     node = IoNode(Config(FAST), bus=memory_bus(broker), settle_ms=20)
-    async with Listener(None, node.config, node) as listener, httpx.AsyncClient(base_url=listener.url) as http:
+    async with Listener(None, node.config, node) as listener, http_client(base_url=listener.url) as http:
         assert (await http.get("/healthz")).status_code == 200
         assert (await http.head("/healthz")).status_code == 200
         assert (await http.get("/readyz")).status_code == 503
@@ -93,7 +94,7 @@ async def test_a_node_that_cannot_say_who_is_gone_stays_registered(monkeypatch: 
 
 async def test_while_it_drains_new_connections_are_refused() -> None:
     config = Config(FAST, DRAIN_MS=60_000)
-    async with serving(config, MemoryBroker()) as world, httpx.AsyncClient(base_url=world.url) as http:
+    async with serving(config, MemoryBroker()) as world, http_client(base_url=world.url) as http:
         await http.get("/socket.io/?EIO=4&transport=polling")
         stopping = asyncio.create_task(world.listener.stop())
         await _until_status(http, 503)

@@ -13,6 +13,7 @@ from app_node import get_client
 from app_node.interface.serving import health_app, health_server, serve
 from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.errors import ConfigError
+from sio_cluster.testing.http import http_client
 
 
 def free_port(host: str) -> int:
@@ -29,7 +30,7 @@ async def test_get_and_head_by_ipv4_and_ipv6(host: str) -> None:
     port = free_port(host)
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     node = get_client().node  # it is alive, and not started
-    async with health_server(health_app(node), host, port), httpx.AsyncClient(base_url=url) as http:
+    async with health_server(health_app(node), host, port), http_client(base_url=url) as http:
         for method in ("GET", "HEAD"):
             assert (await http.request(method, "/healthz")).status_code == 200
             assert (await http.request(method, "/readyz")).status_code == 503
@@ -57,7 +58,7 @@ async def test_the_port_answers_while_the_node_stops() -> None:
         await may_stop.wait()
 
     serving = asyncio.create_task(serve(node, start, stop))
-    async with asyncio.timeout(10), httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
+    async with asyncio.timeout(10), http_client(base_url=f"http://127.0.0.1:{port}") as http:
         await started.wait()
         os.kill(os.getpid(), signal.SIGTERM)
         await stopping.wait()
@@ -73,7 +74,7 @@ async def test_metrics_are_served_as_prometheus_reads_them(memory_stage: Any) ->
     sio = memory_stage.echo_server()
     await sio.start()
     port = free_port("127.0.0.1")
-    async with health_server(health_app(sio.node), "127.0.0.1", port), httpx.AsyncClient() as http:
+    async with health_server(health_app(sio.node), "127.0.0.1", port), http_client() as http:
         answer = await http.get(f"http://127.0.0.1:{port}/metrics")
     assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
     assert "sio_app_lanes_held 4.0" in answer.text

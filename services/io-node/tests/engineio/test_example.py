@@ -5,12 +5,12 @@ import socket
 import textwrap
 from typing import Any
 
-import httpx
 import pytest
 import uvicorn
 from websockets.asyncio.client import connect
 
 from io_node.engineio import api
+from sio_cluster.testing.http import http_client
 
 from .serving import soon
 
@@ -44,7 +44,7 @@ async def test_the_example_echoes(monkeypatch: pytest.MonkeyPatch, capsys: pytes
             assert await soon(websocket.recv()) == "4hello"
             await websocket.send(b"\x01\x02")
             assert await soon(websocket.recv()) == b"\x01\x02"
-        async with httpx.AsyncClient() as client:
+        async with http_client() as client:
             opening = (await client.get(f"http://{host}/socket.io/?EIO=4&transport=polling")).text
             sid = opening[len('0{"sid":"') :].partition('"')[0]
             path = f"http://{host}/socket.io/?EIO=4&transport=polling&sid={sid}"

@@ -32,6 +32,7 @@ from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol import reasons
 from sio_cluster.protocol.messages import ClientConnected, Handshake
 from sio_cluster.streams.memory import MemoryBroker
+from sio_cluster.testing.http import http_client
 
 from ..tiny_app import FAST, World, serving
 from .serving import Raw, client_frame, send_for_ever, until, upgrade_request
@@ -90,7 +91,7 @@ async def heard(raw: Raw, part: bytes) -> None:
 @asynccontextmanager
 async def polling(world: World) -> AsyncIterator["Polling"]:
     """A client that has joined `/`."""
-    async with httpx.AsyncClient(base_url=world.url) as http:
+    async with http_client(base_url=world.url) as http:
         opening = (await http.get("/socket.io/?EIO=4&transport=polling")).text
         client = Polling(http, json.loads(opening[1:])["sid"])
         await client.post(b"40")
@@ -316,7 +317,7 @@ async def asks_in_vain(world: World) -> None:
 
 
 async def asks_for_other_pages(world: World) -> None:
-    async with httpx.AsyncClient(base_url=world.url) as http:
+    async with http_client(base_url=world.url) as http:
         for path in ("/healthz", "/nothing/here", "/socket.io/?EIO=4&transport=polling&sid=unknown"):
             await http.get(path)
 

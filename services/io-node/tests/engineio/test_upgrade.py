@@ -2,19 +2,19 @@
 
 import asyncio
 
-import httpx
 import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from io_node.engineio.api import Outbound
 from sio_cluster.protocol import reasons
+from sio_cluster.testing.http import http_client
 
 from .serving import open_polling, serve, soon, waiting_poll
 
 
 async def test_upgrade() -> None:
-    async with serve() as node, httpx.AsyncClient() as client:
+    async with serve() as node, http_client() as client:
         sid = await open_polling(node, client)
         recorder = await node.recorder()
         poll = asyncio.create_task(client.get(node.url(sid)))
@@ -38,7 +38,7 @@ async def test_upgrade() -> None:
 
 
 async def test_a_poll_that_comes_after_the_probe_is_released() -> None:
-    async with serve() as node, httpx.AsyncClient() as client:
+    async with serve() as node, http_client() as client:
         sid = await open_polling(node, client)
         async with connect(node.ws_url(sid)) as socket:
             await socket.send("2probe")
@@ -50,7 +50,7 @@ async def test_a_poll_that_comes_after_the_probe_is_released() -> None:
 
 
 async def test_messages_wait_for_no_silent_probe() -> None:
-    async with serve(upgrade_timeout_ms=400) as node, httpx.AsyncClient() as client:
+    async with serve(upgrade_timeout_ms=400) as node, http_client() as client:
         sid = await open_polling(node, client)
         recorder = await node.recorder()
         async with connect(node.ws_url(sid)) as socket:
@@ -73,7 +73,7 @@ async def test_messages_wait_for_no_silent_probe() -> None:
 
 
 async def test_a_second_upgrade_is_closed_and_the_first_lives() -> None:
-    async with serve() as node, httpx.AsyncClient() as client:
+    async with serve() as node, http_client() as client:
         sid = await open_polling(node, client)
         async with connect(node.ws_url(sid)) as socket:
             for step in ("2probe", "5"):
@@ -92,7 +92,7 @@ async def test_a_second_upgrade_is_closed_and_the_first_lives() -> None:
 
 @pytest.mark.parametrize("data", ["5", "4hello", "", b"\x00", "2"])
 async def test_a_bad_probe_leaves_polling_alone(data: str | bytes) -> None:
-    async with serve() as node, httpx.AsyncClient() as client:
+    async with serve() as node, http_client() as client:
         sid = await open_polling(node, client)
         async with connect(node.ws_url(sid)) as socket:
             await socket.send(data)
@@ -103,7 +103,7 @@ async def test_a_bad_probe_leaves_polling_alone(data: str | bytes) -> None:
 
 
 async def test_a_lost_probe_leaves_polling_alone_and_may_be_repeated() -> None:
-    async with serve() as node, httpx.AsyncClient() as client:
+    async with serve() as node, http_client() as client:
         sid = await open_polling(node, client)
         async with connect(node.ws_url(sid)) as socket:
             await socket.send("2probe")
@@ -126,7 +126,7 @@ async def test_upgrade_of_an_unknown_sid_is_refused_before_101(sid: str) -> None
 
 
 async def test_upgrades_may_be_switched_off() -> None:
-    async with serve(allow_upgrades=False) as node, httpx.AsyncClient() as client:
+    async with serve(allow_upgrades=False) as node, http_client() as client:
         sid = await open_polling(node, client)
         async with connect(node.ws_url(sid)) as socket:
             with pytest.raises(ConnectionClosed):
@@ -134,7 +134,7 @@ async def test_upgrades_may_be_switched_off() -> None:
 
 
 async def test_a_session_that_ends_closes_its_probe() -> None:
-    async with serve() as node, httpx.AsyncClient() as client:
+    async with serve() as node, http_client() as client:
         sid = await open_polling(node, client)
         async with connect(node.ws_url(sid)) as socket:
             assert (await client.post(node.url(sid), content="1")).text == "ok"

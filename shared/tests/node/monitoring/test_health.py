@@ -4,6 +4,7 @@ import httpx
 from fastapi import FastAPI
 
 from sio_cluster.node.monitoring.health import Health, health_routes
+from sio_cluster.testing.http import http_client
 
 
 class World:
@@ -14,7 +15,7 @@ class World:
         app.include_router(
             health_routes(Health("io1-aaaaaa", lambda: self.dead, lambda: self.unready, lambda: metrics))
         )
-        self.http = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://node")
+        self.http = http_client(transport=httpx.ASGITransport(app), base_url="http://node")
 
 
 async def test_all_is_well() -> None:

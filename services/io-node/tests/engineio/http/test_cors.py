@@ -1,7 +1,8 @@
 """Which web pages may connect."""
 
-import httpx
 import pytest
+
+from sio_cluster.testing.http import http_client
 
 from ..serving import serve
 
@@ -25,7 +26,7 @@ pytestmark = pytest.mark.slow
     ],
 )
 async def test_origins(settings: dict[str, str], origin: str, headers: dict[str, str], allowed: bool) -> None:
-    async with serve(**settings) as node, httpx.AsyncClient() as client:
+    async with serve(**settings) as node, http_client() as client:
         response = await client.get(node.url(), headers={"origin": origin, **headers})
         assert response.status_code == (200 if allowed else 403)
         echoed = response.headers.get("access-control-allow-origin")
@@ -47,7 +48,7 @@ async def test_origins(settings: dict[str, str], origin: str, headers: dict[str,
 
 
 async def test_errors_are_readable_across_origins() -> None:
-    async with serve(cors_allowed_origins="http://a.example") as node, httpx.AsyncClient() as client:
+    async with serve(cors_allowed_origins="http://a.example") as node, http_client() as client:
         response = await client.get(node.url("unknown"), headers={"origin": "http://a.example"})
         assert response.status_code == 400
         assert response.headers["access-control-allow-origin"] == "http://a.example"
@@ -58,7 +59,7 @@ async def test_errors_are_readable_across_origins() -> None:
 async def test_any_origin_is_a_star_without_credentials(origins: str, credentials: bool) -> None:
     """Else any page in the world could act with the cookies of its visitor."""
     settings = {"cors_allowed_origins": origins, "cors_credentials": credentials}
-    async with serve(**settings) as node, httpx.AsyncClient() as client:
+    async with serve(**settings) as node, http_client() as client:
         for method in ("GET", "OPTIONS"):
             response = await client.request(method, node.url(), headers={"origin": "http://a.example"})
             assert response.is_success
@@ -68,7 +69,7 @@ async def test_any_origin_is_a_star_without_credentials(origins: str, credential
 
 async def test_a_list_of_origins_without_credentials() -> None:
     settings = {"cors_allowed_origins": "http://a.example", "cors_credentials": False}
-    async with serve(**settings) as node, httpx.AsyncClient() as client:
+    async with serve(**settings) as node, http_client() as client:
         response = await client.get(node.url(), headers={"origin": "http://a.example"})
         assert response.headers["access-control-allow-origin"] == "http://a.example"
         assert "access-control-allow-credentials" not in response.headers
@@ -76,6 +77,6 @@ async def test_a_list_of_origins_without_credentials() -> None:
 
 async def test_a_page_cannot_forge_the_host_that_it_came_from() -> None:
     """The browser asks first, by a preflight that has no forged header."""
-    async with serve() as node, httpx.AsyncClient() as client:
+    async with serve() as node, http_client() as client:
         headers = {"origin": "http://evil.example", "access-control-request-headers": "x-forwarded-host"}
         assert (await client.options(node.url(), headers=headers)).status_code == 403

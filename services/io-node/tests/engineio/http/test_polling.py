@@ -4,11 +4,11 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 
-import httpx
 import pytest
 
 from io_node.engineio.api import Outbound
 from sio_cluster.protocol import reasons
+from sio_cluster.testing.http import http_client
 
 from ..serving import Raw, open_polling, serve, soon, until, waiting_poll
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 
 
 async def test_open_packet() -> None:
-    async with serve() as node, httpx.AsyncClient() as client:
+    async with serve() as node, http_client() as client:
         response = await client.get(node.url())
         assert response.headers["content-type"] == "text/plain; charset=UTF-8"
         assert response.headers["cache-control"] == "no-store"
@@ -35,7 +35,7 @@ async def test_open_packet() -> None:
 
 
 async def test_path_with_and_without_a_slash() -> None:
-    async with serve(socketio_path="/a/b") as node, httpx.AsyncClient() as client:
+    async with serve(socketio_path="/a/b") as node, http_client() as client:
         for path in ("/a/b", "/a/b/"):
             query = {"EIO": "4", "transport": "polling"}
             assert (await client.get(f"http://127.0.0.1:{node.port}{path}", params=query)).text[0] == "0"
@@ -62,7 +62,7 @@ async def test_path_with_and_without_a_slash() -> None:
     ],
 )
 async def test_refusals(method: str, query: str, code: int, message: str) -> None:
-    async with serve() as node, httpx.AsyncClient() as client:
+    async with serve() as node, http_client() as client:
         response = await client.request(method, f"http://127.0.0.1:{node.port}/socket.io/?{query}")
         assert response.status_code == 400
         assert response.json() == {"code": code, "message": message}
@@ -71,14 +71,14 @@ async def test_refusals(method: str, query: str, code: int, message: str) -> Non
 
 
 async def test_transports_may_be_limited() -> None:
-    async with serve(transports="websocket") as node, httpx.AsyncClient() as client:
+    async with serve(transports="websocket") as node, http_client() as client:
         assert (await client.get(node.url())).json()["code"] == 0
-    async with serve(transports="polling") as node, httpx.AsyncClient() as client:
+    async with serve(transports="polling") as node, http_client() as client:
         assert json.loads((await client.get(node.url())).text[1:])["upgrades"] == []
 
 
 async def test_a_node_that_is_not_ready_says_503_and_keeps_the_connection() -> None:
-    async with serve() as node, httpx.AsyncClient() as client:
+    async with serve() as node, http_client() as client:
         node.accepts = False
         refused = await client.get(node.url())
         assert refused.status_code == 503
@@ -90,7 +90,7 @@ async def test_a_node_that_is_not_ready_says_503_and_keeps_the_connection() -> N
 
 async def test_a_node_that_drains_says_503_and_closes_the_connection() -> None:
     """A client behind a balancer of TCP connections would come back to this node by the same one."""
-    async with serve() as node, httpx.AsyncClient() as client:
+    async with serve() as node, http_client() as client:
         node.accepts = False
         await node.engine.drain(0)
         refused = await client.get(node.url())
@@ -100,7 +100,7 @@ async def test_a_node_that_drains_says_503_and_closes_the_connection() -> None:
 
 @pytest.mark.parametrize("body", ["4hello", "4test1\x1e4test2\x1e4test3", "4hello\x1ebAQIDBA==", "4€😀\x00"])
 async def test_echo(body: str) -> None:
-    async with serve() as node, httpx.AsyncClient() as client:
+    async with serve() as node, http_client() as client:
         sid = await open_polling(node, client)
         response = await client.post(node.url(sid), content=body.encode())
         assert (response.status_code, response.text) == (200, "ok")
@@ -108,7 +108,7 @@ async def test_echo(body: str) -> None:
 
 
 async def test_500_messages_in_one_burst_both_ways() -> None:
-    async with serve() as node, httpx.AsyncClient() as client:
+    async with serve() as node, http_client() as client:
         sid = await open_polling(node, client)
         body = "\x1e".join(f"4{number}" for number in range(500))
         assert (await client.post(node.url(sid), content=body)).text == "ok"
@@ -123,7 +123,7 @@ async def test_a_chunked_post() -> None:
         yield b"4he"
         yield b"llo"
 
-    async with serve() as node, httpx.AsyncClient() as client:
+    async with serve() as node, http_client() as client:
         sid = await open_polling(node, client)
         assert (await client.post(node.url(sid), content=chunks())).text == "ok"
         assert (await client.get(node.url(sid))).text == "4hello"
@@ -131,11 +131,11 @@ async def test_a_chunked_post() -> None:
 
 @pytest.mark.parametrize("body", [b"abc", b"", b"4a\x1e", b"b!!!!", b"4\xff", b"0"])
 async def test_malformed_posts_close(body: bytes) -> None:
-    async with serve() as node, httpx.AsyncClient() as client:
+    async with serve() as node, http_client() as client:
         sid = await open_polling(node, client)
         recorder = await node.recorder()
         poll = asyncio.create_task(client.get(node.url(sid)))
-        async with httpx.AsyncClient() as other:
+        async with http_client() as other:
             assert (await other.post(node.url(sid), content=body)).status_code == 400
             assert (await soon(poll)).text == "1"
             assert (await other.get(node.url(sid))).json()["code"] == 1
@@ -147,7 +147,7 @@ async def test_malformed_posts_close(body: bytes) -> None:
 
 async def test_malformed_messages_close_after_what_is_queued() -> None:
     """As Socket.IO's own server does: the POST was fine, and the next poll has what was queued, then CLOSE."""
-    async with serve() as node, httpx.AsyncClient() as client:
+    async with serve() as node, http_client() as client:
         sid = await open_polling(node, client)
         recorder = await node.recorder()
         answer = await client.post(node.url(sid), content=b"4ok\x1e4malformed\x1e4never")
@@ -163,7 +163,7 @@ async def test_malformed_messages_close_after_what_is_queued() -> None:
 
 
 async def test_malformed_messages_end_a_poll_that_waits() -> None:
-    async with serve() as node, httpx.AsyncClient() as client, httpx.AsyncClient() as other:
+    async with serve() as node, http_client() as client, http_client() as other:
         sid = await open_polling(node, client)
         recorder = await node.recorder()
         poll = asyncio.create_task(client.get(node.url(sid)))
@@ -174,7 +174,7 @@ async def test_malformed_messages_end_a_poll_that_waits() -> None:
 
 
 async def test_a_client_that_does_not_fetch_the_close_is_forgotten() -> None:
-    async with serve(ping_timeout_ms=100) as node, httpx.AsyncClient() as client:
+    async with serve(ping_timeout_ms=100) as node, http_client() as client:
         sid = await open_polling(node, client)
         recorder = await node.recorder()
         await client.post(node.url(sid), content=b"4malformed")
@@ -183,7 +183,7 @@ async def test_a_client_that_does_not_fetch_the_close_is_forgotten() -> None:
 
 
 async def test_a_handler_with_a_bug_closes_its_own_session_alone() -> None:
-    async with serve() as node, httpx.AsyncClient() as client:
+    async with serve() as node, http_client() as client:
         sid, other = await open_polling(node, client), await open_polling(node, client)
         recorder = await node.recorder()
         assert (await client.post(node.url(sid), content="4bug\x1e4never")).status_code == 500
@@ -195,7 +195,7 @@ async def test_a_handler_with_a_bug_closes_its_own_session_alone() -> None:
 @pytest.mark.parametrize("packet", [b"3", b"6", b"4a"])
 async def test_a_post_of_many_tiny_packets_gives_others_their_turn(packet: bytes) -> None:
     """Also where packets have no effect: half a million of them in one payload took 0.4 s in one turn."""
-    async with serve() as node, httpx.AsyncClient() as client:
+    async with serve() as node, http_client() as client:
         sid = await open_polling(node, client)
         connection = node.engine.connections.by_sid[sid]
         (await node.recorder()).echo = False
@@ -211,7 +211,7 @@ async def test_a_post_of_many_tiny_packets_gives_others_their_turn(packet: bytes
 @pytest.mark.parametrize("content_type", ["application/octet-stream", "text/plain;charset=UTF-8", ""])
 async def test_a_payload_may_have_any_content_type(content_type: str) -> None:
     """Clients of python-engineio before 4.3 call it application/octet-stream."""
-    async with serve() as node, httpx.AsyncClient() as client:
+    async with serve() as node, http_client() as client:
         sid = await open_polling(node, client)
         headers = {"content-type": content_type}
         assert (await client.post(node.url(sid), content=b"4a\x1ebAQI=", headers=headers)).status_code == 200
@@ -219,7 +219,7 @@ async def test_a_payload_may_have_any_content_type(content_type: str) -> None:
 
 
 async def test_two_polls_at_once_close() -> None:
-    async with serve() as node, httpx.AsyncClient() as client:
+    async with serve() as node, http_client() as client:
         sid = await open_polling(node, client)
         recorder = await node.recorder()
         first = asyncio.create_task(client.get(node.url(sid)))
@@ -232,7 +232,7 @@ async def test_two_polls_at_once_close() -> None:
 
 
 async def test_two_posts_at_once_close() -> None:
-    async with serve() as node, httpx.AsyncClient() as client:
+    async with serve() as node, http_client() as client:
         sid = await open_polling(node, client)
         recorder = await node.recorder()
         raw = await Raw.connect(node)
@@ -244,7 +244,7 @@ async def test_two_posts_at_once_close() -> None:
 
 
 async def test_a_cancelled_poll_closes() -> None:
-    async with serve() as node, httpx.AsyncClient() as client:
+    async with serve() as node, http_client() as client:
         sid = await open_polling(node, client)
         recorder = await node.recorder()
         raw = await Raw.connect(node)
@@ -256,7 +256,7 @@ async def test_a_cancelled_poll_closes() -> None:
 
 
 async def test_a_post_that_breaks_off_closes() -> None:
-    async with serve() as node, httpx.AsyncClient() as client:
+    async with serve() as node, http_client() as client:
         sid = await open_polling(node, client)
         recorder = await node.recorder()
         raw = await Raw.connect(node)
@@ -267,7 +267,7 @@ async def test_a_post_that_breaks_off_closes() -> None:
 
 
 async def test_a_close_packet_closes() -> None:
-    async with serve() as node, httpx.AsyncClient() as client:
+    async with serve() as node, http_client() as client:
         sid = await open_polling(node, client)
         recorder = await node.recorder()
         poll = asyncio.create_task(client.get(node.url(sid)))
@@ -284,7 +284,7 @@ async def test_an_oversized_post_is_413_and_the_session_lives(chunked: bool) -> 
         for _ in range(30):
             yield b"4" * 1000
 
-    async with serve(max_payload_bytes=10_000) as node, httpx.AsyncClient() as client:
+    async with serve(max_payload_bytes=10_000) as node, http_client() as client:
         sid = await open_polling(node, client)
         response = await client.post(node.url(sid), content=chunks() if chunked else b"4" * 10_001)
         assert response.status_code == 413
@@ -292,7 +292,7 @@ async def test_an_oversized_post_is_413_and_the_session_lives(chunked: bool) -> 
 
 
 async def test_other_methods_with_a_sid_are_refused() -> None:
-    async with serve() as node, httpx.AsyncClient() as client:
+    async with serve() as node, http_client() as client:
         sid = await open_polling(node, client)
         for method in ("PUT", "DELETE", "PATCH", "HEAD"):
             assert (await client.request(method, node.url(sid))).status_code == 400
@@ -302,7 +302,7 @@ async def test_other_methods_with_a_sid_are_refused() -> None:
 
 async def test_ping_pong() -> None:
     began = asyncio.get_running_loop().time()
-    async with serve(ping_interval_ms=60, ping_timeout_ms=3_000) as node, httpx.AsyncClient() as client:
+    async with serve(ping_interval_ms=60, ping_timeout_ms=3_000) as node, http_client() as client:
         sid = await open_polling(node, client)
         for _ in range(3):
             assert (await soon(client.get(node.url(sid)))).text == "2"
@@ -311,7 +311,7 @@ async def test_ping_pong() -> None:
 
 
 async def test_ping_timeout_is_precise() -> None:
-    async with serve(ping_interval_ms=300, ping_timeout_ms=200) as node, httpx.AsyncClient() as client:
+    async with serve(ping_interval_ms=300, ping_timeout_ms=200) as node, http_client() as client:
         loop = asyncio.get_running_loop()
         began = loop.time()
         await open_polling(node, client)
@@ -324,7 +324,7 @@ async def test_ping_timeout_is_precise() -> None:
 
 async def test_a_session_whose_time_is_over_is_unknown_at_once() -> None:
     """The wheel may be a moment late; a request is judged by the clock."""
-    async with serve(ping_interval_ms=300, ping_timeout_ms=200) as node, httpx.AsyncClient() as client:
+    async with serve(ping_interval_ms=300, ping_timeout_ms=200) as node, http_client() as client:
         sid = await open_polling(node, client)
         node.engine.wheel.stop()
         node.engine.connections.by_sid[sid]._session.heartbeat.due_at = 0.0
@@ -333,7 +333,7 @@ async def test_a_session_whose_time_is_over_is_unknown_at_once() -> None:
 
 
 async def test_the_server_closes_behind_what_it_sent() -> None:
-    async with serve() as node, httpx.AsyncClient() as client:
+    async with serve() as node, http_client() as client:
         sid = await open_polling(node, client)
         recorder = await node.recorder()
         recorder.connection.send(Outbound(b"bye"))
@@ -345,7 +345,7 @@ async def test_the_server_closes_behind_what_it_sent() -> None:
 
 
 async def test_a_paused_connection_takes_no_post_until_it_resumes() -> None:
-    async with serve(request_timeout_ms=5_000) as node, httpx.AsyncClient() as client:
+    async with serve(request_timeout_ms=5_000) as node, http_client() as client:
         sid = await open_polling(node, client)
         recorder = await node.recorder()
         recorder.connection.pause_reading()
@@ -360,7 +360,7 @@ async def test_a_paused_connection_takes_no_post_until_it_resumes() -> None:
 
 
 async def test_a_post_under_way_while_the_node_drains_is_taken() -> None:
-    async with serve() as node, httpx.AsyncClient() as client:
+    async with serve() as node, http_client() as client:
         sid = await open_polling(node, client)
         recorder = await node.recorder()
         raw = await Raw.connect(node)

@@ -4,13 +4,13 @@ import asyncio
 import json
 from collections.abc import Callable
 
-import httpx
 import pytest
 from websockets.asyncio.client import connect
 
 from io_node.engineio.api import Outbound
 from io_node.turns import Turns
 from sio_cluster.protocol import reasons
+from sio_cluster.testing.http import http_client
 
 from ..serving import Raw, open_polling, serve, soon, until, upgrade_request
 
@@ -53,7 +53,7 @@ async def test_a_full_node_refuses_websockets_by_503() -> None:
 
 
 async def test_the_applications_own_paths_and_websockets() -> None:
-    async with serve() as node, httpx.AsyncClient() as client:
+    async with serve() as node, http_client() as client:
         assert (await client.post(f"http://127.0.0.1:{node.port}/upload", content=b"x" * 300_000)).text == (
             "app:" + "x" * 300_000
         )
@@ -119,7 +119,7 @@ async def test_a_client_that_never_closes_is_cut_off(monkeypatch: pytest.MonkeyP
 
 
 async def test_a_body_that_does_not_come_is_408_and_closes_the_session() -> None:
-    async with serve(request_timeout_ms=200) as node, httpx.AsyncClient() as client:
+    async with serve(request_timeout_ms=200) as node, http_client() as client:
         sid = await open_polling(node, client)
         recorder = await node.recorder()
         raw = await Raw.connect(node)
@@ -130,13 +130,13 @@ async def test_a_body_that_does_not_come_is_408_and_closes_the_session() -> None
 
 
 async def test_a_long_poll_outlives_the_request_timeout() -> None:
-    async with serve(request_timeout_ms=100, ping_interval_ms=400) as node, httpx.AsyncClient() as client:
+    async with serve(request_timeout_ms=100, ping_interval_ms=400) as node, http_client() as client:
         sid = await open_polling(node, client)
         assert (await soon(client.get(node.url(sid)))).text == "2"
 
 
 async def test_a_client_that_does_not_read_its_poll_is_dropped() -> None:
-    async with serve(ping_timeout_ms=300) as node, httpx.AsyncClient() as client:
+    async with serve(ping_timeout_ms=300) as node, http_client() as client:
         sid = await open_polling(node, client)
         recorder = await node.recorder()
         raw = await Raw.connect(node)
