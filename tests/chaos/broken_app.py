@@ -34,7 +34,7 @@ def _hits() -> bool:
 
 def drop_event(self: Dispatcher, fact: Fact, progress: Any) -> None:
     if type(fact) is EventReceived and _hits():
-        progress.end_fact(EVENT_HANDLED)
+        progress.end_fact(fact, EVENT_HANDLED)
     else:
         _deliver(self, fact, progress)
 

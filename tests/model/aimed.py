@@ -60,4 +60,7 @@ class QuarantineMachine(ClusterMachine):
 
 def _sends_output(node: SimulatedAppNode) -> bool:
     """Whether something that a handler emitted or answered is on its way to Redis."""
-    return any(request.name == "append" and not request.sent for request in node.connections.commands.in_flight)
+    return any(
+        request.name == "flush" and request.arguments[0] and not request.sent
+        for request in node.connections.commands.in_flight
+    )

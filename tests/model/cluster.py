@@ -4,6 +4,7 @@ import base64
 import itertools
 import json
 import random
+from collections.abc import Sequence
 from typing import Any
 
 from tests.model.app_nodes import Connections, SimulatedAppNode
@@ -247,7 +248,9 @@ class SimulatedCluster:
             case "release":
                 self._observe_release(*request.arguments)
             case "append":
-                self._observe_appends(request.connection.name.partition(".")[0], list(request.arguments[0]), result)
+                self._observe_appends(_sender(request), request.arguments[0], result)
+            case "flush" if not result.lost:
+                self._observe_appends(_sender(request), request.arguments[0], result.appends)
 
     def _observe_release(self, lease: Lease, settled: bool) -> None:
         if settled or lease.lane in self.broker.leases:  # then the lease had run out before
@@ -256,18 +259,22 @@ class SimulatedCluster:
         left = [fact for entry in entries for fact in decode_uplink(entry).facts]
         self.history.cut_short(lease.lane, lease.token, left)
 
-    def _observe_appends(self, sender: str, appends: list[Append], result: list[AppendResult]) -> None:
+    def _observe_appends(self, sender: str, appends: Sequence[Append], result: Sequence[AppendResult]) -> None:
         for append, outcome in zip(appends, result, strict=True):
             if append.node_id != sender:
                 self.history.violated(f"{sender} appends as {append.node_id}")
-            if outcome is not AppendResult.APPENDED or append.stream != self._keys.inbox(self.io_node.id):
+            if outcome is not AppendResult.APPENDED:
+                continue
+            if append.stream != self._keys.inbox(self.io_node.id):
+                if not self._keys.is_inbox(append.stream):
+                    self.history.sent(decode_uplink(append.entry).facts)
                 continue
             for command in decode_downlink(append.entry).commands:
                 match command:
                     case Emit(to=[sid], packet=packet):
                         self.history.landed(sender, sid, json.loads(packet[packet.index(b"[") :])[1][1])
                     case Ack(sid=sid, packet=packet) if answer := json.loads(packet[packet.index(b"[") :]):
-                        self.history.landed(sender, sid, answer[0][1])
+                        self.history.answered(sender, sid, *answer[0])
 
     def _new_io_node(self) -> SimulatedIoNode:
         name = self._new_name("io")
@@ -284,3 +291,8 @@ class SimulatedCluster:
 
     def lane(self, sid: str) -> int:
         return lane_of(sid, self.config.lanes)
+
+
+def _sender(request: Request) -> str:
+    """The node whose request this is."""
+    return request.connection.name.partition(".")[0]

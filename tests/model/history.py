@@ -6,7 +6,7 @@ there.
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from sio_cluster.protocol.ids import is_quarantine, lane_behind, quarantine_of
@@ -51,6 +51,8 @@ class ClientRecord:
     lost: bool = False  # its io-node died
     cut: bool = False  # refused or disconnected, since a connect or restore of it was set aside
     aside: set[int] = field(default_factory=set)  # events that were set aside
+    among_events: set[int] = field(default_factory=set)  # events in entries that have nothing but events
+    done: set[int] = field(default_factory=set)  # those of them whose answer is in Redis
     disconnect_aside: bool = False
     emitted: int = 0
     emits: list[tuple[int, int]] = field(default_factory=list)  # (serial, seq) as the client saw them
@@ -155,6 +157,8 @@ class History:
         waited_s = self._now() - client.sent_at[seq]
         if self.is_calm and not self._serial and not earlier and waited_s > PLANNED_PAUSE_S:
             self.violated(f"event {seq} of {sid} waited {waited_s:.3f} s, and nothing had failed")
+        if seq in client.done:
+            self.violated(f"event {seq} of {sid} again on {node}, and its answer was there")
         if earlier:
             self.duplicates += 1
             if not redelivered:
@@ -196,6 +200,22 @@ class History:
         return client.emitted
 
     # --- output
+
+    def answered(self, node: str, sid: str, seq: int, token: int) -> None:
+        """As `landed`: the answer to an event. It is the last output of its handler, so the event is done.
+
+        That is promised for entries that wait for nothing but output. A connect waits for its record too.
+        """
+        self.landed(node, sid, token)
+        client = self.clients[sid]
+        client.done |= client.among_events & {seq}
+
+    def sent(self, facts: Sequence[Fact]) -> None:
+        """An entry of these facts is in a lane."""
+        if all(isinstance(fact, EventReceived) for fact in facts):
+            for fact in facts:
+                if isinstance(fact, EventReceived) and fact.ack_id is not None:
+                    self.clients[fact.sid].among_events.add(fact.ack_id)
 
     def landed(self, node: str, sid: str | int, token: int) -> None:
         """Output of a handler that started under this token is in the client's inbox now."""

@@ -1,17 +1,21 @@
 """Defects to try, one at a time. Each takes away one thing that the protocol needs."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
 from app_node.lanes.keeper import LaneKeeper
 from app_node.lanes.lane import Lane
+from app_node.lanes.progress import EntryProgress
 from app_node.uplink.consumer import Consumer
 from app_node.uplink.suspects import Suspects
 from sio_cluster.protocol.codec import decode_uplink
+from sio_cluster.streams.api.appends import Append, Commit, Flushed
 from sio_cluster.streams.api.lanes import Claimed, LaneEntry
 from sio_cluster.streams.memory.broker import MemoryStream
+from sio_cluster.streams.memory.entries import MemoryAppender
 from sio_cluster.streams.memory.lanes import MemoryLaneReader, MemoryLeases
 
 Mutant = Callable[[], AbstractContextManager[Any]]
@@ -40,12 +44,32 @@ def commits_before_done() -> AbstractContextManager[Any]:
     def take_and_commit(consumer: Consumer, lane: Lane, entry: LaneEntry) -> int:
         taken = take(consumer, lane, entry)
         if entry.id in lane.unfinished:
-            lane.to_commit.append(entry.id)
-            consumer._to_commit.add(lane)
-            consumer._commit_wake.set()
+            consumer._commits.put(EntryProgress(lane, entry.id, entry.redelivered, lambda _: None))
         return taken
 
     return patch.object(Consumer, "take", take_and_commit)
+
+
+def commits_with_any_output() -> AbstractContextManager[Any]:
+    """An entry leaves its lane with the first flush that carries output of it."""
+    return patch.object(EntryProgress, "ends_after", lambda progress, _: progress.commits)
+
+
+def commits_behind_the_output() -> AbstractContextManager[Any]:
+    """Output and commit are two steps."""
+    flush = MemoryAppender.flush
+
+    async def flush_in_steps(appender: MemoryAppender, appends: Sequence[Append], commits: Sequence[Commit]) -> Flushed:
+        if not (appends and commits):
+            return await flush(appender, appends, commits)
+        return replace(await flush(appender, appends, []), committed=False)
+
+    return patch.object(MemoryAppender, "flush", flush_in_steps)
+
+
+def forgets_which_facts_are_done() -> AbstractContextManager[Any]:
+    """Nothing is noted of an entry that is done in part."""
+    return patch.object(EntryProgress, "ended_after", lambda *_: [])
 
 
 def claims_nothing() -> AbstractContextManager[Any]:
@@ -152,6 +176,9 @@ MUTANTS: Mapping[Mutant, str] = {
     believes_its_lease_for_ever: r"starts on \S+, and lane -?\d+ is ",
     takes_what_is_held: r"starts on \S+, and lane -?\d+ is | while \S+ runs a handler of it",
     commits_before_done: r"were never handled|were begun and never finished|were never answered",
+    commits_with_any_output: r"were never handled|were begun and never finished|were never answered",
+    commits_behind_the_output: r"its answer was there",
+    forgets_which_facts_are_done: r"its answer was there",
     claims_nothing: r"starts before|were never handled",
     claims_one_page: r"starts before|were never handled",
     reads_new_entries_between_the_pages: r"starts before|is out of order",

@@ -46,7 +46,7 @@ async def test_lost_replies_make_no_duplicates(memory_stage: Any) -> None:
         if number % 5 == 0:
             await asyncio.sleep(0.005)
             node = sio.node
-            await lose_one_append(node)
+            await lose_one_flush(node)
     await io.wait(30, Ack)
     await io.settle()
     assert seen == list(range(30))
@@ -54,19 +54,19 @@ async def test_lost_replies_make_no_duplicates(memory_stage: Any) -> None:
     assert numbers(io, Emit, sid) == list(range(30))
 
 
-async def lose_one_append(node: Any) -> None:
-    """The next append of this app-node takes effect, and its reply is lost."""
+async def lose_one_flush(node: Any) -> None:
+    """The next flush of this app-node takes effect, and its reply is lost."""
     from sio_cluster.protocol.errors import BusUnavailable
 
     appender = node.downlink.outbox._appender
-    original = appender.append
+    original = appender.flush
 
-    async def append(appends: Any) -> Any:
-        appender.append = original
-        await original(appends)
+    async def flush(*arguments: Any) -> Any:
+        appender.flush = original
+        await original(*arguments)
         raise BusUnavailable("the reply was lost")
 
-    appender.append = append
+    appender.flush = flush
 
 
 async def test_the_cluster_is_founded_anew_after_redis_lost_its_data(memory_stage: Any) -> None:
@@ -192,13 +192,13 @@ async def test_emit_waits_while_the_outbox_is_full(memory_stage: Any) -> None:
     await sio.start()
     sid = await io.connect()
     appender = sio.node.downlink.outbox._appender
-    original, gate = appender.append, asyncio.Event()
+    original, gate = appender.flush, asyncio.Event()
 
-    async def stalled(appends: Any) -> Any:
+    async def stalled(*arguments: Any) -> Any:
         await gate.wait()
-        return await original(appends)
+        return await original(*arguments)
 
-    appender.append = stalled
+    appender.flush = stalled
     await io.event(sid, "flood", ack_id=1)
     while sent < 15:  # noqa: ASYNC110
         await asyncio.sleep(0.01)
@@ -258,11 +258,11 @@ async def test_a_disconnect_that_did_not_reach_redis_is_done_again(memory_stage:
     sid = await io.connect()
     stuck = asyncio.Event()
 
-    async def append(appends: Any) -> Any:
+    async def flush(*_: Any) -> Any:
         stuck.set()
         await asyncio.Event().wait()
 
-    first.node.downlink.outbox._appender.append = append
+    first.node.downlink.outbox._appender.flush = flush
     await io.event(sid, "bye")
     await asyncio.wait_for(stuck.wait(), 5)
     for _ in range(20):  # time enough to forget the client

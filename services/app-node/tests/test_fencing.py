@@ -25,11 +25,11 @@ class Pause:
         if self.begun.is_set():
             return
         self.begun.set()
-        for name in ("renew", "watch", "plan", "heartbeat", "commit", "read"):
+        for name in ("renew", "watch", "plan", "heartbeat", "read"):
             node.loops._tasks[name].cancel()
 
         appender, records = node.bus.appender, node.bus.records
-        appender.append = self._late(appender.append)
+        appender.flush = self._late(appender.flush)
         for name in ("update", "forget", "load", "save_session"):
             setattr(records, name, self._late(getattr(records, name)))
 

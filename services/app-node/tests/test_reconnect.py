@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from app_node.lanes.progress import EntryProgress
 from sio_cluster.protocol.messages import Accept, Ack, ClientConnected, Disconnect
 
 pytestmark = pytest.mark.slow
@@ -184,8 +185,8 @@ async def test_redelivered_connect_of_an_accepted_client_is_accepted_again_witho
 async def connected_but_not_committed(stage: Any, server: Any, io: Any, fact: ClientConnected) -> None:
     """Everything of the connect is done except for its commit."""
     node = server.node
-    node.loops._tasks["commit"].cancel()
+    done: list[EntryProgress] = []
+    node.commits.put = done.append
     await io.send(fact)
     await io.wait(1, Accept)
-    lane = next(lane for lane in node.keeper.held.values() if lane.in_work)
-    await stage.until(lambda: lane.to_commit)
+    await stage.until(lambda: done)

@@ -34,6 +34,7 @@ from sio_cluster.streams.api.bus import Bus
 from sio_cluster.streams.api.leases import Lease
 from sio_cluster.streams.memory import MemoryBroker, MemoryBus
 from sio_cluster.streams.redis import RedisBus
+from sio_cluster.testing.contract import commit
 
 NODE = "app1-bbbbbb"
 FAST: dict[str, Any] = {"HTTP_PORT": 0, "LANES": 4, "HEARTBEAT_MS": 100, "NODE_TIMEOUT_MS": 2_000, "DRAIN_MS": 200}
@@ -96,7 +97,7 @@ class TinyApp:
                 continue
             for entry in entries:
                 await self._take(list(decode_uplink(entry.entry).facts))
-                await self._reader.commit(leases[entry.lane], [entry.id])
+                await commit(self._bus.appender, leases[entry.lane], entry)
 
     async def _read_inbox(self) -> None:
         while True:

@@ -9,7 +9,7 @@ from sio_cluster.node.retry import Backoff
 from sio_cluster.protocol.ids import quarantine_of
 from sio_cluster.streams.api.lanes import PAGE_ENTRIES, Claimed, LaneEntry, LaneReader
 from sio_cluster.streams.api.leases import Lease
-from sio_cluster.testing.contract import Cluster, Writer
+from sio_cluster.testing.contract import Cluster, Writer, commit
 
 APP1, APP2, APP3, APP4 = "app-aaaaaa", "app-bbbbbb", "app-cccccc", "app-dddddd"
 LONG_MS = 60_000
@@ -88,7 +88,7 @@ async def test_a_page_may_be_claimed_again_after_a_lost_answer(cluster: Cluster)
     await left_by_one(cluster, b"aaaa", b"bbbb", b"cccc")
     held = await take(cluster, APP2)
     assert held.page.rest is not None
-    await held.reader.commit(held.lease, [held.page.entries[0].id])
+    await commit(cluster.appender(), held.lease, held.page.entries[0])
     first = await held.reader.claim_more(held.page.rest)
     assert bodies(first.entries) == [b"bbbb"]
     assert await held.reader.claim_more(held.page.rest) == first

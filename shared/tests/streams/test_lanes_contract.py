@@ -7,7 +7,7 @@ import pytest
 from sio_cluster.protocol.errors import LeaseLost
 from sio_cluster.streams.api.appends import AppendResult
 from sio_cluster.streams.api.lanes import Claimed, LaneEntry
-from sio_cluster.testing.contract import Cluster
+from sio_cluster.testing.contract import Cluster, commit
 
 from .holding import APP1, APP2, BLOCK_MS, LONG_MS, bodies, ids, lane_writer, take, take_when_free
 
@@ -79,7 +79,7 @@ class TestLanes:
         await writer.write(b"a", b"b", b"c", b"d")
         given = await first.read([0], 0, 3)
         assert bodies(given) == [b"a", b"b", b"c"]
-        await first.commit(lease, ids(given)[:1])
+        await commit(cluster.appender(), lease, *given[:1])
         await cluster.leases().renew([lease], 1)  # it runs out now, however slow this machine is
         second, _, claimed = await take_when_free(cluster, APP2)
         assert bodies(claimed) == [b"b", b"c"]
@@ -117,7 +117,7 @@ class TestLanes:
         first, lease, _ = await take(cluster, APP1)
         writer = lane_writer(cluster)
         await writer.write(b"a", b"b")
-        await first.commit(lease, ids(await first.read([0], 0, 10)))
+        await commit(cluster.appender(), lease, *await first.read([0], 0, 10))
         await writer.write(b"c")
         await cluster.leases().release(lease)
         second, _, claimed = await take(cluster, APP2)
@@ -167,14 +167,14 @@ class TestLanes:
         first, old, _ = await take(cluster, APP1, lease_ms=50)
         await lane_writer(cluster).write(b"a")
         [entry] = await first.read([0], 0, 10)
-        second, lease, claimed = await take_when_free(cluster, APP2)
+        _, lease, claimed = await take_when_free(cluster, APP2)
         assert lease.token > old.token
         with pytest.raises(LeaseLost):
-            await first.commit(old, [entry.id])
+            await commit(cluster.appender(), old, entry)
         with pytest.raises(LeaseLost):
             await first.set_aside(old, entry, "because")
         assert bodies(claimed) == [b"a"]
-        await second.commit(lease, ids(claimed))
+        await commit(cluster.appender(), lease, *claimed)
 
     async def test_ones_own_expired_lease_is_lost_too(self, cluster: Cluster) -> None:
         reader, old, _ = await take(cluster, APP1, lease_ms=50)
@@ -183,7 +183,7 @@ class TestLanes:
         second, _, claimed = await take(cluster, APP1)
         assert ids(claimed) == ids(given)
         with pytest.raises(LeaseLost):
-            await reader.commit(old, ids(given))
+            await commit(cluster.appender(), old, *given)
         assert await second.read([0], 1, 10) == []
 
     async def test_a_commit_may_be_repeated(self, cluster: Cluster) -> None:
@@ -191,9 +191,8 @@ class TestLanes:
         writer = lane_writer(cluster, max_bytes=20)
         await writer.write(b"x" * 10, b"y" * 10)
         entries = await reader.read([0], 0, 10)
-        await reader.commit(lease, ids(entries)[:1])
-        await reader.commit(lease, ids(entries)[:1])
-        await reader.commit(lease, [])
+        await commit(cluster.appender(), lease, *entries[:1])
+        await commit(cluster.appender(), lease, *entries[:1])
         assert await writer.write_as(3, b"z" * 11) is FULL
         assert await writer.write_as(3, b"z" * 10) is APPENDED
 
@@ -204,7 +203,7 @@ class TestLanes:
         entries = []
         while found := await reader.read([0], 0, 1000):
             entries += found
-        await reader.commit(lease, ids(entries))
+        await commit(cluster.appender(), lease, *entries)
         assert await writer.write_as(3000, b"x" * 2600) is APPENDED
         assert await writer.write_as(3001, b"x") is FULL
 

@@ -17,6 +17,7 @@ from sio_cluster.streams.api.lanes import Claimed
 from sio_cluster.streams.api.leases import Lease, Leases
 from sio_cluster.streams.redis import RedisBus
 from sio_cluster.streams.redis.connection import RedisCommand
+from sio_cluster.testing.contract import commit
 from sio_cluster.testing.valkey import Valkey, start_valkey
 
 pytestmark = [pytest.mark.timeout(60), pytest.mark.slow]
@@ -102,7 +103,7 @@ async def test_a_lane_reader_misses_nothing(config: Config) -> None:
     while any(len(numbers) < ENTRIES for numbers in seen.values()):
         for entry in await persist(lambda: reader.read(LANES, 1000, 7)):
             seen[entry.lane].append(int(entry.entry))
-            await persist(lambda: reader.commit(held[entry.lane], [entry.id]))  # noqa: B023
+            await persist(lambda: commit(reader_bus.appender, held[entry.lane], entry))  # noqa: B023
     await producing
     assert seen == {lane: list(range(ENTRIES)) for lane in LANES}
     await settled(writer, streams)
@@ -153,7 +154,7 @@ async def _live(bus: RedisBus, node_id: str, span: int, left: int) -> list[int]:
     while len(committed) < min(span, left):
         for entry in entries:
             try:
-                await persist(lambda: reader.commit(lease, [entry.id]))  # noqa: B023
+                await persist(lambda: commit(bus.appender, lease, entry))  # noqa: B023
             except LeaseLost:  # before the commit, or after one whose answer was lost
                 uplink = bus.keys.uplink(0)
                 [found] = await persist(lambda: bus.connections.run(("XRANGE", uplink, entry.id, entry.id)))  # noqa: B023

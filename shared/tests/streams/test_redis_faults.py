@@ -10,7 +10,7 @@ from sio_cluster.protocol.keys import Keys
 from sio_cluster.streams.api.appends import Append, AppendResult
 from sio_cluster.streams.api.lanes import Claimed
 from sio_cluster.streams.redis import RedisBus
-from sio_cluster.testing.contract import Writer
+from sio_cluster.testing.contract import Writer, commit
 from sio_cluster.testing.valkey import Valkey, start_valkey
 
 from .real_server import APP1, BLOCK_MS, IO1, LONG_MS, QUICK_S, hold, persist
@@ -103,7 +103,7 @@ class TestCrash:
         assert await uplink.write_as(2, b"b") is AppendResult.DUPLICATE
         assert [entry.entry for entry in await lane_reader.read([0], 0, 10)] == [b"b", b"c"]
         assert await inbox_reader.read(0) == [b"2"]
-        await lane_reader.commit(lease, [first.id])
+        await commit(bus.appender, lease, first)
 
     async def test_a_redis_that_forgot_everything(self, server: Valkey, bus: RedisBus) -> None:
         lane_reader, lease = await hold(bus)

@@ -8,7 +8,7 @@ from sio_cluster.protocol.messages import ClientConnected, Handshake
 from sio_cluster.streams.api.appends import AppendResult
 from sio_cluster.streams.api.records import Accepted, Joined, Upgraded
 from sio_cluster.streams.redis import RedisBus
-from sio_cluster.testing.contract import Writer
+from sio_cluster.testing.contract import Writer, commit
 from sio_cluster.testing.valkey import Valkey
 
 from .real_server import APP1, IO1, LONG_MS, hold
@@ -39,7 +39,7 @@ class TestFull:
         await registry.heartbeat(IO1, LONG_MS)
         assert await bus.leases.renew([lease], LONG_MS) == {0}
         first, second, third = await lane_reader.read([0], 0, 10)
-        await lane_reader.commit(lease, [first.id])
+        await commit(bus.appender, lease, first)
         await lane_reader.set_aside(lease, second, "because")
         await lane_reader.quarantine(lease, [(third.id, [b"c1", b"c2"])])
         assert await inbox_reader.read(0) == [b"1", b"2"]
@@ -78,7 +78,7 @@ class TestFull:
         reader = second.lane_reader(name)
         await reader.claim(0)
         [entry] = await reader.read([0], 0, 10)
-        await reader.commit(lease, [entry.id])
+        await commit(second.appender, lease, entry)
         await leases.release(lease)
         await registry.unregister_app_node(name)
         await second.stop()

@@ -11,7 +11,7 @@ from sio_cluster.protocol.messages import ClientConnected, Handshake
 from sio_cluster.streams.api.lanes import LaneEntry, LaneReader
 from sio_cluster.streams.api.leases import Lease
 from sio_cluster.streams.api.records import Accepted, ChangeResult, Restoring
-from sio_cluster.testing.contract import Cluster, Writer
+from sio_cluster.testing.contract import Cluster, Writer, commit
 
 APP1, APP2, APP3, APP4 = "app-aaaaaa", "app-bbbbbb", "app-cccccc", "app-dddddd"
 SHORT_MS, LONG_MS = 300, 60_000
@@ -68,7 +68,7 @@ async def test_an_entry_counts_how_often_it_was_taken_over_unfinished(cluster: C
     reader, lease, claimed = await holders.take(APP3, LONG_MS)
     assert takeovers(claimed) == [(b"a", 2), (b"b", 1)]
     assert takeovers(await reader.read([LANE], 0, 10)) == [(b"c", 0)]
-    await reader.commit(lease, [entry.id for entry in claimed])
+    await commit(cluster.appender(), lease, *claimed)
 
 
 @pytest.mark.parametrize("settled", [True, False])
@@ -167,7 +167,7 @@ async def test_a_quarantine_is_held_and_read_like_a_lane(cluster: Cluster) -> No
     await holders.release(in_quarantine, settled=False)
     alone, in_quarantine, claimed = await holders.take(APP4, LONG_MS)
     assert takeovers(claimed) == [(b"b", 2)]
-    await alone.commit(in_quarantine, [claimed[0].id])
+    await commit(cluster.appender(), in_quarantine, claimed[0])
     assert await alone.peek(QUARANTINE) == []
 
 

@@ -22,7 +22,9 @@ from app_node.counters import Counters
 from app_node.downlink.parts import DownlinkParts
 from app_node.event_loop import OwnEventLoop
 from app_node.handlers.application import Application
+from app_node.lanes.commits import Commits
 from app_node.lanes.keeper import LaneKeeper
+from app_node.lanes.lane import Lane
 from app_node.membership.parts import MembershipParts
 from app_node.metrics import Levels, families
 from app_node.payloads import CLIENTS_TAKE_ATTACHMENTS
@@ -68,7 +70,8 @@ class AppNode:
         self.max_attachments = max(CLIENTS_TAKE_ATTACHMENTS, config.max_attachments)
         # Its parts, each made of those above it.
         shared = (config, self.bus, clock, self.counters)
-        self.downlink = DownlinkParts(self.id, *shared)
+        self.commits = Commits(self.counters, on_lost=self._lose)
+        self.downlink = DownlinkParts(self.id, *shared, commits=self.commits)
         self.clients = ClientParts(
             self.bus,
             clock,
@@ -87,6 +90,7 @@ class AppNode:
             self.id,
             *shared,
             application=application,
+            commits=self.commits,
             downlink=self.downlink,
             clients=self.clients,
             async_handlers=async_handlers,
@@ -127,6 +131,9 @@ class AppNode:
             quarantined=lambda: uplink.suspects.quarantined,
             settled=uplink.suspects.settled,
         )
+
+    def _lose(self, lane: Lane) -> None:
+        self.keeper.lose(lane)
 
     # --- start
 
@@ -183,7 +190,6 @@ class AppNode:
             self.loops.start("block watch", self.block_watch.run())  # before the first handler runs
         self.loops.start("watch", self.keeper.run_watch())
         self.loops.start("renew", self.keeper.run_renew())
-        self.loops.start("commit", self.uplink.consumer.run_commit(self.keeper))
         self.loops.start("read", self.uplink.consumer.run_read(self.keeper))
         self.loops.start("alone", self.uplink.alone.run(self.keeper))
         self.loops.start("suspects", self.uplink.suspects.run())

@@ -60,6 +60,8 @@ class Counters:
     """Facts that were read from lanes for the first time."""
     facts_read_again: int = 0
     """Facts that another holder of the lane had been given before."""
+    facts_done_before: int = 0
+    """Facts of such entries that are not handled again, since that holder had noted that they are done."""
     outcomes: Counter[Outcome] = field(default_factory=Counter)
     """How the facts that were read have ended."""
     handlers_failed: int = 0

@@ -41,6 +41,11 @@ def _facts(counters: Counters, levels: Levels) -> Iterator[Family]:
         {("0",): counters.facts_read, ("1",): counters.facts_read_again},
         ("redelivered",),
     )
+    yield _count(
+        "sio_app_facts_done_before",
+        "Facts not handled again, since a former holder of the lane had handled them",
+        counters.facts_done_before,
+    )
     handled, refused, abandoned = map(counters.ended, ("handled", "refused", "abandoned"))
     yield _by("kind", "sio_app_facts_handled", "Facts whose handling has ended", handled)
     yield _by("reason", "sio_app_facts_refused", "Facts that cannot be handled", refused)

@@ -1,104 +1,13 @@
 """The outbox alone: retries, holding, backpressure, dropping. The appender is played by the test."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from typing import Any
 
 import pytest
 
-from app_node.counters import Counters
-from app_node.downlink.outbox import Outbox
-from app_node.lanes.lane import Lane
 from app_node.lanes.progress import EntryProgress
-from sio_cluster.protocol.codec import decode_downlink
 from sio_cluster.protocol.errors import BusRefused, BusUnavailable
-from sio_cluster.protocol.messages import Accept
-from sio_cluster.streams.api.appends import Append, AppendResult
-from sio_cluster.streams.api.leases import Lease
 
-
-class Appender:
-    """Answers as the test says; keeps what has arrived, each sequence number once, like Redis."""
-
-    def __init__(self) -> None:
-        self.arrived: dict[str, list[str]] = {}
-        self.last_seq: dict[str, int] = {}
-        self.tries: list[list[tuple[str, int]]] = []
-        self.full: set[str] = set()
-        self.barred: dict[str, int] = {}
-        self.troubles: list[Exception] = []
-        self.gate = asyncio.Event()
-        self.gate.set()
-        self.lose_reply = False
-        self.out_of_memory = False
-
-    async def append(self, appends: Sequence[Append]) -> list[AppendResult]:
-        await self.gate.wait()
-        self.tries.append([(append.stream, append.seq) for append in appends])
-        if self.troubles:
-            raise self.troubles.pop(0)
-        if self.out_of_memory and not all(append.urgent for append in appends):
-            raise BusRefused("OOM")
-        results = [self._append(append) for append in appends]
-        if self.lose_reply:
-            self.lose_reply = False
-            raise BusUnavailable("lost")
-        return results
-
-    async def held_bytes(self, streams: Sequence[str]) -> list[int]:
-        raise NotImplementedError
-
-    async def bars(self, streams: Sequence[str], node_id: str) -> list[int]:
-        if self.troubles:
-            raise self.troubles.pop(0)
-        return [self.barred.get(stream, 0) for stream in streams]
-
-    def _append(self, append: Append) -> AppendResult:
-        if append.stream in self.full:
-            return AppendResult.FULL
-        if append.seq <= self.last_seq.get(append.stream, 0):
-            return AppendResult.DUPLICATE
-        if append.bar != self.barred.get(append.stream, 0):
-            return AppendResult.BARRED
-        self.last_seq[append.stream] = append.seq
-        commands: Any = decode_downlink(append.entry).commands
-        self.arrived.setdefault(append.stream, []).extend(command.sid for command in commands)
-        return AppendResult.APPENDED
-
-
-class Bench:
-    def __init__(self) -> None:
-        self.appender = Appender()
-        self.known = {"a", "b"}
-        self.now = 0.0
-        self.counters = Counters()
-        self.outbox = Outbox(
-            self.appender,
-            node_id="app",
-            inbox_key=lambda node: node,
-            inbox_max_bytes=1000,
-            max_bytes=1000,
-            is_known=lambda node: node in self.known,
-            clock=lambda: asyncio.get_running_loop().time() + self.now,
-            counters=self.counters,
-        )
-
-    def put(self, node: str, name: str, progress: EntryProgress | None = None, size: int = 0) -> Any:
-        return self.outbox.put(node, Accept(name), size, progress)
-
-
-@pytest.fixture
-async def bench() -> AsyncIterator[Bench]:
-    bench = Bench()
-    task = asyncio.create_task(bench.outbox.run())
-    yield bench
-    task.cancel()
-    await asyncio.wait([task])
-    assert task.cancelled()
-
-
-def lane(deadline: float = float("inf"), clock: Any = lambda: 0.0) -> Lane:
-    return Lane(Lease(3, "app", 1), deadline, clock)
+from .benches import Bench, lane
 
 
 async def test_a_tick_leaves_in_one_entry_per_inbox(bench: Bench) -> None:

@@ -32,7 +32,7 @@ async def test_two_calls_at_a_time_start_it_once(stage: Any) -> None:
     assert starts == [1]
     assert len(sio.node.keeper.held) == 4
     names = [task.get_name() for task in asyncio.all_tasks()]
-    for name in ("outbox", "records", "inbox", "heartbeat", "watch", "renew", "commit", "read", "plan", "reaper"):
+    for name in ("outbox", "records", "inbox", "heartbeat", "watch", "renew", "read", "plan", "reaper"):
         assert names.count(name) == 1, name
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from app_node.counters import EVENT_HANDLED, Counters
+from app_node.lanes.commits import Commits
 from app_node.lanes.lane import Lane
 from app_node.uplink.consumer import FACT_BYTES, TURN_FACTS, Consumer
 from app_node.uplink.dead_letters import DeadLetters
@@ -42,6 +43,10 @@ class FarReader:
         return []
 
 
+def commits_of(counters: Counters) -> Commits:
+    return Commits(counters, on_lost=lambda lane: None)
+
+
 class EmptyReader:
     """Nothing new comes."""
 
@@ -70,7 +75,9 @@ async def test_what_a_former_holder_left_waits_for_room_and_holds_nobody_up() ->
     counters = Counters()
     reader: Any = EmptyReader()
     letters = DeadLetters(reader, counters)
-    consumer = Consumer(reader, parts, room, counters, handling=parts, condemned=parts, letters=letters)
+    consumer = Consumer(
+        reader, parts, room, counters, handling=parts, condemned=parts, letters=letters, commits=commits_of(counters)
+    )
     reading = asyncio.create_task(consumer.run_read(keeper))
     async with asyncio.timeout(5):
         consumer.take_claimed(lane, Claimed(left))
@@ -80,7 +87,7 @@ async def test_what_a_former_holder_left_waits_for_room_and_holds_nobody_up() ->
             assert consumer.inflight_bytes <= room + len(left[0].entry)
             fact, progress = begun[number]
             assert fact.ack_id == number
-            progress.end_fact(EVENT_HANDLED)
+            progress.end_fact(fact, EVENT_HANDLED)
     assert consumer.inflight_bytes == 0
     assert counters.facts_read_again == 20
     assert counters.waits_for_handlers > 0
@@ -133,7 +140,7 @@ async def test_new_entries_are_read_behind_the_last_page(lost: bool, monkeypatch
 
     def deliver(fact: Any, progress: Any) -> None:
         begun.append(fact.ack_id)
-        progress.end_fact(EVENT_HANDLED)
+        progress.end_fact(fact, EVENT_HANDLED)
         if lost and fact.ack_id == 1:
             consumer.drop_lane(keeper.held.pop(0))
             keeper.readable = {1}
@@ -143,7 +150,9 @@ async def test_new_entries_are_read_behind_the_last_page(lost: bool, monkeypatch
     parts: Any = SimpleNamespace(deliver=deliver, saw=lambda node: None)
     counters = Counters()
     letters = DeadLetters(reader, counters)
-    consumer = Consumer(reader, parts, 1 << 30, counters, handling=parts, condemned=parts, letters=letters)
+    consumer = Consumer(
+        reader, parts, 1 << 30, counters, handling=parts, condemned=parts, letters=letters, commits=commits_of(counters)
+    )
     consumer.take_claimed(lanes[0], Claimed([_entry(1)], _rest(1)))
     reading = asyncio.create_task(consumer.run_read(keeper))
     await asyncio.wait_for(all_begun.wait(), 5)
@@ -168,7 +177,7 @@ async def test_what_was_read_does_not_wait_for_each_look_at_other_lanes(away: bo
     def deliver(fact: Any, progress: Any) -> None:
         nonlocal done
         done += 1
-        progress.end_fact(EVENT_HANDLED)
+        progress.end_fact(fact, EVENT_HANDLED)
         if done % TURN_FACTS == 0:
             time.sleep(TURN_S)  # the work of a turn
         if done == ENTRIES * TURN_FACTS:
@@ -180,7 +189,16 @@ async def test_what_was_read_does_not_wait_for_each_look_at_other_lanes(away: bo
     keeper: Any = SimpleNamespace(readable={0, 1}, held=lanes, changed=asyncio.Event())
     counters = Counters()
     letters = DeadLetters(reader, counters)
-    consumer = Consumer(reader, routes, 1 << 30, counters, handling=handling, condemned=handling, letters=letters)
+    consumer = Consumer(
+        reader,
+        routes,
+        1 << 30,
+        counters,
+        handling=handling,
+        condemned=handling,
+        letters=letters,
+        commits=commits_of(counters),
+    )
     reading = asyncio.create_task(consumer.run_read(keeper))
     await asyncio.wait_for(all_done.wait(), 20)
     assert reader.asked[0] == [0, 1]
@@ -227,7 +245,16 @@ async def test_reads_begin_small_where_much_may_have_come_meanwhile(monkeypatch:
 
     parts: Any = SimpleNamespace(deliver=deliver, saw=lambda node: None)
     letters = DeadLetters(reader, counters)
-    consumer = Consumer(reader, parts, 1 << 30, counters, handling=parts, condemned=parts, letters=letters)
+    consumer = Consumer(
+        reader,
+        parts,
+        1 << 30,
+        counters,
+        handling=parts,
+        condemned=parts,
+        letters=letters,
+        commits=commits_of(counters),
+    )
     reading = asyncio.create_task(consumer.run_read(keeper))
     async with asyncio.timeout(5):
         while len(reader.counts) < 10:  # noqa: ASYNC110

@@ -73,7 +73,7 @@ class Stage:
         self.lane = Lane(Lease(LANE, "app1", 1), float("inf"), lambda: 0.0)
         self.reader = Quarantine()
         self.handled: list[Fact] = []
-        self.running: list[EntryProgress] = []
+        self.running: list[tuple[Fact, EntryProgress]] = []
         self.outcomes: list[Outcome] = []
         self.announced: list[set[int]] = []
         self.counters = Counters()
@@ -83,7 +83,7 @@ class Stage:
 
     def deliver(self, fact: Fact, progress: EntryProgress) -> None:
         self.handled.append(fact)
-        self.running.append(progress)
+        self.running.append((fact, progress))
 
     def take(self, number: int, *facts: Fact) -> None:
         """As the consumer takes an entry."""
@@ -92,7 +92,7 @@ class Stage:
         progress = EntryProgress(
             self.lane, entry_id, False, self._done, lambda _, outcome: self.outcomes.append(outcome)
         )
-        progress.begin(len(facts))
+        progress.begin_facts(facts, range(len(facts)))
         for fact in facts:
             self.suspects.deliver(fact, progress)
         progress.end()
@@ -100,8 +100,8 @@ class Stage:
     def end_all(self) -> None:
         """All handlers end."""
         running, self.running = self.running, []
-        for progress in running:
-            progress.end_fact(EVENT_HANDLED)
+        for fact, progress in running:
+            progress.end_fact(fact, EVENT_HANDLED)
 
     def _done(self, progress: EntryProgress) -> None:
         self.lane.committed([progress.entry_id])

@@ -14,6 +14,7 @@ from sio_cluster.protocol.codec import decode_uplink
 from sio_cluster.protocol.errors import RedisFull
 from sio_cluster.streams.api.leases import Lease
 from sio_cluster.streams.redis import RedisBus
+from sio_cluster.testing.contract import commit
 from sio_cluster.testing.valkey import start_valkey
 
 from .fakes import FakeSender, event, number_of, running, until
@@ -46,7 +47,7 @@ class Redis:
         for entry in entries:
             numbers += [number_of(fact) for fact in decode_uplink(entry.entry).facts]
         if entries:
-            await self.reader.commit(self.lease, [entry.id for entry in entries])
+            await commit(self.bus.appender, self.lease, *entries)
 
 
 @pytest.fixture

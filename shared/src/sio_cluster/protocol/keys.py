@@ -1,4 +1,7 @@
-"""Every Redis key of a cluster. Keys that one atomic operation touches share a hash tag, as Redis Cluster demands.
+"""Every Redis key of a cluster. The hash tags say what belongs together: one node, or one lane with its clients.
+
+Most scripts touch keys of one tag. An app-node's flush touches those of several lanes and inboxes: a cluster uses one
+Redis server, and does not run on Redis Cluster.
 
 {PREFIX}:config                       hash    lanes, version: checked when a node starts; life: see api.Registry
 {PREFIX}:io-nodes                     hash    io-node id -> what it is
@@ -11,6 +14,7 @@
 {PREFIX}:{node:ID}:clients            set     sids of the clients that this io-node holds
 {PREFIX}:{lane:N}:uplink              stream  facts of this lane's clients
 {PREFIX}:{lane:N}:uplink:state        hash    see streams/redis/scripts/__init__.py
+{PREFIX}:{lane:N}:done                hash    id of an entry that is done in part -> the numbers of its facts that are
 {PREFIX}:{lane:N}:lease               hash    holder, token, position: expires when the lease runs out
 {PREFIX}:{lane:N}:token               counter the last fencing token
 {PREFIX}:{lane:N}:holders             set     who acquired the lane, and has neither released it nor been barred since
@@ -26,6 +30,7 @@
 A quarantine has the keys of a lane:
 
 {PREFIX}:{lane:N}:quarantine:uplink:state
+{PREFIX}:{lane:N}:quarantine:done
 {PREFIX}:{lane:N}:quarantine:lease
 {PREFIX}:{lane:N}:quarantine:token
 {PREFIX}:{lane:N}:quarantine:holders
@@ -76,6 +81,9 @@ class Keys:
 
     def uplink(self, lane: int) -> str:
         return _of_lane(self.prefix, lane, "uplink")
+
+    def done(self, lane: int) -> str:
+        return _of_lane(self.prefix, lane, "done")
 
     def lease(self, lane: int) -> str:
         return _of_lane(self.prefix, lane, "lease")

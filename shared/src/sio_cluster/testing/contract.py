@@ -1,12 +1,13 @@
 """What the contract suite runs on: buses of one cluster, in Redis or in memory."""
 
 from sio_cluster.node.settings.config import Config
+from sio_cluster.protocol.errors import LeaseLost
 from sio_cluster.protocol.keys import Keys
-from sio_cluster.streams.api.appends import Append, Appender, AppendResult
+from sio_cluster.streams.api.appends import COMMIT_IDS, Append, Appender, AppendResult, Commit, Flusher
 from sio_cluster.streams.api.bus import Bus
 from sio_cluster.streams.api.inboxes import InboxReader
-from sio_cluster.streams.api.lanes import LaneReader
-from sio_cluster.streams.api.leases import Leases
+from sio_cluster.streams.api.lanes import LaneEntry, LaneReader
+from sio_cluster.streams.api.leases import Lease, Leases
 from sio_cluster.streams.api.records import ClientRecords
 from sio_cluster.streams.api.registry import Registry
 from sio_cluster.streams.memory import MemoryBroker, MemoryBus
@@ -32,7 +33,7 @@ class Cluster:
     def keys(self) -> Keys:
         return Keys(self.config.redis_prefix)
 
-    def appender(self) -> Appender:
+    def appender(self) -> Flusher:
         return self.new_bus().appender
 
     def inbox_reader(self, node_id: str, max_batch_bytes: int = 4_000_000) -> InboxReader:
@@ -53,6 +54,17 @@ class Cluster:
     async def stop(self) -> None:
         for bus in self._buses:
             await bus.stop()
+
+
+async def commit(appender: Flusher, lease: Lease, *entries: LaneEntry) -> None:
+    """Commits entries of one lane, and nothing else. Raises LeaseLost, without effect."""
+    for begin in range(0, len(entries), COMMIT_IDS):
+        some = entries[begin : begin + COMMIT_IDS]
+        done = Commit(lease, [entry.id for entry in some], sum(len(entry.entry) for entry in some))
+        flushed = await appender.flush([], [done])
+        if flushed.lost:
+            raise LeaseLost(f"lane {lease.lane} is no longer held with token {lease.token}")
+        assert flushed.committed
 
 
 class Writer:

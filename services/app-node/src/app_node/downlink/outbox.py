@@ -1,13 +1,14 @@
 """Every command of this app-node on its way to Redis: what gathers in a tick leaves as one entry for each inbox.
 
 A tick is the time in which the flush before it is under way. Each inbox has an `InboxQueue`, which keeps the order.
+Lane entries that are done leave their lanes with the same flush (`lanes.commits`).
 
 What is full, and what happens then:
 
 - The outbox (`max_bytes`): `has_room` is False. Whoever emits waits in `room`, and goes on in the order of coming.
 - One inbox: its own queue waits, the others go on. Where its io-node is gone, the queue is dropped and counted.
-- Redis (out of memory): it still takes what handlers say, since their lane entries can be removed only afterwards. All
-  else waits.
+- Redis (out of memory): it still takes what handlers say, since their lane entries can be removed only afterwards, and
+  what is done is removed. All else waits.
 """
 
 import asyncio
@@ -20,11 +21,12 @@ from app_node.clock import Clock
 from app_node.counters import Counters
 from app_node.downlink.batch import Batch
 from app_node.downlink.inbox_queue import InboxQueue, Surroundings
+from app_node.lanes.commits import Commits, LaneCommit
 from app_node.lanes.progress import EntryProgress
 from sio_cluster.node.retry import Retry
 from sio_cluster.protocol.errors import BusError, BusRefused
 from sio_cluster.protocol.messages import Command
-from sio_cluster.streams.api.appends import Append, Appender, AppendResult
+from sio_cluster.streams.api.appends import Append, AppendResult, Flushed, Flusher
 
 MAX_ENTRY_BYTES = 1_000_000
 MAX_ENTRY_COMMANDS = 2_000
@@ -49,12 +51,13 @@ class Outbox:
 
     def __init__(
         self,
-        appender: Appender,
+        appender: Flusher,
         *,
         node_id: str,
         inbox_key: Callable[[str], str],
         inbox_max_bytes: int,
         max_bytes: int,
+        commits: Commits,
         is_known: Callable[[str], bool],
         clock: Clock,
         counters: Counters,
@@ -63,6 +66,7 @@ class Outbox:
         self._node_id = node_id
         self._inbox_key = inbox_key
         self._max_bytes = max_bytes
+        self._commits = commits
         self._is_known = is_known
         self._clock = clock
         self._retry = Retry("outbox", counters.redis_retries)
@@ -75,9 +79,11 @@ class Outbox:
         self._line: deque[_Turn] = deque()  # who waits in `room`
         self._admitted: deque[_Turn] = deque()  # who may go on, and has not yet
         self._promised = 0  # bytes for them
-        self._refused_until = 0.0
+        self._refused_until = 0.0  # only what handlers say
+        self._appends_from = 0.0  # only commits before
         self.emitted = 0  # commands put
         self._wake = asyncio.Event()
+        commits.on_put = self._wake.set
         self._empty = asyncio.Event()
         self._empty.set()
 
@@ -151,26 +157,42 @@ class Outbox:
                 await self._sleep(delay)
             self._wake.clear()
             ready = self._take()
-            if not ready:
-                self._after_flush()
-                continue
-            try:
-                results = await self._flush(ready)
-            except BusError as error:
-                wait = self._retry.failed(error)
-                if isinstance(error, BusRefused):
-                    self._refused_until = self._clock() + wait + REFUSED_S
-                await asyncio.sleep(wait)
-                continue
-            self._retry.succeeded()
-            for (queue, batch, _), result in zip(ready, results, strict=True):
-                self._settle(queue, batch, result)
+            commits = self._commits.take(batch.waiting for _, batch, _ in ready)
+            if ready or commits:
+                await self._try(ready, commits)
             self._after_flush()
 
+    async def _try(self, ready: list[Ready], commits: list[LaneCommit]) -> None:
+        """One flush, and what follows from it. Waits after a failure."""
+        try:
+            flushed = await self._flush(ready, commits)
+        except BusError as error:
+            self._commits.put_off(commits)
+            wait = self._retry.failed(error)
+            if ready and isinstance(error, BusRefused):
+                self._appends_from = self._clock() + wait
+                self._refused_until = self._appends_from + REFUSED_S
+            else:
+                await asyncio.sleep(wait)
+            return
+        if self._clock() >= self._appends_from:
+            self._retry.succeeded()
+        if flushed.committed:
+            self._commits.carried_out(commits)
+        elif flushed.lost:
+            self._commits.lost(commits, flushed.lost)
+        else:
+            self._commits.put_off(commits)
+        if flushed.appends:  # else nothing has happened, since a lease is lost
+            for (queue, batch, _), result in zip(ready, flushed.appends, strict=True):
+                self._settle(queue, batch, result)
+
     def _next_delay(self) -> float | None:
-        """Seconds until some queue may be flushed. None while all are empty."""
+        """Seconds until something may be flushed. None while there is nothing."""
+        if self._commits:
+            return 0.0
         waiting = [queue.held_until for queue in self._queues.values() if not queue.is_empty]
-        return max(0.0, min(waiting) - self._clock()) if waiting else None
+        return max(0.0, max(min(waiting), self._appends_from) - self._clock()) if waiting else None
 
     async def _sleep(self, delay: float | None) -> None:
         try:
@@ -181,6 +203,8 @@ class Outbox:
     def _take(self) -> list[Ready]:
         """One entry of each queue that is not held."""
         now = self._clock()
+        if now < self._appends_from:
+            return []
         ready: list[Ready] = []
         for queue in self._queues.values():
             if queue.held_until <= now and (entry := queue.prepare()) is not None:
@@ -195,16 +219,16 @@ class Outbox:
             if self._handlers_waiting or batch.waiting or any(behind.waiting for behind in queue.batches)
         ]
 
-    async def _flush(self, ready: list[Ready]) -> list[AppendResult]:
+    async def _flush(self, ready: list[Ready], commits: list[LaneCommit]) -> Flushed:
         """One round trip. Where some inboxes have barred us, a second one asks for their bars: a lane that was taken
         over before that is seen as lost when its entry is made anew."""
-        results = await self._appender.append([append for _, _, append in ready])
-        barred = [queue for (queue, _, _), r in zip(ready, results, strict=True) if r is AppendResult.BARRED]
+        flushed = await self._appender.flush([append for _, _, append in ready], [c.request() for c in commits])
+        barred = [queue for (queue, _, _), r in zip(ready, flushed.appends, strict=False) if r is AppendResult.BARRED]
         if barred:
             bars = await self._appender.bars([queue.stream for queue in barred], self._node_id)
             for queue, bar in zip(barred, bars, strict=True):
                 queue.barred(bar)
-        return results
+        return flushed
 
     def _settle(self, queue: InboxQueue, batch: Batch, result: AppendResult) -> None:
         match result:

@@ -6,6 +6,7 @@ from app_node.downlink.emitter import Emitter
 from app_node.downlink.outbox import Outbox
 from app_node.downlink.record_writer import RecordWriter
 from app_node.downlink.routes import Routes
+from app_node.lanes.commits import Commits
 from sio_cluster.node.settings.config import Config
 from sio_cluster.streams.api.bus import Bus
 
@@ -13,7 +14,9 @@ from sio_cluster.streams.api.bus import Bus
 class DownlinkParts:
     """What goes to clients: commands into the inboxes of io-nodes, and changes of client records."""
 
-    def __init__(self, node_id: str, config: Config, bus: Bus, clock: Clock, counters: Counters) -> None:
+    def __init__(
+        self, node_id: str, config: Config, bus: Bus, clock: Clock, counters: Counters, *, commits: Commits
+    ) -> None:
         self.routes = Routes(bus.registry, clock, counters)
         self.outbox = Outbox(
             bus.appender,
@@ -21,6 +24,7 @@ class DownlinkParts:
             inbox_key=bus.keys.inbox,
             inbox_max_bytes=config.inbox_max_bytes,
             max_bytes=config.max_inflight_bytes,
+            commits=commits,
             is_known=self.routes.knows,
             clock=clock,
             counters=counters,

@@ -32,8 +32,7 @@ class Lane:
     """
 
     __slots__ = (
-        "_arriving", "_clock", "deadline", "idle", "in_work", "lease", "lost", "number", "tasks", "to_commit", "token",
-        "unfinished",
+        "_arriving", "_clock", "deadline", "idle", "in_work", "lease", "lost", "number", "tasks", "token", "unfinished",
     )  # fmt: skip
 
     def __init__(self, lease: Lease, deadline: float, clock: Clock) -> None:
@@ -44,7 +43,6 @@ class Lane:
         self.lost = False
         self.in_work: set[bytes] = set()  # ids of entries that were read and are not committed
         self.unfinished: dict[bytes, Unfinished] = {}  # those of them that are not done
-        self.to_commit: list[bytes] = []  # those of them that are done
         self.tasks: set[asyncio.Task[Any]] = set()  # handlers that run
         self.idle = asyncio.Event()  # set while no entry is in work or about to be
         self.idle.set()

@@ -59,7 +59,7 @@ class Condemned:
         except Exception:  # a defect of ours must not stop the quarantine for ever
             outcome = DEFECT
             log.exception("set_aside_failed", sid=fact.sid, lane=progress.lane.number)
-        progress.end_fact(outcome)
+        progress.end_fact(fact, outcome)
 
     async def _answer(self, fact: Fact, progress: EntryProgress) -> Outcome:
         io_node = node_of(fact.sid)

@@ -1,4 +1,4 @@
-"""Reads lane entries, hands their facts to the dispatcher, and commits each entry when all that it caused is done.
+"""Reads lane entries, hands their facts to the dispatcher, and lets each entry go when all that it caused is done.
 
 Bounded: nothing more is read while entries of `max_inflight_bytes` are in work. An entry that was not handled to its
 end (a handler was cancelled, a lease ran out) is not committed: the lane's next holder gets it again.
@@ -14,6 +14,7 @@ import structlog
 
 from app_node.counters import LANE_LOST, Counters, Outcome
 from app_node.downlink.routes import Routes
+from app_node.lanes.commits import Commits
 from app_node.lanes.keeper import LaneKeeper
 from app_node.lanes.lane import Lane
 from app_node.lanes.progress import EntryProgress
@@ -23,7 +24,7 @@ from app_node.uplink.portion import Portion
 from app_node.uplink.round_robin import RoundRobin
 from sio_cluster.node.retry import Retry
 from sio_cluster.protocol.codec import decode_uplink
-from sio_cluster.protocol.errors import BusError, LeaseLost, MalformedBatch
+from sio_cluster.protocol.errors import BusError, MalformedBatch
 from sio_cluster.protocol.messages import ClientConnected, ClientDisconnected, EventReceived, Fact
 from sio_cluster.streams.api.lanes import Claimed, LaneEntry, LaneReader
 
@@ -74,11 +75,13 @@ class Consumer:
         handling: Deliver,
         condemned: Deliver,
         letters: DeadLetters,
+        commits: Commits,
     ) -> None:
         self._reader = reader
         self._handling = handling
         self._condemned = condemned
         self._letters = letters
+        self._commits = commits
         self._routes = routes
         self._max_inflight_bytes = max_inflight_bytes
         self._counters = counters
@@ -91,8 +94,6 @@ class Consumer:
         self._read_retry = Retry("lanes_read", counters.redis_retries)
         self.resumed = asyncio.Event()  # not set while it is `paused`
         self.resumed.set()
-        self._to_commit: set[Lane] = set()
-        self._commit_wake = asyncio.Event()
 
     @property
     def reading_is_stuck(self) -> bool:
@@ -177,20 +178,6 @@ class Consumer:
                 await asyncio.sleep(0)
                 return
 
-    async def run_commit(self, keeper: LaneKeeper) -> None:
-        """A loop for as long as the node lives: commits what is done. Retried while Redis is away."""
-        retry = Retry("lanes_commit", self._counters.redis_retries)
-        while True:
-            await self._commit_wake.wait()
-            self._commit_wake.clear()
-            lanes, self._to_commit = self._to_commit, set()
-            outcomes = await asyncio.gather(*[self._commit(lane, keeper) for lane in lanes])
-            failure = next(filter(None, outcomes), None)
-            if failure is None:
-                retry.succeeded()
-            else:
-                await asyncio.sleep(retry.failed(failure))
-
     def take_claimed(self, lane: Lane, claimed: Claimed) -> None:
         """What a former holder left gets its turns before anything new of this lane is read. It waits for room too."""
         self._pages.begin(lane, claimed)
@@ -212,7 +199,10 @@ class Consumer:
             log.error("entry_malformed", lane=lane.number, id=entry.id.decode(), why=str(error))
             self._set_aside(lane, entry, str(error))
             return 0
-        number = len(batch.facts)
+        places = [place for place in range(len(batch.facts)) if place not in entry.done]
+        facts = [batch.facts[place] for place in places] if entry.done else batch.facts
+        number = len(facts)
+        self._counters.facts_done_before += len(entry.done)
         if entry.redelivered:
             self._counters.facts_read_again += number
         else:
@@ -224,12 +214,15 @@ class Consumer:
         unfinished.size += FACT_BYTES * number
         self.inflight_bytes += unfinished.size - size
         unfinished.share = unfinished.size // max(1, number)
-        is_condemned = entry.takeovers >= MOST_TAKEOVERS and any(isinstance(fact, WITH_HANDLER) for fact in batch.facts)
+        is_condemned = entry.takeovers >= MOST_TAKEOVERS and any(isinstance(fact, WITH_HANDLER) for fact in facts)
         done = partial(self._given_up, entry) if is_condemned else self._done
-        progress = EntryProgress(lane, entry.id, entry.redelivered, done, self._fact_done)
-        progress.begin(number)
+        progress = EntryProgress(
+            lane, entry.id, entry.redelivered, done, self._fact_done, commits=not is_condemned, size=size
+        )
+        progress.noted = bool(entry.done)
+        progress.begin_facts(facts, places)
         deliver = (self._condemned if is_condemned else self._handling).deliver
-        for fact in batch.facts:
+        for fact in facts:
             deliver(fact, progress)
         progress.end()
         return number
@@ -262,12 +255,8 @@ class Consumer:
             self._room.set()
 
     def _done(self, progress: EntryProgress) -> None:
-        lane = progress.lane
-        self._release(lane, progress.entry_id)
-        if lane.held():
-            lane.to_commit.append(progress.entry_id)
-            self._to_commit.add(lane)
-            self._commit_wake.set()
+        self._release(progress.lane, progress.entry_id)
+        self._commits.put(progress)
 
     def _given_up(self, entry: LaneEntry, progress: EntryProgress) -> None:
         if progress.lane.held():
@@ -288,25 +277,6 @@ class Consumer:
             self._portion.begin_small()
             self._room.clear()
             await self._room.wait()
-
-    async def _commit(self, lane: Lane, keeper: LaneKeeper) -> BusError | None:
-        """Commits what is done of one lane. Returns an error where it must be tried again."""
-        if not lane.held():
-            return None
-        ids, lane.to_commit = lane.to_commit, []
-        try:
-            await self._reader.commit(lane.lease, ids)
-        except LeaseLost:
-            keeper.lose(lane)
-            return None
-        except BusError as error:
-            lane.to_commit += ids
-            self._to_commit.add(lane)
-            self._commit_wake.set()
-            return error
-        self._counters.entries_committed += len(ids)
-        lane.committed(ids)
-        return None
 
     def _set_aside(self, lane: Lane, entry: LaneEntry, why: str) -> None:
         def done() -> None:

@@ -90,7 +90,7 @@ class Dispatcher:
         if client is None:
             io_node = node_of(fact.sid)
             if io_node is None:
-                progress.end_fact(FOREIGN_SID)
+                progress.end_fact(fact, FOREIGN_SID)
                 return
             client = Client(fact.sid, io_node, progress.lane)
             self._clients.add(client)
@@ -135,7 +135,7 @@ class Dispatcher:
                 outcome = DEFECT
                 log.exception("dispatch_failed", sid=client.sid, lane=progress.lane.number, fact=type(fact).__name__)
             if outcome is not None:
-                progress.end_fact(outcome)
+                progress.end_fact(fact, outcome)
         client.waiting = None
         client.busy = False
         if client.forgotten or client.state is State.UNKNOWN:
@@ -176,7 +176,7 @@ class Dispatcher:
             await self._turns.wait()
         current_progress.set(progress)
         try:
-            progress.end_fact(await self._run_event(client, fact, progress))
+            progress.end_fact(fact, await self._run_event(client, fact, progress))
         except LeaseLost:
             return  # the lane's next holder handles it
 

@@ -7,6 +7,7 @@ from app_node.clock import Clock
 from app_node.counters import Counters
 from app_node.downlink.parts import DownlinkParts
 from app_node.handlers.application import Application
+from app_node.lanes.commits import Commits
 from app_node.lanes.lane import Lane
 from app_node.lanes.readers import Readers
 from app_node.uplink.alone import Alone
@@ -37,6 +38,7 @@ class UplinkParts:
         counters: Counters,
         *,
         application: Application,
+        commits: Commits,
         downlink: DownlinkParts,
         clients: ClientParts,
         async_handlers: bool,
@@ -77,6 +79,7 @@ class UplinkParts:
             handling=self.suspects,
             condemned=Condemned(downlink.outbox, downlink.writer, clients.records),
             letters=DeadLetters(self.readers.lanes, counters),
+            commits=commits,
         )
         self.alone = Alone(
             self.readers.quarantines,

@@ -205,8 +205,8 @@ class Suspects:
             await asyncio.sleep(SETTLE_S)
             return
         for progress, facts in stuck.items():
-            for _ in facts:
-                progress.end_fact(QUARANTINED)
+            for fact in facts:
+                progress.end_fact(fact, QUARANTINED)
 
     async def _move_suspects(self, lane: Lane, entries: Sequence[LaneEntry]) -> list[LaneEntry]:
         """Returns those that cannot be decoded: they are no suspects."""
@@ -230,12 +230,13 @@ class Suspects:
 
 
 def _parts(entry: LaneEntry) -> list[bytes]:
-    """One entry for each of its facts. [] where it cannot be decoded."""
+    """One entry for each of its facts that is not done. [] where there is none, or where it cannot be decoded."""
     try:
         batch = decode_uplink(entry.entry)
     except MalformedBatch:
         return []
-    return [encode_uplink(batch.node, batch.seq, [fact]) for fact in batch.facts]
+    left = [fact for place, fact in enumerate(batch.facts) if place not in entry.done]
+    return [encode_uplink(batch.node, batch.seq, [fact]) for fact in left]
 
 
 def _sid_of(entry: LaneEntry) -> str:

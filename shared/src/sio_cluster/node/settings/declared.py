@@ -239,8 +239,7 @@ class Settings(BaseSettings):
     shutdown_ms: Annotated[Millis, ReadBy.APP] = Field(
         10_000,
         description="Milliseconds that running handlers get to finish when an app-node stops, or when a lane moves to "
-        "another app-node, as when one is added. If a handler takes longer, the next app-node handles its event again, "
-        "and all other events of the same lane entry: those that an io-node wrote into the lane at the same time.",
+        "another app-node, as when one is added. If a handler takes longer, the next app-node handles its event again.",
     )
     handler_block_ms: Annotated[int, ReadBy.APP] = Field(
         1_000,

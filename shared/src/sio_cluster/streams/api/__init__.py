@@ -3,7 +3,7 @@
     import asyncio
 
     from sio_cluster.node.settings.config import Config
-    from sio_cluster.streams.api.appends import Append
+    from sio_cluster.streams.api.appends import Append, Commit
     from sio_cluster.streams.memory import MemoryBroker, MemoryBus
 
     async def main():
@@ -18,7 +18,8 @@
         left = await reader.claim(3)                       # nothing: nobody held this lane before
         for entry in [*left.entries, *await reader.read([3], block_ms=100, count=10)]:
             print(entry.entry)                             # b'hello'
-            await reader.commit(lease, [entry.id])         # now it is forgotten
+            done = Commit(lease, [entry.id], len(entry.entry))
+            await bus.appender.flush([], [done])           # now it is forgotten
         await bus.stop()
 
     asyncio.run(main())
@@ -28,7 +29,7 @@
 `streams.memory.MemoryBus` both provide it. One contract suite runs against both
 (shared/tests/streams/test_*_contract.py).
 
-May import: `protocol`. Inside, `bus` is above the others, and `lanes` and `records` are above `leases`.
+May import: `protocol`. Inside, `bus` is above the others, and `appends`, `lanes` and `records` are above `leases`.
 
 What holds for every method, unless its docstring says otherwise:
 

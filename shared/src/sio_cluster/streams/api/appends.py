@@ -1,9 +1,17 @@
 """Appending to lanes and inboxes."""
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
+
+from sio_cluster.streams.api.leases import Lease
+
+FLUSH_BYTES = 1_000_000
+"""How many bytes one atomic step appends, at most: Redis serves nobody else meanwhile."""
+
+COMMIT_IDS = 1_000
+"""How many entries one commit names, at most."""
 
 
 class AppendResult(enum.Enum):
@@ -39,6 +47,35 @@ class Append:
     urgent: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """What is done of one lane. `lease`: by which it is held.
+
+    `ids`: entries that are done; they are forgotten for good. `size`: their bytes together. `notes`: of entries that
+    are done in part, the numbers of the facts that are, from 0; whoever claims the entry is told (`LaneEntry.done`).
+    `noted`: those of `ids` of which there may be such notes. At most COMMIT_IDS of each.
+    """
+
+    lease: Lease
+    ids: Sequence[bytes]
+    size: int
+    notes: Sequence[tuple[bytes, Sequence[int]]] = ()
+    noted: Sequence[bytes] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Flushed:
+    """What became of a flush.
+
+    `lost`: the leases of its commits that are lost. `appends`: what became of each append; empty where none was tried,
+    since a lease is lost. `committed`: whether all commits were carried out; else none was.
+    """
+
+    lost: Sequence[Lease]
+    appends: Sequence[AppendResult]
+    committed: bool
+
+
 class Appender(Protocol):
     """Appends entries to lanes and inboxes, each at most once however often it is tried."""
 
@@ -56,6 +93,20 @@ class Appender(Protocol):
         """How often each of these streams has barred this node. One round trip."""
 
 
+class Flusher(Appender, Protocol):
+    """Appends, and commits lane entries in the same step."""
+
+    async def flush(self, appends: Sequence[Append], commits: Sequence[Commit]) -> Flushed:
+        """Appends, and commits what is done once all of that is written. One round trip.
+
+        It is one atomic step as long as the entries to append have at most FLUSH_BYTES together; with more, the commits
+        are a step of their own. With a lost lease nothing happens. Where an append is FULL or BARRED, the others are
+        written, and nothing is committed. After BusUnavailable or BusRefused try again with the same `seq`.
+
+        At most one append for each stream and one commit for each lane, else ValueError.
+        """
+
+
 def require_distinct(appends: Sequence[Append]) -> None:
     """Raises ValueError where two appends of one call name the same stream.
 
@@ -64,3 +115,16 @@ def require_distinct(appends: Sequence[Append]) -> None:
     """
     if len({append.stream for append in appends}) != len(appends):
         raise ValueError("one call takes at most one append for each stream")
+
+
+def require_fitting(commits: Sequence[Commit]) -> None:
+    """Raises ValueError where two commits of one call name the same lane, or one has too many entries, or none."""
+    if len({commit.lease.lane for commit in commits}) != len(commits):
+        raise ValueError("one call takes at most one commit for each lane")
+    if not all(0 < max(len(commit.ids), len(commit.notes)) <= COMMIT_IDS for commit in commits):
+        raise ValueError(f"a commit has 1 to {COMMIT_IDS} entries")
+
+
+def are_written(results: Iterable[AppendResult]) -> bool:
+    """Whether all of these are in their streams."""
+    return all(result in (AppendResult.APPENDED, AppendResult.DUPLICATE) for result in results)

@@ -3,7 +3,7 @@
 from typing import Protocol
 
 from sio_cluster.protocol.keys import Keys
-from sio_cluster.streams.api.appends import Appender
+from sio_cluster.streams.api.appends import Flusher
 from sio_cluster.streams.api.inboxes import InboxReader
 from sio_cluster.streams.api.lanes import LaneReader
 from sio_cluster.streams.api.leases import Leases
@@ -31,7 +31,7 @@ class Bus(Protocol):
     def keys(self) -> Keys: ...
 
     @property
-    def appender(self) -> Appender: ...
+    def appender(self) -> Flusher: ...
 
     @property
     def leases(self) -> Leases: ...

@@ -16,7 +16,7 @@ DEAD_LETTERS_KEPT = 1_000
 
 @dataclass(frozen=True, slots=True)
 class LaneEntry:
-    """One uplink batch, still encoded.
+    """One uplink batch, still encoded. `done`: the numbers of its facts that former holders have noted as done.
 
     `redelivered`: a former holder was given it, and may have handled it. `takeovers`: how often the lane was taken over
     from a holder that had been given it and did not finish it, at most 3. A holder that released the lane in good order
@@ -29,6 +29,7 @@ class LaneEntry:
     entry: bytes
     redelivered: bool
     takeovers: int = 0
+    done: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,8 @@ class Claimed:
 
 
 class LaneReader(Protocol):
-    """Reads the lanes that one app-node holds. What it read stays in the lane until it is committed.
+    """Reads the lanes that one app-node holds. What it read stays in the lane until it is committed
+    (`appends.Flusher.flush`).
 
     Each lane has a *quarantine*, which is a lane of its own with the number `ids.quarantine_of(lane)`: it is acquired,
     claimed, read and committed in the same way. Nobody appends to it; `quarantine` moves entries there.
@@ -61,7 +63,7 @@ class LaneReader(Protocol):
         """New entries of these lanes, at most `count` of each lane, in order within a lane.
 
         [] when none came within `block_ms`, or when `interrupt` ended the read. A lane that another node has taken
-        over brings nothing; `commit` and `Leases.renew` say that it is lost.
+        over brings nothing; `Flusher.flush` and `Leases.renew` say that it is lost.
         """
 
     async def claim(self, lane: int) -> Claimed:
@@ -83,9 +85,6 @@ class LaneReader(Protocol):
 
     async def interrupt(self) -> None:
         """Ends a read that blocks at once, with []. Without effect while no read is under way."""
-
-    async def commit(self, lease: Lease, ids: Sequence[bytes]) -> None:
-        """Forgets these entries for good, and gives their bytes back. Raises LeaseLost, without effect."""
 
     async def quarantine(self, lease: Lease, moves: Sequence[tuple[bytes, Sequence[bytes]]]) -> None:
         """Moves entries to the end of the lane's quarantine, in this order. Raises LeaseLost.

@@ -14,7 +14,8 @@ from sio_cluster.protocol.messages import Room
 
 @dataclass
 class MemoryStream:
-    """One stream. Ids count from 1; `delivered` is the last id that a lane's holder was given."""
+    """One stream. Ids count from 1. Of a lane: `delivered` is the last id that its holder was given, and `done` has the
+    numbers of the facts that are done, of entries that are not."""
 
     entries: dict[int, bytes] = field(default_factory=dict)
     last_id: int = 0
@@ -23,6 +24,7 @@ class MemoryStream:
     bars: dict[str, int] = field(default_factory=dict)
     reader: str | None = None
     delivered: int = 0
+    done: dict[int, set[int]] = field(default_factory=dict)
 
     def add(self, entry: bytes) -> None:
         self.last_id += 1
@@ -32,6 +34,7 @@ class MemoryStream:
     def remove(self, ids: list[int]) -> None:
         for entry_id in ids:
             entry = self.entries.pop(entry_id, None)
+            self.done.pop(entry_id, None)
             if entry is not None:
                 self.held_bytes -= len(entry)
 

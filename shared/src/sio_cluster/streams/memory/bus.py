@@ -15,7 +15,7 @@ class MemoryBus:
     def __init__(self, settings: BusSettings, broker: MemoryBroker) -> None:
         self.broker = broker
         self.keys = Keys(settings.redis_prefix)
-        self.appender = MemoryAppender(broker)
+        self.appender = MemoryAppender(broker, self.keys)
         self.leases = MemoryLeases(broker, self.keys)
         self.registry = MemoryRegistry(broker, self.keys, settings.lanes)
         self.records = MemoryClientRecords(broker, settings.lanes)

@@ -3,19 +3,31 @@
 import asyncio
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 from sio_cluster.protocol.keys import Keys
-from sio_cluster.streams.api.appends import Append, AppendResult, require_distinct
+from sio_cluster.streams.api.appends import (
+    FLUSH_BYTES,
+    Append,
+    AppendResult,
+    Commit,
+    Flushed,
+    are_written,
+    require_distinct,
+    require_fitting,
+)
 from sio_cluster.streams.memory.broker import MemoryBroker, MemoryStream
+from sio_cluster.streams.memory.lanes import current_lease, number_of
 
 _READ_COUNT = 1000
 
 
 class MemoryAppender:
-    """`api.appends.Appender`."""
+    """`api.appends.Flusher`."""
 
-    def __init__(self, broker: MemoryBroker) -> None:
+    def __init__(self, broker: MemoryBroker, keys: Keys) -> None:
         self._broker = broker
+        self._keys = keys
 
     async def append(self, appends: Sequence[Append]) -> list[AppendResult]:
         require_distinct(appends)
@@ -23,6 +35,32 @@ class MemoryAppender:
             results = [_append(self._broker.streams[append.stream], append) for append in appends]
             self._broker.notify()
         return results
+
+    async def flush(self, appends: Sequence[Append], commits: Sequence[Commit]) -> Flushed:
+        require_distinct(appends)
+        require_fitting(commits)
+        if sum(len(append.entry) for append in appends) <= FLUSH_BYTES:
+            return await self._flush(appends, commits)
+        results = await self.append(appends)
+        if not are_written(results):
+            return Flushed([], results, committed=False)
+        return replace(await self._flush([], commits), appends=results)
+
+    async def _flush(self, appends: Sequence[Append], commits: Sequence[Commit]) -> Flushed:
+        async with self._broker.operation():
+            lost = [commit.lease for commit in commits if current_lease(self._broker, commit.lease) is None]
+            if lost:
+                return Flushed(lost, [], committed=False)
+            results = [_append(self._broker.streams[append.stream], append) for append in appends]
+            self._broker.notify()
+            if not are_written(results):
+                return Flushed([], results, committed=False)
+            for commit in commits:
+                stream = self._broker.streams[self._keys.uplink(commit.lease.lane)]
+                stream.remove([number_of(entry_id) for entry_id in commit.ids])
+                for entry_id, numbers in commit.notes:
+                    stream.done.setdefault(number_of(entry_id), set()).update(numbers)
+        return Flushed([], results, committed=True)
 
     async def held_bytes(self, streams: Sequence[str]) -> list[int]:
         async with self._broker.operation():

@@ -43,7 +43,7 @@ class MemoryLeases:
         ours = set()
         async with self._broker.operation():
             for lease in leases:
-                current = _current(self._broker, lease)
+                current = current_lease(self._broker, lease)
                 if current is not None:
                     current.deadline = self._broker.clock() + lease_ms / 1000
                     ours.add(lease.lane)
@@ -64,13 +64,13 @@ class MemoryLeases:
                     bars[node_id] = bars.get(node_id, 0) + 1
         async with broker.operation():
             for lease in leases:
-                if _current(broker, lease) is not None:
+                if current_lease(broker, lease) is not None:
                     broker.holders[lease.lane] -= former[lease]
         return barred
 
     async def release(self, lease: Lease, *, settled: bool = True) -> None:
         async with self._broker.operation():
-            if _current(self._broker, lease) is not None:
+            if current_lease(self._broker, lease) is not None:
                 del self._broker.leases[lease.lane]
                 takeovers = self._broker.takeovers[lease.lane]
                 takeovers.last = takeovers.given = None
@@ -121,7 +121,7 @@ class MemoryLaneReader:
 
     async def claim_more(self, rest: Unclaimed) -> Claimed:
         async with self._broker.operation():
-            lease = _current(self._broker, Lease(rest.lane, self._node_id, rest.token))
+            lease = current_lease(self._broker, Lease(rest.lane, self._node_id, rest.token))
             return Claimed([]) if lease is None else self._claim(rest.lane, lease, after=number_of(rest.after))
 
     async def peek(self, lane: int, count: int = PAGE_ENTRIES, after: bytes = b"") -> list[LaneEntry]:
@@ -135,11 +135,6 @@ class MemoryLaneReader:
             if self._reading:
                 self._interrupted = True
                 self._waiter.set()
-
-    async def commit(self, lease: Lease, ids: Sequence[bytes]) -> None:
-        async with self._broker.operation():
-            self._check(lease)
-            self._broker.streams[self._keys.uplink(lease.lane)].remove([number_of(entry_id) for entry_id in ids])
 
     async def quarantine(self, lease: Lease, moves: Sequence[tuple[bytes, Sequence[bytes]]]) -> None:
         async with self._broker.operation():
@@ -177,7 +172,15 @@ class MemoryLaneReader:
         takeovers.last, takeovers.given = self._node_id, page[-1] if more else None
         counted = _counted(takeovers)
         entries = [
-            LaneEntry(lane, _id(number), stream.entries[number], True, counted.of(lane, (number, 0))) for number in page
+            LaneEntry(
+                lane,
+                _id(number),
+                stream.entries[number],
+                True,
+                counted.of(lane, (number, 0)),
+                frozenset(stream.done.get(number, ())),
+            )
+            for number in page
         ]
         return Claimed(entries, Unclaimed(lane, lease.token, _id(page[-1])) if more else None)
 
@@ -199,7 +202,7 @@ class MemoryLaneReader:
         return [_new(lane, number, stream.entries[number]) for number in new]
 
     def _check(self, lease: Lease) -> None:
-        if _current(self._broker, lease) is None:
+        if current_lease(self._broker, lease) is None:
             raise LeaseLost(f"lane {lease.lane} is no longer held with token {lease.token}")
 
 
@@ -209,7 +212,7 @@ def _lease(broker: MemoryBroker, lane: int) -> MemoryLease | None:
     return lease if lease is not None and lease.deadline > broker.clock() else None
 
 
-def _current(broker: MemoryBroker, lease: Lease) -> MemoryLease | None:
+def current_lease(broker: MemoryBroker, lease: Lease) -> MemoryLease | None:
     """The lane's lease if it runs and is this one."""
     current = _lease(broker, lease.lane)
     return current if current is not None and (current.node_id, current.token) == (lease.node_id, lease.token) else None

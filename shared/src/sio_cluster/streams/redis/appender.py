@@ -1,11 +1,22 @@
-"""Writing a stream entry exactly once."""
+"""Writing stream entries exactly once, and committing what is done."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
+from sio_cluster.protocol.ids import quarantine_of
 from sio_cluster.protocol.keys import Keys
-from sio_cluster.streams.api.appends import Append, AppendResult, require_distinct
-from sio_cluster.streams.redis.connections import Connections
-from sio_cluster.streams.redis.scripts.appends import APPEND
+from sio_cluster.streams.api.appends import (
+    FLUSH_BYTES,
+    Append,
+    AppendResult,
+    Commit,
+    Flushed,
+    are_written,
+    require_distinct,
+    require_fitting,
+)
+from sio_cluster.streams.redis.connections import Connections, call
+from sio_cluster.streams.redis.scripts.appends import APPEND, FLUSH
 
 INBOX_TTL_MS = 600_000
 """An inbox that nobody reads is gone after this time. Its reader keeps it from expiring."""
@@ -15,22 +26,50 @@ _RESULTS = (AppendResult.APPENDED, AppendResult.DUPLICATE, AppendResult.FULL, Ap
 
 
 class RedisAppender:
-    """`api.appends.Appender`."""
+    """`api.appends.Flusher`."""
 
-    def __init__(self, connections: Connections) -> None:
+    def __init__(self, connections: Connections, keys: Keys, lanes: int) -> None:
         self._connections = connections
+        uplinks = {lane: keys.uplink(lane) for lane in [*range(lanes), *map(quarantine_of, range(lanes))]}
+        self._commit_keys = {
+            lane: (key, keys.state(key), keys.lease(lane), keys.done(lane)) for lane, key in uplinks.items()
+        }
 
     async def append(self, appends: Sequence[Append]) -> list[AppendResult]:
         require_distinct(appends)
         replies = await self._connections.run(*[
-            (
-                "EVALSHA", APPEND.sha, 2, append.stream, Keys.state(append.stream), append.node_id, append.seq,
-                append.entry, append.max_bytes, INBOX_TTL_MS if Keys.is_inbox(append.stream) else 0, append.bar,
-                int(append.urgent),
-            )
+            ("EVALSHA", APPEND.sha, 2, append.stream, Keys.state(append.stream), *_arguments(append))
             for append in appends
         ])  # fmt: skip
         return [_RESULTS[reply] for reply in replies]
+
+    async def flush(self, appends: Sequence[Append], commits: Sequence[Commit]) -> Flushed:
+        require_distinct(appends)
+        require_fitting(commits)
+        if sum([len(append.entry) for append in appends]) <= FLUSH_BYTES:
+            return await self._flush(appends, commits)
+        results = await self.append(appends)
+        if not are_written(results):
+            return Flushed([], results, committed=False)
+        return replace(await self._flush([], commits), appends=results)
+
+    async def _flush(self, appends: Sequence[Append], commits: Sequence[Commit]) -> Flushed:
+        keys: list[str] = []
+        arguments: list[str | bytes | int] = [len(appends), len(commits)]
+        for append in appends:
+            keys += (append.stream, Keys.state(append.stream))
+            arguments += _arguments(append)
+        for commit in commits:
+            lease = commit.lease
+            keys += self._commit_keys[lease.lane]
+            arguments += (lease.node_id, lease.token, commit.size, len(commit.ids), *commit.ids)
+            arguments += (len(commit.noted), *commit.noted, len(commit.notes))
+            for entry_id, numbers in commit.notes:
+                arguments += (entry_id, ",".join(map(str, numbers)))
+        [[lost, results, committed]] = await self._connections.run(call(FLUSH, keys, *arguments))
+        return Flushed(
+            [commits[number - 1].lease for number in lost], [_RESULTS[result] for result in results], bool(committed)
+        )
 
     async def held_bytes(self, streams: Sequence[str]) -> list[int]:
         replies = await self._connections.run(*[("HGET", Keys.state(stream), "bytes") for stream in streams])
@@ -39,6 +78,12 @@ class RedisAppender:
     async def bars(self, streams: Sequence[str], node_id: str) -> list[int]:
         replies = await self._connections.run(*[("HGET", Keys.state(stream), bar_of(node_id)) for stream in streams])
         return [int(reply or 0) for reply in replies]
+
+
+def _arguments(append: Append) -> tuple[str | bytes | int, ...]:
+    """Of one append, as its script takes them."""
+    ttl_ms = INBOX_TTL_MS if Keys.is_inbox(append.stream) else 0
+    return append.node_id, append.seq, append.entry, append.max_bytes, ttl_ms, append.bar, int(append.urgent)
 
 
 def bar_of(node_id: str) -> str:

@@ -26,7 +26,7 @@ class RedisBus:
         self._lanes = settings.lanes
         self.keys = Keys(settings.redis_prefix)
         self.connections = Connections(settings.redis_address, timeout_s)
-        self.appender = RedisAppender(self.connections)
+        self.appender = RedisAppender(self.connections, self.keys, self._lanes)
         self.leases = RedisLeases(self.connections, self.keys)
         self.registry = RedisRegistry(self.connections, self.keys, self._lanes)
         self.records = RedisClientRecords(self.connections, self.keys, self._lanes)

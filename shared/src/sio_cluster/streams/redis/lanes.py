@@ -18,13 +18,12 @@ from sio_cluster.streams.api.leases import Lease
 from sio_cluster.streams.redis.connection import RedisCommand, raise_first_error
 from sio_cluster.streams.redis.connections import Connections, call
 from sio_cluster.streams.redis.replies import NoGroup, NoKey
-from sio_cluster.streams.redis.scripts.lanes import CLAIM, COMMIT, PEEK
+from sio_cluster.streams.redis.scripts.lanes import CLAIM, PEEK
 from sio_cluster.streams.redis.scripts.quarantine import QUARANTINE, SET_ASIDE
 from sio_cluster.streams.redis.wire import Reply
 
 log = structlog.get_logger()
 
-_COMMIT_IDS = 1000  # for each call of the script: Lua's unpack takes some thousands of arguments
 _INTERRUPT_AGAIN_S = 0.005  # a read that was not blocked yet when it was interrupted is interrupted again
 
 
@@ -39,9 +38,10 @@ class RedisLaneReader:
         self._connection = connections.new_reader()
         numbers = [*range(lanes), *map(quarantine_of, range(lanes))]
         self._uplinks = {lane: keys.uplink(lane) for lane in numbers}
-        self._commit_keys = {lane: (key, keys.state(key), keys.lease(lane)) for lane, key in self._uplinks.items()}
+        self._lane_keys = {
+            lane: (key, keys.state(key), keys.lease(lane), keys.done(lane)) for lane, key in self._uplinks.items()
+        }
         self._lane_of = {key.encode(): lane for lane, key in self._uplinks.items()}
-        self._sizes: dict[int, dict[bytes, int]] = {}  # lane -> id -> bytes, of entries given to us and not committed
         self._given: dict[int, bytes] = {}  # lane -> the last id given to us
         self._in_doubt: set[int] = set()  # lanes whose last read may have lost its answer
         self._claimed: set[int] = set()  # lanes that were claimed while a read was under way
@@ -77,7 +77,6 @@ class RedisLaneReader:
         page = await self._claim(lane)
         if page is None:
             return Claimed([])
-        self._sizes.pop(lane, None)
         self._lost.discard(lane)
         self._in_doubt.add(lane)
         self._claimed.add(lane)
@@ -109,59 +108,41 @@ class RedisLaneReader:
             except TimeoutError:
                 continue
 
-    async def commit(self, lease: Lease, ids: Sequence[bytes]) -> None:
-        lane = lease.lane
-        sizes = self._sizes.get(lane, {})
-        commands = []
-        for start in range(0, len(ids), _COMMIT_IDS):
-            some = ids[start : start + _COMMIT_IDS]
-            size = sum([sizes.get(entry_id, 0) for entry_id in some])
-            commands.append(call(COMMIT, self._commit_keys[lane], lease.node_id, lease.token, size, *some))
-        if -1 in await self._connections.run(*commands):
-            raise LeaseLost(f"lane {lane} is no longer held with token {lease.token}")
-        for entry_id in ids:
-            sizes.pop(entry_id, None)
-
     async def quarantine(self, lease: Lease, moves: Sequence[tuple[bytes, Sequence[bytes]]]) -> None:
         lane = lease.lane
-        sizes = self._sizes.get(lane, {})
         target = self._uplinks[quarantine_of(lane)]
-        move_keys = (*self._commit_keys[lane], target, self._keys.state(target))
+        move_keys = (*self._lane_keys[lane], target, self._keys.state(target))
         moved = await self._connections.run(
-            *[
-                call(QUARANTINE, move_keys, lease.node_id, lease.token, entry_id, sizes.get(entry_id, 0), *parts)
-                for entry_id, parts in moves
-            ]
+            *[call(QUARANTINE, move_keys, lease.node_id, lease.token, entry_id, *parts) for entry_id, parts in moves]
         )
         if -1 in moved:
             raise LeaseLost(f"lane {lane} is no longer held with token {lease.token}")
-        for entry_id, _ in moves:
-            sizes.pop(entry_id, None)
 
     async def set_aside(self, lease: Lease, entry: LaneEntry, why: str) -> int:
         lane = lease.lane
-        lane_keys = (*self._commit_keys[lane], self._keys.dead(lane))
+        lane_keys = (*self._lane_keys[lane], self._keys.dead(lane))
         arguments = (lease.node_id, lease.token, entry.id, entry.entry, why, DEAD_LETTERS_KEPT, int(entry.redelivered))
         [moved] = await self._connections.run(call(SET_ASIDE, lane_keys, *arguments))
         if moved == -1:
             raise LeaseLost(f"lane {lane} is no longer held with token {lease.token}")
-        self._sizes.get(lane, {}).pop(entry.id, None)
         return max(0, int(moved) - 1)
 
     async def close(self) -> None:
         await self._connections.close_reader(self._connection)
 
     async def _claim(self, lane: int, *behind: bytes | int) -> Reply:
-        claim_keys = (self._keys.lease(lane), self._uplinks[lane], self._keys.takeovers(lane))
+        claim_keys = (self._keys.lease(lane), self._uplinks[lane], self._keys.takeovers(lane), self._keys.done(lane))
         arguments = (self._node_id, PAGE_ENTRIES, self._max_page_bytes, *behind)
         [page] = await self._connections.run(call(CLAIM, claim_keys, *arguments))
         return page
 
     def _take_page(self, lane: int, page: Reply) -> Claimed:
-        _, token, once, twice, items, more = page
-        self._note_sizes(lane, items)
+        _, token, once, twice, items, more, notes = page
         counted = Counted(_place(once), _place(twice))
-        entries = [_entry(lane, entry_id, fields, counted) for entry_id, fields in items]
+        entries = [
+            _entry(lane, entry_id, fields, counted, _numbers(note))
+            for (entry_id, fields), note in zip(items, notes, strict=True)
+        ]
         return Claimed(entries, Unclaimed(lane, int(token), entries[-1].id) if more else None)
 
     async def _read_new(self, lanes: Sequence[int], block_ms: int, count: int) -> list[LaneEntry]:
@@ -232,12 +213,8 @@ class RedisLaneReader:
         """New entries."""
         if not items:
             return []
-        self._note_sizes(lane, items)
         self._given[lane] = items[-1][0]
         return [_entry(lane, entry_id, fields, None) for entry_id, fields in items]
-
-    def _note_sizes(self, lane: int, items: Reply) -> None:
-        self._sizes.setdefault(lane, {}).update({entry_id: len(fields[1]) for entry_id, fields in items})
 
     async def _pause(self, block_ms: int) -> None:
         """Waits as a read would, where there is no lane to read from."""
@@ -248,15 +225,21 @@ class RedisLaneReader:
             return
 
 
-def _entry(lane: int, entry_id: bytes, fields: list[bytes], claimed: Counted | None) -> LaneEntry:
+def _entry(
+    lane: int, entry_id: bytes, fields: list[bytes], claimed: Counted | None, done: frozenset[int] = frozenset()
+) -> LaneEntry:
     """`claimed`: how often what a former holder left was taken over. None for new entries.
 
     A second field says that facts of the entry were handled before it was put back (`scripts.quarantine.REQUEUE`).
     """
     if claimed is not None:
-        return LaneEntry(lane, entry_id, fields[1], True, claimed.of(lane, _place(entry_id)))
+        return LaneEntry(lane, entry_id, fields[1], True, claimed.of(lane, _place(entry_id)), done)
     in_quarantine = is_quarantine(lane)
     return LaneEntry(lane, entry_id, fields[1], in_quarantine or len(fields) > 2, 2 if in_quarantine else 0)
+
+
+def _numbers(note: bytes) -> frozenset[int]:
+    return frozenset(map(int, note.split(b","))) if note else frozenset()
 
 
 def _place(entry_id: bytes) -> tuple[int, int]:

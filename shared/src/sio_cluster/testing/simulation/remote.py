@@ -72,7 +72,6 @@ class RemoteLaneReader:
         self._reads = reads
         self._fake = fake
         remote = Remote(commands, fake)
-        self.commit = remote.commit
         self.set_aside = remote.set_aside
         self.quarantine = remote.quarantine
         self.peek = remote.peek

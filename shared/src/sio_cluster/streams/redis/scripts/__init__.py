@@ -1,4 +1,5 @@
-"""What must be atomic, in Lua. Each script touches keys of one hash tag only, and may be repeated without harm.
+"""What must be atomic, in Lua. Each script may be repeated without harm. All but FLUSH touch keys of one
+hash tag only.
 
 A stream's state is a hash beside it:
 

@@ -1,23 +1,78 @@
-"""Appending to a stream: a lane or an inbox."""
+"""Appending to streams (lanes and inboxes), and what is committed together with that."""
 
-from sio_cluster.streams.redis.scripts.script import script
+from sio_cluster.streams.redis.scripts.script import GIVE_BACK, HOLDS, script
 
-# KEYS stream, state; ARGV node, seq, entry, max_bytes, ttl_ms (0: no expiry), bar, urgent (1: even if Redis is full).
-# Returns 0 appended, 1 duplicate, 2 the stream is full, 3 the node was barred more often than it knows.
-# Again, with the same seq: 1, and nothing is appended.
-APPEND = script("""
-local state = redis.call('HMGET', KEYS[2], ARGV[1], 'bytes', ARGV[1] .. ':bar')
-if state[1] and tonumber(ARGV[2]) <= tonumber(state[1]) then return 1 end
-if (state[3] or '0') ~= ARGV[6] then return 3 end
-local held = tonumber(state[2] or 0)
-local size = #ARGV[3]
-if held > 0 and held + size > tonumber(ARGV[4]) then return 2 end
-if ARGV[7] == '1' then redis.call('HDEL', KEYS[2], '') end
-redis.call('XADD', KEYS[1], '*', 'b', ARGV[3])
-redis.call('HSET', KEYS[2], ARGV[1], ARGV[2], 'bytes', held + size)
-if not state[2] and ARGV[5] ~= '0' then
-  redis.call('PEXPIRE', KEYS[1], ARGV[5])
-  redis.call('PEXPIRE', KEYS[2], ARGV[5])
+# Appends one entry. From ARGV[at] on: node, seq, entry, max_bytes, ttl_ms (0: no expiry), bar, urgent (1: even if Redis
+# is full). Returns 0 appended, 1 duplicate, 2 the stream is full, 3 the node was barred more often than it knows.
+_APPEND_ONE = """
+local function append(stream, state, at)
+  local node, seq, entry = ARGV[at], ARGV[at + 1], ARGV[at + 2]
+  local known = redis.call('HMGET', state, node, 'bytes', node .. ':bar')
+  if known[1] and tonumber(seq) <= tonumber(known[1]) then return 1 end
+  if (known[3] or '0') ~= ARGV[at + 5] then return 3 end
+  local held = tonumber(known[2] or 0)
+  local size = #entry
+  if held > 0 and held + size > tonumber(ARGV[at + 3]) then return 2 end
+  if ARGV[at + 6] == '1' then redis.call('HDEL', state, '') end
+  redis.call('XADD', stream, '*', 'b', entry)
+  redis.call('HSET', state, node, seq, 'bytes', held + size)
+  if not known[2] and ARGV[at + 4] ~= '0' then
+    redis.call('PEXPIRE', stream, ARGV[at + 4])
+    redis.call('PEXPIRE', state, ARGV[at + 4])
+  end
+  return 0
 end
-return 0
-""")
+"""
+
+# KEYS stream, state; ARGV as above. Returns what is said above.
+# Again, with the same seq: 1, and nothing is appended.
+APPEND = script(_APPEND_ONE + "return append(KEYS[1], KEYS[2], 1)")
+
+# KEYS of each append: stream, state; then of each commit: uplink, state, lease, done. ARGV how many appends, how many
+# commits; of each append as above; then of each commit: node, token, bytes, how many ids, ids..., how many ids of which
+# there are notes, these ids..., how many notes, and of each its id and the numbers, such as "0,3".
+#
+# Returns the commits whose lease is lost, by their numbers from 1, the results of the appends, and 1 if it committed.
+# With a lost lease nothing is appended. Where an append is full or barred, nothing is committed.
+# Again: the appends are duplicates, the entries are gone, and no bytes are given back for them. Notes repeat numbers.
+FLUSH = script(
+    GIVE_BACK
+    + HOLDS
+    + _APPEND_ONE
+    + """
+local appends, commits = tonumber(ARGV[1]), tonumber(ARGV[2])
+local first_key, first = 2 * appends, 3 + 7 * appends
+local lost, at = {}, first
+for i = 1, commits do
+  if not holds(KEYS[first_key + 4 * i - 1], ARGV[at], ARGV[at + 1]) then lost[#lost + 1] = i end
+  at = at + 4 + ARGV[at + 3]
+  at = at + 1 + ARGV[at]
+  at = at + 1 + 2 * ARGV[at]
+end
+if #lost > 0 then return {lost, {}, 0} end
+local results, written = {}, true
+for i = 1, appends do
+  results[i] = append(KEYS[2 * i - 1], KEYS[2 * i], 7 * i - 4)
+  written = written and results[i] < 2
+end
+if not written then return {lost, results, 0} end
+at = first
+for i = 1, commits do
+  local key, count = first_key + 4 * i - 3, tonumber(ARGV[at + 3])
+  if count > 0 then
+    local gone = redis.call('XDEL', KEYS[key], unpack(ARGV, at + 4, at + 3 + count))
+    if gone > 0 then give_back(KEYS[key], KEYS[key + 1], math.floor(ARGV[at + 2] * gone / count)) end
+  end
+  at = at + 4 + count
+  count = tonumber(ARGV[at])
+  if count > 0 then redis.call('HDEL', KEYS[key + 3], unpack(ARGV, at + 1, at + count)) end
+  at = at + 1 + count
+  for note = at + 1, at + 2 * ARGV[at], 2 do
+    local before = redis.call('HGET', KEYS[key + 3], ARGV[note])
+    redis.call('HSET', KEYS[key + 3], ARGV[note], (before and before .. ',' or '') .. ARGV[note + 1])
+  end
+  at = at + 1 + 2 * ARGV[at]
+end
+return {lost, results, 1}
+"""
+)

@@ -1,6 +1,6 @@
 """Lanes: who holds one, what its former holder left, and what is done."""
 
-from sio_cluster.streams.redis.scripts.script import GIVE_BACK, HOLDS, script
+from sio_cluster.streams.redis.scripts.script import HOLDS, script
 
 # The first entries from one id to another ("(ID": behind it), at most `count`, and at most `max_bytes` unless the first
 # one is larger. They are read one by one: a read of several may bring any number of bytes. Returns the entries, and the
@@ -71,9 +71,10 @@ redis.call('SADD', KEYS[4], ARGV[1])
 return token
 """)
 
-# KEYS lease, uplink, takeovers; ARGV node, count, max_bytes; for the second page and those after it, the last id of the
-# page before, and the token. Returns the position, the token, the counts of takeovers, a page of what stands up to the
-# position, and whether there is more (0 or 1); nil where the lane is not ours.
+# KEYS lease, uplink, takeovers, done; ARGV node, count, max_bytes; for the second page and those after it, the last id
+# of the page before, and the token. Returns the position, the token, the counts of takeovers, a page of what stands up
+# to the position, whether there is more (0 or 1), and of each entry the note of what is done ("" where there is none);
+# nil where the lane is not ours.
 # Again: the same page, less what was committed meanwhile.
 CLAIM = script(
     _PAGE
@@ -90,7 +91,9 @@ else
   redis.call('HDEL', KEYS[3], 'given')
 end
 local counts = redis.call('HMGET', KEYS[3], 'once', 'twice')
-return {now[2], now[3], counts[1] or '0-0', counts[2] or '0-0', entries, next and 1 or 0}
+local notes = {}
+for i, entry in ipairs(entries) do notes[i] = redis.call('HGET', KEYS[4], entry[1]) or '' end
+return {now[2], now[3], counts[1] or '0-0', counts[2] or '0-0', entries, next and 1 or 0, notes}
 """
 )
 
@@ -131,18 +134,5 @@ BARRED = script(
     + """
 if not holds(KEYS[1], ARGV[1], ARGV[2]) then return 0 end
 return redis.call('SREM', KEYS[2], unpack(ARGV, 3))
-"""
-)
-
-# KEYS uplink, state, lease; ARGV node, token, bytes, ids... Returns how many were there, -1 for a lost lease.
-# Again: the entries are gone, and no bytes are given back for them.
-COMMIT = script(
-    GIVE_BACK
-    + HOLDS
-    + """
-if not holds(KEYS[3], ARGV[1], ARGV[2]) then return -1 end
-local gone = redis.call('XDEL', KEYS[1], unpack(ARGV, 4))
-if gone > 0 then give_back(KEYS[1], KEYS[2], math.floor(ARGV[3] * gone / (#ARGV - 3))) end
-return gone
 """
 )
