@@ -29,11 +29,11 @@ async def test_an_event_that_ends_its_process_ends_it_three_times_at_most(cluste
     await io.wait(3 * len(others) + 4, Ack, timeout_s=20)
     await quiet(io, stage)
     assert cluster.deaths == 3
-    assert answers(io, bad)[-3:] == [b"32[]", b"33[3]", b"34[4]"]
+    assert sorted(answers(io, bad)) == [b"31[1]", b"32[]", b"33[3]", b"34[4]"]
     runs = [what for what in cluster.seen[bad] if what not in ("connect", "again")]
     assert runs.count("poison") == 1
     assert runs.count("redelivered poison") == 2
-    assert runs[-2:] == [3, 4]
+    assert list(dict.fromkeys(what for what in runs if isinstance(what, int))) == [1, 3, 4]
     for sid in others:
         firsts = list(dict.fromkeys(what for what in cluster.seen[sid] if isinstance(what, int)))
         assert firsts == sorted(firsts)

@@ -236,7 +236,7 @@ async def test_reads_begin_small_where_much_may_have_come_meanwhile(monkeypatch:
         if len(reader.counts) == 8:
             consumer.inflight_bytes += 1 << 30
             asyncio.get_running_loop().call_later(0.01, free)
-        progress.end_fact(EVENT_HANDLED)
+        progress.end_fact(fact, EVENT_HANDLED)
 
     def free() -> None:
         consumer.inflight_bytes -= 1 << 30
