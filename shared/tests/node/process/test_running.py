@@ -69,12 +69,13 @@ def test_an_interrupt_of_another_task_lets_main_end_its_work(new_event_loop: Fac
         async def interrupt() -> None:
             raise KeyboardInterrupt
 
-        working, _ = loop.create_task(work()), loop.create_task(interrupt())
+        working, interrupting = loop.create_task(work()), loop.create_task(interrupt())
         try:
             await asyncio.Event().wait()
         finally:
             wanted.set()
             await working
+            assert isinstance(interrupting.exception(), KeyboardInterrupt)
             done.append("main")
 
     with pytest.raises(KeyboardInterrupt):
