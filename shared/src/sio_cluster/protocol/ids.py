@@ -8,9 +8,10 @@ inbox, the sid hashes to a lane. Randomness is passed in, so that this module st
 """
 
 import base64
+import hashlib
 import re
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 NAME_PATTERN = re.compile(r"[a-z0-9]{1,32}")
 _NODE_PATTERN = re.compile(r"([a-z0-9]{1,32})-([a-z2-7]{6})")
@@ -67,5 +68,28 @@ def lane_behind(number: int) -> int:
 
 
 def lane_owner(lane: int, app_nodes: Iterable[str]) -> str | None:
-    """Which app-node should hold this lane: rendezvous hashing, so that a change of one node moves few lanes."""
-    return max(app_nodes, key=lambda node: (zlib.crc32(f"{lane}|{node}".encode()), node), default=None)
+    """Which of these app-nodes this lane likes best: rendezvous hashing. None where there are none."""
+    return max(app_nodes, key=lambda node: _liking(lane, node), default=None)
+
+
+def lane_owners(lanes: int, app_nodes: Collection[str]) -> dict[int, str]:
+    """Which app-node should hold which lane. {} where there are no app-nodes.
+
+    All get equally many, or one more or less. Each lane goes to the node that it likes best and that has room for it.
+    Who likes most chooses first. So a change of one node moves few lanes besides its own.
+    """
+    likings = sorted(((_liking(lane, node), lane) for lane in range(lanes) for node in app_nodes), reverse=True)
+    room, one_more = divmod(lanes, max(1, len(app_nodes)))
+    owners: dict[int, str] = {}
+    held = dict.fromkeys(app_nodes, 0)
+    for (_, node), lane in likings:
+        if lane in owners or held[node] > room or (held[node] == room and not one_more):
+            continue
+        one_more -= held[node] == room
+        held[node] += 1
+        owners[lane] = node
+    return owners
+
+
+def _liking(lane: int, node: str) -> tuple[bytes, str]:
+    return hashlib.blake2b(f"{lane}|{node}".encode(), digest_size=8).digest(), node

@@ -1,6 +1,7 @@
 """Who holds which lane, and who works off the quarantines, as every app-node works it out from the registry alone.
 
-The app-nodes that run divide the lanes by rendezvous hashing (`protocol.ids.lane_owner`). One that drains gets none.
+The app-nodes that run divide the lanes evenly, by rendezvous hashing (`protocol.ids.lane_owners`). One that drains gets
+none.
 
 While a lane has something in its quarantine, one app-node works off all quarantines, and the others divide the lanes
 without it: what it handles may end it, and nothing of anybody else is lost then. An app-node that is the only one does
@@ -11,7 +12,7 @@ one.
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from sio_cluster.protocol.ids import lane_owner, quarantine_of
+from sio_cluster.protocol.ids import lane_owner, lane_owners, quarantine_of
 
 _QUARANTINES = quarantine_of(0)
 """Stands for all quarantines where one app-node is chosen for them."""
@@ -74,7 +75,7 @@ def share_of(
     running = {node: info for node, info in infos.items() if not info.draining}
     worker = _worker(running) if filled or any(info.alone for info in running.values()) else None
     holders = {node: info for node, info in running.items() if node != worker} or running
-    owners = {lane: lane_owner(lane, holders) for lane in range(lanes)}
+    owners = lane_owners(lanes, holders)
     for node in sorted(holders):
         owners.update(dict.fromkeys(holders[node].quarantined, node))
     return Share(
