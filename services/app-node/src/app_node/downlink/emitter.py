@@ -1,7 +1,8 @@
 """Turns what the application says into commands for the io-nodes that they concern.
 
 Inside a handler each method returns when its command is queued: it is in Redis before the handler's lane entry is
-committed. Outside of handlers it returns when Redis has the command. Both wait while the outbox is full.
+committed. Outside of handlers it returns when Redis has the command. Both wait while the outbox is full. What an atomic
+handler says is held until it ends.
 """
 
 from collections.abc import Iterable, Sequence
@@ -9,6 +10,7 @@ from collections.abc import Iterable, Sequence
 import structlog
 
 from app_node.counters import Counters
+from app_node.downlink.held import held_output
 from app_node.downlink.outbox import Outbox
 from app_node.downlink.routes import Routes
 from app_node.lanes.progress import open_progress
@@ -89,6 +91,9 @@ class Emitter:
         return node
 
     async def _send(self, nodes: Iterable[str], command: Command, size: int) -> None:
+        if (held := held_output()) is not None:
+            held.add(nodes, command, size)
+            return
         outbox = self._outbox
         if not outbox.has_room:
             await outbox.room(size * len([*nodes]), in_handler=open_progress() is not None)

@@ -64,6 +64,14 @@ class Application:
         self._plain_trigger = plain_trigger
         self._signatures = Signatures()
         self.json_module = json_module
+        self._atomic: set[Handler] = set()
+
+    def make_atomic(self, handler: Handler) -> None:
+        """What this handler says is held until it ends."""
+        self._atomic.add(handler)
+
+    def is_atomic(self, handler: Handler) -> bool:
+        return handler in self._atomic
 
     @property
     def has_handlers(self) -> bool:

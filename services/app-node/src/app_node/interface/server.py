@@ -14,6 +14,7 @@ from socketio.async_namespace import AsyncNamespace
 from app_node.app import AppNode, BusFactory
 from app_node.clients.session_codec import encode_session
 from app_node.clock import Clock, steady
+from app_node.downlink.held import held_output, nothing_held
 from app_node.handlers.application import Application
 from app_node.handlers.calls import run
 from app_node.handlers.signatures import Handler
@@ -127,6 +128,26 @@ class ClusterServer(socketio.AsyncServer):  # type: ignore[misc]  # socketio has
 
     # --- events
 
+    def on(self, event: str, handler: Any = None, namespace: str | None = None, *, atomic: bool = False) -> Any:
+        """As in python-socketio. `event` (the decorator) takes `atomic` too.
+
+        `atomic`: what the handler emits leaves when it has ended, and all of it together with the note that the event
+        is done. So if this app-node dies, clients got everything from the handler, or nothing and it runs again. It may
+        emit 1 MB, counted once for each io-node; what would be more raises ValueError. It cannot use `call`. Raises
+        ValueError for `connect` and `disconnect`, which change the client's record.
+        """
+        if not atomic:
+            return super().on(event, handler, namespace)
+        if event in ("connect", "disconnect"):
+            raise ValueError(f"{event} cannot be atomic: its outcome is written into the client's record first")
+
+        def register(its: Handler) -> Handler:
+            self.application.make_atomic(its)
+            super(ClusterServer, self).on(event, its, namespace)
+            return its
+
+        return register if handler is None else register(handler)
+
     async def emit(
         self,
         event: str,
@@ -165,6 +186,8 @@ class ClusterServer(socketio.AsyncServer):  # type: ignore[misc]  # socketio has
             raise ValueError("Cannot use call() to broadcast.")
         if not self.async_handlers:
             raise RuntimeError("Cannot use call() when async_handlers is False.")
+        if held_output() is not None:
+            raise RuntimeError("Cannot use call() in an atomic handler: its question would leave when it has ended.")
         callbacks = self.node.clients.callbacks
         answer: asyncio.Future[tuple[Any, ...]] = asyncio.get_running_loop().create_future()
 
@@ -229,7 +252,8 @@ class ClusterServer(socketio.AsyncServer):  # type: ignore[misc]  # socketio has
         """As in python-socketio. The task does not count as a part of the handler that started it."""
         token = current_progress.set(None)
         try:
-            task: asyncio.Task[Any] = super().start_background_task(target, *args, **kwargs)
+            with nothing_held():
+                task: asyncio.Task[Any] = super().start_background_task(target, *args, **kwargs)
         finally:
             current_progress.reset(token)
         return task

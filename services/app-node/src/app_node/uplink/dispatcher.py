@@ -29,6 +29,7 @@ from app_node.counters import (
     UNKNOWN_CLIENT,
     Outcome,
 )
+from app_node.downlink.held import HeldOutput, hold_output
 from app_node.downlink.outbox import Outbox
 from app_node.downlink.record_writer import RecordWriter
 from app_node.handlers.application import Application
@@ -189,6 +190,7 @@ class Dispatcher:
         application, task = self._application, running_task()
         name: Any = None
         args: Sequence[Any]
+        held: HeldOutput | None = None
         try:
             name, *args = decode(fact.data, fact.attachments, application.json_module)
             if name in RESERVED_EVENTS:
@@ -199,9 +201,13 @@ class Dispatcher:
             if call is None:
                 return EVENT_UNHANDLED
             handler, args, keywords = call
+            if application.is_atomic(handler):
+                held = hold_output()
             result = handler(*args, **keywords) if keywords else handler(*args)
             if is_awaitable(result):
                 result = await result
+            if held is not None:
+                held.release(self._outbox.put, progress)
             if fact.ack_id is not None:
                 payload = encode(arguments(result), application.json_module, self._max_attachments)
                 packet = encode_ack(client.namespace, payload.text, len(payload.attachments), fact.ack_id)
@@ -211,5 +217,7 @@ class Dispatcher:
             return self._incidents.refused(client, MALFORMED_EVENT)
         except BaseException as error:  # noqa: BLE001 - the application's own error, which may be any
             raise_unless_own(error, task, progress.lane)
+            if held is not None and not held.over:
+                held.release(self._outbox.put, progress)
             self._incidents.handler_failed(client, name)
         return EVENT_HANDLED
