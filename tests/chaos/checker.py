@@ -124,13 +124,18 @@ def broken_promises(verdict: Verdict, allowed: Allowed) -> list[str]:
     """One line for each promise that does not hold."""
     found = [f"{column}: {getattr(verdict, column)}, as {verdict.examples[column]}"
              for column in COLUMNS if getattr(verdict, column)]  # fmt: skip
-    if verdict.redelivered and not allowed.redelivered:
-        found.append(f"redelivered: {verdict.redelivered}, though nothing crashed")
     if verdict.connections_broken and not allowed.breaks:
         found.append(f"connections_broken: {verdict.connections_broken}")
     if not verdict.events or not verdict.emits:
         found.append("nothing was sent")
     return found
+
+
+def needless_repetitions(verdict: Verdict, allowed: Allowed) -> str:
+    """A line where events were handled again, and the scenario has no fault that explains it. "" where not."""
+    if allowed.redelivered or not verdict.redelivered:
+        return ""
+    return f"redelivered: {verdict.redelivered}, though nothing crashed"
 
 
 def missed_limits(verdict: Verdict, allowed: Allowed) -> list[Missed]:

@@ -26,7 +26,7 @@ from typing import Any
 import httpx
 from redis.asyncio import Redis
 from tests.chaos import balance, records
-from tests.chaos.checker import Allowed, Verdict, broken_promises, judge, missed_limits
+from tests.chaos.checker import Allowed, Verdict, broken_promises, judge, missed_limits, needless_repetitions
 from tests.chaos.crowd import Crowd, Member
 from tests.chaos.limits import HOPELESS, Missed, check
 from tests.chaos.proxy import Proxy
@@ -244,6 +244,11 @@ class Field:
         permitted = Allowed(crashed=self.crashed, **allowed)
         problems = broken_promises(verdict, permitted)
         missed = [*missed_limits(verdict, permitted), *self._too_little()]
+        if repetitions := needless_repetitions(verdict, permitted):
+            if self.logged("lane_lost"):  # a busy machine let a lease run out
+                missed.append(Missed(f"{repetitions}: a lease ran out", 1.0))
+            else:
+                problems.append(repetitions)
         self._write(verdict, [*problems, *map(str, missed)])
         check(f"{self.name}, CHAOS_SEED={self.seed}", problems, missed)
         return verdict

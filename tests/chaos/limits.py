@@ -1,8 +1,8 @@
 """Limits of time. They are missed by a fault of the cluster, or by a machine that is busy with other work.
 
 A scenario that misses one by less than double, and keeps everything else, is tried once more, in full, while no other
-scenario runs, and says so. It fails if the second try misses a limit too. What was lost, doubled or reordered fails at
-once.
+scenario runs, and says so. A lease that ran out without a fault counts as such a limit. It fails if the second try
+misses a limit too. What was lost, doubled or reordered fails at once.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
