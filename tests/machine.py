@@ -4,6 +4,7 @@ One lock for the whole run says so. Without workers (no pytest-xdist) a test is 
 """
 
 import asyncio
+import atexit
 import fcntl
 import os
 import tempfile
@@ -51,7 +52,9 @@ def _run() -> str:
 
 @cache
 def _lock(run: str) -> IO[str]:
-    return _path(run).open("a")
+    lock = _path(run).open("a")
+    atexit.register(lock.close)
+    return lock
 
 
 def _path(run: str) -> Path:

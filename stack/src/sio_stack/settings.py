@@ -3,6 +3,7 @@
 Each refusal is a StackError. Its text is one line that names what to change.
 """
 
+import atexit
 import errno
 import random
 import socket
@@ -159,6 +160,12 @@ def _reserve(port: int) -> bool:
     if len(_reserved) > MOST_RESERVED:
         _reserved.popleft().close()
     return True
+
+
+@atexit.register
+def _let_go() -> None:
+    while _reserved:
+        _reserved.popleft().close()
 
 
 def _can_listen(host: str, port: int, *, must: bool) -> bool:
