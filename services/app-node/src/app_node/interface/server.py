@@ -131,10 +131,11 @@ class ClusterServer(socketio.AsyncServer):  # type: ignore[misc]  # socketio has
     def on(self, event: str, handler: Any = None, namespace: str | None = None, *, atomic: bool = False) -> Any:
         """As in python-socketio. `event` (the decorator) takes `atomic` too.
 
-        `atomic`: what the handler emits leaves when it has ended, and all of it together with the note that the event
-        is done. So if this app-node dies, clients got everything from the handler, or nothing and it runs again. It may
-        emit 1 MB, counted once for each io-node; what would be more raises ValueError. It cannot use `call`. Raises
-        ValueError for `connect` and `disconnect`, which change the client's record.
+        `atomic`: what the handler emits leaves when it has ended, together with the note that the event is done. So if
+        this app-node dies, clients got everything from the handler, or nothing and it runs again, unless more waits for
+        an io-node than one step takes (docs/reliability.md). It may emit 1 MB, counted once for each io-node; what
+        would be more raises ValueError. It cannot use `call`. Raises ValueError for `connect` and `disconnect`, which
+        change the client's record.
         """
         if not atomic:
             return super().on(event, handler, namespace)

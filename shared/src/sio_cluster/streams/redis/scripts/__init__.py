@@ -1,5 +1,5 @@
-"""What must be atomic, in Lua. Each script may be repeated without harm. All but FLUSH touch keys of one
-hash tag only.
+"""What must be atomic, in Lua. Each script may be repeated without harm. All but FLUSH
+touch keys of one hash tag only.
 
 A stream's state is a hash beside it:
 
