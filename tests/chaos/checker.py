@@ -5,6 +5,8 @@ What may be missing without a promise being broken:
   have been answered by a `down` of somebody
 - what was under way on a connection when that connection broke, where the scenario breaks connections (`breaks`): what
   fell into the last WRITTEN_US before the break, or before the fault that made it carry nothing (`silent_from`)
+- a start of a handler, where the process was stopped between its last look at the lease and the handler's first line:
+  one for each time that it stood still, at the moment when it goes on. What such a handler says is still refused
 A second run of an event's handler, and a second disconnect, must say that it is a redelivery; and the first run was
 that of a process in trouble.
 """
@@ -25,8 +27,7 @@ SETTLED_US = 1_500_000
 
 
 REPEATED_US = 2_000_000
-"""What a process did at least this long before a fault is safe in Redis: a lease has 1.5 s, Redis syncs its file each
-second."""
+"""What a process did at least this long before a fault is safe in Redis: a lease has 1.5 s."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class Allowed:
     redelivered: bool = False
     breaks: bool = False
     silent_from: int = 0  # since then connections that broke later may have carried nothing
+    resumed: Mapping[int, int] = field(default_factory=dict)  # processes that stood still -> when they went on
     strict_below: int = 0  # clients of lower numbers lose nothing that was sent while their connection was there
     lossy: tuple[int, int] = (0, 0)  # from, to: what fell into this time may be lost (a Redis without its data)
     gap_s: float = 60.0
@@ -85,6 +87,9 @@ class Verdict:
             shown.append(str(what))
 
 
+BEGUN_US = 5_000
+"""A handler that was about to begin when its process was stopped begins at most so long after the process goes on."""
+
 COLUMNS = (
     "events_lost", "events_doubled", "events_reordered", "acks_missing", "emits_lost", "emits_doubled",
     "emits_reordered", "emits_stale", "connects_missing", "disconnects_missing", "disconnects_doubled", "overlaps",
@@ -103,6 +108,7 @@ def judge(records: Records, allowed: Allowed) -> Verdict:
     if records.sent:
         verdict.seconds = (records.sent[-1].at - records.sent[0].at) / 1e6
     until = {parted.sid: _heard_until(parted.at, allowed) for parted in records.parted}
+    _leave_out_cut_starts(records, allowed)
     _events(verdict, records, allowed, until)
     _order(verdict, records)
     _overlaps(verdict, records, allowed)
@@ -145,7 +151,7 @@ def missed_limits(verdict: Verdict, allowed: Allowed) -> list[Missed]:
         ("away: a client was away for", verdict.away_max_ms, allowed.away_s * 1000),
     )
     return [
-        Missed(f"{what} {ms:.0f} ms, the limit is {limit_ms:.0f}", ms / limit_ms)
+        Missed(f"{what} {ms:.0f} ms, the limit is {limit_ms:.0f}", (ms - limit_ms) / 1000)
         for what, ms, limit_ms in times if ms > limit_ms
     ]  # fmt: skip
 
@@ -176,6 +182,23 @@ def _events(verdict: Verdict, records: Records, allowed: Allowed, until: Mapping
             verdict.count("acks_missing", key)
         if acks > max(1, len(of_this)) and not lost_with_redis:
             verdict.count("emits_doubled", ("ack", key))
+
+
+def _leave_out_cut_starts(records: Records, allowed: Allowed) -> None:
+    """Takes out, for each process that stood still, the first handler that began under a token that was stale by
+    then, if that was at the moment when the process went on."""
+    newest: dict[str, int] = {}
+    cut: set[int] = set()  # processes
+    kept = []
+    for run in records.runs:
+        resumed = allowed.resumed.get(run.process, 1 << 62)
+        is_stale = 0 < run.token < newest.get(run.sid, 0)
+        if is_stale and run.process not in cut and resumed <= run.start <= resumed + BEGUN_US:
+            cut.add(run.process)
+            continue
+        newest[run.sid] = max(run.token, newest.get(run.sid, 0))
+        kept.append(run)
+    records.runs[:] = kept
 
 
 def _under_way(sid: str, at: int, allowed: Allowed, until: Mapping[str, int]) -> bool:

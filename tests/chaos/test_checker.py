@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from tests.chaos import balance
 from tests.chaos.checker import (
+    BEGUN_US,
     COLUMNS,
     REPEATED_US,
     Allowed,
@@ -182,6 +183,23 @@ def test_two_app_nodes_for_one_client(tmp_path: Path) -> None:
     assert wrong(verdict(tmp_path, together, client, SECOND, allowed)) == {"overlaps": 1}
     late = APP + "m 501 7 S 1 4 2\n"
     assert wrong(verdict(tmp_path, late, client + "v 511 7 S 2 50 1 4\n", SECOND, allowed)) == {"emits_stale": 1}
+
+
+def test_a_handler_that_was_about_to_begin_when_its_process_was_stopped(tmp_path: Path) -> None:
+    """One, at once after the process goes on; its output is refused. Not a second one, and not later."""
+    client = CLIENT + "v 411 7 S 2 51 2 1\n"
+
+    def found(*starts: int, emit: str = "", seen: str = "") -> dict[str, int]:
+        cut = "".join(f"s {start} {start} 7 2 S 1 0\nx {start + 9} {start}\n" for start in starts)
+        allowed = Allowed(crashed=CRASHED, redelivered=True, resumed={50: 5_000})
+        return wrong(verdict(tmp_path, APP + cut + emit, client + seen, SECOND, allowed))
+
+    assert found(5_100) == {}
+    assert found(5_100, 5_200) == {"events_doubled": 1, "overlaps": 1}
+    assert found(5_000 + BEGUN_US + 1) == {"events_doubled": 1, "overlaps": 1}
+    assert found(4_999) == {"events_doubled": 1, "overlaps": 1}
+    late = {"emit": "m 5101 7 S 1 4 2\n", "seen": "v 5111 7 S 2 50 1 4\n"}
+    assert found(5_100, **late) == {"emits_stale": 1}
 
 
 def test_a_cancelled_handler_is_not_at_work(tmp_path: Path) -> None:
