@@ -184,9 +184,8 @@ class Dispatcher:
     async def _run_event(self, client: Client, fact: EventReceived, progress: EntryProgress) -> Outcome:
         """Runs the handler, once, and queues its answer. Whatever the handler raises is logged and counted.
 
-        Raises LeaseLost where the handler must not begin, and what `raise_unless_own` raises.
+        Raises what `raise_unless_own` raises, also where the lane is lost before the handler begins.
         """
-        progress.lane.require_held()
         application, task = self._application, running_task()
         name: Any = None
         args: Sequence[Any]
@@ -203,6 +202,7 @@ class Dispatcher:
             handler, args, keywords = call
             if application.is_atomic(handler):
                 held = hold_output()
+            progress.lane.require_held()  # not earlier: the process may stand still at any point
             result = handler(*args, **keywords) if keywords else handler(*args)
             if is_awaitable(result):
                 result = await result
