@@ -2,7 +2,7 @@
 
 PYTEST := .venv/bin/python -m pytest
 # Many tests wait for other processes, so more workers than processors pay; conftest.py says what runs in which.
-WORKERS  ?= 4
+WORKERS  ?= 5
 PARALLEL := --dist loadscope --no-loadscope-reorder
 # Each run leaves its results here as JUnit XML; CI adds them up.
 JUNIT  := .run/junit
@@ -26,7 +26,7 @@ help: ## List these targets
 run: setup ## Start the whole cluster with the chat example on http://localhost:8080
 	@exec .venv/bin/python -m sio_stack
 
-test: setup ## Everything that needs neither Docker nor a browser, in 5 minutes (ARGS="-k word -x", WORKERS=2)
+test: setup ## Everything that needs neither Docker nor a browser, in 4 to 5 minutes (ARGS="-k word -x", WORKERS=2)
 	@mkdir -p $(JUNIT)
 	$(PYTEST) -n $(WORKERS) $(PARALLEL) -m "$(LOCAL)" --junitxml=$(JUNIT)/test.xml $(ARGS)
 
