@@ -72,6 +72,7 @@ class Verdict:
     overlaps: int = 0
 
     redelivered: int = 0  # a figure: second runs that say so
+    answered_again: int = 0  # a figure: answers to events that were answered before
     connections_broken: int = 0  # a figure
     gap_p50_ms: float = 0.0
     gap_max_ms: float = 0.0
@@ -178,6 +179,7 @@ def _events(verdict: Verdict, records: Records, allowed: Allowed, until: Mapping
             elif not lost_with_redis:  # the retry of an append to a Redis that has forgotten the first
                 verdict.count("events_doubled", (key, "redelivered" if run.redelivered else "not flagged"))
         acks = records.acks[key]
+        verdict.answered_again += max(0, acks - 1)
         if not acks and not excused:
             verdict.count("acks_missing", key)
         if acks > max(1, len(of_this)) and not lost_with_redis:

@@ -86,6 +86,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         "emits",
         "broken",
         "again",
+        "answered again",
         "restarts",
         "gap p50 ms",
         "gap max ms",
@@ -97,7 +98,8 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     for row in rows:
         table.add_row(
             row["scenario"], str(row["events"]), str(row["emits"]), str(row["connections_broken"]),
-            str(row["redelivered"]), str(row["restarts"]), f"{row['gap_p50_ms']:.0f}", f"{row['gap_max_ms']:.0f}",
+            str(row["redelivered"]), str(row["answered_again"]), str(row["restarts"]), f"{row['gap_p50_ms']:.0f}",
+            f"{row['gap_max_ms']:.0f}",
             f"{row['away_max_ms']:.0f}", _faults(row) or "kept",
         )  # fmt: skip
     (RESULTS / "table.md").write_text(_quotable(rows))
@@ -115,7 +117,7 @@ def _figures(row: dict[str, Any]) -> str:
     return (
         f"{row['clients']} clients, {row['events']} events ({rate}), {row['emits']} emits, gap p50 "
         f"{row['gap_p50_ms']:.0f} ms max {row['gap_max_ms']:.0f} ms, without service max {row['away_max_ms']:.0f} ms, "
-        f"{row['redelivered']} redelivered, "
+        f"{row['redelivered']} redelivered, {row['answered_again']} answered again, "
         f"{row['restarts']} restarts, {row['connections_broken']} broken: {_faults(row) or 'kept'}"
     )
 
@@ -123,8 +125,9 @@ def _figures(row: dict[str, Any]) -> str:
 def _quotable(rows: list[dict[str, Any]]) -> str:
     """The rows of the table in docs/reliability.md."""
     lines = [
-        "| scenario | lost | doubled | reordered | again | gap p50 ms | gap max ms | without service max ms |",
-        "|---|---|---|---|---|---|---|---|",
+        "| scenario | lost | doubled | reordered | again | answered again "
+        "| gap p50 ms | gap max ms | without service max ms |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
         if row["scenario"].startswith("broken build"):
@@ -134,7 +137,7 @@ def _quotable(rows: list[dict[str, Any]]) -> str:
             for kind in (("_lost", "_missing"), "_doubled", "_reordered")
         )
         times = (f"{row[column]:.0f}" for column in ("gap_p50_ms", "gap_max_ms", "away_max_ms"))
-        figures = (*sums, row["redelivered"], *times)
+        figures = (*sums, row["redelivered"], row["answered_again"], *times)
         lines.append(f"| {row['scenario']} | {' | '.join(map(str, figures))} |")
     return "\n".join(lines) + "\n"
 
