@@ -13,7 +13,7 @@ that of a process in trouble.
 
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from tests.chaos.limits import Missed
@@ -143,6 +143,21 @@ def needless_repetitions(verdict: Verdict, allowed: Allowed) -> str:
     if allowed.redelivered or not verdict.redelivered:
         return ""
     return f"redelivered: {verdict.redelivered}, though nothing crashed"
+
+
+def with_lost_leases(
+    crashed: Mapping[int, tuple[int, int]], lost: Iterable[tuple[int, int]]
+) -> dict[int, tuple[int, int]]:
+    """`Allowed.crashed`, and the processes that lost a lease without a fault, since the machine was busy.
+
+    `lost`: when, and by which process.
+    """
+    known = dict(crashed)
+    for at, process in lost:
+        since, to = known.get(process, (at + 1, at))
+        if not since <= at <= to + REPEATED_US:
+            known[process] = (min(since, at), max(to, at))
+    return known
 
 
 def missed_limits(verdict: Verdict, allowed: Allowed) -> list[Missed]:

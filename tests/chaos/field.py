@@ -27,7 +27,15 @@ import httpx
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from tests.chaos import balance, evidence, records
-from tests.chaos.checker import Allowed, Verdict, broken_promises, judge, missed_limits, needless_repetitions
+from tests.chaos.checker import (
+    Allowed,
+    Verdict,
+    broken_promises,
+    judge,
+    missed_limits,
+    needless_repetitions,
+    with_lost_leases,
+)
 from tests.chaos.crowd import Crowd, Member
 from tests.chaos.limits import Missed, check
 from tests.chaos.proxy import Proxy
@@ -145,6 +153,8 @@ class Field:
         self._machine = machine
         self._records = records.Records()
         self._redis_said = ""
+        self._ran_out: list[Missed] = []
+        self.leases_lost: list[tuple[int, int]] = []  # when, and by which process
 
     async def wait_a_moment(self) -> None:
         """Waits until each client was served 5 to 15 times more. The fault comes after that."""
@@ -252,12 +262,10 @@ class Field:
         verdict = await self.judge(answered_within_s=answered_within_s, balanced=balanced, **allowed)
         permitted = Allowed(crashed=self.crashed, resumed=self.resumed, **allowed)
         problems = broken_promises(verdict, permitted)
-        missed = [*missed_limits(verdict, permitted), *self._too_little()]
-        if repetitions := needless_repetitions(verdict, permitted):
-            if self.logged("lane_lost"):  # a busy machine let a lease run out
-                missed.append(Missed(f"{repetitions}: a lease ran out"))
-            else:
-                problems.append(repetitions)
+        missed = [*missed_limits(verdict, permitted), *self._too_little(), *self._ran_out]
+        repetitions = needless_repetitions(verdict, permitted)
+        if repetitions and not self._ran_out:
+            problems.append(repetitions)
         self._write(verdict, [*problems, *map(str, missed)])
         told = evidence.told(self._records, self._machine, self._redis_said, self.lines) if missed else []
         check(f"{self.name}, CHAOS_SEED={self.seed}", problems, missed, told)
@@ -280,6 +288,9 @@ class Field:
         await self._disconnects()
         await self._ask_redis()
         await self.stack.stop()
+        crashed = with_lost_leases(self.crashed, self.leases_lost)
+        self._ran_out = [Missed("a lease ran out, though nothing had happened")] if crashed != self.crashed else []
+        self.crashed = crashed
         found = self._records = records.read(self.directory)
         self._measure(found)
         return judge(found, Allowed(crashed=self.crashed, resumed=self.resumed, **allowed))
@@ -368,6 +379,13 @@ async def field(
         "latency_monitor_threshold": str(SPIKE_MS),
     } | dict(redis or {})
     lines: list[tuple[str, str]] = []
+    leases_lost: list[tuple[int, int]] = []
+
+    def hear(name: str, line: str) -> None:
+        lines.append((name, line))
+        if '"lane_lost"' in line:
+            leases_lost.extend((records.now_us(), node.pid) for node in stack.app_nodes if node.name == name)
+
     async with AsyncExitStack() as exits:
         exits.callback(shutil.rmtree, directory, ignore_errors=True)
         valkey = exits.enter_context(start_valkey(free_ports(1)[0], **options))
@@ -377,7 +395,7 @@ async def field(
             Stack(
                 io_nodes=io_nodes, app_nodes=app_nodes, app=app, port=0, redis_url=redis_url,
                 env={**ENV, "CHAOS_RECORDS": str(directory), **(env or {})},
-                on_line=lambda name, line: lines.append((name, line)),
+                on_line=hear,
             )
         )  # fmt: skip
         for own in [*(io_envs or []), *([{"REDIS_URL": proxies["io"].redis_url}] if "io" in proxies else [])]:
@@ -396,6 +414,7 @@ async def field(
         it = Field(name, seed, directory, valkey, stack, crowd, officials, machine)
         it.proxies = proxies
         it.lines = lines
+        it.leases_lost = leases_lost
         try:
             yield it
         except BaseException:

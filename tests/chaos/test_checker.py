@@ -14,6 +14,7 @@ from tests.chaos.checker import (
     judge,
     missed_limits,
     needless_repetitions,
+    with_lost_leases,
 )
 from tests.chaos.records import read
 
@@ -145,6 +146,15 @@ def test_a_redelivery_is_no_duplicate_but_needs_a_reason(tmp_path: Path) -> None
     assert broken_promises(found, allowed) == []
     assert needless_repetitions(found, Allowed()) == "redelivered: 1, though nothing crashed"
     assert needless_repetitions(found, Allowed(redelivered=True)) == ""
+
+
+def test_a_lease_that_ran_out_without_a_fault_is_trouble_too() -> None:
+    crashed = {50: (1_000, 2_000)}
+    assert with_lost_leases(crashed, [(1_500, 50), (2_000 + REPEATED_US, 50)]) == crashed
+    late = 2_001 + REPEATED_US
+    assert with_lost_leases(crashed, [(late, 50)]) == {50: (1_000, late)}
+    assert with_lost_leases(crashed, [(900, 50)]) == {50: (900, 2_000)}
+    assert with_lost_leases(crashed, [(700, 51), (800, 51)]) == {50: (1_000, 2_000), 51: (700, 700)}
 
 
 def test_a_redelivery_long_before_the_fault_or_after_it_is_a_duplicate(tmp_path: Path) -> None:
