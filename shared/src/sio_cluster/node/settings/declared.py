@@ -82,8 +82,8 @@ class Settings(BaseSettings):
     # what clients see; the defaults are those of Socket.IO's own server
     socketio_path: Annotated[str, AfterValidator(as_path), ReadBy.IO] = Field(
         "/socket.io",
-        description="Path of the URL at which clients find Socket.IO. With and without a slash at its end, and with "
-        "anything below it, such as `/socket.io/v2`.",
+        description="Path of the URL at which clients find Socket.IO. A slash at its end makes no difference, nor does "
+        "anything behind that, such as `/socket.io/v2`.",
     )
     transports: Annotated[tuple[Transport, ...], NoDecode, BeforeValidator(as_parts), ReadBy.IO] = Field(
         ("polling", "websocket"),
@@ -122,8 +122,8 @@ class Settings(BaseSettings):
         ge=0,
         le=10_000,
         description="Most binary attachments in one packet. If a client sends more, its io-node closes the connection. "
-        "If a handler emits more, its app-node raises ValueError. There, less than 10 counts as 10: so many does the "
-        "official JavaScript client take.",
+        "If a handler emits more, its app-node raises ValueError. An app-node allows at least 10, which is what the "
+        "official JavaScript client takes.",
     )
     max_namespaces: Annotated[int, ReadBy.IO] = Field(
         100,
@@ -148,8 +148,9 @@ class Settings(BaseSettings):
         tuple[str, ...], NoDecode, BeforeValidator(as_parts), AfterValidator(as_networks), ReadBy.IO
     ] = Field(
         ("127.0.0.0/8", "::1/128", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"),
-        description="Networks of your proxies, separated by commas. A client's address and scheme are taken from "
-        "`X-Forwarded-For` and `X-Forwarded-Proto` if a proxy in one of them sends the request. `*` trusts everybody.",
+        description="Networks of your proxies, separated by commas. If a request comes from one of these networks, the "
+        "client's address and scheme are taken from its `X-Forwarded-For` and `X-Forwarded-Proto`. `*` trusts "
+        "everybody.",
     )
 
     # bounds and limits of an io-node
@@ -206,7 +207,7 @@ class Settings(BaseSettings):
     lane_fair_bytes: Annotated[Bytes, ReadBy.IO] = Field(
         64_000,
         description="Bytes that may wait in one lane before io-nodes stop reading from the connections that send most "
-        "of them. A connection that is alone in its lane sends at most so much in 50 ms: by default about 1.3 MB/s. "
+        "of them. A connection that is alone in its lane can send this many bytes in 50 ms: by default about 1.3 MB/s. "
         "docs/operations.md explains it.",
     )
     inbox_max_bytes: Bytes = Field(
@@ -224,9 +225,10 @@ class Settings(BaseSettings):
     heartbeat_ms: Millis = Field(1_000, description="Milliseconds from one heartbeat of a node to the next.")
     node_timeout_ms: Millis = Field(
         10_000,
-        description="Milliseconds without a heartbeat after which an app-node declares an io-node dead; it may do so "
-        "up to two heartbeats earlier. If no app-node lives, the next one does it. The application then gets a "
-        "`disconnect` with the reason `node lost` for each of its clients. At least ten times HEARTBEAT_MS.",
+        description="Milliseconds without a heartbeat after which an app-node declares an io-node dead. It may do so "
+        "up to two heartbeats earlier. If no app-node runs at that time, the next one that starts does it. The "
+        "application then gets a `disconnect` with the reason `node lost` for each client of the io-node. At least ten "
+        "times HEARTBEAT_MS.",
     )
 
     # an app-node
