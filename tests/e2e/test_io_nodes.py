@@ -11,6 +11,7 @@ import pytest_asyncio
 import socketio
 from tests.conformance.raw import Poller, Wire
 from tests.e2e.test_restart_app import APP, ENV
+from websockets.exceptions import InvalidStatus
 
 from sio_cluster.testing.http import http_client
 from sio_stack import Stack
@@ -123,6 +124,24 @@ async def test_clients_of_a_killed_io_node_come_back_elsewhere(two: Stack, trans
         assert (await client.call("number", 7, timeout=5))[0] == 7
     finally:
         await client.disconnect()
+
+
+async def test_websockets_come_back_all_at_once_when_all_io_nodes_were_away(two: Stack) -> None:
+    """nginx remembers that an io-node has failed. A WebSocket that lasts does not tell it that the io-node is back."""
+    old = [node.pid for node in two.io_nodes]
+    for pid in old:
+        os.kill(pid, signal.SIGKILL)
+    with pytest.raises(InvalidStatus, match="502"):
+        async with Wire.open(two.url):
+            pass
+    async with asyncio.timeout(20):
+        for node, pid in zip(two.io_nodes, old, strict=True):
+            while node.pid in (0, pid) or not await answers_http(node.port, "/readyz"):  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+    async with AsyncExitStack() as connections, asyncio.timeout(5):
+        wires = [connections.enter_async_context(Wire.open(two.url)) for _ in range(20)]
+        nodes = {wire.sid.split("-")[0] for wire in await asyncio.gather(*wires)}
+    assert nodes == {node.name for node in two.io_nodes}
 
 
 async def test_io_nodes_come_and_go(one: Stack) -> None:

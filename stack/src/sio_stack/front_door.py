@@ -2,7 +2,8 @@
 
 | variable | here |
 |---|---|
-| SIO_SERVERS | one `server 127.0.0.1:PORT` for each io-node |
+| SIO_SERVERS | one `server 127.0.0.1:PORT` for each io-node, for requests |
+| SIO_WEBSOCKETS | the same for WebSockets, without a mark for one that has failed |
 | SIO_ADDRESSES | one `NAME 127.0.0.1:PORT;` for each io-node; a sid is routed by the name in it |
 | SIO_RESOLVER | empty, because addresses are known (Compose: Docker's name server) |
 | SIO_LISTEN | one `listen` for each address |
@@ -43,10 +44,8 @@ def render(
     """
     files = open_files()
     values = {
-        "SIO_SERVERS": "\n        ".join(
-            f"server 127.0.0.1:{port} max_fails=1 fail_timeout=1s;" for port in nodes.values()
-        )
-        or "server 127.0.0.1:9 down;",
+        "SIO_SERVERS": _servers(nodes, "max_fails=1 fail_timeout=1s"),
+        "SIO_WEBSOCKETS": _servers(nodes, "max_fails=0"),
         "SIO_ADDRESSES": "\n        ".join(
             f"{name} 127.0.0.1:{port};" for name, port in {**nodes, **(leaving or {})}.items()
         ),
@@ -61,6 +60,11 @@ def render(
         "SIO_CONNECTIONS": str(max(512, min(files - 64, MOST_CONNECTIONS))),
     }
     return fill_in(TEMPLATE.read_text(), values)
+
+
+def _servers(nodes: Mapping[str, int], options: str) -> str:
+    lines = [f"server 127.0.0.1:{port} {options};" for port in nodes.values()]
+    return "\n        ".join(lines) or "server 127.0.0.1:9 down;"
 
 
 def fill_in(template: str, values: Mapping[str, str]) -> str:
