@@ -20,6 +20,7 @@ from sio_cluster.protocol.messages import (
     PROTOCOL_VERSION,
     Accept,
     Ack,
+    AckMissed,
     AckReceived,
     AckRequest,
     AppInboxItem,
@@ -32,6 +33,7 @@ from sio_cluster.protocol.messages import (
     Disconnect,
     Emit,
     EventReceived,
+    Evict,
     Fact,
     Handshake,
     Join,
@@ -43,50 +45,53 @@ from sio_cluster.protocol.messages import (
 SID = "io1-abcdef.AAAAAAAAAAAAAAAA"
 HANDSHAKE = Handshake("GET", "/socket.io/", "EIO=4", [("host", "x")], "192.0.2.1", 80)
 FACTS: list[Fact] = [
-    ClientConnected(SID, "c1", "/chat", b'{"t":1}', HANDSHAKE, "polling"),
+    ClientConnected(SID, "c1", "/chat", b'{"t":1}', HANDSHAKE, "polling", b"\x01" * 32, "io2-abcdef", 2, "AAAA"),
     EventReceived(SID, 7, b'["a",{"_placeholder":true,"num":0}]', [b"\x00\xff"]),
     AckReceived(SID, (5 << 32) + 1, b"[]"),
     ClientUpgraded(SID, "websocket"),
     RoomChanged(SID, 42, True),
-    ClientDisconnected(SID, "ping timeout"),
+    ClientDisconnected(SID, "ping timeout", 2, 120_000),
 ]
 COMMANDS: list[Command] = [
-    Accept(SID),
-    Refuse(SID, b'{"message":"no"}'),
-    Emit("/chat", b'2/chat,["a"]', [b"\x01"], ["room", 42], [SID], True, AckRequest("app-abcdef", 1, True)),
+    Accept(SID, 2),
+    Refuse(SID, b'{"message":"no"}', 2),
+    Emit("/chat", b'2/chat,["a"]', [b"\x01"], ["room", 42], [SID], True, AckRequest("app-abcdef", 1, True, True)),
     Ack(SID, b"3/chat,7[]"),
     Join(SID, "42", True),
     Leave(SID, 42),
     CloseRoom("/chat", "room"),
     Disconnect(SID, True),
+    Evict(SID, 3),
     Canary(9),
 ]
-INBOX_ITEMS: list[AppInboxItem] = [AckReceived(SID, 1, b"[1]"), Canary(2)]
+INBOX_ITEMS: list[AppInboxItem] = [AckReceived(SID, 1, b"[1]"), AckMissed(SID, 2), Canary(2)]
 
 # Change these only together with PROTOCOL_VERSION: nodes of two releases read each other's batches.
 GOLDEN_UPLINK = (
-    "9402aa696f312d616263646566039697a9636f6e6e6563746564bb696f312d6162636465662e4141414141414141414141414141"
+    "9402aa696f312d61626364656603969ba9636f6e6e6563746564bb696f312d6162636465662e4141414141414141414141414141"
     "4141a26331a52f63686174c4077b2274223a317d98a3474554ab2f736f636b65742e696f2fa545494f3d349192a4686f7374a178"
-    "a93139322e302e322e3150a468747470a3312e31a7706f6c6c696e6795a56576656e74bb696f312d6162636465662e4141414141"
-    "414141414141414141414107c4235b2261222c7b225f706c616365686f6c646572223a747275652c226e756d223a307d5d91c402"
-    "00ff95a361636bbb696f312d6162636465662e41414141414141414141414141414141cf0000000500000001c4025b5d9093a875"
-    "70677261646564bb696f312d6162636465662e41414141414141414141414141414141a9776562736f636b657494a4726f6f6dbb"
-    "696f312d6162636465662e414141414141414141414141414141412ac393ac646973636f6e6e6563746564bb696f312d61626364"
-    "65662e41414141414141414141414141414141ac70696e672074696d656f7574"
+    "a93139322e302e322e3150a468747470a3312e31a7706f6c6c696e67c42001010101010101010101010101010101010101010101"
+    "01010101010101010101aa696f322d61626364656602a44141414195a56576656e74bb696f312d6162636465662e4141414141414141414141"
+    "414141414107c4235b2261222c7b225f706c616365686f6c646572223a747275652c226e756d223a307d5d91c40200ff95a36163"
+    "6bbb696f312d6162636465662e41414141414141414141414141414141cf0000000500000001c4025b5d9093a875706772616465"
+    "64bb696f312d6162636465662e41414141414141414141414141414141a9776562736f636b657494a4726f6f6dbb696f312d6162"
+    "636465662e414141414141414141414141414141412ac395ac646973636f6e6e6563746564bb696f312d6162636465662e414141"
+    "41414141414141414141414141ac70696e672074696d656f757402ce0001d4c0"
 )
 GOLDEN_DOWNLINK = (
-    "9402aa6170702d616263646566049992a6616363657074bb696f312d6162636465662e4141414141414141414141414141414193"
-    "a6726566757365bb696f312d6162636465662e41414141414141414141414141414141c4107b226d657373616765223a226e6f22"
-    "7d98a4656d6974a52f63686174c40c322f636861742c5b2261225d91c4010192a4726f6f6d2a91bb696f312d6162636465662e41"
-    "414141414141414141414141414141c393aa6170702d61626364656601c394a6616e73776572bb696f312d6162636465662e414141"
-    "41414141414141414141414141c40a332f636861742c375b5d9094a46a6f696ebb696f312d6162636465662e4141414141414141"
-    "4141414141414141a23432c394a56c65617665bb696f312d6162636465662e414141414141414141414141414141412ac293aa63"
-    "6c6f73655f726f6f6da52f63686174a4726f6f6d93aa646973636f6e6e656374bb696f312d6162636465662e4141414141414141"
-    "4141414141414141c392a663616e61727909"
+    "9402aa6170702d616263646566049a93a6616363657074bb696f312d6162636465662e4141414141414141414141414141414102"
+    "94a6726566757365bb696f312d6162636465662e41414141414141414141414141414141c4107b226d657373616765223a226e6f"
+    "227d0298a4656d6974a52f63686174c40c322f636861742c5b2261225d91c4010192a4726f6f6d2a91bb696f312d616263646566"
+    "2e41414141414141414141414141414141c394aa6170702d61626364656601c3c394a6616e73776572bb696f312d616263646566"
+    "2e41414141414141414141414141414141c40a332f636861742c375b5d9094a46a6f696ebb696f312d6162636465662e41414141"
+    "414141414141414141414141a23432c394a56c65617665bb696f312d6162636465662e414141414141414141414141414141412a"
+    "c293aa636c6f73655f726f6f6da52f63686174a4726f6f6d93aa646973636f6e6e656374bb696f312d6162636465662e41414141"
+    "414141414141414141414141c393a56576696374bb696f312d6162636465662e414141414141414141414141414141410392a663"
+    "616e61727909"
 )
 GOLDEN_APP_INBOX = (
-    "9402aa696f312d616263646566059295a361636bbb696f312d6162636465662e4141414141414141414141414141414101c4035b"
-    "315d9092a663616e61727902"
+    "9402aa696f312d616263646566059395a361636bbb696f312d6162636465662e4141414141414141414141414141414101c4035b"
+    "315d9093a66d6973736564bb696f312d6162636465662e414141414141414141414141414141410292a663616e61727902"
 )
 
 
@@ -106,12 +111,27 @@ def test_golden_bytes_decode() -> None:
 
 
 def test_fields_that_an_older_node_left_out_take_their_defaults() -> None:
-    entry = msgspec.msgpack.encode([2, "app-abcdef", 1, [["emit", "/", b'2["a"]'], ["disconnect", SID]]])
-    assert decode_downlink(entry).commands == [Emit("/", b'2["a"]'), Disconnect(SID, False)]
+    commands = [["emit", "/", b'2["a"]'], ["disconnect", SID], ["accept", SID], ["refuse", SID, b"{}"]]
+    entry = msgspec.msgpack.encode([2, "app-abcdef", 1, commands])
+    assert decode_downlink(entry).commands == [
+        Emit("/", b'2["a"]'), Disconnect(SID, False), Accept(SID, 0), Refuse(SID, b"{}", 0)
+    ]  # fmt: skip
+    handshake = ["GET", "/socket.io/", "EIO=4", [["host", "x"]], "192.0.2.1", 80]
+    facts = [["connected", SID, "c1", "/", None, handshake, "polling"], ["disconnected", SID, "ping timeout"]]
+    assert decode_uplink(msgspec.msgpack.encode([2, "io1-abcdef", 1, facts])).facts == [
+        ClientConnected(SID, "c1", "/", None, HANDSHAKE, "polling", b"", "", 0, ""),
+        ClientDisconnected(SID, "ping timeout", 0, 0),
+    ]
+
+
+def test_an_older_app_node_does_not_hear_of_missed_answers() -> None:
+    commands = [["emit", "/", b'21["a"]', [], [SID], [], False, ["app-abcdef", 1, True]]]
+    [emit] = decode_downlink(msgspec.msgpack.encode([2, "app-abcdef", 1, commands])).commands
+    assert emit == Emit("/", b'21["a"]', to=[SID], ack=AckRequest("app-abcdef", 1, True, False))
 
 
 def test_fields_that_a_newer_node_added_are_passed_over() -> None:
-    entry = msgspec.msgpack.encode([2, "app-abcdef", 1, [["accept", SID, "new field"]], "new field"])
+    entry = msgspec.msgpack.encode([2, "app-abcdef", 1, [["accept", SID, 0, "new field"]], "new field"])
     assert decode_downlink(entry).commands == [Accept(SID)]
 
 
@@ -192,7 +212,7 @@ commands = st.lists(
         st.none() | st.lists(rooms, max_size=3),
         st.lists(texts, max_size=3),
         st.booleans(),
-        st.none() | st.builds(AckRequest, texts, numbers, st.booleans()),
+        st.none() | st.builds(AckRequest, texts, numbers, st.booleans(), st.booleans()),
     )
     | st.builds(Ack, texts, st.binary(max_size=30), blobs)
     | st.builds(Join, texts, rooms, st.booleans())

@@ -10,7 +10,7 @@ from sio_cluster.node.retry import Retry
 from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.errors import BusError
 from sio_cluster.streams.redis import RedisBus
-from sio_cluster.testing.contract import Writer
+from sio_cluster.testing.contract import Writer, read_bodies
 from sio_cluster.testing.proxy import proxy_to
 from sio_cluster.testing.valkey import start_valkey
 
@@ -29,8 +29,10 @@ async def test_a_reader_leaves_the_former_master() -> None:
             reader = bus.inbox_reader(NODE)
             inbox = Writer(bus.appender, bus.keys.inbox(NODE))
             await inbox.write_as(1, b"before")
-            assert await reader.read(1_000) == [b"before"]
-            reading = asyncio.create_task(Retry("inbox", Counter(), cap_ms=50).call(lambda: reader.read(20_000)))
+            assert await read_bodies(reader, 1_000) == [b"before"]
+            reading = asyncio.create_task(
+                Retry("inbox", Counter(), cap_ms=50).call(lambda: read_bodies(reader, 20_000))
+            )
 
             operator = RedisBus(Config(REDIS_URL=former.url))
             accepted = proxy.accepted
@@ -42,7 +44,7 @@ async def test_a_reader_leaves_the_former_master() -> None:
                 await Retry("write", Counter(), cap_ms=50).call(lambda: inbox.write_as(2, b"after"))
                 while not (entries := await reading):
                     reading = asyncio.create_task(
-                        Retry("inbox", Counter(), cap_ms=50).call(lambda: reader.read(20_000))
+                        Retry("inbox", Counter(), cap_ms=50).call(lambda: read_bodies(reader, 20_000))
                     )
             assert entries == [b"after"]
             await reader.close()

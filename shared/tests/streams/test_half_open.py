@@ -10,7 +10,7 @@ from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.errors import BusUnavailable
 from sio_cluster.streams.api.appends import AppendResult
 from sio_cluster.streams.redis import RedisBus
-from sio_cluster.testing.contract import Writer
+from sio_cluster.testing.contract import Writer, read_bodies
 from sio_cluster.testing.proxy import proxy_to
 from sio_cluster.testing.valkey import Valkey, start_valkey
 
@@ -26,7 +26,7 @@ async def test_one_that_notices_closes_them_all(valkey: Valkey, redis_config: Co
         inbox, lane = bus.inbox_reader(IO1), bus.lane_reader(APP1)
         await bus.leases.acquire(0, APP1, 60_000)
         await lane.claim(0)
-        reads = [asyncio.create_task(inbox.read(60_000)), asyncio.create_task(lane.read([0], 60_000, 10))]
+        reads = [asyncio.create_task(read_bodies(inbox, 60_000)), asyncio.create_task(lane.read([0], 60_000, 10))]
         while proxy.accepted < 3:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         proxy.vanish()
@@ -39,7 +39,7 @@ async def test_one_that_notices_closes_them_all(valkey: Valkey, redis_config: Co
         assert time.monotonic() - begun < 2
         writer = Writer(bus.appender, bus.keys.inbox(IO1), APP1)
         await writer.write(b"a")
-        assert await inbox.read(5_000) == [b"a"]
+        assert await read_bodies(inbox, 5_000) == [b"a"]
         assert proxy.accepted == 5
         await bus.stop()
 
@@ -65,7 +65,7 @@ async def test_a_connection_that_was_given_up_is_closed_at_redis_too(valkey: Val
         former = connection.greeted[0]
         proxy.vanish()
         with pytest.raises(BusUnavailable):
-            await connection.run_alone(("BLPOP", "nothing", 1), 1)
+            await connection.run_alone([("BLPOP", "nothing", 1)], 1)
         assert await other.connections.run(("CLIENT", "LIST", "ID", former)) != [b""]
         await connection.ready()
         assert connection.greeted[0] != former

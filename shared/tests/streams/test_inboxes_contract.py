@@ -3,7 +3,7 @@
 import asyncio
 
 from sio_cluster.streams.api.appends import AppendResult
-from sio_cluster.testing.contract import Cluster, Writer
+from sio_cluster.testing.contract import Cluster, Writer, read_bodies
 
 from .holding import APP1, BLOCK_MS, IO1, LONG_MS
 
@@ -24,7 +24,7 @@ class TestInbox:
         assert await busy.write_as(2, b"c") is DUPLICATE
         assert await silent.write(b"d") == [APPENDED]
         assert await silent.write_as(2, b"d") is DUPLICATE
-        assert await reader.read(0) == [b"a", b"b", b"c", b"d"]
+        assert await read_bodies(reader, 0) == [b"a", b"b", b"c", b"d"]
         await reader.trim()
         for _ in range(2):
             await reader.forget_silent()
@@ -49,14 +49,14 @@ class TestInbox:
         reader = cluster.inbox_reader(IO1)
         writer = Writer(cluster.appender(), cluster.keys.inbox(IO1), APP1)
         await writer.write(b"a", b"b")
-        assert await reader.read(0) == [b"a", b"b"]
-        assert await reader.read(1) == []
+        assert await read_bodies(reader, 0) == [b"a", b"b"]
+        assert await read_bodies(reader, 1) == []
         await writer.write(b"c")
-        assert await reader.read(BLOCK_MS) == [b"c"]
+        assert await read_bodies(reader, BLOCK_MS) == [b"c"]
 
     async def test_a_blocked_read_wakes(self, cluster: Cluster) -> None:
         reader = cluster.inbox_reader(IO1)
-        reading = asyncio.create_task(reader.read(BLOCK_MS))
+        reading = asyncio.create_task(read_bodies(reader, BLOCK_MS))
         await Writer(cluster.appender(), cluster.keys.inbox(IO1), APP1).write(b"a")
         assert await reading == [b"a"]
 
@@ -64,30 +64,30 @@ class TestInbox:
         reader = cluster.inbox_reader(IO1)
         writer = Writer(cluster.appender(), cluster.keys.inbox(IO1), APP1)
         await writer.write(b"a")
-        assert await reader.read(0) == [b"a"]
-        reading = asyncio.create_task(reader.read(BLOCK_MS))
+        assert await read_bodies(reader, 0) == [b"a"]
+        reading = asyncio.create_task(read_bodies(reader, BLOCK_MS))
         await asyncio.sleep(0)
         reading.cancel()
         await asyncio.wait([reading])
         await writer.write(b"b")
-        assert await reader.read(BLOCK_MS) == [b"b"]
+        assert await read_bodies(reader, BLOCK_MS) == [b"b"]
 
     async def test_trim_gives_bytes_back_for_what_was_read_alone(self, cluster: Cluster) -> None:
         reader = cluster.inbox_reader(IO1)
         writer = Writer(cluster.appender(), cluster.keys.inbox(IO1), APP1, max_bytes=10)
         assert await writer.write(b"12345") == [APPENDED]
         await reader.trim()
-        assert await reader.read(0) == [b"12345"]
+        assert await read_bodies(reader, 0) == [b"12345"]
         assert await writer.write(b"6789") == [APPENDED]
         assert await writer.write_as(3, b"abcd") is FULL
         await reader.trim()
         await reader.trim()
         assert await writer.write_as(3, b"abcdefg") is FULL
         assert await writer.write_as(3, b"abcdef") is APPENDED
-        assert await reader.read(0) == [b"6789", b"abcdef"]
+        assert await read_bodies(reader, 0) == [b"6789", b"abcdef"]
         await reader.trim()
-        assert await reader.read(0) == []
+        assert await read_bodies(reader, 0) == []
 
     async def test_a_late_reader_gets_what_came_before_it(self, cluster: Cluster) -> None:
         await Writer(cluster.appender(), cluster.keys.inbox(IO1), APP1).write(b"a")
-        assert await cluster.inbox_reader(IO1).read(0) == [b"a"]
+        assert await read_bodies(cluster.inbox_reader(IO1), 0) == [b"a"]

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from sio_cluster.streams.api.appends import Append, AppendResult
 from sio_cluster.streams.api.leases import Lease
-from sio_cluster.testing.contract import Cluster
+from sio_cluster.testing.contract import Cluster, read_bodies
 
 from .holding import APP1, APP2, IO1, LONG_MS, acquire, take, take_when_free
 
@@ -61,7 +61,7 @@ class TestFencing:
         assert await appender.bars([inbox], APP1) == [1]
         assert await appender.append([Append(inbox, APP1, 2, b"c", 1000, 1)]) == [APPENDED]
         assert await appender.append([Append(inbox, APP1, 3, b"late", 1000)]) == [BARRED]
-        assert await cluster.inbox_reader(IO1).read(0) == [b"a", b"b", b"c"]
+        assert await read_bodies(cluster.inbox_reader(IO1), 0) == [b"a", b"b", b"c"]
         assert await leases.bar_former([lease]) == set()
 
     async def test_one_that_released_is_not_barred(self, cluster: Cluster) -> None:

@@ -11,6 +11,7 @@ from sio_cluster.streams.api.records import (
     ChangeResult,
     ClientRecord,
     ClientRecords,
+    Ended,
     Joined,
     Left,
     RecordChange,
@@ -98,7 +99,7 @@ class TestRecords:
     async def test_the_dead_stay_dead(self, cluster: Cluster) -> None:
         records, sid = cluster.records(), connected(1).sid
         await records.store([connected(1)])
-        await records.forget([sid, connected(9).sid])
+        await records.forget([Ended(sid), Ended(connected(9).sid)])
         await records.update([Accepted(sid), Joined(sid, "/", "a"), Upgraded(sid, "websocket"), Left(sid, "a")])
         assert not await records.save_session(sid, b"late")
         assert await records.load(sid) is None
@@ -111,12 +112,12 @@ class TestRecords:
     async def test_who_holds_whom(self, cluster: Cluster) -> None:
         records = cluster.records()
         await records.store([connected(1), connected(2), connected(1, IO2)])
-        assert await records.clients_of(IO1) == [connected(1).sid, connected(2).sid]
-        await records.forget([connected(1).sid])
-        assert await records.clients_of(IO1) == [connected(2).sid]
+        assert await records.clients_of(IO1) == [(connected(1).sid, 0), (connected(2).sid, 0)]
+        await records.forget([Ended(connected(1).sid)])
+        assert await records.clients_of(IO1) == [(connected(2).sid, 0)]
         await records.forget_node(IO1)
         assert await records.clients_of(IO1) == []
-        assert await records.clients_of(IO2) == [connected(1, IO2).sid]
+        assert await records.clients_of(IO2) == [(connected(1, IO2).sid, 0)]
         assert await records.load(connected(2).sid) is not None
 
     async def test_who_is_gone_or_elsewhere_enters_no_room(self, cluster: Cluster) -> None:
@@ -161,7 +162,7 @@ class TestRecords:
         records, client = cluster.records(), connected(1)
         await records.store([client])
         await records.update([Joined(client.sid, "/", "a")])
-        await records.forget([client.sid])
+        await records.forget([Ended(client.sid)])
         await records.store([client])
         await records.update([RoomClosed("/", "a"), Joined(client.sid, "/", "a")])
         assert (await loaded(records, client.sid)).rooms == {"a"}
@@ -169,7 +170,7 @@ class TestRecords:
     async def test_a_foreign_sid(self, cluster: Cluster) -> None:
         records = cluster.records()
         with pytest.raises(ValueError, match="not a sid"):
-            await records.forget(["whatever"])
+            await records.forget([Ended("whatever")])
 
 
 class TestFencedRecords:
@@ -192,13 +193,13 @@ class TestFencedRecords:
                 Upgraded(client.sid, "late"),
             ]
             assert await records.update(changes, [ours] * 4) == [ChangeResult.FENCED] * 4, later
-            assert await records.forget([client.sid], [ours]) == 1
+            assert await records.forget([Ended(client.sid)], [ours]) == 1
             with pytest.raises(LeaseLost):
                 await records.save_session(client.sid, b"late", ours)
         record = await loaded(records, client.sid)
         assert (record.rooms, record.session, record.accepted) == ({"kept"}, b"kept", False)
         assert record.transport == client.transport
-        assert await records.clients_of(io_node_of(client.sid)) == [client.sid]
+        assert await records.clients_of(io_node_of(client.sid)) == [(client.sid, 0)]
 
     async def test_a_room_that_is_closed_under_a_lost_lease_stays_open_in_that_lane(self, cluster: Cluster) -> None:
         records, leases = cluster.records(), cluster.leases()
@@ -221,7 +222,7 @@ class TestFencedRecords:
         changes: list[RecordChange] = [Joined(client.sid, "/", "room"), Accepted(client.sid)]
         assert await records.update(changes, [other, None]) == [ChangeResult.DONE] * 2
         assert (await loaded(records, client.sid)).rooms == {"room"}
-        assert await records.forget([client.sid], [other]) == 0
+        assert await records.forget([Ended(client.sid)], [other]) == 0
         assert await records.load(client.sid) is None
         with pytest.raises(ValueError, match="zip"):
-            await records.forget([client.sid], [other, other])
+            await records.forget([Ended(client.sid)], [other, other])

@@ -117,7 +117,7 @@ async def test_an_inbox_reader_misses_nothing(config: Config) -> None:
     producing = asyncio.create_task(produce(writer, [inbox], 50))
     seen: list[int] = []
     while len(seen) < ENTRIES:
-        seen += [int(entry) for entry in await persist(lambda: reader.read(1000))]
+        seen += [int(entry.entry) for entry in await persist(lambda: reader.read(1000))]
         await persist(reader.trim)
     await producing
     assert seen == list(range(ENTRIES))

@@ -10,7 +10,7 @@ from sio_cluster.protocol.keys import Keys
 from sio_cluster.streams.api.appends import Append, AppendResult
 from sio_cluster.streams.api.lanes import Claimed
 from sio_cluster.streams.redis import RedisBus
-from sio_cluster.testing.contract import Writer, commit
+from sio_cluster.testing.contract import Writer, commit, read_bodies
 from sio_cluster.testing.valkey import Valkey, start_valkey
 
 from .real_server import APP1, BLOCK_MS, IO1, LONG_MS, QUICK_S, hold, persist
@@ -72,7 +72,7 @@ class TestStall:
             await reader.read(1)
         server.resume()
         await Writer(RedisBus(Config(REDIS_URL=server.url)).appender, bus.keys.inbox(IO1), APP1).write(b"a")
-        assert await reader.read(BLOCK_MS) == [b"a"]
+        assert await read_bodies(reader, BLOCK_MS) == [b"a"]
 
 
 class TestCrash:
@@ -85,7 +85,7 @@ class TestCrash:
         await uplink.write(b"a", b"b")
         await inbox.write(b"1")
         [first] = await lane_reader.read([0], 0, 1)
-        assert await inbox_reader.read(0) == [b"1"]
+        assert await read_bodies(inbox_reader, 0) == [b"1"]
         reads = [
             asyncio.create_task(inbox_reader.read(BLOCK_MS)),
             asyncio.create_task(lane_reader.read([1], BLOCK_MS, 1)),
@@ -102,7 +102,7 @@ class TestCrash:
         await inbox.write(b"2")
         assert await uplink.write_as(2, b"b") is AppendResult.DUPLICATE
         assert [entry.entry for entry in await lane_reader.read([0], 0, 10)] == [b"b", b"c"]
-        assert await inbox_reader.read(0) == [b"2"]
+        assert await read_bodies(inbox_reader, 0) == [b"2"]
         await commit(bus.appender, lease, first)
 
     async def test_a_redis_that_forgot_everything(self, server: Valkey, bus: RedisBus) -> None:
@@ -110,7 +110,7 @@ class TestCrash:
         inbox_reader = bus.inbox_reader(IO1)
         inbox = Writer(bus.appender, bus.keys.inbox(IO1), APP1)
         await inbox.write(b"1")
-        assert await inbox_reader.read(0) == [b"1"]
+        assert await read_bodies(inbox_reader, 0) == [b"1"]
         await bus.connections.run(("FLUSHALL",), ("SCRIPT", "FLUSH"))
         await inbox_reader.trim()
         assert await lane_reader.read([0], 10, 10) == []
@@ -121,21 +121,21 @@ class TestCrash:
         await Writer(bus.appender, bus.keys.uplink(0)).write(b"a")
         assert [entry.entry for entry in await lane_reader.read([0], 0, 10)] == [b"a"]
         await inbox.write(b"2")
-        assert await inbox_reader.read(0) == [b"2"]
+        assert await read_bodies(inbox_reader, 0) == [b"2"]
 
     @pytest.mark.parametrize(("wiped", "found"), [(True, [b"a", b"b"]), (False, [])])
     async def test_an_inbox_that_went_back(self, bus: RedisBus, wiped: bool, found: list[bytes]) -> None:
         """Wiped, all in it is new; else its end was lost, and what is left was read."""
         reader, inbox = bus.inbox_reader(IO1), bus.keys.inbox(IO1)
         await bus.connections.run(("XADD", inbox, "9999999999999-0", "b", b"from a clock ahead"))
-        assert await reader.read(0) == [b"from a clock ahead"]
+        assert await read_bodies(reader, 0) == [b"from a clock ahead"]
         lost = (inbox, Keys.state(inbox)) if wiped else (inbox,)
         await bus.connections.run(("DEL", *lost), ("CLIENT", "KILL", "ID", reader._connection.greeted[0]))
         writer = Writer(bus.appender, inbox, APP1)
         await writer.write(b"a", b"b")
-        assert await reader.read(1) == found
+        assert await read_bodies(reader, 1) == found
         await writer.write(b"c")
-        assert await reader.read(BLOCK_MS) == [b"c"]
+        assert await read_bodies(reader, BLOCK_MS) == [b"c"]
 
     async def test_scripts_that_were_flushed_come_back(self, bus: RedisBus) -> None:
         appender, keys = bus.appender, bus.keys

@@ -8,7 +8,7 @@ from sio_cluster.protocol.messages import ClientConnected, Handshake
 from sio_cluster.streams.api.appends import AppendResult
 from sio_cluster.streams.api.records import Accepted, Joined, Upgraded
 from sio_cluster.streams.redis import RedisBus
-from sio_cluster.testing.contract import Writer, commit
+from sio_cluster.testing.contract import Writer, commit, read_bodies
 from sio_cluster.testing.valkey import Valkey
 
 from .real_server import APP1, IO1, LONG_MS, hold
@@ -42,7 +42,7 @@ class TestFull:
         await commit(bus.appender, lease, first)
         await lane_reader.set_aside(lease, second, "because")
         await lane_reader.quarantine(lease, [(third.id, [b"c1", b"c2"])])
-        assert await inbox_reader.read(0) == [b"1", b"2"]
+        assert await read_bodies(inbox_reader, 0) == [b"1", b"2"]
         await inbox_reader.trim()
         assert await bus.connections.run(("XLEN", bus.keys.uplink(0)), ("XLEN", bus.keys.inbox(IO1))) == [0, 0]
 

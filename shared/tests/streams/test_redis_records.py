@@ -4,7 +4,7 @@ import pytest
 
 from sio_cluster.protocol.ids import lane_of
 from sio_cluster.protocol.messages import ClientConnected, Handshake
-from sio_cluster.streams.api.records import Joined, Left, RoomClosed
+from sio_cluster.streams.api.records import Ended, Joined, Left, RoomClosed
 from sio_cluster.streams.redis import RedisBus
 
 from .real_server import IO1
@@ -36,7 +36,7 @@ class TestRecords:
                 assert client.sid.encode() in index[bus.keys.room(lane, "/chat", room).encode()]
         assert sum(map(len, index.values())) == 40
         await records.update([RoomClosed("/chat", "a"), *[Left(client.sid, 7) for client in clients[:5]]])
-        await records.forget([client.sid for client in clients[5:]])
+        await records.forget([Ended(client.sid) for client in clients[5:]])
         assert await self._sets(bus, pattern) == []
 
     async def _sets(self, bus: RedisBus, pattern: str) -> list[tuple[bytes, list[bytes]]]:

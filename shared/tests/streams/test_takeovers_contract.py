@@ -10,7 +10,7 @@ from sio_cluster.protocol.ids import lane_of, quarantine_of
 from sio_cluster.protocol.messages import ClientConnected, Handshake
 from sio_cluster.streams.api.lanes import LaneEntry, LaneReader
 from sio_cluster.streams.api.leases import Lease
-from sio_cluster.streams.api.records import Accepted, ChangeResult, Restoring
+from sio_cluster.streams.api.records import Accepted, ChangeResult, Ended, Restoring
 from sio_cluster.testing.contract import Cluster, Writer, commit
 
 APP1, APP2, APP3, APP4 = "app-aaaaaa", "app-bbbbbb", "app-cccccc", "app-dddddd"
@@ -188,7 +188,7 @@ async def test_the_lease_of_a_quarantine_fences_the_clients_of_its_lane(cluster:
     assert record is not None
     assert (record.accepted, record.restoring) == (False, True)
     assert await records.update([Restoring(sid, False)], [lease]) == [ChangeResult.DONE]
-    assert await records.forget([sid], [former]) == 1
+    assert await records.forget([Ended(sid)], [former]) == 1
     record = await records.load(sid)
     assert record is not None
     assert not record.restoring

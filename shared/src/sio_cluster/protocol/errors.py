@@ -17,6 +17,8 @@ ClusterError
 |   `-- BusRefused              Redis answered with an error: nothing has happened
 |       |-- RedisFull           Redis is out of memory
 |       `-- AccessRefused       Redis refuses this node, or what it asks for: ends a start (`node.membership.joining`)
+|-- ClientGone                  the client that was to be asked is not connected: nobody will answer
+|-- HomeLost                    what a client missed cannot be read any more: it begins anew, and trying again is no use
 `-- LeaseLost                   another app-node holds the lane: stop acting for its clients, and never try again
 """
 
@@ -91,6 +93,17 @@ class AccessRefused(BusRefused):
 
     Waiting does not help, somebody must change something. So it ends a start. Later it is tried again as any BusError:
     the node keeps its clients, and the password may be on its way to being changed.
+    """
+
+
+class ClientGone(ClusterError):
+    """The client that was to be asked is not connected. It may claim its session back, but is not asked again."""
+
+
+class HomeLost(ClusterError):
+    """A home is gone, or entries of its log that were not read yet. Whoever is to be told of them begins anew.
+
+    Not a `BusError`, since a second try cannot succeed.
     """
 
 

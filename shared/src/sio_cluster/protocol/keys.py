@@ -1,17 +1,24 @@
 """Every Redis key of a cluster. The hash tags say what belongs together: one node, or one lane with its clients.
 
-Most scripts touch keys of one tag. An app-node's flush touches those of several lanes and inboxes: a cluster uses one
-Redis server, and does not run on Redis Cluster.
+Most scripts touch keys of one tag. An app-node's flush touches those of several lanes and inboxes, and a home is parked
+and ended together with its place in the registry: a cluster uses one Redis server, and does not run on Redis Cluster.
 
 {PREFIX}:config                       hash    lanes, version: checked when a node starts; life: see api.Registry
 {PREFIX}:io-nodes                     hash    io-node id -> what it is
 {PREFIX}:app-nodes                    hash    app-node id -> what it is
 {PREFIX}:lost-io-nodes                set     io-nodes that died, and whose clients are being told of to the application
+{PREFIX}:parked-io-nodes              set     homes without an io-node: see api.homes
 {PREFIX}:epoch                        counter how many app-nodes have asked for an epoch (see messages.AckRequest)
 {PREFIX}:{node:ID}:alive              string  the node's heartbeat: expires when the node falls silent
 {PREFIX}:{node:ID}:inbox              stream  everything addressed to this process, in order
 {PREFIX}:{node:ID}:inbox:state        hash    see streams/redis/scripts/__init__.py
 {PREFIX}:{node:ID}:clients            set     sids of the clients that this io-node holds
+{PREFIX}:{node:ID}:away               zset    sids of this home's clients that are away -> until when they may come
+                                              back, in ms of Redis' clock; +inf: another io-node holds it;
+                                              -inf: its time is over, and the application must be told
+{PREFIX}:{node:ID}:rooms:SID          set     rooms of a client of this home at the log's horizon, each as JSON
+{PREFIX}:{node:ID}:marks              hash    what events left the log of this home: see `streams.api.quiet`
+{PREFIX}:{node:ID}:torn               zset    sids of this home's clients whose rooms at the horizon nobody knows
 {PREFIX}:{lane:N}:uplink              stream  facts of this lane's clients
 {PREFIX}:{lane:N}:uplink:state        hash    see streams/redis/scripts/__init__.py
 {PREFIX}:{lane:N}:done                hash    id of an entry that is done in part -> the numbers of its facts that are
@@ -21,7 +28,8 @@ Redis server, and does not run on Redis Cluster.
 {PREFIX}:{lane:N}:takeovers           hash    last, once, twice: how often entries were taken over, see
                                               `streams.redis.scripts.lanes`
 {PREFIX}:{lane:N}:client:SID          hash    the client's record: connected, namespace, session, accepted, transport,
-                                              restoring
+                                              restoring, pid (SHA-256), holder, generation, let_in, away (until
+                                              when, in ms of Redis' clock), untold (why it disconnected)
 {PREFIX}:{lane:N}:rooms:SID           set     the client's rooms, each as JSON
 {PREFIX}:{lane:N}:room:NAMESPACE:ROOM set     this lane's clients in the room: their sids. ROOM is JSON: "lobby", 42
 {PREFIX}:{lane:N}:dead                stream  dead letters: entries that were set aside
@@ -67,6 +75,10 @@ class Keys:
         return f"{self.prefix}:lost-io-nodes"
 
     @property
+    def parked_io_nodes(self) -> str:
+        return f"{self.prefix}:parked-io-nodes"
+
+    @property
     def epoch(self) -> str:
         return f"{self.prefix}:epoch"
 
@@ -78,6 +90,18 @@ class Keys:
 
     def clients(self, node_id: str) -> str:
         return f"{self.prefix}:{{node:{node_id}}}:clients"
+
+    def away(self, node_id: str) -> str:
+        return f"{self.prefix}:{{node:{node_id}}}:away"
+
+    def marks(self, node_id: str) -> str:
+        return f"{self.prefix}:{{node:{node_id}}}:marks"
+
+    def rooms_at_horizon(self, node_id: str, sid: str) -> str:
+        return f"{self.prefix}:{{node:{node_id}}}:rooms:{sid}"
+
+    def torn(self, node_id: str) -> str:
+        return f"{self.prefix}:{{node:{node_id}}}:torn"
 
     def uplink(self, lane: int) -> str:
         return _of_lane(self.prefix, lane, "uplink")

@@ -15,6 +15,10 @@ import msgspec
 
 PROTOCOL_VERSION = 2
 
+LEVEL = 2
+"""What this release understands: each kind of message that an older one cannot read raises it. Nodes register with it,
+and nobody sends what the oldest node cannot read. Level 2: `Evict`, and sessions that are claimed back."""
+
 Room: TypeAlias = str | int
 """A room's name. python-socketio allows any hashable; on the bus it is text or a whole number."""
 
@@ -44,6 +48,10 @@ class ClientConnected(msgspec.Struct, array_like=True, frozen=True, tag="connect
 
     `connection` names the Engine.IO connection that its namespaces share; it is not the secret Engine.IO sid.
     `auth` is the CONNECT packet's payload as JSON, None if the client sent none.
+    `pid_hash`: SHA-256 of the secret in the client's pid, by which it may claim its session back. b"" for a client
+    that cannot. `holder`: the io-node that holds its connection, "" for its home. `generation` counts the connections
+    of this sid, from 0: one above 0 has claimed the session back. `since`: the place in the home's log behind which the
+    client waits, as an offset. It gets what is said to everybody from there on. "" where that is not known.
     """
 
     sid: str
@@ -52,6 +60,10 @@ class ClientConnected(msgspec.Struct, array_like=True, frozen=True, tag="connect
     auth: bytes | None
     handshake: Handshake
     transport: str
+    pid_hash: bytes = b""
+    holder: str = ""
+    generation: int = 0
+    since: str = ""
 
 
 class EventReceived(msgspec.Struct, array_like=True, frozen=True, tag="event"):
@@ -92,10 +104,16 @@ class RoomChanged(msgspec.Struct, array_like=True, frozen=True, tag="room"):
 
 
 class ClientDisconnected(msgspec.Struct, array_like=True, frozen=True, tag="disconnected"):
-    """The client is gone from its namespace, for good. `reason` is one of `protocol.reasons`."""
+    """The client is gone from its namespace. `reason` is one of `protocol.reasons`.
+
+    `generation`: that of the connection that ended. It says nothing of a later one. `keep_ms`: for how long the client
+    may claim its session back. 0: it is gone for good.
+    """
 
     sid: str
     reason: str
+    generation: int = 0
+    keep_ms: int = 0
 
 
 Fact: TypeAlias = ClientConnected | EventReceived | AckReceived | ClientUpgraded | RoomChanged | ClientDisconnected
@@ -105,16 +123,24 @@ Fact: TypeAlias = ClientConnected | EventReceived | AckReceived | ClientUpgraded
 
 
 class Accept(msgspec.Struct, array_like=True, frozen=True, tag="accept"):
-    """Let the client in. The io-node writes the CONNECT packet, and then what was emitted to the client meanwhile."""
+    """Let the client in. The io-node writes the CONNECT packet, and then what was emitted to the client meanwhile.
+
+    `generation`: that of the connection that is let in.
+    """
 
     sid: str
+    generation: int = 0
 
 
 class Refuse(msgspec.Struct, array_like=True, frozen=True, tag="refuse"):
-    """Turn the client away with a CONNECT_ERROR packet. `data` is its JSON payload, `{"message": ..., "data": ...}`."""
+    """Turn the client away with a CONNECT_ERROR packet. `data` is its JSON payload, `{"message": ..., "data": ...}`.
+
+    `generation`: that of the connection that is turned away.
+    """
 
     sid: str
     data: bytes
+    generation: int = 0
 
 
 class AckRequest(msgspec.Struct, array_like=True, frozen=True):
@@ -122,12 +148,14 @@ class AckRequest(msgspec.Struct, array_like=True, frozen=True):
 
     The id is unique in the cluster and for all time that matters: (epoch of the app-node << 20) + a counter.
     It stays below 2**31, since many clients keep it in 32 bits. `is_call`: a `call` waits for the answer, which no
-    number of other questions may push out.
+    number of other questions may push out. `hears_missed`: the app-node understands `AckMissed`. It says so itself,
+    since one that only emits is not registered, and counts in nobody's level.
     """
 
     app_node: str
     ack_id: int
     is_call: bool = False
+    hears_missed: bool = False
 
 
 class Emit(msgspec.Struct, array_like=True, frozen=True, tag="emit"):
@@ -189,14 +217,39 @@ class Disconnect(msgspec.Struct, array_like=True, frozen=True, tag="disconnect")
     close: bool = False
 
 
+class Evict(msgspec.Struct, array_like=True, frozen=True, tag="evict"):
+    """To the io-node that holds the connection of this generation, or an older one: close it. The client has come back
+    on another connection."""
+
+    sid: str
+    generation: int
+
+
 class Canary(msgspec.Struct, array_like=True, frozen=True, tag="canary"):
     """A node's message to itself through its own inbox: when it comes back, the bus works both ways."""
 
     nonce: int
 
 
-Command: TypeAlias = Accept | Refuse | Emit | Ack | Join | Leave | CloseRoom | Disconnect | Canary
-AppInboxItem: TypeAlias = AckReceived | Canary
+Command: TypeAlias = Accept | Refuse | Emit | Ack | Join | Leave | CloseRoom | Disconnect | Evict | Canary
+
+
+# --- to the inbox of an app-node --------------------------------------------------------------------------------------
+
+
+class AckMissed(msgspec.Struct, array_like=True, frozen=True, tag="missed"):
+    """The answer to an `Emit` to this client alone will not come: the client's connection has ended, or there was none.
+
+    Behind every answer that the same io-node has passed on.
+    """
+
+    sid: str
+    ack_id: int
+
+
+AppInboxItem: TypeAlias = AckReceived | AckMissed | Canary
+UplinkItem: TypeAlias = Fact | AckMissed
+"""What an io-node passes on: facts to lanes, answers and `AckMissed` to the app-nodes that asked."""
 
 
 # --- batches: one stream entry each -----------------------------------------------------------------------------------

@@ -134,8 +134,13 @@ def encode_ack(namespace: str, data: bytes, attachments: int, ack_id: int) -> by
     return _encode_with_payload(b"3", b"6", namespace, data, attachments, ack_id)
 
 
-def encode_connected(namespace: str, sid: str) -> bytes:
-    """The server's CONNECT: the client has joined. A sid holds no character that JSON escapes."""
+def encode_connected(namespace: str, sid: str, pid: str = "") -> bytes:
+    """The server's CONNECT: the client has joined. Neither sid nor pid holds a character that JSON escapes.
+
+    `pid`: by which the client may claim its session back. "" where it cannot.
+    """
+    if pid:
+        return f'0{_prefix(namespace)}{{"sid":"{sid}","pid":"{pid}"}}'.encode()
     return f'0{_prefix(namespace)}{{"sid":"{sid}"}}'.encode()
 
 

@@ -5,6 +5,7 @@ from sio_cluster.protocol.errors import LeaseLost
 from sio_cluster.protocol.keys import Keys
 from sio_cluster.streams.api.appends import COMMIT_IDS, Append, Appender, AppendResult, Commit, Flusher
 from sio_cluster.streams.api.bus import Bus
+from sio_cluster.streams.api.homes import Homes, HomeTail
 from sio_cluster.streams.api.inboxes import InboxReader
 from sio_cluster.streams.api.lanes import LaneEntry, LaneReader
 from sio_cluster.streams.api.leases import Lease, Leases
@@ -36,14 +37,17 @@ class Cluster:
     def appender(self) -> Flusher:
         return self.new_bus().appender
 
-    def inbox_reader(self, node_id: str, max_batch_bytes: int = 4_000_000) -> InboxReader:
-        return self.new_bus().inbox_reader(node_id, max_batch_bytes)
+    def inbox_reader(self, node_id: str, max_batch_bytes: int = 4_000_000, *, keeps_log: bool = False) -> InboxReader:
+        return self.new_bus().inbox_reader(node_id, max_batch_bytes, keeps_log=keeps_log)
 
     def lane_reader(self, node_id: str, max_page_bytes: int = 1_000_000) -> LaneReader:
         return self.new_bus().lane_reader(node_id, max_page_bytes)
 
     def leases(self) -> Leases:
         return self.new_bus().leases
+
+    def homes(self) -> Homes:
+        return self.new_bus().homes
 
     def registry(self) -> Registry:
         return self.new_bus().registry
@@ -65,6 +69,11 @@ async def commit(appender: Flusher, lease: Lease, *entries: LaneEntry) -> None:
         if flushed.lost:
             raise LeaseLost(f"lane {lease.lane} is no longer held with token {lease.token}")
         assert flushed.committed
+
+
+async def read_bodies(reader: InboxReader | HomeTail, block_ms: int) -> list[bytes]:
+    """What one read of an inbox brings, without the ids."""
+    return [entry.entry for entry in await reader.read(block_ms)]
 
 
 class Writer:

@@ -7,6 +7,7 @@ from sio_cluster.node.membership.inbox import FORGET_S, TRIM_ENTRIES, InboxLoop
 from sio_cluster.node.retry import Retry
 from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.errors import BusUnavailable
+from sio_cluster.streams.api.inboxes import InboxEntry
 from sio_cluster.streams.memory import MemoryBroker, MemoryBus
 from sio_cluster.testing.contract import Writer
 
@@ -25,8 +26,8 @@ class World:
         retry = Retry("inbox", self.retries, cap_ms=1)
         self.loop = InboxLoop(self.bus.inbox_reader(NODE), self.take, retry, lambda: self.now)
 
-    async def take(self, entries: list[bytes]) -> None:
-        self.taken += entries
+    async def take(self, entries: list[InboxEntry]) -> None:
+        self.taken += [entry.entry for entry in entries]
         self.came.set()
 
     async def until(self, number: int) -> None:
@@ -99,7 +100,8 @@ async def test_a_trim_whose_answer_is_lost_costs_no_entry() -> None:
     trims = 0
 
     class Reader:
-        read, close, forget_silent = reader.read, reader.close, reader.forget_silent
+        read, close = reader.read, reader.close
+        forget_log, forget_silent = reader.forget_log, reader.forget_silent
 
         async def trim(self) -> None:
             nonlocal trims

@@ -58,7 +58,7 @@ class World:
         await self.bus.registry.unregister_app_node(NODE)
 
     async def take_canaries(self) -> list[Canary]:
-        items = [item for entry in await self.inbox.read(0) for item in decode_app_inbox(entry).items]
+        items = [item for entry in await self.inbox.read(0) for item in decode_app_inbox(entry.entry).items]
         canaries = [item for item in items if isinstance(item, Canary)]
         assert len(canaries) == len(items)
         return canaries

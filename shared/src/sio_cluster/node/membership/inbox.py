@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from sio_cluster.node.retry import Retry
 from sio_cluster.protocol.errors import BusError
-from sio_cluster.streams.api.inboxes import InboxReader
+from sio_cluster.streams.api.inboxes import InboxEntry, InboxReader
 
 BLOCK_MS = 2_000
 """How long one read waits."""
@@ -33,7 +33,7 @@ class InboxLoop:
     def __init__(
         self,
         reader: InboxReader,
-        take: Callable[[list[bytes]], Awaitable[None]],
+        take: Callable[[list[InboxEntry]], Awaitable[None]],
         retry: Retry,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:

@@ -210,6 +210,28 @@ class Settings(BaseSettings):
         "of them. A connection that is alone in its lane can send this many bytes in 50 ms: by default about 1.3 MB/s. "
         "docs/operations.md explains it.",
     )
+    recovery_window_ms: int = Field(
+        120_000,
+        ge=0,
+        le=86_400_000,
+        description="For how long a client that lost its connection may come back and get what it missed. 0: never.",
+    )
+    recovery_clients: Annotated[Literal["known", "all", "asking"], BeforeValidator(as_lower), ReadBy.IO] = Field(
+        "known",
+        description="Which clients may do so: `known` are browsers, and the JavaScript client where it can be told "
+        "from others; `all`; or `asking`, those that say `recovery=1`. Each event has one argument more for them. "
+        "docs/recovery.md explains it.",
+    )
+    recovery_max_bytes: Bytes = Field(
+        32_000_000,
+        description="How many bytes of past messages each io-node's inbox keeps in Redis for clients that come back.",
+    )
+    recovery_notice: Annotated[Literal["now", "late"], BeforeValidator(as_lower), ReadBy.APP] = Field(
+        "now",
+        description="When the application hears of a client that lost its connection and may come back. `now`: its "
+        "`disconnect` handler runs at once. `late`: it runs when RECOVERY_WINDOW_MS are over, and not at all if the "
+        "client is back before.",
+    )
     inbox_max_bytes: Bytes = Field(
         64_000_000,
         description="Most bytes that the inbox of one node may hold in Redis. While an io-node's inbox is full, "

@@ -4,6 +4,7 @@ from typing import Protocol
 
 from sio_cluster.protocol.keys import Keys
 from sio_cluster.streams.api.appends import Flusher
+from sio_cluster.streams.api.homes import Homes
 from sio_cluster.streams.api.inboxes import InboxReader
 from sio_cluster.streams.api.lanes import LaneReader
 from sio_cluster.streams.api.leases import Leases
@@ -42,8 +43,14 @@ class Bus(Protocol):
     @property
     def records(self) -> ClientRecords: ...
 
-    def inbox_reader(self, node_id: str, max_batch_bytes: int = 4_000_000) -> InboxReader:
-        """A reader of this node's inbox, with a connection of its own. One read brings about `max_batch_bytes`."""
+    @property
+    def homes(self) -> Homes: ...
+
+    def inbox_reader(self, node_id: str, max_batch_bytes: int = 4_000_000, *, keeps_log: bool = False) -> InboxReader:
+        """A reader of this node's inbox, with a connection of its own. One read brings about `max_batch_bytes`.
+
+        `keeps_log`: what was read stays until `forget_log`.
+        """
 
     def lane_reader(self, node_id: str, max_page_bytes: int = 1_000_000) -> LaneReader:
         """A reader of the lanes that this node holds, with a connection of its own.

@@ -11,12 +11,18 @@ from sio_cluster.streams.api.leases import Lease
 
 _T = TypeVar("_T")
 
+OVERDUE_COUNT = 1_000
+"""How many clients `ClientRecords.overdue` names, at most."""
+
 
 @dataclass(slots=True)
 class ClientRecord:
     """All that Redis knows about one client. `session` is what `save_session` stored, still encoded.
 
     `restoring`: its connect handler was called with `is_reconnect` in a quarantine, and has not ended.
+    `away`: it has disconnected, and may claim its session back. `connected` says its generation.
+    `let_in`: the generation of the connection that the application has let in, and whose disconnect it has not handled.
+    None: there is none.
     """
 
     connected: ClientConnected
@@ -25,13 +31,16 @@ class ClientRecord:
     accepted: bool
     transport: str
     restoring: bool = False
+    away: bool = False
+    let_in: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The application let the client in."""
+    """The application let the client in. `generation`: that of the connection."""
 
     sid: str
+    generation: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +98,43 @@ class ChangeResult(enum.Enum):
     """Nothing has changed: the lease is lost. (`RoomClosed`: nothing has changed in the lane of that lease.)"""
 
 
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A client that has disconnected. `generation`, `keep_ms`: as in `messages.ClientDisconnected`.
+
+    `untold`: the reason of a disconnect of which the application is told when `keep_ms` are over. "": it has been told.
+    """
+
+    sid: str
+    generation: int = 0
+    keep_ms: int = 0
+    untold: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A session that was claimed back: the record says so now.
+
+    `connected`: how the client connected last. `generation`: that of the claim, one more than before. `former`: the
+    io-node that held the client, as far as was known; "" where the client was away.
+    """
+
+    connected: ClientConnected
+    generation: int
+    former: str
+
+
+class ClaimRefused(enum.Enum):
+    """Why a session cannot be claimed back. Nothing has changed."""
+
+    GONE = "gone"
+    """There is no such client, its time is over, or nobody may claim it."""
+    WRONG = "wrong"
+    """The pid is not that of this client, or the namespace is not."""
+    PENDING = "pending"
+    """The application has not let it in yet."""
+
+
 class ClientRecords(Protocol):
     """What outlasts app-nodes: a client's connect, its session and its rooms. Changing a client that is gone does
     nothing. Who is in a room is known for each lane, so that closing it reaches the record of each member.
@@ -100,7 +146,9 @@ class ClientRecords(Protocol):
     async def store(self, connected: Sequence[ClientConnected]) -> None:
         """Enters new clients. The io-node calls it before it appends their `ClientConnected`.
 
-        Repeating it keeps what the record has gained meanwhile (session, accepted, rooms).
+        Repeating it keeps what the record has gained meanwhile (session, accepted, rooms). So does a client that has
+        claimed its session back: its record says from then on how it has connected last. One whose record is of a
+        later generation is left alone.
         """
 
     async def load(self, sid: str) -> ClientRecord | None:
@@ -112,10 +160,39 @@ class ClientRecords(Protocol):
         Returns what became of each.
         """
 
-    async def forget(self, sids: Sequence[str], leases: Sequence[Lease | None] = ()) -> int:
-        """Removes clients that have disconnected. `leases`: none, or one (or None) for each sid.
+    async def forget(self, clients: Sequence[Ended], leases: Sequence[Lease | None] = ()) -> int:
+        """Removes clients that have disconnected. `leases`: none, or one (or None) for each client.
+
+        One with `keep_ms` is away: its record stays for that time, so that it may be claimed back, and then until
+        `away` forgets it. Where its home is gone already, nobody could, and it is removed at once. A client of a later
+        generation is left alone: it has come back. But `let_in` is None from then on if it was of this generation or an
+        older one, unless the disconnect is `untold`. Where it is None already, nothing is left to be told.
 
         Returns how many were left alone because their lease is lost.
+        """
+
+    async def claim(self, sid: str, namespace: str, pid_hash: bytes, holder: str) -> Claim | ClaimRefused:
+        """The client has come back to the io-node `holder`, and proves with its pid who it is. One atomic step.
+
+        A claim that is tried again since its answer was lost gets a generation of its own.
+        """
+
+    async def overdue(self, home: str) -> list[tuple[str, int, str]]:
+        """Clients of this home that are away, whose time is over, and of whose disconnect the application has not been
+        told: sid, generation and reason. At most 1,000.
+
+        They can not be claimed, and `away` does not forget them: tell the application, then `forget` them.
+        """
+
+    async def renounce(self, sessions: Sequence[tuple[str, int]]) -> None:
+        """Nobody may claim these sessions (sid, generation) any more: their connections have ended for good.
+
+        A client of a later generation is left alone.
+        """
+
+    async def away(self, home: str) -> int:
+        """How many clients of this home are away, or held by another io-node. Forgets those whose time is over, but not
+        those that are `overdue`.
         """
 
     async def save_session(self, sid: str, session: bytes, lease: Lease | None = None) -> bool:
@@ -124,8 +201,8 @@ class ClientRecords(Protocol):
     async def load_session(self, sid: str) -> bytes | None:
         """The encoded session. None when nothing was saved, or the client is gone."""
 
-    async def clients_of(self, node_id: str) -> list[str]:
-        """The sids of the clients that this io-node holds, in alphabetical order."""
+    async def clients_of(self, node_id: str) -> list[tuple[str, int]]:
+        """The clients that this io-node holds, whichever their home, in alphabetical order: sid and generation."""
 
     async def forget_node(self, node_id: str) -> None:
         """Removes the list of this io-node's clients. Their records stay."""

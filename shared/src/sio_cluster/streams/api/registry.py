@@ -23,7 +23,7 @@ class Registry(Protocol):
         """The cluster's life. None where Redis lost its data, and no node has called `join_cluster` since."""
 
     async def register_io_node(self, node_id: str, info: dict[str, str]) -> None:
-        """Enters the node, or changes its info. It counts once it has sent a heartbeat."""
+        """Enters the node, or changes its info. It counts once it has sent a heartbeat. It is parked no more."""
 
     async def register_app_node(self, node_id: str, info: dict[str, str]) -> None:
         """Enters the node, or changes its info. It counts once it has sent a heartbeat."""
@@ -54,13 +54,27 @@ class Registry(Protocol):
         """Registered and alive: node id -> info."""
 
     async def registered_io_nodes(self) -> list[str]:
-        """Registered, alive or not: every node that may still have clients."""
+        """Registered, alive or not, or parked: every home that may still have clients."""
+
+    async def parked_io_nodes(self) -> list[str]:
+        """Homes without an io-node (`api.homes.Homes.park`). They count as neither alive nor lost."""
 
     async def lost_io_nodes(self) -> list[str]:
-        """Registered or retired, but not alive."""
+        """Registered or retired, but neither alive nor parked."""
+
+    async def level(self) -> int:
+        """The lowest `protocol.messages.LEVEL` of the nodes that are registered. LEVEL where there are none.
+
+        A node says its level in its info, as "level". One that says none is of level 1.
+        """
 
     async def lost_app_nodes(self) -> list[str]:
         """Registered, but not alive."""
 
     async def next_epoch(self) -> int:
         """A number below EPOCHS that no other app-node got in the last EPOCHS starts (see `AckRequest`)."""
+
+
+def level_of(info: dict[str, str]) -> int:
+    """What a node of this info understands: see `Registry.level`."""
+    return int(info.get("level", 1))

@@ -13,9 +13,24 @@ from sio_cluster.protocol.messages import Room
 
 
 @dataclass
+class MemoryLog:
+    """What is known of an inbox that its reader, the node `home`, has found. `horizon`: the last id that is gone.
+    `parked`: how many bytes it may hold without a reader. `rooms`: of each client, at the horizon. `marks`: see
+    `api.quiet`. `torn`: clients whose rooms nobody knows."""
+
+    home: str
+    horizon: int = 0
+    parked: int | None = None
+    rooms: dict[str, set[Room]] = field(default_factory=dict)
+    marks: dict[bytes, bytes] = field(default_factory=dict)
+    torn: set[str] = field(default_factory=set)
+
+
+@dataclass
 class MemoryStream:
     """One stream. Ids count from 1. Of a lane: `delivered` is the last id that its holder was given, and `done` has the
-    numbers of the facts that are done, of entries that are not."""
+    numbers of the facts that are done, of entries that are not. Of an inbox: up to the id `given_back`, its entries are
+    not counted in `held_bytes` any more."""
 
     entries: dict[int, bytes] = field(default_factory=dict)
     last_id: int = 0
@@ -25,6 +40,8 @@ class MemoryStream:
     reader: str | None = None
     delivered: int = 0
     done: dict[int, set[int]] = field(default_factory=dict)
+    given_back: int = 0
+    log: MemoryLog | None = None
 
     def add(self, entry: bytes) -> None:
         self.last_id += 1
@@ -35,8 +52,12 @@ class MemoryStream:
         for entry_id in ids:
             entry = self.entries.pop(entry_id, None)
             self.done.pop(entry_id, None)
-            if entry is not None:
+            if entry is not None and entry_id > self.given_back:
                 self.held_bytes -= len(entry)
+
+    def give_back(self, up_to: int) -> None:
+        self.held_bytes -= sum(len(entry) for id_, entry in self.entries.items() if self.given_back < id_ <= up_to)
+        self.given_back = max(self.given_back, up_to)
 
 
 @dataclass
@@ -64,14 +85,20 @@ class MemoryTakeovers:
 
 @dataclass
 class MemoryClient:
-    """One client's record, as bytes and plain values."""
+    """One client's record, as bytes and plain values. `away_until`: by the broker's clock; None: it is here."""
 
     connected: bytes
     namespace: str
     transport: str
+    holder: str
+    generation: int
+    pid_hash: bytes
     session: bytes | None = None
     accepted: bool = False
     restoring: bool = False
+    let_in: int | None = None
+    away_until: float | None = None
+    untold: str = ""
     rooms: set[Room] = field(default_factory=set)
 
 
@@ -91,6 +118,7 @@ class MemoryBroker:
         self.dead: dict[int, list[tuple[bytes, str]]] = defaultdict(list)
         self.io_nodes: dict[str, dict[str, str]] = {}
         self.lost_io_nodes: set[str] = set()
+        self.parked_io_nodes: set[str] = set()
         self.app_nodes: dict[str, dict[str, str]] = {}
         self.alive_until: dict[str, float] = {}
         self.epoch = 0
@@ -113,6 +141,7 @@ class MemoryBroker:
         self.settings = self.life = None
         self.io_nodes.clear()
         self.lost_io_nodes.clear()
+        self.parked_io_nodes.clear()
         self.app_nodes.clear()
         self.alive_until.clear()
         self.clients.clear()

@@ -4,6 +4,7 @@ from sio_cluster.protocol.keys import Keys
 from sio_cluster.streams.api.bus import BusSettings
 from sio_cluster.streams.memory.broker import MemoryBroker
 from sio_cluster.streams.memory.entries import MemoryAppender, MemoryInboxReader
+from sio_cluster.streams.memory.homes import MemoryHomes
 from sio_cluster.streams.memory.lanes import MemoryLaneReader, MemoryLeases
 from sio_cluster.streams.memory.records import MemoryClientRecords
 from sio_cluster.streams.memory.registry import MemoryRegistry
@@ -18,10 +19,13 @@ class MemoryBus:
         self.appender = MemoryAppender(broker, self.keys)
         self.leases = MemoryLeases(broker, self.keys)
         self.registry = MemoryRegistry(broker, self.keys, settings.lanes)
-        self.records = MemoryClientRecords(broker, settings.lanes)
+        self.records = MemoryClientRecords(broker, self.keys, settings.lanes)
+        self.homes = MemoryHomes(broker, self.keys)
 
-    def inbox_reader(self, node_id: str, max_batch_bytes: int = 4_000_000) -> MemoryInboxReader:
-        return MemoryInboxReader(self.broker, self.keys, node_id)
+    def inbox_reader(
+        self, node_id: str, max_batch_bytes: int = 4_000_000, *, keeps_log: bool = False
+    ) -> MemoryInboxReader:
+        return MemoryInboxReader(self.broker, self.keys, node_id, keeps_log=keeps_log)
 
     def lane_reader(self, node_id: str, max_page_bytes: int = 1_000_000) -> MemoryLaneReader:
         return MemoryLaneReader(self.broker, self.keys, node_id, max_page_bytes)

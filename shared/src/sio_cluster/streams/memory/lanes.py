@@ -53,7 +53,7 @@ class MemoryLeases:
         broker = self._broker
         async with broker.operation():
             former = {lease: broker.holders[lease.lane] - {lease.node_id} for lease in leases}
-            inboxes = [self._keys.inbox(node) for node in broker.io_nodes]
+            inboxes = [self._keys.inbox(node) for node in (*broker.io_nodes, *broker.parked_io_nodes)]
         barred: set[str] = set().union(*former.values())
         if not barred:
             return barred

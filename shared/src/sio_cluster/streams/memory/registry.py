@@ -2,8 +2,8 @@
 
 from sio_cluster.protocol.errors import ClusterMismatch
 from sio_cluster.protocol.keys import Keys
-from sio_cluster.protocol.messages import PROTOCOL_VERSION
-from sio_cluster.streams.api.registry import EPOCHS
+from sio_cluster.protocol.messages import LEVEL, PROTOCOL_VERSION
+from sio_cluster.streams.api.registry import EPOCHS, level_of
 from sio_cluster.streams.memory.broker import MemoryBroker
 
 
@@ -35,6 +35,11 @@ class MemoryRegistry:
     async def register_io_node(self, node_id: str, info: dict[str, str]) -> None:
         async with self._broker.operation():
             self._broker.io_nodes[node_id] = dict(info)
+            if node_id in self._broker.parked_io_nodes:
+                self._broker.parked_io_nodes.discard(node_id)
+                log = self._broker.streams[self._keys.inbox(node_id)].log
+                assert log is not None
+                log.parked = None
 
     async def register_app_node(self, node_id: str, info: dict[str, str]) -> None:
         async with self._broker.operation():
@@ -53,12 +58,13 @@ class MemoryRegistry:
         async with self._broker.operation():
             self._broker.io_nodes.pop(node_id, None)
             self._broker.lost_io_nodes.discard(node_id)
-            self._forget(node_id)
+            self._broker.parked_io_nodes.discard(node_id)
+            forget_node(self._broker, self._keys, node_id)
 
     async def unregister_app_node(self, node_id: str) -> None:
         async with self._broker.operation():
             self._broker.app_nodes.pop(node_id, None)
-            self._forget(node_id)
+            forget_node(self._broker, self._keys, node_id)
 
     async def is_alive(self, node_id: str) -> bool:
         async with self._broker.operation():
@@ -74,12 +80,21 @@ class MemoryRegistry:
 
     async def registered_io_nodes(self) -> list[str]:
         async with self._broker.operation():
-            return sorted(self._broker.io_nodes)
+            return sorted({*self._broker.io_nodes, *self._broker.parked_io_nodes})
+
+    async def parked_io_nodes(self) -> list[str]:
+        async with self._broker.operation():
+            return sorted(self._broker.parked_io_nodes)
 
     async def lost_io_nodes(self) -> list[str]:
         async with self._broker.operation():
             nodes = {*self._broker.io_nodes, *self._broker.lost_io_nodes}
             return sorted(node for node in nodes if not self._alive(node))
+
+    async def level(self) -> int:
+        async with self._broker.operation():
+            infos = [*self._broker.io_nodes.values(), *self._broker.app_nodes.values()]
+            return min((level_of(info) for info in infos), default=LEVEL)
 
     async def lost_app_nodes(self) -> list[str]:
         async with self._broker.operation():
@@ -93,9 +108,12 @@ class MemoryRegistry:
     def _alive(self, node_id: str) -> bool:
         return self._broker.alive_until.get(node_id, 0) > self._broker.clock()
 
-    def _forget(self, node_id: str) -> None:
-        self._broker.alive_until.pop(node_id, None)
-        self._broker.streams.pop(self._keys.inbox(node_id), None)
-        for stream in self._broker.streams.values():
-            stream.last_seq.pop(node_id, None)
-            stream.bars.pop(node_id, None)
+
+def forget_node(broker: MemoryBroker, keys: Keys, node_id: str) -> None:
+    """Its heartbeat, its inbox and its sequence numbers."""
+    broker.alive_until.pop(node_id, None)
+    broker.streams.pop(keys.inbox(node_id), None)
+    for stream in broker.streams.values():
+        stream.last_seq.pop(node_id, None)
+        stream.bars.pop(node_id, None)
+    broker.notify()

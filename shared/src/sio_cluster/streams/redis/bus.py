@@ -8,6 +8,7 @@ from sio_cluster.streams.api.bus import BusSettings
 from sio_cluster.streams.redis.appender import RedisAppender
 from sio_cluster.streams.redis.connection import ANSWER_TIMEOUT_S
 from sio_cluster.streams.redis.connections import Connections
+from sio_cluster.streams.redis.homes import RedisHomes
 from sio_cluster.streams.redis.inbox import RedisInboxReader
 from sio_cluster.streams.redis.lanes import RedisLaneReader
 from sio_cluster.streams.redis.leases import RedisLeases
@@ -30,9 +31,12 @@ class RedisBus:
         self.leases = RedisLeases(self.connections, self.keys)
         self.registry = RedisRegistry(self.connections, self.keys, self._lanes)
         self.records = RedisClientRecords(self.connections, self.keys, self._lanes)
+        self.homes = RedisHomes(self.connections, self.keys, self.records, self.registry)
 
-    def inbox_reader(self, node_id: str, max_batch_bytes: int = 4_000_000) -> RedisInboxReader:
-        return RedisInboxReader(self.connections, self.keys, node_id, max_batch_bytes)
+    def inbox_reader(
+        self, node_id: str, max_batch_bytes: int = 4_000_000, *, keeps_log: bool = False
+    ) -> RedisInboxReader:
+        return RedisInboxReader(self.connections, self.keys, node_id, max_batch_bytes, keeps_log=keeps_log)
 
     def lane_reader(self, node_id: str, max_page_bytes: int = 1_000_000) -> RedisLaneReader:
         return RedisLaneReader(self.connections, self.keys, self._lanes, node_id, max_page_bytes)

@@ -84,16 +84,16 @@ class Connection:
             await self._open()
         return self._opened_count
 
-    async def run_alone(self, command: RedisCommand, block_ms: int) -> Reply:
-        """Runs one blocking command.
+    async def run_alone(self, commands: Sequence[RedisCommand], block_ms: int) -> list[Reply]:
+        """As `run`, for commands of which the first one blocks.
 
         If it fails or is cancelled, the connection is closed, so that no later command waits behind it.
         """
         answered = False
         try:
-            [reply] = await self.run([command], block_ms)
+            replies = await self.run(commands, block_ms)
             answered = True
-            return reply
+            return replies
         finally:
             if not answered:
                 self.drop("a blocking read was given up")

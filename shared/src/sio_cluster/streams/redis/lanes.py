@@ -156,7 +156,7 @@ class RedisLaneReader:
             return []
         answered = False
         try:
-            reply = await self._connection.run_alone(command, block_ms)
+            [reply] = await self._connection.run_alone([command], block_ms)
             answered = True
         finally:
             if not answered:

@@ -32,8 +32,10 @@ class RedisLeases:
 
     async def bar_former(self, leases: Collection[Lease]) -> set[str]:
         keys = self._keys
-        *holders, io_nodes = await self._connections.run(
-            *[("SMEMBERS", keys.holders(lease.lane)) for lease in leases], ("HKEYS", keys.io_nodes)
+        *holders, io_nodes, parked = await self._connections.run(
+            *[("SMEMBERS", keys.holders(lease.lane)) for lease in leases],
+            ("HKEYS", keys.io_nodes),
+            ("SMEMBERS", keys.parked_io_nodes),
         )
         former = [
             {member.decode() for member in members} - {lease.node_id}
@@ -42,7 +44,7 @@ class RedisLeases:
         barred: set[str] = set().union(*former)
         if not barred:
             return barred
-        states = [Keys.state(keys.inbox(node.decode())) for node in io_nodes]
+        states = [Keys.state(keys.inbox(node.decode())) for node in {*io_nodes, *parked}]
         await self._connections.run(
             *[call(BAR, (state,), node_id, INBOX_TTL_MS) for state in states for node_id in sorted(barred)]
         )

@@ -3,19 +3,22 @@
 import itertools
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import assert_never
-
-import msgspec
 
 from sio_cluster.protocol.errors import LeaseLost
 from sio_cluster.protocol.ids import lane_behind, lane_of
 from sio_cluster.protocol.keys import Keys
 from sio_cluster.protocol.messages import ClientConnected
+from sio_cluster.protocol.recovery import is_same
 from sio_cluster.streams.api.leases import Lease
 from sio_cluster.streams.api.records import (
     Accepted,
     ChangeResult,
+    Claim,
+    ClaimRefused,
     ClientRecord,
+    Ended,
     Joined,
     Left,
     RecordChange,
@@ -25,15 +28,30 @@ from sio_cluster.streams.api.records import (
     io_node_of,
     paired,
 )
+from sio_cluster.streams.redis.absences import Absences, traces
 from sio_cluster.streams.redis.connection import RedisCommand
 from sio_cluster.streams.redis.connections import Connections, call
-from sio_cluster.streams.redis.scripts.records import CLOSE_ROOM, FORGET, JOIN, LEAVE, SET_FIELD
+from sio_cluster.streams.redis.fields import decode_connected, decode_let_in, encode_connected, holder_of
+from sio_cluster.streams.redis.rooms import decode_room, encode_room
+from sio_cluster.streams.redis.scripts.homes import HOLD
+from sio_cluster.streams.redis.scripts.records import (
+    ACCEPT,
+    CLAIM_SESSION,
+    CLOSE_ROOM,
+    FORGET,
+    JOIN,
+    LEAVE,
+    RENOUNCE,
+    SET_FIELD,
+    STORE,
+)
 from sio_cluster.streams.redis.scripts.script import Script
 
-_encode_connected = msgspec.msgpack.Encoder().encode
-_decode_connected = msgspec.msgpack.Decoder(ClientConnected).decode
-_encode_room = msgspec.json.Encoder().encode  # so that the rooms 42 and "42" differ
-_decode_room = msgspec.json.Decoder(str | int).decode
+_SWEPT_WITHIN_MS = 3_600_000
+"""For how long the record of a client whose time is over waits for `away`. If no app-node was there for so long, Redis
+removes it by itself, but not out of the room index."""
+
+_FENCED, _LATER = -1, -2
 
 _RESULTS = {-1: ChangeResult.FENCED, 0: ChangeResult.GONE, 1: ChangeResult.DONE}
 """By the number that the scripts answer."""
@@ -49,45 +67,93 @@ class RedisClientRecords:
         self._connections = connections
         self._keys = keys
         self._lanes = lanes
+        self._absences = Absences(connections, keys, lanes)
 
     async def store(self, connected: Sequence[ClientConnected]) -> None:
-        commands: list[RedisCommand] = []
         sids_of: dict[str, list[str]] = defaultdict(list)
+        stores: list[RedisCommand] = []
         for client in connected:
-            sids_of[io_node_of(client.sid)].append(client.sid)
-            key = self._client(client.sid)
-            connected_at = ("namespace", client.namespace, "transport", client.transport)
-            commands.append(("HSET", key, "connected", _encode_connected(client), *connected_at))
-        for node, sids in sids_of.items():
-            commands.insert(0, ("SADD", self._keys.clients(node), *sids))
-        await self._connections.run(*commands)
+            sids_of[holder_of(client)].append(client.sid)
+            how = (client.generation, encode_connected(client), client.namespace, client.transport, holder_of(client))
+            stores.append(call(STORE, (self._client(client.sid),), *how, client.pid_hash))
+        # First who holds them: a record that stands in no list would outlast its io-node.
+        holds: list[RedisCommand] = [("SADD", self._keys.clients(node), *sids) for node, sids in sids_of.items()]
+        elsewhere = [self._absences.goes(client.sid, "inf") for client in connected if client.holder]
+        await self._connections.run(*holds, *elsewhere, *stores)
 
     async def load(self, sid: str) -> ClientRecord | None:
         fields, rooms = await self._connections.run(
-            ("HMGET", self._client(sid), "connected", "session", "accepted", "transport", "restoring"),
+            ("HMGET", self._client(sid), "connected", "session", "accepted", "transport", "restoring", "away", "let_in",
+             "holder", "generation"),
             ("SMEMBERS", self._rooms(sid)),
-        )
-        encoded, session, accepted, transport, restoring = fields
+        )  # fmt: skip
+        encoded, session, accepted, transport, restoring, away, let_in, holder, generation = fields
         if encoded is None:
             return None
-        connected = _decode_connected(encoded)
         return ClientRecord(
-            connected, session, set(map(_decode_room, rooms)), accepted == b"1", transport.decode(), restoring == b"1"
+            decode_connected(encoded, holder, generation),
+            session,
+            set(map(decode_room, rooms)),
+            accepted == b"1",
+            transport.decode(),
+            restoring == b"1",
+            away is not None,
+            decode_let_in(let_in, accepted),
         )
 
-    async def forget(self, sids: Sequence[str], leases: Sequence[Lease | None] = ()) -> int:
-        forgotten = await self._connections.run(
-            *[
-                self._fenced(FORGET, self._of_client(sid), (sid, self._members(sid)), self._lane(sid), lease)
-                for sid, lease in paired(sids, leases)
-            ]
-        )
-        sids_of: dict[str, list[str]] = defaultdict(list)
-        for sid, done in zip(sids, forgotten, strict=True):
-            if done != -1:
-                sids_of[io_node_of(sid)].append(sid)
-        await self._connections.run(*[("SREM", self._keys.clients(node), *gone) for node, gone in sids_of.items()])
-        return forgotten.count(-1)
+    async def forget(self, clients: Sequence[Ended], leases: Sequence[Lease | None] = ()) -> int:
+        # First they are listed as away. If a crash or a lost answer leaves it at that, `away` corrects the list.
+        kept = [(ended, lease) for ended, lease in paired(clients, leases) if ended.keep_ms]
+        homes = await self._connections.run(*[self._absences.goes(ended.sid, ended.keep_ms) for ended, _ in kept])
+        homeless = {ended.sid for (ended, _), there in zip(kept, homes, strict=True) if not there}
+        ends = [replace(ended, keep_ms=0) if ended.sid in homeless else ended for ended in clients]
+        holders = await self._connections.run(*[self._forget(ended, lease) for ended, lease in paired(ends, leases)])
+        gone: list[str] = []
+        left: list[tuple[str, str]] = []
+        removals: list[RedisCommand] = []
+        for ended, holder in zip(ends, holders, strict=True):
+            if holder in (_FENCED, _LATER):
+                continue
+            if holder and ended.keep_ms:
+                left.append((ended.sid, holder.decode()))
+                continue
+            gone.append(ended.sid)
+            if holder and holder != io_node_of(ended.sid).encode():
+                removals.append(("SREM", self._keys.clients(holder.decode()), ended.sid))
+        await self._connections.run(*removals, *traces(self._keys, gone))
+        await self._absences.leave_lists(left)
+        return holders.count(_FENCED)
+
+    async def claim(self, sid: str, namespace: str, pid_hash: bytes, holder: str) -> Claim | ClaimRefused:
+        client, home = self._client(sid), io_node_of(sid)
+        [known] = await self._connections.run(("HMGET", client, "namespace", "pid"))
+        if known[0] is None or not known[1]:
+            return ClaimRefused.GONE
+        if known[0] != namespace.encode() or not is_same(known[1], pid_hash):
+            return ClaimRefused.WRONG  # before anything is written: who shows any sid must not fill our lists
+        # First who holds it, so that its burial finds the client. `clients_of` leaves it out until it is so.
+        hold = call(HOLD, (self._keys.clients(holder),), sid)
+        claim = call(CLAIM_SESSION, (client, self._rooms(sid)), namespace, pid_hash, holder, home)
+        _, claimed = await self._connections.run(hold, claim)
+        if isinstance(claimed, bytes):
+            return ClaimRefused(claimed.decode())
+        encoded, generation, former = claimed[0], int(claimed[1]), claimed[2].decode()
+        # Then its home's list, so that the home stays; and last the former holder's. A crash before leaves the client
+        # in one list too many: `away` corrects the one, `clients_of` looks into the record.
+        at_home = ("ZREM", self._keys.away(home), sid) if holder == home else self._absences.goes(sid, "inf")
+        await self._connections.run(at_home)
+        if former not in ("", holder):
+            await self._absences.leave_lists([(sid, former)])
+        return Claim(decode_connected(encoded, holder.encode(), claimed[1]), generation, former)
+
+    async def renounce(self, sessions: Sequence[tuple[str, int]]) -> None:
+        await self._connections.run(*[call(RENOUNCE, (self._client(sid),), number) for sid, number in sessions])
+
+    async def away(self, home: str) -> int:
+        return await self._absences.sweep(home)
+
+    async def overdue(self, home: str) -> list[tuple[str, int, str]]:
+        return await self._absences.overdue(home)
 
     async def save_session(self, sid: str, session: bytes, lease: Lease | None = None) -> bool:
         command = self._fenced(SET_FIELD, (self._client(sid),), ("session", session), self._lane(sid), lease)
@@ -105,9 +171,22 @@ class RedisClientRecords:
         replies = iter(await self._connections.run(*itertools.chain.from_iterable(commands)))
         return [_RESULTS[min(itertools.islice(replies, len(of_change)))] for of_change in commands]
 
-    async def clients_of(self, node_id: str) -> list[str]:
-        [sids] = await self._connections.run(("SMEMBERS", self._keys.clients(node_id)))
-        return sorted(sid.decode() for sid in sids)
+    async def clients_of(self, node_id: str) -> list[tuple[str, int]]:
+        [members] = await self._connections.run(("SMEMBERS", self._keys.clients(node_id)))
+        sids = sorted(member.decode() for member in members)
+        records = await self._connections.run(
+            *[("HMGET", self._client(sid), "connected", "holder", "generation", "away") for sid in sids]
+        )
+        held = []
+        for sid, (encoded, holder, generation, away) in zip(sids, records, strict=True):
+            if encoded is not None and away is None and (holder or io_node_of(sid).encode()) == node_id.encode():
+                held.append((sid, int(generation or 0)))
+        return held
+
+    async def are_there(self, sids: Sequence[str]) -> set[str]:
+        """Those of these clients that have a record."""
+        found = await self._connections.run(*[("EXISTS", self._client(sid)) for sid in sids])
+        return {sid for sid, there in zip(sids, found, strict=True) if there}
 
     async def forget_node(self, node_id: str) -> None:
         await self._connections.run(("UNLINK", self._keys.clients(node_id)))
@@ -118,14 +197,14 @@ class RedisClientRecords:
         sid = change.sid
         lane = self._lane(sid)
         match change:
-            case Accepted():
-                return [self._fenced(SET_FIELD, (self._client(sid),), ("accepted", 1), lane, lease)]
+            case Accepted(generation=generation):
+                return [self._fenced(ACCEPT, (self._client(sid),), (generation,), lane, lease)]
             case Joined(namespace=namespace, room=room):
-                encoded = _encode_room(room)
+                encoded = encode_room(room)
                 keys = (*self._of_client(sid), self._keys.room(lane, namespace, encoded.decode()))
                 return [self._fenced(JOIN, keys, (sid, namespace, encoded), lane, lease)]
             case Left(room=room):
-                arguments = (sid, self._members(sid), _encode_room(room))
+                arguments = (sid, self._members(sid), encode_room(room))
                 return [self._fenced(LEAVE, self._of_client(sid), arguments, lane, lease)]
             case Upgraded(transport=transport):
                 return [self._fenced(SET_FIELD, (self._client(sid),), ("transport", transport), lane, lease)]
@@ -135,9 +214,15 @@ class RedisClientRecords:
                 assert_never(change)
 
     def _close_room(self, change: RoomClosed, lane: int, lease: Lease | None) -> RedisCommand:
-        room = _encode_room(change.room)
+        room = encode_room(change.room)
         key = self._keys.room(lane, change.namespace, room.decode())
         return self._fenced(CLOSE_ROOM, (key,), (self._keys.rooms(lane, ""), room), lane, lease)
+
+    def _forget(self, ended: Ended, lease: Lease | None) -> RedisCommand:
+        sid, keep_ms = ended.sid, ended.keep_ms
+        stays_ms = keep_ms + _SWEPT_WITHIN_MS
+        who = (sid, self._members(sid), io_node_of(sid), ended.generation, keep_ms, stays_ms, ended.untold)
+        return self._fenced(FORGET, self._of_client(sid), who, self._lane(sid), lease)
 
     def _fenced(
         self, script: Script, keys: tuple[str, ...], arguments: tuple[str | bytes | int, ...], lane: int,

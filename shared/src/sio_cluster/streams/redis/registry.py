@@ -6,14 +6,16 @@ import msgspec
 
 from sio_cluster.protocol.errors import ClusterMismatch
 from sio_cluster.protocol.keys import Keys
-from sio_cluster.protocol.messages import PROTOCOL_VERSION
-from sio_cluster.streams.api.registry import EPOCHS
+from sio_cluster.protocol.messages import LEVEL, PROTOCOL_VERSION
+from sio_cluster.streams.api.registry import EPOCHS, level_of
 from sio_cluster.streams.redis.appender import bar_of
 from sio_cluster.streams.redis.connection import RedisCommand
 from sio_cluster.streams.redis.connections import Connections, call
-from sio_cluster.streams.redis.scripts.registry import HEARTBEAT, NEXT_EPOCH, REGISTER
+from sio_cluster.streams.redis.scripts.registry import HEARTBEAT, NEXT_EPOCH, REGISTER, REGISTER_IO_NODE
 
 _encode_info = msgspec.json.Encoder().encode
+_CHUNK = 1_000
+
 _decode_info = msgspec.json.Decoder(dict[str, str]).decode
 
 
@@ -51,7 +53,9 @@ class RedisRegistry:
         return None if life is None else life.decode()
 
     async def register_io_node(self, node_id: str, info: dict[str, str]) -> None:
-        await self._connections.run(call(REGISTER, (self._keys.io_nodes,), node_id, _encode_info(info)))
+        keys = self._keys
+        of_node = (keys.io_nodes, keys.parked_io_nodes, Keys.state(keys.inbox(node_id)))
+        await self._connections.run(call(REGISTER_IO_NODE, of_node, node_id, _encode_info(info)))
 
     async def register_app_node(self, node_id: str, info: dict[str, str]) -> None:
         await self._connections.run(call(REGISTER, (self._keys.app_nodes,), node_id, _encode_info(info)))
@@ -64,16 +68,23 @@ class RedisRegistry:
         await self._connections.run(("SADD", keys.lost_io_nodes, node_id), ("HDEL", keys.io_nodes, node_id))
 
     async def unregister_io_node(self, node_id: str) -> None:
+        keys = self._keys
+        held, away = await self._connections.run(
+            ("SMEMBERS", keys.clients(node_id)), ("ZRANGE", keys.away(node_id), 0, -1)
+        )
+        rooms = [keys.rooms_at_horizon(node_id, sid.decode()) for sid in (*held, *away)]
         await self._connections.run(
             *self._forget(node_id, self._lane_states()),
-            ("HDEL", self._keys.io_nodes, node_id),
-            ("SREM", self._keys.lost_io_nodes, node_id),
+            *[("UNLINK", *rooms[start : start + _CHUNK]) for start in range(0, len(rooms), _CHUNK)],
+            ("UNLINK", keys.away(node_id), keys.torn(node_id), keys.marks(node_id)),
+            ("HDEL", keys.io_nodes, node_id),
+            ("SREM", keys.lost_io_nodes, node_id),
+            ("SREM", keys.parked_io_nodes, node_id),
         )
 
     async def unregister_app_node(self, node_id: str) -> None:
         keys = self._keys
-        [io_nodes] = await self._connections.run(("HKEYS", keys.io_nodes))
-        inboxes = [Keys.state(keys.inbox(io_node.decode())) for io_node in io_nodes]
+        inboxes = [Keys.state(keys.inbox(io_node)) for io_node in await self.registered_io_nodes()]
         await self._connections.run(
             *self._forget(node_id, [*self._lane_states(), *inboxes]),
             ("HDEL", keys.app_nodes, node_id),
@@ -90,14 +101,23 @@ class RedisRegistry:
         return (await self._nodes(self._keys.app_nodes))[0]
 
     async def registered_io_nodes(self) -> list[str]:
-        [nodes] = await self._connections.run(("HKEYS", self._keys.io_nodes))
-        return sorted(node.decode() for node in nodes)
+        keys = self._keys
+        nodes, parked = await self._connections.run(("HKEYS", keys.io_nodes), ("SMEMBERS", keys.parked_io_nodes))
+        return sorted(node.decode() for node in {*nodes, *parked})
+
+    async def parked_io_nodes(self) -> list[str]:
+        [parked] = await self._connections.run(("SMEMBERS", self._keys.parked_io_nodes))
+        return sorted(node.decode() for node in parked)
 
     async def lost_io_nodes(self) -> list[str]:
         [retired] = await self._connections.run(("SMEMBERS", self._keys.lost_io_nodes))
         alive = await self._connections.run(*[("EXISTS", self._keys.alive(node.decode())) for node in retired])
         gone = {node.decode() for node, lives in zip(retired, alive, strict=True) if not lives}
         return sorted(gone.union((await self._nodes(self._keys.io_nodes))[1]))
+
+    async def level(self) -> int:
+        infos = await self._connections.run(("HVALS", self._keys.io_nodes), ("HVALS", self._keys.app_nodes))
+        return min((level_of(_decode_info(info)) for of_kind in infos for info in of_kind), default=LEVEL)
 
     async def lost_app_nodes(self) -> list[str]:
         return (await self._nodes(self._keys.app_nodes))[1]

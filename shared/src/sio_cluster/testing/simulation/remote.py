@@ -3,6 +3,7 @@
 from collections.abc import Collection, Coroutine
 from typing import Any
 
+from sio_cluster.streams.api.inboxes import InboxEntry
 from sio_cluster.streams.api.lanes import Claimed, LaneEntry
 from sio_cluster.streams.memory.entries import MemoryInboxReader
 from sio_cluster.streams.memory.lanes import MemoryLaneReader, number_of
@@ -49,14 +50,15 @@ class RemoteInboxReader:
         self._fake = fake
         over_commands = Remote(commands, fake)
         self.trim, self.forget_silent = over_commands.trim, over_commands.forget_silent
-        self._unseen: list[bytes] = []
+        self.forget_log = over_commands.forget_log
+        self._unseen: list[InboxEntry] = []
 
-    async def read(self, block_ms: int) -> list[bytes]:
-        def effect() -> list[bytes] | None:
+    async def read(self, block_ms: int) -> list[InboxEntry]:
+        def effect() -> list[InboxEntry] | None:
             self._unseen += carry_out(self._fake.read(0))
             return list(self._unseen) or None
 
-        entries: list[bytes] = await self._reads.call("inbox.read", (), effect, block_ms / 1000)
+        entries: list[InboxEntry] = await self._reads.call("inbox.read", (), effect, block_ms / 1000)
         del self._unseen[: len(entries)]
         return entries
 

@@ -1,18 +1,41 @@
 """Appending to streams (lanes and inboxes), and what is committed together with that."""
 
-from sio_cluster.streams.redis.scripts.script import GIVE_BACK, HOLDS, script
+from sio_cluster.streams.redis.scripts.script import GIVE_BACK, HOLDS, TEAR, script
 
 # Appends one entry. From ARGV[at] on: node, seq, entry, max_bytes, ttl_ms (0: no expiry), bar, urgent (1: even if Redis
 # is full). Returns 0 appended, 1 duplicate, 2 the stream is full, 3 the node was barred more often than it knows.
-_APPEND_ONE = """
+# A parked home is never full: its oldest entries go, until it holds `parked` bytes with the new one.
+_APPEND_ONE = (
+    TEAR
+    + """
+local function make_room(inbox, state, held, parked)
+  local past = redis.call('HMGET', state, 'read', 'torn')
+  local dropped, horizon = 0, nil
+  held = held + (past[1] or 0)
+  while held - dropped > parked do
+    local oldest = redis.call('XRANGE', inbox, '-', '+', 'COUNT', 1)[1]
+    if not oldest then break end
+    redis.call('XDEL', inbox, oldest[1])
+    horizon, dropped = oldest[1], dropped + #oldest[2][2]
+  end
+  if not horizon then return end
+  redis.call('HINCRBY', state, 'read', -dropped)
+  redis.call('HSET', state, 'horizon', horizon, 'torn', 1)
+  if not past[2] then tear(inbox) end
+end
+
 local function append(stream, state, at)
   local node, seq, entry = ARGV[at], ARGV[at + 1], ARGV[at + 2]
-  local known = redis.call('HMGET', state, node, 'bytes', node .. ':bar')
+  local known = redis.call('HMGET', state, node, 'bytes', node .. ':bar', 'parked')
   if known[1] and tonumber(seq) <= tonumber(known[1]) then return 1 end
   if (known[3] or '0') ~= ARGV[at + 5] then return 3 end
   local held = tonumber(known[2] or 0)
   local size = #entry
-  if held > 0 and held + size > tonumber(ARGV[at + 3]) then return 2 end
+  if known[4] then
+    make_room(stream, state, held + size, tonumber(known[4]))
+  elseif held > 0 and held + size > tonumber(ARGV[at + 3]) then
+    return 2
+  end
   if ARGV[at + 6] == '1' then redis.call('HDEL', state, '') end
   redis.call('XADD', stream, '*', 'b', entry)
   redis.call('HSET', state, node, seq, 'bytes', held + size)
@@ -23,6 +46,7 @@ local function append(stream, state, at)
   return 0
 end
 """
+)
 
 # KEYS stream, state; ARGV as above. Returns what is said above.
 # Again, with the same seq: 1, and nothing is appended.

@@ -1,18 +1,42 @@
 """Every script, as each connection loads them when it begins."""
 
 from sio_cluster.streams.redis.scripts.appends import APPEND, FLUSH
-from sio_cluster.streams.redis.scripts.inboxes import BAR, FORGET_SILENT, TRIM
+from sio_cluster.streams.redis.scripts.homes import (
+    AT_HORIZON,
+    AWAY,
+    CORRECT,
+    END,
+    FORGET_LOG,
+    HOLD,
+    LOG_PAGE,
+    LOST,
+    OVER,
+    PARK,
+)
+from sio_cluster.streams.redis.scripts.inboxes import BAR, FORGET_SILENT, GIVE_BACK_READ, TRIM
 from sio_cluster.streams.redis.scripts.lanes import ACQUIRE, BARRED, CLAIM, PEEK, RELEASE, RENEW
 from sio_cluster.streams.redis.scripts.quarantine import QUARANTINE, REQUEUE, SET_ASIDE
-from sio_cluster.streams.redis.scripts.records import CLOSE_ROOM, FORGET, JOIN, LEAVE, SET_FIELD
-from sio_cluster.streams.redis.scripts.registry import HEARTBEAT, NEXT_EPOCH, REGISTER
+from sio_cluster.streams.redis.scripts.records import (
+    ACCEPT,
+    CLAIM_SESSION,
+    CLOSE_ROOM,
+    FORGET,
+    JOIN,
+    LEAVE,
+    RENOUNCE,
+    SET_FIELD,
+    STORE,
+    SWEEP,
+)
+from sio_cluster.streams.redis.scripts.registry import HEARTBEAT, NEXT_EPOCH, REGISTER, REGISTER_IO_NODE
 from sio_cluster.streams.redis.scripts.script import Script
 
 ALL: tuple[Script, ...] = (
     APPEND, FLUSH,
-    BAR, FORGET_SILENT, TRIM,
+    AT_HORIZON, AWAY, CORRECT, END, FORGET_LOG, HOLD, LOG_PAGE, LOST, OVER, PARK,
+    BAR, FORGET_SILENT, GIVE_BACK_READ, TRIM,
     ACQUIRE, BARRED, CLAIM, PEEK, RELEASE, RENEW,
     QUARANTINE, REQUEUE, SET_ASIDE,
-    CLOSE_ROOM, FORGET, JOIN, LEAVE, SET_FIELD,
-    HEARTBEAT, NEXT_EPOCH, REGISTER,
+    ACCEPT, CLAIM_SESSION, CLOSE_ROOM, FORGET, JOIN, LEAVE, RENOUNCE, SET_FIELD, STORE, SWEEP,
+    HEARTBEAT, NEXT_EPOCH, REGISTER, REGISTER_IO_NODE,
 )  # fmt: skip

@@ -14,6 +14,20 @@ return 1
 """
 )
 
+# KEYS inbox, state; ARGV last id read, bytes read. As TRIM, for a reader that keeps what it has read.
+GIVE_BACK_READ = script("""
+if redis.call('EXISTS', KEYS[1]) == 0 or redis.call('HGET', KEYS[2], 'trimmed') == ARGV[1] then return 0 end
+redis.call('HDEL', KEYS[2], '')
+redis.call('HSET', KEYS[2], 'trimmed', ARGV[1])
+if redis.call('XLEN', KEYS[1]) == 0 then
+  redis.call('HSET', KEYS[2], 'bytes', 0, 'read', 0)
+else
+  redis.call('HINCRBY', KEYS[2], 'read', ARGV[2])
+  if redis.call('HINCRBY', KEYS[2], 'bytes', -ARGV[2]) < 0 then redis.call('HSET', KEYS[2], 'bytes', 0) end
+end
+return 1
+""")
+
 # KEYS state; ARGV node, seq, node, seq... Forgets those whose last sequence number is still this one.
 # Again: they are gone, or have appended meanwhile and stay.
 FORGET_SILENT = script("""
@@ -29,6 +43,8 @@ return 1
 BAR = script("""
 redis.call('HDEL', KEYS[1], '')
 redis.call('HINCRBY', KEYS[1], ARGV[1] .. ':bar', 1)
-if redis.call('PTTL', KEYS[1]) == -1 then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
+if redis.call('PTTL', KEYS[1]) == -1 and redis.call('HEXISTS', KEYS[1], 'parked') == 0 then
+  redis.call('PEXPIRE', KEYS[1], ARGV[2])
+end
 return 1
 """)

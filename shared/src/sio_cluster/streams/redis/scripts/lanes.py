@@ -1,6 +1,6 @@
 """Lanes: who holds one, what its former holder left, and what is done."""
 
-from sio_cluster.streams.redis.scripts.script import HOLDS, script
+from sio_cluster.streams.redis.scripts.script import HOLDS, IS_LATER, script
 
 # The first entries from one id to another ("(ID": behind it), at most `count`, and at most `max_bytes` unless the first
 # one is larger. They are read one by one: a read of several may bring any number of bytes. Returns the entries, and the
@@ -35,13 +35,9 @@ end
 # `api.lanes.Counted.taken_over` has the same in Python.
 #
 # Again: the lease is ours, so it gets a new token, and the position and the counts stay: `last` is gone.
-ACQUIRE = script("""
-local function is_later(a, b)
-  local a_ms, a_number = string.match(a, '(%d+)-(%d+)')
-  local b_ms, b_number = string.match(b, '(%d+)-(%d+)')
-  if a_ms == b_ms then return tonumber(a_number) > tonumber(b_number) end
-  return tonumber(a_ms) > tonumber(b_ms)
-end
+ACQUIRE = script(
+    IS_LATER
+    + """
 local current = redis.call('HGET', KEYS[1], 'holder')
 if current and current ~= ARGV[1] then return false end
 redis.call('PERSIST', KEYS[2])
@@ -69,7 +65,8 @@ redis.call('HSET', KEYS[1], 'holder', ARGV[1], 'token', token, 'position', posit
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
 redis.call('SADD', KEYS[4], ARGV[1])
 return token
-""")
+"""
+)
 
 # KEYS lease, uplink, takeovers, done; ARGV node, count, max_bytes; for the second page and those after it, the last id
 # of the page before, and the token. Returns the position, the token, the counts of takeovers, a page of what stands up

@@ -7,7 +7,7 @@ the changes that it has caused are written.
 Again: nothing changes. Each of them sets, adds or removes what may be so already.
 """
 
-from sio_cluster.streams.redis.scripts.script import HOLDS, script
+from sio_cluster.streams.redis.scripts.script import HOLDS, NOW, script
 
 _FENCED = (
     HOLDS
@@ -26,6 +26,18 @@ if fenced(KEYS[2], ARGV[3], ARGV[4]) then return -1 end
 redis.call('HDEL', KEYS[1], '')
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+return 1
+"""
+)
+
+# KEYS client, lease?; ARGV generation, node?, token?. Returns 0 where the client is gone.
+ACCEPT = script(
+    _FENCED
+    + """
+if fenced(KEYS[2], ARGV[2], ARGV[3]) then return -1 end
+redis.call('HDEL', KEYS[1], '')
+if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+redis.call('HSET', KEYS[1], 'accepted', 1, 'let_in', ARGV[1])
 return 1
 """
 )
@@ -71,15 +83,107 @@ return 1
 """
 )
 
-# KEYS client, rooms, lease?; ARGV sid, members, node?, token?
+# KEYS client; ARGV generation, how it connected, namespace, transport, holder, SHA-256 of its pid's secret. Returns 0
+# where the record is of a later generation, and stays. Else the record keeps what it has gained, and its pid.
+STORE = script("""
+local generation = redis.call('HGET', KEYS[1], 'generation')
+if generation and tonumber(generation) > tonumber(ARGV[1]) then return 0 end
+redis.call(
+  'HSET', KEYS[1], 'connected', ARGV[2], 'namespace', ARGV[3], 'transport', ARGV[4], 'holder', ARGV[5],
+  'generation', ARGV[1]
+)
+redis.call('HSETNX', KEYS[1], 'pid', ARGV[6])
+return 1
+""")
+
+_REMOVE = """
+local function remove(client, rooms, sid, members)
+  local namespace = redis.call('HGET', client, 'namespace')
+  for _, room in ipairs(redis.call('SMEMBERS', rooms)) do
+    if namespace then redis.call('SREM', members .. namespace .. ':' .. room, sid) end
+  end
+  redis.call('UNLINK', client, rooms)
+end
+"""
+
+# KEYS client, rooms, lease?; ARGV sid, members, home, generation, keep_ms (0: it is gone for good), for how long the
+# record stays then in ms, why the application is told later ("": it has been told), node?, token?. Returns -2 where the
+# record is of a later generation, "" where it is gone, else who held the client.
+# Again, with keep_ms: its time begins anew.
 FORGET = script(
     _FENCED
+    + NOW
+    + _REMOVE
     + """
-if fenced(KEYS[3], ARGV[3], ARGV[4]) then return -1 end
-local namespace = redis.call('HGET', KEYS[1], 'namespace')
-for _, room in ipairs(redis.call('SMEMBERS', KEYS[2])) do
-  redis.call('SREM', ARGV[2] .. namespace .. ':' .. room, ARGV[1])
+if fenced(KEYS[3], ARGV[8], ARGV[9]) then return -1 end
+local known = redis.call('HMGET', KEYS[1], 'generation', 'holder', 'let_in', 'connected')
+if not known[4] then
+  remove(KEYS[1], KEYS[2], ARGV[1], ARGV[2])
+  return ''
 end
-return redis.call('UNLINK', KEYS[1], KEYS[2])
+local ended = tonumber(ARGV[4])
+local untold = (known[3] or '') == '' and '' or ARGV[7]
+redis.call('HDEL', KEYS[1], '')
+if untold == '' and known[3] ~= '' and tonumber(known[3] or 0) <= ended then
+  redis.call('HSET', KEYS[1], 'let_in', '')
+end
+if tonumber(known[1] or 0) > ended then return -2 end
+if ARGV[5] == '0' then
+  remove(KEYS[1], KEYS[2], ARGV[1], ARGV[2])
+else
+  redis.call('HSET', KEYS[1], 'away', now() + ARGV[5], 'untold', untold)
+  for i = 1, 2 do
+    if untold == '' then redis.call('PEXPIRE', KEYS[i], ARGV[6]) else redis.call('PERSIST', KEYS[i]) end
+  end
+end
+return known[2] or ARGV[3]
 """
 )
+
+# KEYS client, rooms; ARGV sid, members, home. Removes a client that is away and whose time is over. Returns "gone",
+# "here" where its home holds it, "+inf" where another io-node does, "-inf" where the application must be told first, or
+# when its time ends.
+SWEEP = script(
+    NOW
+    + _REMOVE
+    + """
+local known = redis.call('HMGET', KEYS[1], 'connected', 'away', 'holder', 'untold')
+if known[1] and not known[2] then return (known[3] or ARGV[3]) == ARGV[3] and 'here' or '+inf' end
+if known[1] and tonumber(known[2]) > now() then return known[2] end
+if known[1] and known[4] and known[4] ~= '' then return '-inf' end
+remove(KEYS[1], KEYS[2], ARGV[1], ARGV[2])
+return 'gone'
+"""
+)
+
+# KEYS client, rooms; ARGV namespace, SHA-256 of the secret that was shown, who claims it, its home. Returns why not
+# (see `api.records.ClaimRefused`), or how the client connected last, its new generation, and who held it ("": it was
+# away).
+# Again: another generation.
+CLAIM_SESSION = script(
+    NOW
+    + """
+local known = redis.call(
+  'HMGET', KEYS[1], 'connected', 'namespace', 'pid', 'accepted', 'away', 'generation', 'holder'
+)
+if not known[1] or (known[5] and tonumber(known[5]) <= now()) then return 'gone' end
+if not known[3] or known[3] == '' then return 'gone' end
+if known[2] ~= ARGV[1] or known[3] ~= ARGV[2] then return 'wrong' end
+if known[4] ~= '1' then return 'pending' end
+redis.call('HDEL', KEYS[1], 'away', 'untold')
+redis.call('PERSIST', KEYS[1])
+redis.call('PERSIST', KEYS[2])
+local generation = tonumber(known[6] or 0) + 1
+redis.call('HSET', KEYS[1], 'generation', generation, 'holder', ARGV[3])
+return {known[1], generation, known[5] and '' or known[7] or ARGV[4]}
+"""
+)
+
+# KEYS client; ARGV generation. Nobody may claim it any more, unless it is of a later generation. Again: the same.
+RENOUNCE = script("""
+local known = redis.call('HMGET', KEYS[1], 'connected', 'generation')
+if not known[1] or tonumber(known[2] or 0) > tonumber(ARGV[1]) then return 0 end
+redis.call('HDEL', KEYS[1], '')
+redis.call('HSET', KEYS[1], 'pid', '')
+return 1
+""")

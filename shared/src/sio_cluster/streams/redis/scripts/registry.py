@@ -9,6 +9,22 @@ redis.call('HDEL', KEYS[1], '')
 return redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
 """)
 
+# KEYS io-nodes, parked io-nodes, state of its inbox; ARGV node, info. A home that was parked has a reader again: what
+# stands in it and was not forgotten meanwhile is what its reader has not read.
+# Again: the same.
+REGISTER_IO_NODE = script("""
+redis.call('HDEL', KEYS[1], '')
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+if redis.call('SREM', KEYS[2], ARGV[1]) == 0 then return 1 end
+local read = tonumber(redis.call('HGET', KEYS[3], 'read') or 0)
+redis.call('HDEL', KEYS[3], 'parked', 'torn')
+if read < 0 then
+  redis.call('HINCRBY', KEYS[3], 'bytes', read)
+  redis.call('HSET', KEYS[3], 'read', 0)
+end
+return 1
+""")
+
 # KEYS alive; ARGV ttl_ms
 # Again: the node lives for ttl_ms from then on.
 HEARTBEAT = script("""

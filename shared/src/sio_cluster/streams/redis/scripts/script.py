@@ -36,3 +36,30 @@ local function holds(lease, node, token)
   return now[1] == node and now[2] == token
 end
 """
+
+# Whether the id of one entry is behind that of another.
+IS_LATER = """
+local function is_later(a, b)
+  local a_ms, a_number = string.match(a, '(%d+)-(%d+)')
+  local b_ms, b_number = string.match(b, '(%d+)-(%d+)')
+  if a_ms == b_ms then return tonumber(a_number) > tonumber(b_number) end
+  return tonumber(a_ms) > tonumber(b_ms)
+end
+"""
+
+# Redis' clock, in ms.
+NOW = """
+local function now()
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+"""
+
+# Of all clients of a home, nobody knows the rooms at its horizon any more. `inbox` is the key of its inbox: the others
+# have the same hash tag.
+TEAR = """
+local function tear(inbox)
+  local home = string.sub(inbox, 1, -6)
+  redis.call('ZUNIONSTORE', home .. 'torn', 3, home .. 'torn', home .. 'clients', home .. 'away')
+end
+"""
