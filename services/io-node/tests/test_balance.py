@@ -11,12 +11,12 @@ from prometheus_client.parser import text_string_to_metric_families
 from sio_cluster.node.monitoring.metrics import exposition
 from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol import reasons
-from sio_cluster.protocol.messages import Accept, ClientConnected, ClientDisconnected, Emit
+from sio_cluster.protocol.messages import Accept, AckRequest, ClientConnected, ClientDisconnected, Emit
 from sio_cluster.streams.memory import MemoryBroker
 from sio_cluster.testing.http import http_client
 
 from .by_hand import open_raw
-from .tiny_app import FAST, World, kinds, serving
+from .tiny_app import FAST, NODE, World, kinds, serving
 
 pytestmark = pytest.mark.slow
 
@@ -91,9 +91,11 @@ async def test_after_mixed_traffic_the_counters_balance() -> None:
             emits = balance_of(world)["emits_total"]
             await world.app.send(polling, Emit("/", b'2["v"]', to=[polling], volatile=True))
             await world.app.send(polling, Emit("/", b'2["w"]', to=[polling]))
-            await world.app.send(f"{world.node.node_id}.0000000000000001", Emit("/", b'2["to all"]'), Accept("x.y"))
+            nobody = f"{world.node.node_id}.0000000000000001"
+            question = Emit("/", b'21["q"]', to=[nobody], ack=AckRequest(NODE, 1, is_call=True, hears_missed=True))
+            await world.app.send(nobody, Emit("/", b'2["to all"]'), question, Accept("x.y"))
             async with asyncio.timeout(5):
-                while balance_of(world)["emits_total"] < emits + 3:  # noqa: ASYNC110
+                while balance_of(world)["emits_total"] < emits + 4:  # noqa: ASYNC110
                     await asyncio.sleep(0.01)
             async with http_client() as asking:
                 answer = await asking.get(f"{world.url}/metrics")
@@ -110,19 +112,20 @@ async def test_after_mixed_traffic_the_counters_balance() -> None:
         "connected": 5,
         "event": 22,
         "ack": 1,
+        "missed": 1,
         "upgraded": 0,
         "room": 0,
         "disconnected": 5,  # four, and the phantom
     }
-    assert balance["facts_written_total"] == 33
-    assert balance["acks_written_total"] == 1
+    assert balance["facts_written_total"] == 34
+    assert balance["acks_written_total"] == 2
     refused: dict[str, Any] = balance.by_label["sio_io_inputs_refused_total"]
     assert (refused["unexpected_ack"], refused["too_many_namespaces"]) == (1, 1)
     assert balance.by_label["sio_io_deliveries_dropped_total"]["connection_closed"] >= 1
     assert balance["clients"] == 0
     # what the application wrote is what the node read, and what the node wrote is what the application read
     assert balance["commands_read_total"] > 0
-    assert len(world.app.facts) == balance["facts_written_total"]
+    assert len(world.app.facts) + kinds_accepted["missed"] == balance["facts_written_total"]
 
 
 async def test_a_client_that_is_accepted_too_late_is_said_to_be_gone() -> None:

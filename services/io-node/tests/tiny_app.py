@@ -16,10 +16,13 @@ from sio_cluster.protocol.codec import decode_app_inbox, decode_uplink, encode_d
 from sio_cluster.protocol.errors import BusError
 from sio_cluster.protocol.ids import node_of
 from sio_cluster.protocol.messages import (
+    LEVEL,
     Accept,
     Ack,
+    AckMissed,
     AckReceived,
     AckRequest,
+    Canary,
     ClientConnected,
     Command,
     Disconnect,
@@ -46,10 +49,11 @@ def memory_bus(broker: MemoryBroker) -> Callable[[Config], Bus]:
 
 
 class TinyApp:
-    """Namespaces `/` and `/custom` exist. `facts` are all that came; `received` is set whenever one more came."""
+    """Namespaces `/` and `/custom` exist. `facts` are all that came; `inbox` is what came into its own inbox."""
 
     def __init__(self, config: Config, broker: MemoryBroker | None) -> None:
         self.facts: list[Fact] = []
+        self.inbox: list[AckReceived | AckMissed] = []
         self.accepting = True
         self._config = config
         self._came = asyncio.Condition()
@@ -61,7 +65,7 @@ class TinyApp:
 
     async def run(self) -> None:
         await self._bus.start()
-        await self._bus.registry.register_app_node(NODE, {})
+        await self._bus.registry.register_app_node(NODE, {"level": str(LEVEL)})
         await self._bus.registry.heartbeat(NODE, 600_000)
         leases = {}
         for lane in range(self._config.lanes):
@@ -107,7 +111,9 @@ class TinyApp:
                 await asyncio.sleep(0.02)
                 continue
             for entry in entries:
-                await self._take([fact for fact in decode_app_inbox(entry).items if isinstance(fact, AckReceived)])
+                items = decode_app_inbox(entry.entry).items
+                self.inbox += [item for item in items if not isinstance(item, Canary)]
+                await self._take([item for item in items if isinstance(item, AckReceived)])
 
     async def _take(self, facts: list[Fact]) -> None:
         async with self._came:  # before a client has its answer: tests look at them then
@@ -122,11 +128,11 @@ class TinyApp:
     def _connect(self, fact: ClientConnected) -> list[Command]:
         self._namespaces[fact.sid] = fact.namespace
         if fact.namespace not in ("/", "/custom"):
-            return [Refuse(fact.sid, b'{"message":"Invalid namespace"}')]
+            return [Refuse(fact.sid, b'{"message":"Invalid namespace"}', fact.generation)]
         auth = Emit(
             fact.namespace, self._packet("2", fact.sid, b'["auth",' + (fact.auth or b"{}") + b"]"), to=[fact.sid]
         )
-        return [auth, Accept(fact.sid)]
+        return [auth, Accept(fact.sid, fact.generation)]
 
     def _handle(self, fact: EventReceived) -> list[Command]:
         sid, namespace = fact.sid, self._namespaces[fact.sid]

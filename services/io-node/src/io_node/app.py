@@ -10,7 +10,6 @@ import structlog
 
 from io_node.backpressure import Backpressure
 from io_node.bus.counters import BusCounters
-from io_node.bus.downlink import Downlink
 from io_node.bus.fairness import Fairness
 from io_node.bus.registration import SETTLE_MS, ClusterView, IoNodeRegistration
 from io_node.bus.uplink import Uplink, UplinkLimits
@@ -18,12 +17,12 @@ from io_node.client_files import ClientFiles, find_client
 from io_node.engineio.server import EngineServer
 from io_node.front import AsgiApp, Front
 from io_node.metrics import Counts, Levels, families
-from io_node.restore import restore
+from io_node.recovery.parts import Recovery
 from io_node.routes import make_routes, own_paths
 from io_node.socketio.client import SessionLimits
 from io_node.socketio.counters import ClientCounters
 from io_node.socketio.gate import Gate
-from io_node.socketio.hub import Hub
+from io_node.socketio.newcomers import Newcomers
 from io_node.socketio.throttle import ConnectThrottle
 from io_node.socketio.timer import Timer
 from sio_cluster.node.loops import Loops
@@ -38,8 +37,7 @@ from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol import reasons
 from sio_cluster.protocol.codec import encode_downlink
 from sio_cluster.protocol.errors import BusError
-from sio_cluster.protocol.ids import lane_of, new_node_id
-from sio_cluster.protocol.messages import ClientDisconnected
+from sio_cluster.protocol.ids import new_node_id
 from sio_cluster.streams.api.bus import Bus
 from sio_cluster.streams.redis import RedisBus
 
@@ -64,15 +62,6 @@ class IoNode:
         self._bus = bus(config)
 
         self._proof = self._make_proof()
-        self.hub = Hub(
-            self.node_id,
-            config.lanes,
-            random_bytes=os.urandom,
-            counters=self.client_counters,
-            on_canary=self._proof.returned,
-            on_phantom=self._report_phantom,
-            on_room_changed=lambda lane, fact: self._uplink.put(lane, fact, None),
-        )
         self._registration = self._make_registration(settle_ms)
         self._presence = Presence(
             self.node_id,
@@ -84,13 +73,26 @@ class IoNode:
         )
         self._fairness = self._make_fairness()
         self._uplink = self._make_uplink()
+        reader = self._bus.inbox_reader(self.node_id, keeps_log=config.recovery_window_ms > 0)
+        self._recovery = Recovery(
+            self.node_id,
+            config,
+            self._bus,
+            reader=reader,
+            facts=self._uplink,
+            on_canary=self._proof.returned,
+            client_counters=self.client_counters,
+            counters=self.bus_counters,
+        )
+        self.hub = self._recovery.hub
         self._downlink = InboxLoop(
-            self._bus.inbox_reader(self.node_id),
-            Downlink(self.hub.execute, counters=self.bus_counters).take,
+            reader,
+            self._recovery.downlink.take,
             self._retry("downlink"),
         )
         self._throttle = self._make_throttle()
-        self.engine = EngineServer(config, self._make_gate(), self.node_id, clock=time.monotonic)
+        self.gate = self._make_gate()
+        self.engine = EngineServer(config, self.gate, self.node_id, clock=time.monotonic)
 
     def front(self, app: AsgiApp | None) -> Front:
         """The ASGI application of this node, with `app` beside it."""
@@ -125,9 +127,11 @@ class IoNode:
             self._loops.start("uplink", self._uplink.run())
             self._loops.start("fairness", self._fairness.run())
             self._loops.start("downlink", self._downlink.run())
+            self._recovery.start(self._loops)
             self._loops.start("heartbeat", self._presence.run())
             await self._loops.raise_failure()
         finally:
+            await self._recovery.claims.stop()
             await self._loops.stop()
             await self._bus.stop()
 
@@ -139,12 +143,14 @@ class IoNode:
            elsewhere.
            Those that have not had their turn still get answers.
         3. What clients said last is brought to Redis.
-        4. The node leaves the registry. Where step 3 failed it stays there and counts as lost after a while: whoever
-           buries it tells the application which clients are gone.
+        4. The node leaves the registry, and its inbox stays while clients of it may come back, elsewhere. Where step 3
+           failed the node stays in it and counts as lost after a while: whoever buries it tells the application which
+           clients are gone.
         """
         self._draining = True
-        log.info("io_node_draining", node=self.node_id, clients=len(self.hub))
+        log.info("io_node_draining", node=self.node_id, clients=self._recovery.homes.clients())
         await self.engine.drain(self.config.drain_ms, reasons.NODE_DRAINED)
+        await self._recovery.claims.idle(_FLUSH_S)
         if not await self._uplink.emptied(_FLUSH_S):
             log.error("uplink_not_flushed", waiting_bytes=self._uplink.waiting_bytes)
             return
@@ -177,14 +183,17 @@ class IoNode:
                 Counts(self.client_counters, self.bus_counters, self.engine.counters, self.backpressure.pauses),
                 Levels(
                     ready=not self.unready_because,
-                    clients=len(self.hub),
+                    clients=self._recovery.homes.clients(),
                     connections=len(self.engine.connections),
                     connects_waiting=len(self._throttle),
                     facts_waiting=self._uplink.waiting_facts,
-                    deliveries_waiting=self.engine.connections.waiting + self.hub.held,
+                    deliveries_waiting=self.engine.connections.waiting
+                    + sum(hub.held for hub in self._recovery.homes.hubs()),
                     uplink_waiting_bytes=self._uplink.waiting_bytes,
                     downlink_waiting_bytes=self.engine.connections.buffers.waiting_bytes,
                     connections_paused=len(self.backpressure),
+                    homes_adopted=self._recovery.homes.adopted,
+                    recovery_window_s=self._recovery.retention.window_s if self._recovery.is_on else 0.0,
                 ),
             )
         )
@@ -211,9 +220,10 @@ class IoNode:
             settle_ms=settle_ms,
             view_counts_s=self._proof.patience_s,
             counters=self.bus_counters,
-            count_clients=self.hub.__len__,
-            on_data_lost=lambda: restore(self.hub, self._bus.records),
+            count_clients=self._count_clients,
+            on_data_lost=self._restore,
             on_declared_lost=self._let_clients_go,
+            leave=self._leave_registry,
         )
 
     def _make_fairness(self) -> Fairness:
@@ -258,10 +268,20 @@ class IoNode:
                 max_attachments=config.max_attachments,
                 max_payload_bytes=config.max_payload_bytes,
                 connect_timeout_s=config.connect_timeout_ms / 1000,
+                recovery_window_ms=config.recovery_window_ms,
             ),
-            hub=self.hub,
+            newcomers=Newcomers(
+                self.node_id,
+                config.lanes,
+                hub=self.hub,
+                random_bytes=os.urandom,
+                recovers=self._recovery.is_on,
+                clients=config.recovery_clients,
+                is_offered=lambda: self._recovery.is_offered(self._registration.level),
+            ),
             facts=self._uplink,
             throttle=self._throttle,
+            claims=self._recovery.claims,
             counters=self.client_counters,
             start_timer=self._start_timer,
             random_bytes=os.urandom,
@@ -277,10 +297,14 @@ class IoNode:
     def _start_timer(self, delay_s: float, callback: Callable[[], None]) -> Timer:
         return self.engine.wheel.schedule(time.monotonic() + delay_s, callback)
 
-    def _report_phantom(self, sid: str) -> None:
-        """The application accepts a client that has left: say again that it is gone. A repetition does no harm."""
-        lane = lane_of(sid, self.config.lanes)
-        self._uplink.put(lane, ClientDisconnected(sid, reasons.TRANSPORT_CLOSE), None)
+    def _count_clients(self) -> int:
+        return self._recovery.homes.clients()
+
+    async def _leave_registry(self) -> None:
+        await self._recovery.leave()
+
+    async def _restore(self) -> None:
+        await self._recovery.restore()
 
     async def _let_clients_go(self) -> None:
         """The application was told that these clients are gone. They come back as new ones."""

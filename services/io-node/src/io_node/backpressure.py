@@ -16,13 +16,14 @@ from collections.abc import Iterable
 from typing import Protocol, TypeAlias, assert_never
 
 from sio_cluster.protocol.messages import (
+    AckMissed,
     AckReceived,
     ClientConnected,
     ClientDisconnected,
     ClientUpgraded,
     EventReceived,
-    Fact,
     RoomChanged,
+    UplinkItem,
 )
 
 _FACT_BYTES = 100
@@ -89,7 +90,7 @@ class Backpressure:
             del reason[sender]
 
 
-def size_of(fact: Fact) -> int:
+def size_of(fact: UplinkItem) -> int:
     """What a fact weighs where bounds are counted: roughly its bytes on the wire."""
     match fact:
         case EventReceived() | AckReceived():
@@ -99,7 +100,7 @@ def size_of(fact: Fact) -> int:
             handshake = fact.handshake
             headers = sum(len(name) + len(value) + 16 for name, value in handshake.headers)
             return _FACT_BYTES + headers + len(handshake.query) + len(fact.namespace) + len(fact.auth or b"")
-        case ClientUpgraded() | RoomChanged() | ClientDisconnected():
+        case ClientUpgraded() | RoomChanged() | ClientDisconnected() | AckMissed():
             return _FACT_BYTES
         case _:
             assert_never(fact)

@@ -36,6 +36,8 @@ class Levels:
     uplink_waiting_bytes: int
     downlink_waiting_bytes: int
     connections_paused: int
+    homes_adopted: int = 0
+    recovery_window_s: float = 0.0
 
 
 def families(counts: Counts, levels: Levels) -> Iterator[Family]:
@@ -45,6 +47,7 @@ def families(counts: Counts, levels: Levels) -> Iterator[Family]:
     yield from _commands(counts.clients, counts.bus)
     yield from _deliveries(counts.clients, counts.engine, levels)
     yield from _clients(counts.clients, counts.engine, levels)
+    yield from _recovery(counts.clients, levels)
     yield from _redis(counts, levels)
 
 
@@ -53,6 +56,7 @@ def _facts(clients: ClientCounters, bus: BusCounters, levels: Levels) -> Iterato
         "connected": clients.connected,
         "event": clients.events,
         "ack": clients.acks_received,
+        "missed": clients.acks_missed,
         "upgraded": clients.upgraded,
         "room": clients.rooms_changed,
         "disconnected": clients.disconnected.total() + clients.phantoms,
@@ -62,7 +66,8 @@ def _facts(clients: ClientCounters, bus: BusCounters, levels: Levels) -> Iterato
     )
     yield _counter("sio_io_facts_written", "Facts that are in Redis, in lanes or inboxes of app-nodes",
                    bus.facts_appended)  # fmt: skip
-    yield _counter("sio_io_acks_written", "Facts in Redis that are answers to app-nodes", bus.acks_appended)
+    yield _counter("sio_io_acks_written", "Facts in Redis that went to app-nodes: answers, and that none will come",
+                   bus.acks_appended)  # fmt: skip
     yield _by_reason(
         "sio_io_facts_dropped", "Facts that were given up", {"app_node_gone": 0, "misplaced": 0, **bus.facts_dropped}
     )
@@ -76,6 +81,7 @@ def _inputs(clients: ClientCounters, engine: EngineCounters) -> Iterator[Family]
         "too_many_namespaces": clients.too_many_namespaces,
         "late_packet": clients.late_packets,
         "left_waiting": clients.left_waiting,
+        "left_claiming": clients.claims_left,
     }
     yield _by_reason("sio_io_inputs_refused", "Packets of clients that this node refused", refused)
     yield _by_reason("sio_io_requests_refused", "HTTP requests and upgrades that this node refused", engine.refused)
@@ -119,6 +125,20 @@ def _clients(clients: ClientCounters, engine: EngineCounters, levels: Levels) ->
     yield _counter("sio_io_upgrades", "Connections that moved from polling to WebSocket", engine.upgraded)
     slow = {"stalled": 0, "buffer_full": 0, **engine.slow_consumers}
     yield _by_reason("sio_io_slow_consumers", "Connections closed because their client took too little", slow)
+
+
+def _recovery(clients: ClientCounters, levels: Levels) -> Iterator[Family]:
+    results = dict.fromkeys(("gone", "home", "future", "malformed", "pending", "window", "wrong"), 0)
+    results |= {"recovered": clients.recovered, **clients.claims_refused}
+    yield Family(
+        "counter", "sio_io_recoveries", "Clients that came back and showed a pid", labelled(results), ("result",)
+    )
+    yield _counter("sio_io_messages_replayed", "Messages that clients had missed, and were given", clients.replayed)
+    yield _counter("sio_io_connections_evicted", "Connections closed because their client came back on another one",
+                   clients.evicted)  # fmt: skip
+    yield _gauge("sio_io_homes_adopted", "Homes of other io-nodes whose clients came back here", levels.homes_adopted)
+    yield _gauge("sio_io_recovery_window_seconds", "For how long a client may have been away and miss nothing",
+                 levels.recovery_window_s)  # fmt: skip
 
 
 def _redis(counts: Counts, levels: Levels) -> Iterator[Family]:

@@ -12,7 +12,7 @@ from sio_cluster.node.retry import Retry
 from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.codec import decode_downlink, encode_downlink
 from sio_cluster.protocol.errors import BusUnavailable, ClusterMismatch, RedisFull
-from sio_cluster.protocol.messages import Canary
+from sio_cluster.protocol.messages import LEVEL, Canary
 from sio_cluster.streams.api.appends import Append, AppendResult
 from sio_cluster.streams.memory import MemoryBroker, MemoryBus
 
@@ -53,6 +53,7 @@ class World:
             count_clients=lambda: self.clients,
             on_data_lost=self._data_lost,
             on_declared_lost=self._declared_lost,
+            leave=lambda: self.registry.unregister_io_node(NODE),
             clock=lambda: self.now,
         )
         self.presence = Presence(
@@ -85,7 +86,7 @@ class World:
     async def echo(self) -> None:
         """The downlink: canaries come back."""
         for entry in await self.inbox.read(100):
-            for command in decode_downlink(entry).commands:
+            for command in decode_downlink(entry.entry).commands:
                 assert isinstance(command, Canary)
                 self.proof.returned(command)
 
@@ -303,3 +304,29 @@ async def test_who_leaves_is_out_of_the_registry_for_good() -> None:
         await world.presence.beat()
     assert await world.registry.io_nodes() == {}
     assert (world.counters.data_lost, world.counters.declared_lost) == (0, 0)
+
+
+async def test_a_node_that_was_buried_and_parked() -> None:
+    """Its clients may come back elsewhere. It lets them go, and goes on reading its inbox."""
+    world = World()
+    async with running(world.presence.run):
+        await world.beats()
+        await world.bus.inbox_reader(NODE, keeps_log=True).read(0)
+        await world.bus.homes.park(NODE, 1_000_000)
+        await until(lambda: "declared lost" in world.calls)
+        await until(lambda: NODE in world.broker.io_nodes)
+    assert world.broker.parked_io_nodes == set()
+    assert world.calls.count("declared lost") == 1
+
+
+async def test_what_the_oldest_node_understands() -> None:
+    world = World()
+    assert world.registration.level == 0
+    async with running(world.presence.run):
+        await world.beats()
+        assert world.registration.level == LEVEL
+        assert world.broker.io_nodes[NODE]["level"] == str(LEVEL)
+        await world.registry.register_app_node(APP, {})
+        await until(lambda: world.registration.level == 1)
+        await world.registry.unregister_app_node(APP)
+        await until(lambda: world.registration.level == LEVEL)

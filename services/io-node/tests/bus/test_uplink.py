@@ -8,7 +8,7 @@ import pytest
 from io_node.bus.batch import MAX_BATCH_BYTES, MAX_BATCH_FACTS, next_batch
 from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.codec import decode_app_inbox
-from sio_cluster.protocol.messages import AckReceived, Fact
+from sio_cluster.protocol.messages import AckMissed, AckReceived, UplinkItem
 from sio_cluster.streams.memory import MemoryBus
 
 from .fakes import KEYS, NODE, FakeSender, connected, event, number_of, running, until
@@ -106,7 +106,7 @@ async def test_answers_for_an_app_node_that_only_emits_wait_for_its_full_inbox()
             await asyncio.sleep(0)
         await until(lambda: world.counters.streams_full >= 3)
         while taken < 10:
-            taken += sum(len(decode_app_inbox(entry).items) for entry in await reader.read(1_000))
+            taken += sum(len(decode_app_inbox(entry.entry).items) for entry in await reader.read(1_000))
             await reader.trim()
         assert await world.uplink.emptied(5)
     assert world.counters.facts_dropped.total() == 0
@@ -116,18 +116,19 @@ async def test_answers_for_an_app_node_that_only_emits_wait_for_its_full_inbox()
 async def test_what_is_no_answer_has_no_place_in_an_inbox() -> None:
     world, sender = World(), FakeSender()
     async with running(world.uplink.run):
-        for fact in (event(1), connected(1), AckReceived("s", 7, b"[]")):
-            world.uplink.put(APP, fact, sender)
+        items: list[UplinkItem] = [event(1), connected(1), AckReceived("s", 7, b"[]"), AckMissed("s", 8)]
+        for item in items:
+            world.uplink.put(APP, item, sender)
         assert await world.uplink.emptied(5)
     [entry] = await MemoryBus(Config(), world.broker).inbox_reader(APP).read(0)
-    assert decode_app_inbox(entry).items == [AckReceived("s", 7, b"[]")]
+    assert decode_app_inbox(entry.entry).items == [AckReceived("s", 7, b"[]"), AckMissed("s", 8)]
     counters = world.counters
-    assert (counters.facts_appended, counters.acks_appended) == (1, 1)
+    assert (counters.facts_appended, counters.acks_appended) == (2, 2)
     assert counters.facts_dropped == {"misplaced": 2}
 
 
 def test_batches_are_bounded() -> None:
-    facts: deque[Fact] = deque(event(number) for number in range(MAX_BATCH_FACTS + 1))
+    facts: deque[UplinkItem] = deque(event(number) for number in range(MAX_BATCH_FACTS + 1))
     assert next_batch(facts, NODE, 1, for_inbox=False).facts == MAX_BATCH_FACTS
     assert next_batch(facts, NODE, 2, for_inbox=False).facts == 1
     facts.extend(event(number, 400_000) for number in range(3))

@@ -1,17 +1,29 @@
 """Stand-ins for what surrounds a session: a connection that remembers, and a place for facts."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from io_node.backpressure import Backpressure
 from io_node.engineio.api import Connection, Outbound
-from io_node.socketio.client import SessionLimits
+from io_node.socketio.client import Client, SessionLimits
 from io_node.socketio.counters import ClientCounters
 from io_node.socketio.hub import Hub
+from io_node.socketio.newcomers import Newcomers
 from io_node.socketio.session import ClientSession
 from io_node.socketio.throttle import ConnectThrottle
 from sio_cluster.protocol.errors import MalformedPacket
-from sio_cluster.protocol.messages import Canary, ClientConnected, Fact, Handshake, RoomChanged
+from sio_cluster.protocol.messages import (
+    LEVEL,
+    AckRequest,
+    Canary,
+    ClientConnected,
+    Evict,
+    Fact,
+    Handshake,
+    Room,
+    RoomChanged,
+)
 from sio_cluster.protocol.reasons import PARSE_ERROR
 
 HANDSHAKE = Handshake("GET", "/socket.io/", "EIO=4", [("host", "localhost")], "127.0.0.1")
@@ -32,6 +44,9 @@ class FakeConnection:
         self.kept_bytes = 0
         self.closed: str | None = None
         self.paused = False
+        self.takes = False
+        """Whether the transport takes all at the end of the turn. False: when the test says so, by `take_all`."""
+        self.when_taken_calls: list[Callable[[], None]] = []
         self.close_on_send = False
         self.session: ClientSession | None = None
 
@@ -42,6 +57,24 @@ class FakeConnection:
             self.sent.extend(message.attachments)
             if self.close_on_send:
                 self.close("slow consumer")
+
+    def send_with_offset(self, message: Outbound) -> None:
+        self.send(message.with_offset())
+
+    def fail(self, reason: str) -> None:
+        self.close(reason)
+
+    def when_taken(self, callback: Callable[[], None]) -> None:
+        if self.takes:
+            asyncio.get_running_loop().call_soon(callback)
+        else:
+            self.when_taken_calls.append(callback)
+
+    def take_all(self) -> None:
+        """The transport has taken what was sent."""
+        callbacks, self.when_taken_calls = self.when_taken_calls, []
+        for callback in callbacks:
+            callback()
 
     def keep(self, message: Outbound) -> None:
         self.kept_bytes += message.size
@@ -83,13 +116,38 @@ class FakeTimer:
 
 
 @dataclass
+class FakeClaims:
+    """Decides nothing by itself. `claiming`: whose claim is looked at, and why they have left."""
+
+    claiming: dict[Client, str | None] = field(default_factory=dict)
+
+    def begin(self, client: Client) -> None:
+        self.claiming[client] = None
+
+    def leave(self, client: Client, reason: str) -> bool:
+        if client not in self.claiming:
+            return False
+        self.claiming[client] = reason
+        return True
+
+    def refuse(self, client: Client) -> None:
+        """It becomes a new client."""
+        del self.claiming[client]
+        client.session.pass_on(client)
+
+
+@dataclass
 class FakeUplink:
     backpressure: Backpressure
     facts: list[tuple[int | str, Fact]] = field(default_factory=list)
+    renounced: list[tuple[str, int]] = field(default_factory=list)
     forgotten: list[Connection] = field(default_factory=list)
 
     def put(self, destination: int | str, fact: Fact, sender: Connection) -> None:
         self.facts.append((destination, fact))
+
+    def renounce(self, sid: str, generation: int) -> None:
+        self.renounced.append((sid, generation))
 
     def forget(self, sender: Connection) -> None:
         self.forgotten.append(sender)
@@ -124,13 +182,28 @@ class Node:
             start_timer=self._start_round,
             clock=lambda: self.now,
         )
+        self.claims = FakeClaims()
+        self.level = 2
+        self.phantoms: list[tuple[str, bool]] = []
+        self.ops: list[tuple[str, Room, bool]] = []
+        self.unanswerable: list[tuple[str, int]] = []
         self.hub = Hub(
-            NODE,
-            LANES,
-            random_bytes=self._random_bytes,
             counters=self.counters,
+            on_phantom=lambda sid, comes_back: self.phantoms.append((sid, comes_back)),
+            on_room_op=lambda sid, room, inside: self.ops.append((sid, room, inside)),
+            on_evict=self._evict,
+            on_unanswerable=self._note_unanswerable,
             on_canary=self.canaries.append,
             on_room_changed=lambda lane, fact: self.told.append((lane, fact)),
+        )
+        self.newcomers = Newcomers(
+            NODE,
+            LANES,
+            hub=self.hub,
+            random_bytes=self._random_bytes,
+            recovers=limits.recovery_window_ms > 0,
+            clients="known",
+            is_offered=lambda: self.level >= LEVEL,
         )
 
     def connect(self) -> FakeConnection:
@@ -139,9 +212,10 @@ class Node:
             connection,
             "conn",
             limits=self._limits,
-            hub=self.hub,
+            newcomers=self.newcomers,
             facts=self.uplink,
             throttle=self.throttle,
+            claims=self.claims,
             counters=self.counters,
             start_timer=self._start_idle_timer,
         )
@@ -164,6 +238,12 @@ class Node:
         (fact,) = self.uplink.take()
         assert isinstance(fact, ClientConnected)
         return fact.sid
+
+    def _note_unanswerable(self, sid: str, request: AckRequest) -> None:
+        self.unanswerable.append((sid, request.ack_id))
+
+    def _evict(self, evict: Evict) -> None:
+        self.hub.evict(evict)
 
     def _start_round(self, delay_s: float, callback: Callable[[], None]) -> "FakeTimer":
         timer = FakeTimer(callback, self.rounds)

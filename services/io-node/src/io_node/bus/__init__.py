@@ -5,5 +5,5 @@ sio_cluster.node, sio_cluster.streams.api, sio_cluster.protocol. Inside:
 
     uplink, downlink, registration
     destination, fairness
-    batch, counters
+    batch, counters, repeats
 """

@@ -6,7 +6,7 @@ from typing import cast
 
 from io_node.backpressure import size_of
 from sio_cluster.protocol.codec import encode_app_inbox, encode_uplink
-from sio_cluster.protocol.messages import AppInboxItem, ClientConnected, Fact
+from sio_cluster.protocol.messages import AppInboxItem, ClientConnected, Fact, UplinkItem
 
 MAX_BATCH_FACTS = 1_000
 MAX_BATCH_BYTES = 1_000_000
@@ -28,9 +28,9 @@ class Batch:
     connected: list[ClientConnected]
 
 
-def next_batch(waiting: deque[Fact], node_id: str, seq: int, *, for_inbox: bool) -> Batch:
+def next_batch(waiting: deque[UplinkItem], node_id: str, seq: int, *, for_inbox: bool) -> Batch:
     """Take the first facts out of `waiting`, which is not empty, and encode them."""
-    facts: list[Fact] = []
+    facts: list[UplinkItem] = []
     connected: list[ClientConnected] = []
     total = 0
     while waiting and len(facts) < MAX_BATCH_FACTS:
@@ -46,4 +46,4 @@ def next_batch(waiting: deque[Fact], node_id: str, seq: int, *, for_inbox: bool)
     if for_inbox:
         answers = cast(list[AppInboxItem], facts)  # `Uplink.put` lets nothing else into an inbox
         return Batch(seq, encode_app_inbox(node_id, seq, answers), len(facts), total, connected)
-    return Batch(seq, encode_uplink(node_id, seq, facts), len(facts), total, connected)
+    return Batch(seq, encode_uplink(node_id, seq, cast(list[Fact], facts)), len(facts), total, connected)

@@ -10,7 +10,8 @@ class BusCounters:
 
     facts_appended: int = 0
     acks_appended: int = 0
-    """How many of the facts appended were answers, which went to an app-node's inbox instead of a lane."""
+    """How many of the facts appended were answers, or said that none will come. They went to an app-node's inbox and
+    no lane."""
     facts_dropped: Counter[str] = field(default_factory=Counter)
     """Facts that were given up, by reason. `app_node_gone`: answers to an app-node that is not there any more.
     `misplaced`: what is no answer has no place in an app-node's inbox. That is a defect of this node."""

@@ -5,7 +5,7 @@ from collections import deque
 from io_node.backpressure import Paused
 from io_node.bus.batch import Batch, next_batch
 from sio_cluster.node.retry import Backoff
-from sio_cluster.protocol.messages import Fact
+from sio_cluster.protocol.messages import UplinkItem
 
 
 class Destination:
@@ -32,7 +32,7 @@ class Destination:
         self.stream = stream
         self.app_node = app_node
         self.max_bytes = max_bytes
-        self.facts: deque[Fact] = deque()
+        self.facts: deque[UplinkItem] = deque()
         """Facts that are in no batch yet."""
         self.waiting_bytes = 0
         """What `facts` and `batch` weigh."""

@@ -2,71 +2,78 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeAlias
 
 import structlog
 
 from io_node.bus.counters import BusCounters
+from io_node.bus.repeats import Repeats
 from io_node.turns import TURN_S
 from sio_cluster.protocol.codec import decode_downlink
 from sio_cluster.protocol.errors import MalformedBatch
 from sio_cluster.protocol.messages import Command
+from sio_cluster.streams.api.inboxes import InboxEntry
 
 log = structlog.get_logger()
 
-_MOST_NODES = 1_000
-"""How many app-nodes' last sequence numbers are remembered. Each start of an app-node is a new node id."""
-
 Execute: TypeAlias = Callable[[Iterator[Command], Callable[[], bool]], bool]
 """`Hub.execute`: carries out commands until there are no more (True) or until the function says stop (False)."""
+
+OnBatch: TypeAlias = Callable[[InboxEntry, Sequence[Command]], None]
 
 
 class Downlink:
     """Carries out inbox entries. `take` is what `node.membership.inbox.InboxLoop` calls.
 
+    `on_batch` is told of each entry and its commands before they are carried out. `on_repeated` is told of each entry
+    that came before, and is passed over. `repeats` knows of what was read before this one began.
+
     An entry that cannot be decoded is logged, counted and passed over.
     """
 
-    def __init__(self, execute: Execute, *, counters: BusCounters, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        execute: Execute,
+        *,
+        on_batch: OnBatch = lambda entry, commands: None,
+        on_repeated: Callable[[InboxEntry], None] = lambda entry: None,
+        repeats: Repeats | None = None,
+        counters: BusCounters,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._execute = execute
+        self._on_batch = on_batch
+        self._on_repeated = on_repeated
+        self._repeats = repeats if repeats is not None else Repeats()
         self._counters = counters
         self._clock = clock
-        self._last_seq: dict[str, int] = {}
-        """The last sequence number of each app-node. Who wrote last stands last."""
         self._turn_ends = 0.0
 
-    async def take(self, entries: list[bytes]) -> None:
+    async def take(self, entries: list[InboxEntry]) -> None:
         """Carry out entries in order."""
         counters = self._counters
         self._turn_ends = self._clock() + TURN_S
         for entry in entries:
             try:
-                batch = decode_downlink(entry)
+                batch = decode_downlink(entry.entry)
             except MalformedBatch as error:
                 counters.malformed_batches += 1
-                log.error("malformed_batch", error=str(error), size=len(entry), entry=entry[:200].hex())
+                size = len(entry.entry)
+                log.error("malformed_batch", error=str(error), size=size, entry=entry.entry[:200].hex())
                 continue
-            if self._is_repeated(batch.node, batch.seq):
+            if self._repeats.is_repeated(batch.node, batch.seq):
+                counters.batches_read_before += 1
+                log.warning("batch_read_before", node=batch.node, seq=batch.seq)
+                self._on_repeated(entry)
                 continue
             counters.batches_read += 1
             counters.commands_read += len(batch.commands)
+            self._on_batch(entry, batch.commands)
             commands = iter(batch.commands)
             while not self._execute(commands, self._turn_is_over):
                 await asyncio.sleep(0)
                 self._turn_ends = self._clock() + TURN_S
-
-    def _is_repeated(self, node_id: str, seq: int) -> bool:
-        """Redis itself drops a repeated append, unless it lost its data after this node had read the first one."""
-        last = self._last_seq.pop(node_id, 0)
-        self._last_seq[node_id] = max(seq, last)
-        if len(self._last_seq) > _MOST_NODES:
-            del self._last_seq[next(iter(self._last_seq))]
-        if seq > last:
-            return False
-        self._counters.batches_read_before += 1
-        log.warning("batch_read_before", node=node_id, seq=seq)
-        return True
 
     def _turn_is_over(self) -> bool:
         return self._clock() > self._turn_ends

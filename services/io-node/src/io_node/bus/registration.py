@@ -19,6 +19,7 @@ import structlog
 
 from io_node.bus.counters import BusCounters
 from sio_cluster.protocol.errors import RedisFull
+from sio_cluster.protocol.messages import LEVEL
 from sio_cluster.streams.api.registry import Registry
 
 log = structlog.get_logger()
@@ -61,10 +62,15 @@ class IoNodeRegistration:
         count_clients: Callable[[], int],
         on_data_lost: Callable[[], Awaitable[None]],
         on_declared_lost: Callable[[], Awaitable[None]],
+        leave: Callable[[], Awaitable[None]],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`view_counts_s`: for how long the view of the last beat is believed."""
+        """`view_counts_s`: for how long the view of the last beat is believed. `leave` takes the node out of
+        the registry.
+        """
         self.view = ClusterView()
+        self.level = 0
+        """What the oldest node of the cluster understands (`protocol.messages.LEVEL`). 0: not known yet."""
         self.settled = asyncio.Event()
         """Set once the node may let clients in."""
         self._node_id = node_id
@@ -75,6 +81,7 @@ class IoNodeRegistration:
         self._count_clients = count_clients
         self._on_data_lost = on_data_lost
         self._on_declared_lost = on_declared_lost
+        self._leave = leave
         self._clock = clock
         self._info: dict[str, str] | None = None
         self._registered_at: float | None = None
@@ -105,12 +112,13 @@ class IoNodeRegistration:
         return None if self.settled.is_set() else self._settle_left_s()
 
     async def leave(self) -> None:
-        await self._registry.unregister_io_node(self._node_id)
+        await self._leave()
 
     async def _look(self) -> None:
         """Read the registry, and see whether Redis lost its data or the node was buried."""
         self.view = ClusterView(await self._registry.io_nodes(), await self._registry.app_nodes())
         self._viewed_at = self._clock()
+        self.level = await self._registry.level()
         life = await self._registry.life()  # last: where it is the same, what was read before was of this life
         if life is None or life != self._life:
             await self._begin_life()
@@ -128,7 +136,7 @@ class IoNodeRegistration:
 
     async def _is_buried(self) -> bool:
         """Not in the view is not enough: the beat may have run out before the view was read."""
-        registered = await self._registry.registered_io_nodes()
+        registered = set(await self._registry.registered_io_nodes()) - set(await self._registry.parked_io_nodes())
         return self._node_id not in registered and await self._registry.life() == self._life
 
     async def _let_go(self) -> None:
@@ -138,7 +146,7 @@ class IoNodeRegistration:
         self._info = None
 
     async def _register(self) -> None:
-        info = {"clients": str(self._count_clients())}
+        info = {"clients": str(self._count_clients()), "level": str(LEVEL)}
         if info != self._info:
             await self._registry.register_io_node(self._node_id, info)
             self._info = info

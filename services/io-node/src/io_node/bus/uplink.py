@@ -26,7 +26,7 @@ from io_node.turns import TURN_S
 from sio_cluster.node.retry import Retry
 from sio_cluster.protocol.errors import BusError, RedisFull
 from sio_cluster.protocol.keys import Keys
-from sio_cluster.protocol.messages import AckReceived, Fact
+from sio_cluster.protocol.messages import AckMissed, AckReceived, UplinkItem
 from sio_cluster.streams.api.appends import Append, Appender, AppendResult
 from sio_cluster.streams.api.records import ClientRecords
 
@@ -85,6 +85,8 @@ class Uplink:
         self._flushed = asyncio.Event()
         self._flushed.set()
         self._buffer_full: Paused = {}
+        self._renounced: dict[str, int] = {}
+        """The generations of sessions that nobody may claim any more, of which Redis does not know yet."""
 
     @property
     def waiting_bytes(self) -> int:
@@ -101,12 +103,12 @@ class Uplink:
         """Whether what waits is within UPLINK_BUFFER_BYTES."""
         return self._waiting_bytes <= self._limits.buffer_bytes
 
-    def put(self, destination: int | str, fact: Fact, sender: Sender | None) -> None:
+    def put(self, destination: int | str, fact: UplinkItem, sender: Sender | None) -> None:
         """Queue a fact for a lane (int) or for the inbox of an app-node (its id). `sender` None: nobody sent it.
 
-        An inbox takes answers alone. Anything else is logged, counted and dropped.
+        An inbox takes answers, and that none will come. Anything else is logged, counted and dropped.
         """
-        if isinstance(destination, str) and not isinstance(fact, AckReceived):
+        if isinstance(destination, str) and not isinstance(fact, AckReceived | AckMissed):
             self._counters.facts_dropped["misplaced"] += 1
             log.error("fact_misplaced", app_node=destination, fact=type(fact).__name__, sid=fact.sid)
             return
@@ -129,6 +131,14 @@ class Uplink:
             self._backpressure.pause(queue.paused, sender)
         elif queue.app_node is None:
             self._fairness.put(queue, size, sender)
+
+    def renounce(self, sid: str, generation: int) -> None:
+        """Nobody may claim this session any more. Redis is told before the facts that are put from now on."""
+        self._renounced[sid] = generation
+
+    def is_renounced(self, sid: str) -> bool:
+        """Whether nobody may claim this session any more, and Redis does not know it yet."""
+        return sid in self._renounced
 
     def forget(self, sender: Sender) -> None:
         """The connection has closed. It is not read again."""
@@ -225,6 +235,8 @@ class Uplink:
                 await self._records.store(connected[start : start + _RECORDS])
             for _, batch in batches:
                 batch.connected = []
+        if self._renounced:
+            await self._renounce()
         if not batches:
             return
         results = await self._appender.append(
@@ -236,6 +248,15 @@ class Uplink:
             else:
                 self._settle(queue, batch, repeated=result is AppendResult.DUPLICATE)
         self._read_again()
+
+    async def _renounce(self) -> None:
+        sessions = list(self._renounced.items())[:_RECORDS]
+        while sessions:
+            await self._records.renounce(sessions)
+            for sid, generation in sessions:
+                if self._renounced[sid] == generation:
+                    del self._renounced[sid]
+            sessions = list(self._renounced.items())[:_RECORDS]
 
     def _settle(self, queue: Destination, batch: Batch, *, repeated: bool) -> None:
         """The batch is in Redis."""

@@ -32,11 +32,12 @@ server, which sends every message back:
 """
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from io_node.engineio.wire.frames import BINARY, ws_frame
 from sio_cluster.protocol.messages import Handshake
+from sio_cluster.protocol.recovery import Position, encode_offset
 
 
 class Outbound:
@@ -46,20 +47,43 @@ class Outbound:
     is no text, only attachments.
     `attachments` are the binary messages that directly follow it.
     A `volatile` message is dropped where a connection cannot write at once.
+    `place` is where an event stands in the log from which a client that comes back is told what it missed. None: it
+    stands in none.
     `size` is its length in bytes, in which bounds are counted.
+    `twin` is the message as `with_offset` made it, None before.
     """
 
-    __slots__ = ("_polling", "_ws", "attachments", "packet", "size", "volatile")
+    __slots__ = ("_polling", "_ws", "attachments", "packet", "place", "size", "twin", "volatile")
 
-    def __init__(self, packet: bytes | None, attachments: Sequence[bytes] = (), volatile: bool = False) -> None:
+    def __init__(
+        self,
+        packet: bytes | None,
+        attachments: Sequence[bytes] = (),
+        volatile: bool = False,
+        place: Position | None = None,
+    ) -> None:
         self.packet = packet
         self.attachments = attachments
         self.volatile = volatile
+        self.place = place
         self.size = 0 if packet is None else len(packet) + 1
         if attachments:
             self.size += sum(map(len, attachments))
         self._ws: bytes | None = None
         self._polling: list[bytes] | None = None
+        self.twin: Outbound | None = None
+
+    def with_offset(self) -> "Outbound":
+        """The message with its offset as the last argument: `2["news",1]` becomes `2["news",1,"AZHf..."]`.
+
+        It is made once for all connections. A message without a place is its own twin.
+        """
+        if self.place is None or self.packet is None:
+            return self
+        if self.twin is None:
+            packet = b'%b,"%b"]' % (self.packet[:-1], encode_offset(self.place))
+            self.twin = Outbound(packet, self.attachments, self.volatile)
+        return self.twin
 
     @property
     def ws_frames(self) -> bytes:
@@ -106,6 +130,15 @@ class Connection(Protocol):
         dropped and counted.
         """
 
+    def send_with_offset(self, message: Outbound) -> None:
+        """Send `message.with_offset()`, as `send` does."""
+
+    def when_taken(self, callback: Callable[[], None]) -> None:
+        """Call this once, when the transport has taken all that waits. Not at all if the connection closes before.
+
+        Call it only after a `send`. The callback must not send: it is called from within the engine.
+        """
+
     def keep(self, message: Outbound) -> None:
         """Count a message as one that waits for this connection, before it may be sent.
 
@@ -117,6 +150,12 @@ class Connection(Protocol):
 
     def close(self, reason: str) -> None:
         """Close once all that was sent is written. Idempotent. `on_close(reason)` comes in this tick or a later one."""
+
+    def fail(self, reason: str) -> None:
+        """Close at once: what was sent and is not written is dropped. Idempotent. `on_close` comes before it returns.
+
+        Not from within `on_message`.
+        """
 
     def pause_reading(self) -> None:
         """Stop reading from the client, so that TCP pushes back. Idempotent.

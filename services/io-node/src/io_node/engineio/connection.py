@@ -55,6 +55,7 @@ class EngineConnection:
         "_flusher",
         "_forget",
         "_handler",
+        "_on_taken",
         "_polls",
         "_probe",
         "_queue",
@@ -90,6 +91,7 @@ class EngineConnection:
         self._flusher = flusher
         self._forget = forget
         self._handler: ConnectionHandler | None = None
+        self._on_taken: list[Callable[[], None]] | None = None
         self._polls: Polls | None = None
         self._socket: Socket | None = None
         self._probe: Socket | None = None
@@ -104,6 +106,15 @@ class EngineConnection:
     def send(self, message: Outbound) -> None:
         if self._queue.send(message):
             self._flusher.add(self)
+
+    def send_with_offset(self, message: Outbound) -> None:
+        if self._queue.send(message.twin or message.with_offset()):
+            self._flusher.add(self)
+
+    def when_taken(self, callback: Callable[[], None]) -> None:
+        if self._on_taken is None:
+            self._on_taken = []
+        self._on_taken.append(callback)
 
     def keep(self, message: Outbound) -> None:
         self._queue.keep(message)
@@ -279,6 +290,8 @@ class EngineConnection:
                     self._on_closed(reason)
                 case _:
                     assert_never(effect)
+        if self._on_taken is not None and self._queue.is_empty:
+            self._tell_taken()
         return True
 
     # --- inside -----------------------------------------------------------------------------------------------------
@@ -293,6 +306,11 @@ class EngineConnection:
             self._session.left(transport.backlog, now)
         self.apply(self._session.tick(now))
         self.arm()
+
+    def _tell_taken(self) -> None:
+        callbacks, self._on_taken = self._on_taken, None
+        for callback in callbacks or ():
+            callback()
 
     def _deliver(self, data: str | bytes) -> bool:
         """False: drop the rest of this input."""
@@ -316,6 +334,7 @@ class EngineConnection:
     def _on_closed(self, reason: str) -> None:
         """Let go of all that holds this connection in turn, so that it goes as soon as nobody uses it any more."""
         self.closed_reason = reason
+        self._on_taken = None
         self._timer.end()
         self.resume_reading()
         polls, self._polls = self._polls, None

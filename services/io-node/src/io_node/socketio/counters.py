@@ -19,6 +19,16 @@ class ClientCounters:
     """Clients whose connection moved to WebSocket."""
     accepted: int = 0
     """Clients that the application let in."""
+    recovered: int = 0
+    """How many of those had claimed their session back."""
+    replayed: int = 0
+    """Messages that they had missed, and were given."""
+    claims_refused: Counter[str] = field(default_factory=Counter)
+    """Clients that showed a pid and became new clients all the same, by reason."""
+    claims_left: int = 0
+    """Clients that left while their claim was looked at."""
+    evicted: int = 0
+    """Connections closed because their client had come back on another one."""
     refused: int = 0
     """Clients that the application turned away."""
     rooms_changed: int = 0
@@ -36,6 +46,8 @@ class ClientCounters:
     """Answers of clients passed on to the app-node that asked."""
     unexpected_acks: int = 0
     """Answers of clients that nobody asked for, or that came twice. They are dropped."""
+    acks_missed: int = 0
+    """Questions of which their app-node was told that no answer will come: the client they were for is gone."""
     forgotten_acks: int = 0
     """Questions given up because their client owes too many answers."""
     late_packets: int = 0

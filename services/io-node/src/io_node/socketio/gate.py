@@ -5,7 +5,8 @@ from collections.abc import Callable
 from io_node.engineio.api import Connection
 from io_node.socketio.client import SessionLimits
 from io_node.socketio.counters import ClientCounters
-from io_node.socketio.session import ClientSession, FactSink, Membership, Throttle
+from io_node.socketio.session import ClientSession
+from io_node.socketio.surroundings import Claims, FactSink, NewClients, Throttle
 from io_node.socketio.timer import StartTimer
 from sio_cluster.protocol.ids import RandomBytes
 
@@ -17,18 +18,20 @@ class Gate:
         self,
         limits: SessionLimits,
         *,
-        hub: Membership,
+        newcomers: NewClients,
         facts: FactSink,
         throttle: Throttle,
+        claims: Claims,
         counters: ClientCounters,
         start_timer: StartTimer,
         random_bytes: RandomBytes,
         is_open: Callable[[], bool],
     ) -> None:
         self._limits = limits
-        self._hub = hub
+        self._newcomers = newcomers
         self._facts = facts
         self._throttle = throttle
+        self._claims = claims
         self._counters = counters
         self._start_timer = start_timer
         self._random_bytes = random_bytes
@@ -41,9 +44,10 @@ class Gate:
             connection,
             self._random_bytes(9).hex(),
             limits=self._limits,
-            hub=self._hub,
+            newcomers=self._newcomers,
             facts=self._facts,
             throttle=self._throttle,
+            claims=self._claims,
             counters=self._counters,
             start_timer=self._start_timer,
         )

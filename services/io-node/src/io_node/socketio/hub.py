@@ -5,79 +5,87 @@ own, named by its sid, which it never leaves. A pending client is a member of it
 back until it is accepted.
 """
 
-from collections import deque
 from collections.abc import Callable, Iterable
-from typing import TypeAlias, assert_never
+from typing import assert_never
 
 import structlog
 
 from io_node.engineio.api import Outbound
-from io_node.socketio.client import Client, Session
+from io_node.socketio.absent import Absent
+from io_node.socketio.client import Client, Replay
 from io_node.socketio.counters import ClientCounters
-from sio_cluster.protocol.ids import RandomBytes, lane_of, new_sid
+from io_node.socketio.rooms import Rooms
+from io_node.turns import Turns
+from sio_cluster.protocol.ids import node_of
 from sio_cluster.protocol.messages import (
     Accept,
     Ack,
+    AckRequest,
     Canary,
-    ClientConnected,
     CloseRoom,
     Command,
     Disconnect,
     Emit,
+    Evict,
     Join,
     Leave,
     Refuse,
     Room,
     RoomChanged,
 )
-from sio_cluster.protocol.socketio import Connect
+from sio_cluster.protocol.recovery import Position, encode_offset, position_of
 
 log = structlog.get_logger()
 
-Send: TypeAlias = Callable[[Outbound], None]
-
-
-class _Namespace:
-    __slots__ = ("everyone", "rooms")
-
-    def __init__(self) -> None:
-        self.everyone: dict[str, Send] = {}
-        self.rooms: dict[Room, dict[str, Send]] = {}
-
-
-_NOBODY: dict[str, Send] = {}
-
 
 class Hub:
-    """The clients of this io-node.
+    """The clients of one home that this io-node holds.
+
+    The hub of the node's own home knows who is `absent`. Each other hub belongs to a home whose clients came back to
+    this node (`adopted`): most clients of that home are elsewhere, so commands for them are no surprise there. It
+    remembers as absent those that were here.
 
     `on_canary` gets each Canary that comes through the inbox. `on_phantom` gets the sid of each client
-    that the application accepts though it is not here. Such a client left before. If an app-node died between the
-    client's connect and its disconnect, nobody else tells the application that it is gone. `on_room_changed` gets a
-    fact for the lane of a client whose holder may not know that a room of the client has changed.
+    that the application accepts though it is not here, and whether it may come back. Such a client left before. If an
+    app-node died between the client's connect and its disconnect, nobody else tells the application that it is gone.
+    `on_room_changed` gets a fact for the lane of a client whose holder may not know that a room of the client has
+    changed. `on_evict` gets each Evict. `on_room_op` gets sid, room, and whether the client is inside now: all that the
+    inbox says about the rooms of this home's clients, wherever they are. A client enters the room of its own when it is
+    accepted. `on_unanswerable` gets sid and request of each question to one client that will not be answered: the
+    client is gone, and no other io-node has it.
     """
 
     def __init__(
         self,
-        node_id: str,
-        lanes: int,
         *,
-        random_bytes: RandomBytes,
         counters: ClientCounters,
+        absent: Absent | None = None,
+        adopted: bool = False,
+        turns: Turns | None = None,
         on_canary: Callable[[Canary], None] = lambda canary: None,
-        on_phantom: Callable[[str], None] = lambda sid: None,
+        on_phantom: Callable[[str, bool], None] = lambda sid, comes_back: None,
         on_room_changed: Callable[[int, RoomChanged], None] = lambda lane, fact: None,
+        on_evict: Callable[[Evict], None] = lambda evict: None,
+        on_room_op: Callable[[str, Room, bool], None] = lambda sid, room, inside: None,
+        on_unanswerable: Callable[[str, AckRequest], None] = lambda sid, request: None,
     ) -> None:
         self.counters = counters
+        self.absent = absent if absent is not None else Absent(lambda: 0.0)
+        self._adopted = adopted
+        self._turns = turns if turns is not None else Turns()
         self._on_canary = on_canary
         self._on_phantom = on_phantom
-        self._on_room_changed = on_room_changed
-        self._node_id = node_id
-        self._lanes = lanes
-        self._random_bytes = random_bytes
+        self._on_evict = on_evict
+        self._on_room_op = on_room_op
+        self._on_unanswerable = on_unanswerable
         self._clients: dict[str, Client] = {}
-        self._namespaces: dict[str, _Namespace] = {}
-        self._untold: deque[tuple[Client, Room]] = deque()  # those who left a room that is being closed
+        self._rooms = Rooms(
+            self._find, counters=counters, absent=self.absent, on_changed=on_room_changed, on_op=on_room_op
+        )
+        self._namespaces = self._rooms.namespaces
+        self._untold = self._rooms.untold
+        self._place: Position | None = None  # of the entry
+        self._index = -1  # of the command in its entry
 
     def __len__(self) -> int:
         return len(self._clients)
@@ -96,38 +104,49 @@ class Hub:
 
     # --- for sessions
 
-    def new_client(self, session: Session, connect: Connect) -> Client:
-        """A client with a fresh sid. It is not a member yet: `add` it when the application is told of it."""
-        connection = session.connection
-        sid = new_sid(self._node_id, self._random_bytes)
-        connected = ClientConnected(
-            sid, session.name, connect.namespace, connect.auth, connection.handshake, connection.transport
-        )
-        return Client(session, connected, lane_of(sid, self._lanes))
+    @property
+    def offset(self) -> str:
+        here = self._here
+        return "" if here is None else encode_offset(here._replace(command=max(here.command, 0))).decode()
 
     def add(self, client: Client) -> None:
-        """From now on this pending client is a member of its namespace."""
-        sid = client.sid
-        self._clients[sid] = client
-        namespace = self._namespaces.get(client.namespace)
-        if namespace is None:
-            namespace = self._namespaces[client.namespace] = _Namespace()
-        namespace.everyone[sid] = client.send
-        log.debug("client_connecting", sid=sid, namespace=client.namespace, lane=client.lane)
+        """From now on this pending client belongs to its namespace.
 
-    def remove(self, client: Client) -> None:
-        """Forget the client and its rooms."""
+        One that has claimed its session back is a member of nothing until it is accepted: it is told from the log.
+        """
+        self._clients[client.sid] = client
+        if client.replay is None:
+            self._rooms.wait(client)
+        log.debug("client_connecting", sid=client.sid, namespace=client.namespace, lane=client.lane)
+
+    def remove(self, client: Client, *, comes_back: bool = False) -> None:
+        """Forget the client and its rooms. `comes_back`: it may claim its session back."""
         sid = client.sid
         del self._clients[sid]
-        namespace = self._namespaces[client.namespace]
-        del namespace.everyone[sid]
-        for room in client.rooms:
-            self._remove_member(namespace, room, sid)
-        if not namespace.everyone:
-            del self._namespaces[client.namespace]
+        self._rooms.remove(client)
+        if not comes_back and not self._adopted:
+            self.absent.remove(sid)
+        elif sid in self.absent:
+            self.absent.left_again(sid, client.generation)
+        else:
+            self.absent.put(sid, client.namespace, client.rooms, client.generation)
+        for request in client.unanswered():
+            self._on_unanswerable(sid, request)
         log.debug("client_removed", sid=sid, namespace=client.namespace, lane=client.lane)
 
+    def evict(self, evict: Evict) -> None:
+        """Close the connection of this client, if it is one of this generation or an older one."""
+        client = self._clients.get(evict.sid)
+        if client is not None and client.generation <= evict.generation:
+            log.info("client_evicted", sid=evict.sid, generation=client.generation)
+            client.session.evict()
+
     # --- for the downlink
+
+    def begin(self, entry_id: bytes) -> None:
+        """The commands that `execute` gets from now on are those of this entry, from the first on."""
+        self._place = position_of(entry_id, 0)
+        self._index = -1
 
     def execute(self, commands: Iterable[Command], is_over: Callable[[], bool] = lambda: False) -> bool:
         """Carry out commands in order. A sid that is not here is counted and no error: clients leave at any time.
@@ -136,101 +155,144 @@ class Hub:
         method returns False, and `commands`, an iterator, still holds the rest: call it again. True: all commands are
         carried out.
         """
-        if not self._tell_members(is_over):
+        if not self._rooms.tell_members(self._clients, is_over):
             return False
         for command in commands:
+            self._index += 1
             match command:
                 case Emit():
                     self._emit(command)
-                case Ack(sid, packet, attachments):
-                    if (client := self._find(sid)) is not None:
-                        self.counters.acks_sent += 1
-                        client.send(Outbound(packet, attachments))
-                case Accept(sid):
-                    self._accept(sid)
-                case Refuse(sid, data):
-                    self._refuse(sid, data)
+                case Ack():
+                    self._ack(command)
+                case Accept(sid, generation):
+                    self._accept(sid, generation)
+                case Refuse(sid, data, generation):
+                    self._refuse(sid, data, generation)
                 case Join(sid, room, tell):
-                    self._join(sid, room, tell)
+                    self._rooms.join(sid, room, tell)
                 case Leave(sid, room, tell):
-                    self._leave(sid, room, tell)
+                    self._rooms.leave(sid, room, tell)
                 case CloseRoom(namespace, room):
-                    self._close_room(namespace, room)
+                    self._rooms.close(namespace, room, self._clients)
                 case Disconnect(sid, close):
                     self._disconnect(sid, close)
+                case Evict():
+                    self._on_evict(command)
                 case Canary():
                     self.counters.canaries += 1
                     self._on_canary(command)
                 case _:
                     assert_never(command)
-            if (self._untold and not self._tell_members(is_over)) or is_over():
+            if (self._untold and not self._rooms.tell_members(self._clients, is_over)) or is_over():
                 return False
         return True
 
     def _find(self, sid: str) -> Client | None:
         client = self._clients.get(sid)
-        if client is None:
+        if client is None and not self._adopted and sid not in self.absent:
             self.counters.unknown_sid += 1
         return client
+
+    def _find_generation(self, sid: str, generation: int) -> Client | None:
+        """The client, if it is here as the connection that is meant. An older one is closed: another took its place."""
+        client = self._find(sid)
+        if client is None or client.generation == generation:
+            return client
+        self.evict(Evict(sid, generation - 1))
+        return None
+
+    @property
+    def _here(self) -> Position | None:
+        """The place of this command in the log of the home. None where there is no log."""
+        place = self._place
+        return None if place is None else Position(place.ms, place.number, self._index)
 
     def _emit(self, emit: Emit) -> None:
         self.counters.emits += 1
         namespace = self._namespaces.get(emit.namespace)
-        if namespace is None:
-            return
-        members = self._members(namespace, emit.to)
-        if emit.skip:
-            skip = set(emit.skip)
-            members = {sid: send for sid, send in members.items() if sid not in skip}
+        members = namespace.members(emit.to, emit.skip) if namespace is not None else None
         if not members:
+            if emit.ack is not None and emit.to is not None and len(emit.to) == 1:
+                self._asked_nobody(emit.to[0], emit.ack)
             return
         if emit.ack is not None:
             alone = emit.to is not None and len(emit.to) == 1 and emit.to[0] in self._clients
             for sid in members:
                 if not self._clients[sid].expect_ack(emit.ack, alone=alone):
                     self.counters.forgotten_acks += 1
-        message = Outbound(emit.packet, emit.attachments, emit.volatile)
+        # The client takes the function that answers for the last argument, and not an offset.
+        place = self._here if emit.ack is None else None
+        message = Outbound(emit.packet, emit.attachments, emit.volatile, place)
         self.counters.emit_deliveries += len(members)
         for send in list(members.values()):  # a copy: a send may close its connection, which removes its clients
             send(message)
 
-    def _members(self, namespace: _Namespace, to: list[Room] | None) -> dict[str, Send]:
-        """The members of these rooms, each once. The caller must not change the dict: it may be the room itself."""
-        if to is None:
-            return namespace.everyone
-        if len(to) == 1:
-            return self._room(namespace, to[0])
-        union: dict[str, Send] = {}
-        for room in to:
-            union.update(self._room(namespace, room))
-        return union
+    def _asked_nobody(self, room: Room, request: AckRequest) -> None:
+        """Nobody here got this question. Says so if it was to one client, and it is on this node to know that."""
+        if not isinstance(room, str) or node_of(room) is None:
+            return
+        client = self._clients.get(room)
+        if client is not None and not client.returning:
+            return  # it is here, and was skipped, or it belongs to another namespace
+        if not self.absent.is_elsewhere(room) and (not self._adopted or room in self.absent):
+            self._on_unanswerable(room, request)
 
-    def _room(self, namespace: _Namespace, room: Room) -> dict[str, Send]:
-        members = namespace.rooms.get(room, _NOBODY)
-        own = namespace.everyone.get(room) if isinstance(room, str) else None
-        if own is None:
-            return members
-        return {**members, str(room): own}
-
-    def _accept(self, sid: str) -> None:
-        client = self._find(sid)
+    def _ack(self, ack: Ack) -> None:
+        client = self._find(ack.sid)
         if client is None:
+            return
+        if client.returning:  # an answer to its former connection, which forgot the question with its end
+            self.counters.unknown_sid += 1
+            return
+        self.counters.acks_sent += 1
+        client.send(Outbound(ack.packet, ack.attachments))
+
+    def _accept(self, sid: str, generation: int) -> None:
+        self._on_room_op(sid, sid, True)
+        if sid not in self._clients and not generation and not self._adopted:
             self.counters.phantoms += 1
-            self._on_phantom(sid)
+            self._on_phantom(sid, sid in self.absent)
+        client = self._find_generation(sid, generation)
+        if client is None:
+            self._not_here(sid, generation)
             return
         if client.joined:
             return  # the command came again after a redelivery
         self.counters.accepted += 1
-        client.accept()
+        if client.replay is not None:
+            self._catch_up(client, client.replay)
+        else:
+            client.accept()
         if client.sid not in self._clients:
-            return  # what was held back overflowed the connection, which closed
-        namespace = self._namespaces[client.namespace]
-        namespace.everyone[client.sid] = client.send
-        for room in client.rooms:
-            namespace.rooms[room][client.sid] = client.send
+            return  # what was held back or missed overflowed the connection, which closed
+        self.absent.remove(sid)
+        self._rooms.enter(client)
 
-    def _refuse(self, sid: str, data: bytes) -> None:
-        client = self._find(sid)
+    def _not_here(self, sid: str, generation: int) -> None:
+        """This connection was let in, and is gone, or elsewhere."""
+        if sid not in self._clients and (not self._adopted or sid in self.absent):
+            self.absent.let_in(sid, generation)
+
+    def _catch_up(self, client: Client, replay: Replay) -> None:
+        """It gets what it missed, and is in the rooms in which it is by now."""
+        client.rooms, closed = replay.rooms(self._reached())
+        for room in closed:
+            self._rooms.tell(client, room, inside=False)
+        self.counters.recovered += 1
+        client.catch_up(replay, self._reached, self._turns, lambda: self._go_live(client))
+
+    def _go_live(self, client: Client) -> None:
+        client.go_live()
+        self._rooms.enter(client)
+
+    def _reached(self) -> Position:
+        """The place of the command that is carried out, or was the last one."""
+        here = self._here
+        assert here is not None
+        return here
+
+    def _refuse(self, sid: str, data: bytes, generation: int) -> None:
+        client = self._find_generation(sid, generation)
         if client is None:
             return
         if client.joined:
@@ -238,52 +300,6 @@ class Hub:
             client.session.disconnect(client)
         else:
             client.session.refuse(client, data)
-
-    def _join(self, sid: str, room: Room, tell: bool) -> None:
-        client = self._find(sid)
-        if client is None or room == sid:
-            return
-        if tell:
-            self._tell(client, room, inside=True)
-        if room in client.rooms:
-            return
-        client.rooms.add(room)
-        rooms = self._namespaces[client.namespace].rooms
-        members = rooms.get(room)
-        if members is None:
-            members = rooms[room] = {}
-        members[sid] = client.send
-
-    def _leave(self, sid: str, room: Room, tell: bool) -> None:
-        client = self._find(sid)
-        if client is None:
-            return
-        if tell:
-            self._tell(client, room, inside=False)
-        if room in client.rooms:
-            client.rooms.remove(room)
-            self._remove_member(self._namespaces[client.namespace], room, sid)
-
-    def _close_room(self, name: str, room: Room) -> None:
-        namespace = self._namespaces.get(name)
-        for sid in namespace.rooms.pop(room, _NOBODY) if namespace is not None else ():
-            client = self._clients[sid]
-            client.rooms.remove(room)
-            self._untold.append((client, room))
-
-    def _tell_members(self, is_over: Callable[[], bool]) -> bool:
-        """Tell of the members of a room that was closed. False where `is_over` came before the last one."""
-        while self._untold:
-            client, room = self._untold.popleft()
-            if client.sid in self._clients:
-                self._tell(client, room, inside=False)
-            if self._untold and is_over():
-                return False
-        return True
-
-    def _tell(self, client: Client, room: Room, *, inside: bool) -> None:
-        self.counters.rooms_changed += 1
-        self._on_room_changed(client.lane, RoomChanged(client.sid, room, inside))
 
     def _disconnect(self, sid: str, close: bool) -> None:
         client = self._find(sid)
@@ -293,10 +309,3 @@ class Hub:
             client.session.disconnect_all()
         else:
             client.session.disconnect(client)
-
-    @staticmethod
-    def _remove_member(namespace: _Namespace, room: Room, sid: str) -> None:
-        members = namespace.rooms[room]
-        del members[sid]
-        if not members:
-            del namespace.rooms[room]

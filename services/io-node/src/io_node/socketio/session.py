@@ -2,10 +2,11 @@
 
 A client goes through these states:
 
-    CONNECT ──► waiting ──► pending ──Accept──► joined ──► gone
-                               └──────Refuse─────────────────┘
+    CONNECT ──► waiting ──► claiming ──► pending ──Accept──► joined ──► gone
+                   └────────────────────────┘└──────Refuse─────────────────┘
 
 - waiting: CONNECT_RATE holds it back, and the application has not heard of it;
+- claiming: it showed the pid of a session, and that is looked at (`Claims`). The application has not heard of it;
 - pending: the application was told, and has not answered;
 - joined: the client has its CONNECT packet.
 
@@ -15,15 +16,18 @@ packet that was on its way while the server disconnected the client from the nam
 the client could not know.
 """
 
-from typing import Protocol, assert_never
+from typing import assert_never
 
 import msgspec
 import structlog
 
 from io_node.engineio.api import Connection, Outbound
+from io_node.socketio.capability import RECOVERABLE
+from io_node.socketio.catching_up import CatchingUp
 from io_node.socketio.client import Client, SessionLimits
 from io_node.socketio.counters import ClientCounters
 from io_node.socketio.reader import PacketReader
+from io_node.socketio.surroundings import Claims, FactSink, NewClients, Throttle
 from io_node.socketio.timer import StartTimer, Timer
 from sio_cluster.protocol import reasons
 from sio_cluster.protocol.errors import MalformedPacket
@@ -32,7 +36,6 @@ from sio_cluster.protocol.messages import (
     ClientDisconnected,
     ClientUpgraded,
     EventReceived,
-    Fact,
 )
 from sio_cluster.protocol.socketio import (
     Ack,
@@ -51,38 +54,6 @@ _MAX_LEFT = 16
 _TOO_MANY_NAMESPACES = b'{"message":"Too many namespaces"}'
 
 
-class FactSink(Protocol):
-    """The uplink."""
-
-    def put(self, destination: int | str, fact: Fact, sender: Connection) -> None:
-        """Pass a fact on to a lane (int) or to an app-node (its id). Never drops; may pause reading from `sender`."""
-
-    def forget(self, sender: Connection) -> None:
-        """This connection is closed."""
-
-
-class Membership(Protocol):
-    """The hub."""
-
-    def new_client(self, session: "ClientSession", connect: Connect) -> Client: ...
-
-    def add(self, client: Client) -> None: ...
-
-    def remove(self, client: Client) -> None: ...
-
-    def __contains__(self, sid: str) -> bool: ...
-
-
-class Throttle(Protocol):
-    """Where clients wait until they may be passed on to the application."""
-
-    def enter(self, client: Client) -> None:
-        """Calls `client.session.admit(client)`, now or later."""
-
-    def leave(self, client: Client) -> bool:
-        """Stop waiting. True if the client was waiting."""
-
-
 class ClientSession:
     """The `ConnectionHandler` of one connection.
 
@@ -90,11 +61,14 @@ class ClientSession:
     """
 
     __slots__ = (
+        "_behind",
+        "_claims",
         "_clients",
+        "_closing",
         "_facts",
-        "_hub",
         "_idle",
         "_left",
+        "_newcomers",
         "_reader",
         "_start_timer",
         "_throttle",
@@ -110,9 +84,10 @@ class ClientSession:
         name: str,
         *,
         limits: SessionLimits,
-        hub: Membership,
+        newcomers: NewClients,
         facts: FactSink,
         throttle: Throttle,
+        claims: Claims,
         counters: ClientCounters,
         start_timer: StartTimer,
     ) -> None:
@@ -121,19 +96,24 @@ class ClientSession:
         self.name = name
         self.limits = limits
         self.counters = counters
-        self._hub = hub
+        self._newcomers = newcomers
         self._facts = facts
         self._throttle = throttle
+        self._claims = claims
         self._start_timer = start_timer
         self._reader = PacketReader(limits.max_attachments, limits.max_payload_bytes)
         self._clients: dict[str, Client] = {}
         self._left: dict[str, None] = {}
+        self._behind: tuple[CatchingUp, ...] = ()  # what clients that have left still get
+        self._closing = False
         self._idle: Timer | None = start_timer(limits.connect_timeout_s, self._close_idle)
 
     # --- from the connection
 
     def on_message(self, data: str | bytes) -> None:
         """Raises MalformedPacket, after which the connection must close."""
+        if self._closing:
+            return
         packet = self._reader.feed(data)
         match packet:
             case None:
@@ -157,31 +137,45 @@ class ClientSession:
 
     def on_upgrade(self, transport: str) -> None:
         for client in self._clients.values():
-            if client.sid not in self._hub:
-                continue  # it waits: its ClientConnected is still to come, and will name the new transport
+            if client.sid not in client.hub:
+                continue  # it waits or claims: its ClientConnected is still to come, and will name the new transport
             self.counters.upgraded += 1
             self._facts.put(client.lane, ClientUpgraded(client.sid, transport), self.connection)
 
     def on_close(self, reason: str) -> None:
         for client in list(self._clients.values()):
-            self._remove(client, reason)
+            self._remove(client, reason, comes_back=reason in RECOVERABLE)
+        for rest in self._behind:
+            self.counters.held_dropped += rest.end()
+        self._behind = ()
         self._stop_idle_timer()
         self._facts.forget(self.connection)
 
-    # --- from the throttle and the hub
+    # --- from the throttle, the claims and the hub
 
     def admit(self, client: Client) -> None:
+        """Its turn has come: pass it on, or have its claim looked at first."""
+        if client.asked is None:
+            self.pass_on(client)
+        else:
+            self._claims.begin(client)
+
+    def pass_on(self, client: Client) -> None:
         """Pass the client on to the application: it is pending from now on."""
-        self._hub.add(client)
+        client.asked = None
+        client.hub.add(client)
         self.counters.connected += 1
-        if client.connected.transport != self.connection.transport:
-            client.connected = msgspec.structs.replace(client.connected, transport=self.connection.transport)
+        connected, transport = client.connected, self.connection.transport
+        if connected.pid_hash and not connected.generation:
+            client.connected = msgspec.structs.replace(connected, transport=transport, since=client.hub.offset)
+        elif connected.transport != transport:
+            client.connected = msgspec.structs.replace(connected, transport=transport)
         self._facts.put(client.lane, client.connected, self.connection)
 
     def refuse(self, client: Client, data: bytes) -> None:
         """Turn a pending client away by a CONNECT_ERROR packet. No fact is put: the application knows."""
         del self._clients[client.namespace]
-        self._hub.remove(client)
+        client.hub.remove(client)
         self.counters.refused += 1
         self.counters.held_dropped += client.end()
         self._send_control(encode_connect_error(client.namespace, data))
@@ -189,7 +183,11 @@ class ClientSession:
 
     def disconnect(self, client: Client) -> None:
         """Disconnect the client on behalf of the application, by a DISCONNECT packet."""
-        self._send_control(encode_disconnect(client.namespace))
+        rest = client.part()
+        if rest is None:
+            self._send_control(encode_disconnect(client.namespace))
+        else:
+            self._leave_behind(rest, encode_disconnect(client.namespace))
         self._left[client.namespace] = None
         if len(self._left) > _MAX_LEFT:
             del self._left[next(iter(self._left))]
@@ -199,11 +197,17 @@ class ClientSession:
         """Disconnect every client, then close the connection."""
         for client in list(self._clients.values()):
             self.disconnect(client)
-        self.connection.close(reasons.SERVER_DISCONNECT)
+        self._closing = True
+        self._close_if_over()
+
+    def evict(self) -> None:
+        """A client has come back on another connection: close this one, with all its clients, at once."""
+        self.counters.evicted += 1
+        self.connection.fail(reasons.TRANSPORT_CLOSE)
 
     def leave(self, client: Client, reason: str) -> None:
         """Take the client out of its namespace. The connection and its other clients stay."""
-        self._remove(client, reason)
+        self._remove(client, reason, comes_back=False)
         self._watch_if_idle()
 
     # --- inside
@@ -217,7 +221,7 @@ class ClientSession:
             return
         self._stop_idle_timer()
         self._left.pop(packet.namespace, None)
-        client = self._hub.new_client(self, packet)
+        client = self._newcomers.new_client(self, packet)
         self._clients[packet.namespace] = client
         self._throttle.enter(client)
 
@@ -243,22 +247,46 @@ class ClientSession:
             return None
         raise MalformedPacket("packet to a namespace that is not joined")
 
-    def _remove(self, client: Client, reason: str) -> None:
+    def _remove(self, client: Client, reason: str, *, comes_back: bool) -> None:
+        """Forget the client. `comes_back`: nobody wanted its end, so it may claim its session back."""
         del self._clients[client.namespace]
         self.counters.held_dropped += client.end()
         if self._throttle.leave(client):
             self.counters.left_waiting += 1
             return  # the application never heard of it
-        self._hub.remove(client)
+        if self._claims.leave(client, reason):
+            self.counters.claims_left += 1
+            return
+        keep_ms = self.limits.recovery_window_ms if client.may_come_back and comes_back else 0
+        client.hub.remove(client, comes_back=keep_ms > 0)
         self.counters.disconnected[reason] += 1
-        self._facts.put(client.lane, ClientDisconnected(client.sid, reason), self.connection)
+        if client.may_come_back and not keep_ms:
+            self._facts.renounce(client.sid, client.generation)
+        fact = ClientDisconnected(client.sid, reason, client.generation, keep_ms)
+        self._facts.put(client.lane, fact, self.connection)
 
     def _send_control(self, packet: bytes) -> None:
         self.counters.controls += 1
         self.connection.send(Outbound(packet))
 
+    def _leave_behind(self, rest: CatchingUp, farewell: bytes) -> None:
+        """A client has left that was catching up. It still gets what was said to it before, and then this packet."""
+
+        def part() -> None:
+            self._behind = tuple(other for other in self._behind if other is not rest)
+            self._send_control(farewell)
+            self._watch_if_idle()
+            self._close_if_over()
+
+        self._behind = (*self._behind, rest)
+        rest.finish(part)
+
+    def _close_if_over(self) -> None:
+        if self._closing and not self._behind:
+            self.connection.close(reasons.SERVER_DISCONNECT)
+
     def _watch_if_idle(self) -> None:
-        if not self._clients and self._idle is None:
+        if not self._clients and not self._behind and self._idle is None:
             self._idle = self._start_timer(self.limits.connect_timeout_s, self._close_idle)
 
     def _stop_idle_timer(self) -> None:

@@ -67,13 +67,51 @@ def test_a_noop_from_the_client_is_nothing() -> None:
     assert posted(polling(), b"6\x1e4a", 1.0) == [Message("a")]
 
 
-def test_close_sends_what_waits_and_then_the_close_packet() -> None:
+def test_close_sends_what_waits_and_to_the_next_poll_the_close_packet() -> None:
+    """Both in one payload: the JavaScript client would take the messages for those of its next session."""
     session = polling()
     session.poll(1.0)
     session.queue.send(text(b"bye"))
     assert session.close(reasons.SERVER_DISCONNECT, 1.0) == []
-    assert session.flush() == [AnswerPoll(b"4bye\x1e1"), Closed(reasons.SERVER_DISCONNECT)]
-    assert session.close(reasons.SERVER_DISCONNECT, 1.0) == []
+    assert session.flush() == [AnswerPoll(b"4bye")]
+    assert not session.queue.send(text(b"late"))
+    assert posted(session, b"4ignored", 1.2) == []
+    assert session.poll(1.5) == [AnswerPoll(b"1"), Closed(reasons.SERVER_DISCONNECT)]
+    assert session.close(reasons.SERVER_DISCONNECT, 1.5) == []
+
+
+def test_the_poll_that_gets_the_close_packet_is_not_waited_for_for_long() -> None:
+    session = polling()
+    session.poll(1.0)
+    session.queue.send(text(b"bye"))
+    session.close(reasons.SERVER_DISCONNECT, 1.0)
+    session.flush()
+    assert session.deadline == 2.0
+    assert session.tick(2.0) == [Closed(reasons.SERVER_DISCONNECT)]
+
+
+def test_a_close_without_messages_is_told_at_once() -> None:
+    session = polling()
+    session.poll(1.0)
+    session.close(reasons.SERVER_DISCONNECT, 1.0)
+    assert session.flush() == [AnswerPoll(b"1"), Closed(reasons.SERVER_DISCONNECT)]
+
+
+@pytest.mark.parametrize("reason", [reasons.SERVER_DISCONNECT, reasons.NODE_DRAINED])
+def test_a_last_payload_that_is_taken_slowly_is_not_cut_off(reason: str) -> None:
+    session = polling()
+    session.poll(1.0)
+    session.queue.send(text(b"x" * 200_000))
+    session.close(reason, 1.0)
+    (answer,) = session.flush()
+    assert isinstance(answer, AnswerPoll)
+    session.congested(answer.payload, 200_000, 1.0)
+    for number, seconds in enumerate((15.0, 30.0, 45.0)):
+        session.left(190_000 - number, seconds)
+        assert session.tick(seconds) == []
+    assert session.emptied(46.0) == []
+    assert session.tick(46.9) == []
+    assert session.tick(47.0) == [Closed(reason)]
 
 
 def test_close_waits_for_a_poll_but_not_for_ever() -> None:
@@ -91,7 +129,8 @@ def test_close_reaches_a_client_that_polls_late() -> None:
     session = polling()
     session.queue.send(text(b"bye"))
     session.close(reasons.SERVER_DISCONNECT, 1.0)
-    assert session.poll(2.0) == [AnswerPoll(b"4bye\x1e1"), Closed(reasons.SERVER_DISCONNECT)]
+    assert session.poll(12.0) == [AnswerPoll(b"4bye")]
+    assert session.poll(12.9) == [AnswerPoll(b"1"), Closed(reasons.SERVER_DISCONNECT)]
 
 
 def test_a_client_that_reads_16_packets_at_a_time_gets_no_more() -> None:
@@ -104,10 +143,11 @@ def test_a_client_that_reads_16_packets_at_a_time_gets_no_more() -> None:
     assert session.poll(1.0) == [AnswerPoll(b"\x1e".join(b"4%d" % number for number in range(15))), Watch()]
     assert session.queue.held_bytes == 6
     session.close(reasons.SERVER_DISCONNECT, 1.0)
-    assert session.poll(1.0) == [AnswerPoll(b"415\x1eb\x1eb\x1e416\x1e1"), Closed(reasons.SERVER_DISCONNECT)]
+    assert session.poll(1.0) == [AnswerPoll(b"415\x1eb\x1eb\x1e416")]
+    assert session.poll(1.0) == [AnswerPoll(b"1"), Closed(reasons.SERVER_DISCONNECT)]
 
 
-def test_its_close_waits_for_room() -> None:
+def test_its_close_waits_for_all_messages() -> None:
     session = EngineSession(OPENING, "polling", LIMITS, EngineCounters(), BUFFERS, 0.0, payload_packets=3)
     session.poll(0.0)
     for number in range(6):

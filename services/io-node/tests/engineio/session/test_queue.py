@@ -7,7 +7,7 @@ from io_node.engineio.counters import EngineCounters
 from io_node.engineio.session.buffers import Buffers
 from io_node.engineio.session.limits import NEVER
 from io_node.engineio.session.queue import SendQueue
-from io_node.engineio.wire.packets import CLOSE, PING
+from io_node.engineio.wire.packets import PING
 
 from .sessions import LIMITS, OPENING
 
@@ -47,9 +47,8 @@ def test_a_ping_goes_first_and_is_no_message() -> None:
     waiting = Waiting()
     waiting.send(b"a")
     waiting.queue.put_first(PING)
-    waiting.queue.put_last(CLOSE)
-    assert (waiting.queue.messages, waiting.queue.controls, waiting.queue.held_bytes) == (1, 2, 4)
-    assert waiting.queue.take_payload() == b"2\x1e4a\x1e1"
+    assert (waiting.queue.messages, waiting.queue.controls, waiting.queue.held_bytes) == (1, 1, 3)
+    assert waiting.queue.take_payload() == b"2\x1e4a"
     assert waiting.counters.written == 1
     assert waiting.queue.held_bytes == 0
 
@@ -96,28 +95,22 @@ def test_a_slice_holds_whole_messages_and_one_at_least() -> None:
 def test_a_payload_ends_at_its_bytes() -> None:
     waiting = Waiting()
     waiting.send(LARGE, LARGE, b"a")
-    assert not waiting.queue.fits_payload()
     assert waiting.queue.take_payload() == b"4" + LARGE
     assert waiting.queue.stuck
-    assert waiting.queue.fits_payload()
     assert waiting.queue.take_payload() == b"4" + LARGE + b"\x1e4a"
 
 
-def test_a_message_larger_than_a_payload_fits_into_one_of_its_own() -> None:
+def test_a_message_larger_than_a_payload_goes_alone() -> None:
     waiting = Waiting()
-    waiting.send(LARGE * 2)
-    assert waiting.queue.fits_payload()
+    waiting.send(LARGE * 2, b"a")
     assert waiting.queue.take_payload() == b"4" + LARGE * 2
 
 
-def test_a_payload_ends_at_its_packets_and_leaves_room_for_a_close() -> None:
+def test_a_payload_ends_at_its_packets() -> None:
     waiting = Waiting(payload_packets=3)
     waiting.send(b"a", b"b", b"c", b"d")
-    assert not waiting.queue.fits_payload()
     assert waiting.queue.take_payload() == b"4a\x1e4b\x1e4c"
-    assert waiting.queue.fits_payload()
-    waiting.send(b"e", b"f")
-    assert not waiting.queue.fits_payload()
+    assert waiting.queue.take_payload() == b"4d"
 
 
 # --- what is counted in the buffers of the node

@@ -104,6 +104,7 @@ class Lives(RuleBasedStateMachine):
                     pass
 
     def read(self, packets: list[bytes]) -> None:
+        assert packets[-1] != b"1" or len(packets) == 1, "CLOSE leaves alone"
         for packet in packets:
             if packet[:1] == b"4":
                 self.arrived.append(packet[1:])

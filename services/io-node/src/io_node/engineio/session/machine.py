@@ -33,14 +33,21 @@ from io_node.engineio.wire.frames import CloseCode
 from io_node.engineio.wire.packets import CLOSE, NOOP, PING, Control
 from sio_cluster.protocol import reasons
 
-_LAST_POSTS_S = 1.0
-"""How long a draining node takes POSTs of a client after it has answered the client's last poll."""
+_LINGER_S = 1.0
+"""How long a polling session goes on once all that waited has left.
+
+In a draining node its POSTs are still taken meanwhile. Otherwise the client's next poll is waited for: it gets CLOSE.
+"""
 
 
 class State(Enum):
     OPEN = "open"
     CLOSING = "closing"
-    """What was sent still leaves, and nothing is received. While the node drains, both directions go on."""
+    """What was sent still leaves, and nothing is received. While the node drains, both directions go on.
+
+    A payload with messages has no CLOSE behind them: Socket.IO's JavaScript client heeds the CLOSE first, takes the
+    messages for those of its next session, and gets them a second time by recovery. CLOSE answers the poll after that.
+    """
     PARTING = "parting"
     """Only while the node drains. Nothing leaves any more. What the client sent before it knew is still received."""
     CLOSED = "closed"
@@ -59,7 +66,7 @@ class EngineSession:
     __slots__ = (
         "_close_at",
         "_close_reason",
-        "_part_until",
+        "_linger_until",
         "counters",
         "heartbeat",
         "limits",
@@ -93,7 +100,7 @@ class EngineSession:
         self.counters = counters
         self._close_at = NEVER
         self._close_reason = ""
-        self._part_until = NEVER
+        self._linger_until = NEVER
         self.probe: Probe | None = None
 
     @property
@@ -136,7 +143,7 @@ class EngineSession:
         self.poll_waiting = True
         self.queue.free()
         if self.state is State.CLOSING:
-            self._part_until = now + _LAST_POSTS_S
+            self._linger_until = now + _LINGER_S
             if self.queue.items:
                 self._close_at = now + self.limits.ping_timeout_s
         effects = self._flush_polling()
@@ -145,19 +152,21 @@ class EngineSession:
         return effects
 
     def _flush_polling(self) -> list[Effect]:
-        closing = self.state is State.CLOSING
+        closing, drained = self.state is State.CLOSING, self._close_reason == reasons.NODE_DRAINED
         if not self.poll_waiting:
             return self._watched()
         if not (self.queue.items or closing or self.state is State.PARTING):
             return []
-        if closing and self._close_reason == reasons.NODE_DRAINED and self.queue.fits_payload():
-            self._begin_parting()
-            self._close_at = self._part_until
-        elif closing and self.queue.fits_payload():
+        if closing and not drained and not self.queue.messages:
             answer = NOOP if self._close_reason == reasons.CLIENT_DISCONNECT else CLOSE
-            return self.end(self._close_reason, answer=answer, keep=True)
+            return self.end(self._close_reason, answer=answer)
         self._forget_poll()
-        return [AnswerPoll(self.queue.take_payload()), *self._watched()]
+        payload = self.queue.take_payload()
+        if closing and not self.queue.items:
+            self._close_at = self._linger_until
+            if drained:
+                self._begin_parting()
+        return [AnswerPoll(payload), *self._watched()]
 
     def _release_poll(self) -> list[Effect]:
         """Answer a poll that waits with nothing."""
@@ -180,8 +189,11 @@ class EngineSession:
 
     def congested(self, data: bytes, backlog: int, now: float) -> None:
         """The transport did not take all of `data`, frames or a payload. `backlog` bytes of it are left."""
-        if self.state is not State.CLOSED:
-            self.queue.congested(data, backlog, now)
+        if self.state is State.CLOSED:
+            return
+        self.queue.congested(data, backlog, now)
+        if self.state is not State.OPEN:
+            self._close_at = max(self._close_at, now + self.limits.ping_timeout_s)
 
     def left(self, backlog: int, now: float) -> None:
         """So many bytes are left of it."""
@@ -193,6 +205,8 @@ class EngineSession:
         self.queue.emptied()
         self._progressed(now)
         if self.transport == "polling":
+            if self.state is State.PARTING or (self.state is State.CLOSING and not self.queue.items):
+                self._close_at = now + _LINGER_S
             return self._watched()
         self.queue.free()
         return self.flush()
@@ -206,7 +220,7 @@ class EngineSession:
         """The client takes what was sent. So it is alive, and gets its time to answer a PING, and to fetch the rest."""
         until = now + self.limits.ping_timeout_s
         self.heartbeat.allow(until)
-        if self.state is State.CLOSING:
+        if self.state in (State.CLOSING, State.PARTING):
             self._close_at = max(self._close_at, until)
 
     # --- from a clock -----------------------------------------------------------------------------------------------
@@ -276,7 +290,7 @@ class EngineSession:
         self.queue.takes = reason == reasons.NODE_DRAINED  # until the client is told, its session goes on
         self._close_reason = reason
         self._close_at = now + (self.limits.ping_timeout_s if wait_s is None else wait_s)
-        self._part_until = now + _LAST_POSTS_S
+        self._linger_until = now + _LINGER_S
         return self.drop_probe()
 
     def _begin_parting(self) -> None:
@@ -299,11 +313,11 @@ class EngineSession:
         self.queue.drop("slow_consumer")
         return self.end(reasons.SLOW_CONSUMER)
 
-    def end(self, reason: str, *, answer: Control = CLOSE, keep: bool = False) -> list[Effect]:
-        """Close at once. A poll that waits gets `answer`; with `keep`, what is queued comes before it.
+    def end(self, reason: str, *, answer: Control = CLOSE) -> list[Effect]:
+        """Close at once. What was queued is lost. A poll that waits gets `answer`.
 
         A draining node sends no CLOSE, since the Python client does not come back after one on polling. The poll gets
-        what is queued, or an empty answer, which the polling endpoint turns into "Session ID unknown".
+        an empty answer, which the polling endpoint turns into "Session ID unknown".
         """
         if self.state is State.CLOSED:
             return []
@@ -311,11 +325,7 @@ class EngineSession:
         effects: list[Effect] = []
         if self.poll_waiting:
             self.poll_waiting = False
-            if not keep:
-                self.queue.drop("connection_closed")
-            if reason != reasons.NODE_DRAINED:
-                self.queue.put_last(answer)
-            effects.append(AnswerPoll(self.queue.take_payload()))
+            effects.append(AnswerPoll(b"" if reason == reasons.NODE_DRAINED else answer.polling_packets[0]))
         self.queue.end()
         self.heartbeat.stop()
         effects += self.drop_probe()

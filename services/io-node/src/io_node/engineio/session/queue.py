@@ -93,6 +93,11 @@ class SendQueue:
         return len(self.items) - self.controls
 
     @property
+    def is_empty(self) -> bool:
+        """Whether the transport has taken all that was sent."""
+        return not self.items and not self.backlog
+
+    @property
     def waiting_bytes(self) -> int:
         """How many bytes wait for the client: in the queue, in the transport, and those that `keep` counted."""
         return self.held_bytes + self.backlog + self._kept
@@ -124,12 +129,6 @@ class SendQueue:
             self._counted += 1
             self._buffers.hold(control, control.size)
 
-    def put_last(self, control: Control) -> None:
-        """Queue a packet of the engine behind what waits. It leaves at once."""
-        self.items.append(control)
-        self.controls += 1
-        self.held_bytes += control.size
-
     def keep(self, message: Outbound) -> None:
         """Count a message that waits for this client elsewhere, before it may be sent."""
         self._kept += message.size
@@ -157,13 +156,6 @@ class SendQueue:
         """As much as one write takes, and one message at least."""
         frames = [item.ws_frames for item in self._take_first(WRITE_BYTES, None)]
         return frames[0] if len(frames) == 1 else b"".join(frames)
-
-    def fits_payload(self) -> bool:
-        """Whether one payload takes all that waits, and a CLOSE."""
-        bound = self._payload_packets
-        if self.held_bytes > _PAYLOAD_BYTES and len(self.items) > 1:
-            return False
-        return bound is None or sum(len(item.polling_packets) for item in self.items) < bound
 
     def take_payload(self) -> bytes:
         """As much as one payload may hold, and one message at least. What is left is stuck until the next poll."""

@@ -19,7 +19,7 @@ _CHUNK = 500
 async def restore(hub: Hub, records: ClientRecords) -> None:
     """Store the records of all clients, with their rooms. Raises BusError: call it again then.
 
-    What `save_session` stored is lost: only Redis had it.
+    What `save_session` stored is lost: only Redis had it. So is the log, so nobody can claim a session of before.
     """
     clients = hub.clients()
     for start in range(0, len(clients), _CHUNK):
@@ -30,7 +30,9 @@ async def restore(hub: Hub, records: ClientRecords) -> None:
 
 
 def _as_it_is_now(client: Client) -> ClientConnected:
-    return msgspec.structs.replace(client.connected, transport=client.session.connection.transport)
+    transport = client.session.connection.transport
+    client.connected = msgspec.structs.replace(client.connected, transport=transport, pid_hash=b"")
+    return client.connected
 
 
 def _changes(clients: Iterable[Client]) -> Iterator[RecordChange]:

@@ -1,0 +1,138 @@
+"""Keeps the log of this node's inbox as long as clients may come back, and no longer or larger than the settings say.
+
+What was read and carried out stays in Redis for RECOVERY_WINDOW_MS and the time in which a dead node is found, or until
+RECOVERY_MAX_BYTES are kept. When entries go, what they said of rooms is told with them (`InboxReader.forget_log`), and
+what must be known of clients that hear nothing for longer (`streams.api.quiet`).
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import NoReturn
+
+import structlog
+
+from sio_cluster.node.retry import Retry
+from sio_cluster.protocol.errors import RedisFull
+from sio_cluster.protocol.messages import Command, Room
+from sio_cluster.streams.api.homes import Homes
+from sio_cluster.streams.api.inboxes import InboxEntry, InboxReader, RoomOp
+from sio_cluster.streams.api.quiet import Gone
+
+log = structlog.get_logger()
+
+SPARE_MS = 10_000
+"""How much longer than necessary entries stay, since nobody's clock is quite right."""
+
+_STRETCH_S = 0.25
+"""Entries that were carried out within this time are forgotten together."""
+_LONG_STRETCH_S = 5.0
+"""As long as they are few, those of this time are."""
+_FEW_BYTES = 64_000
+"""Or a hundredth of RECOVERY_MAX_BYTES."""
+_MOST_OPS = 5_000
+"""No stretch says more of rooms, by much."""
+
+
+@dataclass(slots=True)
+class _Stretch:
+    """Entries that follow each other. `began_at`: when the first was carried out, in seconds."""
+
+    began_at: float
+    last: bytes = b""
+    size: int = 0
+    ops: list[RoomOp] = field(default_factory=list)
+    gone: Gone = field(default_factory=Gone)
+
+
+class Retention:
+    """Notes what the downlink carries out, and forgets what is too old or too much. `run` is a loop."""
+
+    def __init__(
+        self,
+        home: str,
+        reader: InboxReader,
+        homes: Homes,
+        *,
+        keep_ms: int,
+        max_bytes: int,
+        is_known: Callable[[str], bool],
+        retry: Retry,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`is_known`: whether a client of this home is here, or may come back."""
+        self._home = home
+        self._reader = reader
+        self._homes = homes
+        self._keep_s = keep_ms / 1000
+        self._max_bytes = max_bytes
+        self._is_known = is_known
+        self._retry = retry
+        self._clock = clock
+        self._stretches: deque[_Stretch] = deque()
+        self._size = 0
+        self._horizon_at = clock()
+
+    @property
+    def window_s(self) -> float:
+        """How old the oldest entry is that is kept: so long a client may have been away."""
+        return self._clock() - self._horizon_at
+
+    @property
+    def kept_bytes(self) -> int:
+        """What was carried out and is kept."""
+        return self._size
+
+    def took(self, entry: InboxEntry, commands: Sequence[Command]) -> None:
+        """This entry is carried out from now on."""
+        now = self._clock()
+        stretch = self._stretches[-1] if self._stretches else None
+        if stretch is None or self._is_full(stretch, now):
+            stretch = _Stretch(now)
+            self._stretches.append(stretch)
+        size = len(entry.entry)
+        stretch.last = entry.id
+        stretch.size += size
+        stretch.gone.add(entry.id, commands)
+        self._size += size
+
+    def note(self, sid: str, room: Room, inside: bool) -> None:
+        """The entry says that this client is in a room now, or is not any more."""
+        if self._stretches:
+            stretch = self._stretches[-1]
+            stretch.ops.append(RoomOp(sid, room, inside))
+            if not inside:
+                stretch.gone.left(sid, room)
+
+    async def run(self) -> NoReturn:
+        """For as long as the node lives."""
+        await self._retry.forever(self.forget_due, pause_s=_STRETCH_S)
+
+    async def forget_due(self) -> None:
+        """Forget what is due now. Raises BusError: nothing is lost, call it again."""
+        while len(self._stretches) > 1 and self._is_due(self._stretches[0]):
+            stretch = self._stretches[0]
+            await self._mark(stretch)
+            await self._reader.forget_log(stretch.last, stretch.ops)
+            self._stretches.popleft()
+            self._size -= stretch.size
+            self._horizon_at = stretch.began_at
+            await asyncio.sleep(0)
+
+    async def _mark(self, stretch: _Stretch) -> None:
+        """A Redis that is out of memory gets no marks: entries must go all the same."""
+        stretch.gone.keep_only(self._is_known)
+        try:
+            await self._homes.mark_gone(self._home, stretch.gone, stretch.last)
+        except RedisFull as error:
+            log.warning("marks_given_up", error=str(error))
+
+    def _is_due(self, stretch: _Stretch) -> bool:
+        return self._size > self._max_bytes or self._clock() - stretch.began_at > self._keep_s + _LONG_STRETCH_S
+
+    def _is_full(self, stretch: _Stretch, now: float) -> bool:
+        age_s = now - stretch.began_at
+        is_large = stretch.size > min(_FEW_BYTES, self._max_bytes // 100) and age_s > _STRETCH_S
+        return is_large or age_s > _LONG_STRETCH_S or len(stretch.ops) > _MOST_OPS

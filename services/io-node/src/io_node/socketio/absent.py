@@ -1,0 +1,103 @@
+"""The clients of this home that are not here, and may come back: here, or to another io-node that then holds them.
+
+Whatever is said of their rooms still comes through the inbox of this home. They are remembered with their rooms, so
+that it is known whom the closing of a room concerns.
+
+Each io-node that reads a home carries out the same commands in the same order. So they agree at each command on who has
+to say that a client is not there: whoever had the connection that was let in last. That is `is_elsewhere` at others.
+"""
+
+from collections.abc import Callable, Collection
+
+from sio_cluster.protocol.messages import Room
+
+
+class Absent:
+    """Bound: an entry for each client that left and may come back. `forget_others` removes those that never will."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        """`clock` gives seconds."""
+        self._clock = clock
+        self._clients: dict[str, tuple[str, set[Room], float]] = {}  # by sid: namespace, rooms, since when
+        self._generations: dict[str, int] = {}  # by sid: of its last connection here
+        self._let_in: dict[str, int] = {}  # by sid: of the newest connection that was let in, wherever it was
+        self._elsewhere: set[str] = set()  # those for whom that one was at another io-node
+        self._members: dict[tuple[str, Room], set[str]] = {}
+
+    def __len__(self) -> int:
+        return len(self._clients)
+
+    def __contains__(self, sid: str) -> bool:
+        return sid in self._clients
+
+    def put(self, sid: str, namespace: str, rooms: set[Room], generation: int) -> None:
+        """This client has left, and may come back. `generation`: that of the connection that has ended."""
+        self.remove(sid)
+        self._generations[sid] = self._let_in[sid] = generation
+        self._clients[sid] = (namespace, rooms, self._clock())
+        for room in rooms:
+            self._members.setdefault((namespace, room), set()).add(sid)
+
+    def remove(self, sid: str) -> None:
+        """It is here again, or gone for good. Nothing happens if it was not absent."""
+        if sid not in self._clients:
+            return
+        del self._generations[sid], self._let_in[sid]
+        self._elsewhere.discard(sid)
+        namespace, rooms, _ = self._clients.pop(sid)
+        for room in rooms:
+            self._remove_member(namespace, room, sid)
+
+    def left_again(self, sid: str, generation: int) -> None:
+        """It came back here, and left before it was let in."""
+        self._generations[sid] = generation
+
+    def let_in(self, sid: str, generation: int) -> None:
+        """A connection of this client was let in that is not here: not any more, or it is elsewhere."""
+        if sid not in self._clients:
+            if not generation:
+                return
+            self.put(sid, "", set(), generation - 1)
+        if generation < self._let_in[sid]:
+            return  # it came again, since an app-node died
+        self._let_in[sid] = generation
+        if generation > self._generations[sid]:
+            self._elsewhere.add(sid)
+        else:
+            self._elsewhere.discard(sid)
+
+    def is_elsewhere(self, sid: str) -> bool:
+        """Whether it was let in at another io-node since it was here."""
+        return sid in self._elsewhere
+
+    def join(self, sid: str, room: Room) -> None:
+        if sid in self._clients:
+            namespace, rooms, _ = self._clients[sid]
+            rooms.add(room)
+            self._members.setdefault((namespace, room), set()).add(sid)
+
+    def leave(self, sid: str, room: Room) -> None:
+        if sid in self._clients:
+            namespace, rooms, _ = self._clients[sid]
+            if room in rooms:
+                rooms.remove(room)
+                self._remove_member(namespace, room, sid)
+
+    def close(self, namespace: str, room: Room) -> Collection[str]:
+        """Nobody is in this room any more. Returns who was."""
+        sids = self._members.pop((namespace, room), set())
+        for sid in sids:
+            self._clients[sid][1].remove(room)
+        return sids
+
+    def forget_others(self, known: Collection[str], for_s: float) -> None:
+        """Forget who has been absent for so long and is not among those whom Redis still knows."""
+        before = self._clock() - for_s
+        for sid in [sid for sid, (_, _, since) in self._clients.items() if since < before and sid not in known]:
+            self.remove(sid)
+
+    def _remove_member(self, namespace: str, room: Room, sid: str) -> None:
+        members = self._members[namespace, room]
+        members.remove(sid)
+        if not members:
+            del self._members[namespace, room]

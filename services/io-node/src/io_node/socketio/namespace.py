@@ -1,0 +1,65 @@
+"""Who is in a namespace and its rooms, and by what each is written to."""
+
+from collections.abc import Callable, Collection
+from typing import TypeAlias
+
+from io_node.engineio.api import Outbound
+from sio_cluster.protocol.messages import Room
+
+Send: TypeAlias = Callable[[Outbound], None]
+
+_NOBODY: dict[str, Send] = {}
+
+
+class Namespace:
+    """The members of one namespace. Each has a room of its own, named by its sid, which it never leaves."""
+
+    __slots__ = ("_rooms", "everyone")
+
+    def __init__(self) -> None:
+        self.everyone: dict[str, Send] = {}
+        self._rooms: dict[Room, dict[str, Send]] = {}
+
+    def enter(self, room: Room, sid: str, send: Send) -> None:
+        """This client is in the room, and is written to by `send`."""
+        members = self._rooms.get(room)
+        if members is None:
+            members = self._rooms[room] = {}
+        members[sid] = send
+
+    def leave(self, room: Room, sid: str) -> None:
+        """The client, which was in the room, is not any more."""
+        members = self._rooms[room]
+        del members[sid]
+        if not members:
+            del self._rooms[room]
+
+    def close(self, room: Room) -> Collection[str]:
+        """Nobody is in the room any more. Returns who was."""
+        return self._rooms.pop(room, _NOBODY)
+
+    def members(self, to: list[Room] | None, skip: list[str]) -> dict[str, Send]:
+        """Whoever is in one of these rooms, once, or everyone for None, without those to be skipped.
+
+        The caller must not change the dict: it may be the room itself.
+        """
+        members = self.everyone if to is None else self._union(to)
+        if not skip:
+            return members
+        skipped = set(skip)
+        return {sid: send for sid, send in members.items() if sid not in skipped}
+
+    def _union(self, rooms: list[Room]) -> dict[str, Send]:
+        if len(rooms) == 1:
+            return self._room(rooms[0])
+        union: dict[str, Send] = {}
+        for room in rooms:
+            union.update(self._room(room))
+        return union
+
+    def _room(self, room: Room) -> dict[str, Send]:
+        members = self._rooms.get(room, _NOBODY)
+        own = self.everyone.get(room) if isinstance(room, str) else None
+        if own is None:
+            return members
+        return {**members, str(room): own}

@@ -1,0 +1,188 @@
+"""Who missed what: as if each client had stood in its rooms and listened, entry by entry."""
+
+from dataclasses import dataclass, field
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from io_node.engineio.api import Outbound
+from io_node.recovery.home_log import HomeLog
+from sio_cluster.protocol.messages import (
+    Accept,
+    Ack,
+    AckRequest,
+    Canary,
+    CloseRoom,
+    Command,
+    Emit,
+    Evict,
+    Join,
+    Leave,
+    Refuse,
+    Room,
+)
+from sio_cluster.protocol.recovery import Position
+from sio_cluster.streams.api.homes import AtHorizon
+
+SIDS = ("ann", "bob")
+ROOMS: tuple[Room, ...] = ("red", "blue", 7, "ann")
+NAMESPACES = ("/", "/other")
+START = AtHorizon(b"0-0", frozenset())
+
+
+@dataclass
+class Listener:
+    """One client that is always there, and the naive truth."""
+
+    sid: str
+    namespace: str
+    rooms: set[Room] = field(default_factory=set)
+    heard: list[tuple[Position, bytes]] = field(default_factory=list)
+    accepted: Position | None = None
+
+    def take(self, place: Position, command: Command) -> None:
+        match command:
+            case Accept(sid) if sid == self.sid and self.accepted is None:
+                self.accepted = place
+            case Join(sid, room) if sid == self.sid and room != sid:
+                self.rooms.add(room)
+            case Leave(sid, room) if sid == self.sid:
+                self.rooms.discard(room)
+            case CloseRoom(namespace, room) if namespace == self.namespace:
+                self.rooms.discard(room)
+            case Emit(namespace=self.namespace, to=to, skip=skip, ack=None, volatile=False) if self.sid not in skip:
+                if to is None or not {self.sid, *self.rooms}.isdisjoint(to):
+                    self.heard.append((place, command.packet))
+            case _:
+                pass
+
+
+sids, rooms, namespaces = st.sampled_from(SIDS), st.sampled_from(ROOMS), st.sampled_from(NAMESPACES)
+emits = st.builds(
+    Emit,
+    namespaces,
+    st.binary(min_size=3, max_size=3),
+    to=st.none() | st.lists(rooms, max_size=3),
+    skip=st.lists(sids, max_size=1),
+    ack=st.none() | st.just(AckRequest("app1-aaaaaa", 1)),
+    volatile=st.booleans(),
+)
+commands: st.SearchStrategy[Command] = st.one_of(
+    emits,
+    emits,
+    st.builds(Join, sids, rooms),
+    st.builds(Leave, sids, rooms),
+    st.builds(CloseRoom, namespaces, rooms),
+    st.builds(Accept, sids),
+    st.sampled_from([Canary(1), Evict("ann", 1), Ack("ann", b"31[]"), Refuse("bob", b"{}")]),
+)
+entries = st.lists(st.lists(commands, max_size=6), max_size=12)
+
+
+def places(entries: list[list[Command]]) -> list[Position]:
+    return [Position(ms, 0, n) for ms, entry in enumerate(entries, 1) for n in range(len(entry))]
+
+
+@settings(max_examples=400)
+@given(entries, sids, namespaces, st.data())
+def test_as_if_it_had_listened(entries: list[list[Command]], sid: str, namespace: str, data: st.DataObject) -> None:
+    horizon = data.draw(st.integers(0, len(entries)))
+    known = [Position(horizon, 0, 2**20), *(place for place in places(entries) if place.ms > horizon)]
+    after = data.draw(st.sampled_from(known))
+    end = Position(len(entries) + 1, 0, 0)
+    until = data.draw(st.sampled_from([place for place in (*known, end) if place >= after]))
+    listener, log, at = Listener(sid, namespace), HomeLog(), START
+    rooms: set[Room] = set()
+    for ms, entry in enumerate(entries, 1):
+        if ms == horizon + 1:
+            at = AtHorizon(b"%d-0" % horizon, frozenset(listener.rooms | {sid}))
+        log.add(b"%d-0" % ms, entry)
+        for number, command in enumerate(entry):
+            if Position(ms, 0, number) == until:
+                rooms = set(listener.rooms)
+            listener.take(Position(ms, 0, number), command)
+    if horizon == len(entries):
+        at = AtHorizon(b"%d-0" % horizon, frozenset(listener.rooms | {sid}))
+    if until == end:
+        rooms = set(listener.rooms)
+    since = log.since(sid, at, after)
+    if after.ms <= horizon:
+        assert since is None
+        return
+    assert since == (after, after)
+    stays = log.rooms(sid, namespace, at, until)
+    expected = [(place, packet) for place, packet in listener.heard if after < place < until]
+    assert [(message.place, message.packet) for message in log.events(sid, namespace, at, since, until)] == expected
+    assert stays.rooms - {sid} == rooms - {sid}
+
+
+def log_of(*entries: list[Command]) -> HomeLog:
+    log = HomeLog()
+    for ms, entry in enumerate(entries, 1):
+        log.add(b"%d-0" % ms, entry)
+    return log
+
+
+def heard(log: HomeLog, at: AtHorizon, offset: Position | None, until: Position) -> bytes:
+    since = log.since("ann", at, offset)
+    assert since is not None
+    return b"".join(message.packet or b"" for message in log.events("ann", "/", at, since, until))
+
+
+def test_without_an_offset_it_begins_with_the_first_accept() -> None:
+    """What was said to the client itself and to its rooms before that is told, too: nobody else can have been meant."""
+    log = log_of(
+        [Emit("/", b"a"), Join("ann", "red"), Emit("/", b"b", to=["red"]), Emit("/", b"c", to=["ann"])],
+        [Emit("/", b"d"), Accept("ann"), Emit("/", b"e")],
+        [Accept("ann"), Emit("/", b"f")],
+    )
+    assert heard(log, START, None, Position(9, 0, 0)) == b"bcef"
+
+
+def test_an_offset_of_a_former_session_does_no_harm() -> None:
+    """A client keeps its offset beyond the end of a session. It is older than the first Accept of the new one."""
+    log = log_of([Emit("/", b"a")], [Emit("/", b"b"), Accept("ann"), Emit("/", b"c")])
+    at = AtHorizon(b"0-0", frozenset({"red"}))
+    assert heard(log, at, Position(1, 0, 0), Position(9, 0, 0)) == b"c"
+
+
+def test_without_an_offset_and_without_an_accept_nobody_knows() -> None:
+    log = log_of([Emit("/", b"a")], [Accept("ann")])
+    assert log.since("ann", AtHorizon(b"1-0", frozenset({"ann"})), None) is None
+    assert log.since("ann", AtHorizon(b"1-0", frozenset({"ann"})), Position(1, 0, 5)) is None
+    assert log.since("ann", AtHorizon(b"1-0", frozenset({"ann"})), Position(2, 0, 0)) is not None
+    assert log.since("bob", START, None) is None
+
+
+def test_what_left_the_log_meanwhile_does_not_count_twice() -> None:
+    """The rooms at a horizon that moved after the log was read say already what stood before it."""
+    log = log_of([Join("ann", "red")], [Leave("ann", "red")], [Emit("/", b"a", to=["red"])])
+    assert heard(log, AtHorizon(b"1-0", frozenset({"ann", "red"})), Position(2, 0, 0), Position(9, 0, 0)) == b""
+    assert heard(log, AtHorizon(b"2-0", frozenset({"ann"})), Position(3, 0, -1), Position(9, 0, 0)) == b""
+
+
+def test_rooms_that_were_closed_behind_its_back() -> None:
+    log = log_of([CloseRoom("/", "red"), Accept("ann")], [CloseRoom("/", "blue"), Leave("ann", "green")])
+    at = AtHorizon(b"0-0", frozenset({"red", "blue", "green", "ann"}))
+    assert log.rooms("ann", "/", at, Position(3, 0, 0), told=Position(1, 0, 5)) == (set(), ["blue"])
+
+
+def test_one_message_for_all_who_missed_it() -> None:
+    log = log_of([Accept("ann"), Accept("bob")], [Emit("/", b'2["n"]')])
+    messages: list[Outbound] = []
+    for sid in SIDS:
+        since = log.since(sid, START, None)
+        assert since is not None
+        messages += log.events(sid, "/", START, since, Position(3, 0, 0))
+    assert messages[0] is messages[1]
+
+
+def test_an_entry_in_parts() -> None:
+    whole, parts = HomeLog(), HomeLog()
+    entry: list[Command] = [Accept("ann"), Emit("/", b"a"), Join("ann", "red"), Emit("/", b"b", to=["red"])]
+    whole.add(b"1-0", entry)
+    for first in range(0, 4, 2):
+        parts.add(b"1-0", entry[first : first + 2], first)
+    for log in (whole, parts):
+        assert heard(log, START, None, Position(9, 0, 0)) == b"ab"
+    assert whole.size == parts.size == 2

@@ -1,0 +1,216 @@
+"""How long homes are read and kept, and what becomes of the node's own when it leaves."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from sio_cluster.protocol import reasons
+from sio_cluster.protocol.codec import decode_downlink
+from sio_cluster.protocol.messages import Accept, ClientDisconnected, CloseRoom, Join, Leave
+
+from ..socketio.fakes import FakeConnection
+from ..tiny_app import kinds
+from .cluster import Browser, Cluster, Node, cluster, emit, until
+
+
+def homes_of(node: Node) -> Any:
+    return node.io_node._recovery.homes
+
+
+async def come_back(world: Cluster, browser: Browser, node: Node) -> None:
+    browser.drop()
+    await world.away(browser)
+    browser.open(node)
+    await browser.joined()
+    assert browser.recovered
+
+
+async def test_a_log_that_nobody_needs_goes() -> None:
+    async with cluster(2) as world:
+        home, other = world.nodes
+        browser = await world.browser(home)
+        await come_back(world, browser, other)
+        homes = homes_of(other)
+        adopted = homes._homes[home.id]
+        homes._clock = lambda: adopted.used_at + 61
+        await homes.tidy()
+        assert adopted.logs == []
+        await world.say(emit("one"))
+        await browser.got("one")
+        browser.drop()
+        await world.away(browser)
+        await homes.tidy()
+        assert homes.adopted == 0
+        assert adopted.tail.done()
+        homes._clock = lambda: adopted.used_at
+        browser.open(other)
+        await browser.joined()
+        assert browser.recovered
+
+
+async def test_a_log_is_loaded_anew_for_who_comes_much_later() -> None:
+    """It grows while it is in use, so it must not be used for ever."""
+    async with cluster(1, RECOVERY_WINDOW_MS=10_000) as world:
+        [node] = world.nodes
+        first, second = await world.browser(node), await world.browser(node)
+        await come_back(world, first, node)
+        homes = homes_of(node)
+        [loaded] = homes._own.logs
+        second.drop()
+        await world.say(emit("one"))
+        homes._clock = lambda: loaded.loaded_at + 11
+        await come_back(world, second, node)
+        await second.got("one")
+        assert homes._own.logs[-1] is not loaded
+        await homes.tidy()
+        assert loaded not in homes._own.logs
+        assert len(homes._own.logs) == 1
+
+
+async def test_who_waits_too_long_while_much_is_said() -> None:
+    async with cluster(1, RECOVERY_MAX_BYTES=10_000) as world:
+        [node] = world.nodes
+        browser, quiet = await world.browser(node), await world.browser(node)
+        browser.drop()
+        await world.away(browser)
+        world.app.accepting = False
+        browser.open(node)
+        await world.app.wait_for(lambda _: ("connect", 1) in world.facts(browser.sid))
+        await world.say(emit("x" * 30_000))
+        await quiet.got("x" * 30_000)
+        await homes_of(node).tidy()
+        assert browser.connection.closed == reasons.SLOW_CONSUMER
+        assert quiet.connection.closed is None
+
+
+async def test_a_log_that_nobody_needs_does_not_grow() -> None:
+    """It goes when much was said since the last client came back, and is loaded anew for the next one."""
+    async with cluster(1, RECOVERY_MAX_BYTES=100_000) as world:
+        [node] = world.nodes
+        homes, browser = homes_of(node), await world.browser(node)
+        await come_back(world, browser, node)
+        for number in range(3):
+            await world.say(emit(f"{number}" + "x" * 10_000))
+            await until(lambda count=number + 1: len(browser.look().events) == count)  # type: ignore[misc]
+            await homes.tidy()
+            assert len(homes._own.logs) == (1 if number < 2 else 0)
+        await come_back(world, browser, node)
+        assert homes._own.logs[0].log.size > 30_000
+
+
+async def test_a_node_that_is_drained_leaves_its_home_for_its_clients() -> None:
+    async with cluster(2) as world:
+        home, other = world.nodes
+        browser = await world.browser(home)
+        await world.drain(home)
+        assert browser.connection.closed == reasons.NODE_DRAINED
+        assert await world.bus.registry.parked_io_nodes() == [home.id]
+        await world.say(emit("one"))
+        browser.open(other)
+        await browser.joined()
+        await browser.got("one")
+        assert browser.recovered
+
+
+async def test_a_node_that_adopted_is_drained() -> None:
+    async with cluster(3) as world:
+        browser = await world.browser(world.nodes[0])
+        await come_back(world, browser, world.nodes[1])
+        await world.drain(world.nodes[1])
+        assert browser.connection.closed == reasons.NODE_DRAINED
+        assert await world.bus.registry.parked_io_nodes() == []
+        await world.say(emit("one"))
+        browser.open(world.nodes[2])
+        await browser.joined()
+        await browser.got("one")
+        assert browser.recovered
+
+
+async def test_a_node_without_such_clients_is_gone_at_once() -> None:
+    async with cluster(1) as world:
+        await world.drain(world.nodes[0])
+        assert await world.bus.registry.registered_io_nodes() == []
+
+
+async def test_redis_lost_its_data() -> None:
+    """Clients of this home stay, and begin anew when they come back. Those of others begin anew at once."""
+    async with cluster(2) as world:
+        home, other = world.nodes
+        browser, adopted = await world.browser(home), await world.browser(home)
+        await come_back(world, adopted, other)
+        world.broker.lose_data()
+        world.broker.clients.clear()
+        await until(lambda: adopted.connection.closed == reasons.TRANSPORT_ERROR)
+        await until(lambda: browser.sid in world.broker.clients)
+        assert browser.connection.closed is None
+        browser.drop()
+        await until(lambda: browser.sid not in world.broker.clients)
+        browser.open(home)
+        await browser.joined()
+        assert not browser.recovered
+
+
+async def test_rooms_at_the_horizon_of_clients_that_are_elsewhere() -> None:
+    """What the log forgets of their rooms is kept, also where a room was closed."""
+    async with cluster(2, RECOVERY_MAX_BYTES=3_000) as world:
+        home, other = world.nodes
+        browser = await world.browser(home)
+        sid = browser.sid
+        await world.say(Join(sid, "red"), Join(sid, "blue"), Join(sid, "green"))
+        await world.settled()
+        await come_back(world, browser, other)
+        await world.say(CloseRoom("/", "red"), Leave(sid, "blue"), Join(sid, "gold"), emit("one"))
+        await browser.got("one")
+        browser.drop()
+        await world.away(browser)
+        for _ in range(3):
+            await asyncio.sleep(0.3)
+            await world.say(emit("x" * 2_000, ["nobody"]))
+        await world.settled()
+        await home.io_node._recovery.retention.forget_due()
+        at = await world.bus.homes.rooms(home.id, sid)
+        assert at is not None
+        assert at.rooms == {sid, "green", "gold"}
+
+
+@pytest.mark.parametrize("late", [False, True])
+async def test_an_accept_that_comes_too_late(late: bool) -> None:
+    """Of a client that may come back, it must not end that. Of one that came back elsewhere, it says nothing."""
+    async with cluster(2) as world:
+        home, other = world.nodes
+        browser = await world.browser(home)
+        browser.drop()
+        await world.away(browser)
+        if late:
+            browser.open(other)
+            await browser.joined()
+        await world.app.send(browser.sid, Accept(browser.sid))
+        await until(lambda: home.counters.phantoms == 1)
+        await world.app.wait_for(lambda facts: len(kinds(facts, ClientDisconnected)) == 2)
+        assert world.disconnected.generation == 0
+        assert world.disconnected.keep_ms > 0
+        if not late:
+            browser.open(other)
+            await browser.joined()
+            assert browser.recovered
+        assert browser.connection.closed is None
+
+
+async def test_what_was_not_carried_out_yet_is_taken_when_it_is() -> None:
+    """The log is loaded up to where the reader is, though there is more behind. So each entry stands in it once."""
+    async with cluster(1) as world:
+        [node] = world.nodes
+        browser = await world.browser(node)
+        await world.settled()
+        own = homes_of(node)._own
+        place = own.place
+        await world.say(emit("one"))
+        await browser.got("one")
+        node.io_node._loops._tasks["downlink"].cancel()
+        own.place = place  # as if the reader was behind
+        pinned = await homes_of(node).pin(node.id, FakeConnection())
+        assert pinned.log.size == 0
+        [entry] = await world.bus.homes.page(node.id, place, 1)
+        own.took(entry, decode_downlink(entry.entry).commands)
+        assert pinned.log.size == len(emit("one").packet)
