@@ -18,6 +18,7 @@ from sio_cluster.protocol.codec import decode_downlink, encode_app_inbox, encode
 from sio_cluster.protocol.ids import lane_of, new_node_id, new_sid
 from sio_cluster.protocol.messages import (
     Accept,
+    AckMissed,
     AckReceived,
     ClientConnected,
     ClientDisconnected,
@@ -71,7 +72,7 @@ class FakeIoNode:
     async def _read(self) -> None:
         while True:
             for entry in await self.inbox.read(1000):
-                self.commands += decode_downlink(entry).commands
+                self.commands += decode_downlink(entry.entry).commands
             self._changed.set()
 
     async def wait(self, number: int, kind: type[_T], timeout_s: float = 8.0) -> list[_T]:
@@ -81,6 +82,13 @@ class FakeIoNode:
                 self._changed.clear()
                 await self._changed.wait()
         return [command for command in self.commands if isinstance(command, kind)]
+
+    async def until(self, condition: Callable[[], object], timeout_s: float = 8.0) -> None:
+        """Until this holds, which depends on the commands that have come."""
+        async with asyncio.timeout(timeout_s):
+            while not condition():
+                self._changed.clear()
+                await self._changed.wait()
 
     async def settle(self) -> None:
         """Until every lane is empty: all facts are handled and committed. Polls: Redis tells nobody."""
@@ -155,8 +163,11 @@ class FakeIoNode:
         await self.send(*[RoomChanged(change.sid, change.room, isinstance(change, Join)) for change in changes])
 
     async def answer(self, app_node: str, ack_id: int, sid: str, *args: Any) -> None:
-        item = AckReceived(sid, ack_id, json.dumps(list(args)).encode())
-        await self._append([(self.bus.keys.inbox(app_node), encode_app_inbox, [item])])
+        await self.to_app_node(app_node, AckReceived(sid, ack_id, json.dumps(list(args)).encode()))
+
+    async def to_app_node(self, app_node: str, *items: AckReceived | AckMissed) -> None:
+        """One entry of this app-node's inbox."""
+        await self._append([(self.bus.keys.inbox(app_node), encode_app_inbox, list(items))])
 
 
 def event(sid: str, name: Any, *args: Any, ack_id: int | None = None) -> EventReceived:

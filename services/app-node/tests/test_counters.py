@@ -22,7 +22,7 @@ def test_outcomes_by_their_end() -> None:
 
 @pytest.mark.parametrize("name", [field.name for field in fields(Counters)])
 def test_every_counter_is_shown(name: str) -> None:
-    counters, nothing = Counters(), Levels(False, 0, 0, 0, 0, 0)
+    counters, nothing = Counters(), Levels(False, 0, 0, 0, 0, 0, 0, 0)
     before = exposition(families(counters, nothing))
     value = getattr(counters, name)
     if isinstance(value, Counter):

@@ -43,7 +43,7 @@ async def test_an_io_node_that_comes_back_while_its_clients_are_disconnected(
     stage: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It finds itself not registered, and closes its connections: none stays open that the application has seen off."""
-    monkeypatch.setattr("app_node.membership.reaper.PAUSE_S", 0.5)  # it comes back between the two chunks
+    monkeypatch.setattr("app_node.membership.farewells.PAUSE_S", 0.5)  # it comes back between the two chunks
     seen: list[str] = []
     sio = stage.server()
     begun = asyncio.Event()
@@ -66,7 +66,7 @@ async def test_an_io_node_that_comes_back_while_its_clients_are_disconnected(
     await io.settle()
     assert sorted(seen) == sorted(sids)
     assert await io.bus.registry.registered_io_nodes() == [io.id]
-    assert await io.bus.records.clients_of(io.id) == [newer]
+    assert await io.bus.records.clients_of(io.id) == [(newer, 0)]
 
 
 async def test_the_reaper_is_not_taken_for_an_io_node(stage: Any) -> None:

@@ -79,6 +79,8 @@ class AppNode:
             application=application,
             downlink=self.downlink,
             always_connect=always_connect,
+            late_notice=config.recovery_notice == "late",
+            heartbeat_ms=config.heartbeat_ms,
         )
         self.membership = MembershipParts(
             self.id,
@@ -161,6 +163,7 @@ class AppNode:
             retry = Retry("epoch", self.counters.redis_retries)
             self.clients.callbacks.open(await retry.call(self.bus.registry.next_epoch))
             self.loops.start("inbox", self.uplink.inbox.run())
+            self.loops.start("unanswered", self.clients.unanswered.run())
             self.loops.start("heartbeat", self.membership.presence.run())
 
     async def start(self, before: Callable[[], Awaitable[None]]) -> None:
@@ -292,5 +295,7 @@ class AppNode:
             commands_emitted=self.downlink.outbox.emitted,
             commands_waiting=self.downlink.outbox.waiting,
             lanes_held=len(self.keeper.lanes_held),
+            parked_homes=self.membership.parked_homes.number,
+            clients_absent=self.membership.parked_homes.absent,
         )
         return exposition(families(self.counters, levels))

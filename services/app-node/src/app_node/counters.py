@@ -33,7 +33,9 @@ FOREIGN_SID = Outcome("refused", "foreign_sid")
 UNKNOWN_CLIENT = Outcome("refused", "unknown_client")
 """An event of a client that was refused, has left, or has no record."""
 STALE_CONNECT = Outcome("refused", "stale_connect")
-"""A redelivered connect of a client that has left meanwhile."""
+"""A connect of a client that has left meanwhile, or has connected anew since."""
+STALE_DISCONNECT = Outcome("refused", "stale_disconnect")
+"""A client's connection has ended, and the client has a newer one."""
 RESERVED_EVENT = Outcome("refused", "reserved_event")
 """A client sent an event called `connect`, `disconnect` or the like."""
 MALFORMED_EVENT = Outcome("refused", "malformed_event")
@@ -103,20 +105,30 @@ class Counters:
     io_nodes_lost: int = 0
     """Io-nodes that died, and whose clients this app-node disconnected."""
     reaper_facts_written: int = 0
-    """Disconnects of such clients that were written to lanes."""
+    """Disconnects of such clients that were written to lanes, and of those that have not come back in time."""
+    parked_entries_forgotten: int = 0
+    """Entries that were removed from the logs of parked homes, since they were too old or too many."""
+    parked_entries_malformed: int = 0
+    """Of these, how often some could not be decoded: no client of that home can come back then."""
 
     clients_accepted: int = 0
     """Clients that the application let in."""
+    clients_recovered: int = 0
+    """Those among them that have claimed their session back."""
     clients_refused: int = 0
     """Clients that the application turned away."""
     clients_restored: int = 0
     """Clients that were brought back from their record."""
     clients_disconnected: int = 0
     """Clients whose disconnect was handled."""
+    disconnects_implied: int = 0
+    """Those among them that were handled since the client has connected anew: nobody had said yet that it was gone."""
     acks_received: int = 0
     """Answers of clients that reached their callback."""
     acks_refused: Counter[str] = field(default_factory=Counter)
     """Answers of clients that reached none, by reason: `unknown`, `malformed`."""
+    acks_missed: int = 0
+    """Questions to one client that will not be answered: it is gone. A call fails then, a callback is forgotten."""
     callbacks_failed: int = 0
     """Callbacks of the application that raised."""
     callbacks_given_up: int = 0

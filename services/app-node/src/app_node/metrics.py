@@ -23,6 +23,8 @@ class Levels:
     commands_emitted: int
     commands_waiting: int
     lanes_held: int
+    parked_homes: int
+    clients_absent: int
 
 
 def families(counters: Counters, levels: Levels) -> Iterator[Family]:
@@ -30,6 +32,7 @@ def families(counters: Counters, levels: Levels) -> Iterator[Family]:
     yield from _facts(counters, levels)
     yield from _commands(counters, levels)
     yield from _lanes(counters, levels)
+    yield from _homes(counters, levels)
     yield from _clients(counters)
 
 
@@ -119,18 +122,53 @@ def _lanes(counters: Counters, levels: Levels) -> Iterator[Family]:
     yield _count("sio_app_io_nodes_lost", "Lost io-nodes whose clients were disconnected here", counters.io_nodes_lost)
     yield _count(
         "sio_app_reaper_facts_written",
-        "Facts written to lanes for clients of lost io-nodes",
+        "Disconnects written to lanes for clients of lost io-nodes, or that have not come back in time",
         counters.reaper_facts_written,
+    )
+
+
+def _homes(counters: Counters, levels: Levels) -> Iterator[Family]:
+    yield _gauge(
+        "sio_app_parked_homes",
+        "Inboxes kept without their io-node, as the app-node that holds lane 0 knows",
+        levels.parked_homes,
+    )
+    yield _gauge(
+        "sio_app_clients_absent",
+        "Clients that are away or held by another io-node than their home, as the app-node that holds lane 0 knows",
+        levels.clients_absent,
+    )
+    yield _count(
+        "sio_app_parked_entries_forgotten",
+        "Entries removed from parked inboxes, since they were too old or too many",
+        counters.parked_entries_forgotten,
+    )
+    yield _count(
+        "sio_app_parked_entries_malformed",
+        "How often entries of a parked inbox could not be decoded: its clients cannot come back",
+        counters.parked_entries_malformed,
     )
 
 
 def _clients(counters: Counters) -> Iterator[Family]:
     yield _count("sio_app_clients_accepted", "Clients that the application let in", counters.clients_accepted)
+    yield _count(
+        "sio_app_clients_recovered",
+        "Clients among them that have claimed their session back",
+        counters.clients_recovered,
+    )
     yield _count("sio_app_clients_refused", "Clients that the application turned away", counters.clients_refused)
     yield _count("sio_app_clients_restored", "Clients brought back from their record", counters.clients_restored)
     yield _count("sio_app_clients_disconnected", "Clients whose disconnect was handled", counters.clients_disconnected)
+    yield _count(
+        "sio_app_disconnects_implied",
+        "Disconnects handled since the client had connected anew, before anybody said that it was gone",
+        counters.disconnects_implied,
+    )
     yield _count("sio_app_acks_received", "Answers of clients", counters.acks_received)
     yield _by("reason", "sio_app_acks_refused", "Answers of clients that nobody waits for", counters.acks_refused)
+    yield _count("sio_app_acks_missed", "Questions to one client that will not be answered: it is gone",
+                 counters.acks_missed)  # fmt: skip
     yield _count("sio_app_inbox_entries_malformed", "Entries of our own inbox that could not be decoded",
                  counters.inbox_entries_malformed)  # fmt: skip
     yield _count("sio_app_callbacks_failed", "Callbacks that raised", counters.callbacks_failed)

@@ -93,7 +93,7 @@ def test_one_call_too_many_of_a_client_is_refused_and_the_others_stay(stage: Sta
         stage.callbacks.ask(one, ANN, is_call=True)
     with pytest.raises(TooManyCalls):
         stage.callbacks.ask(one, ANN, is_call=True)
-    stage.callbacks.forget_client(ANN)
+    stage.callbacks.lost(ANN)
     stage.callbacks.ask(one, ANN, is_call=True)
 
 
@@ -103,7 +103,36 @@ def test_what_nobody_waits_for_is_forgotten(stage: Stage) -> None:
     stage.callbacks.forget(asked)
     stage.callbacks.forget(room)
     assert len(stage.callbacks) == 0
+    assert stage.counters.acks_missed == 0
+
+
+def test_what_cannot_be_answered_is_forgotten_and_counted(stage: Stage) -> None:
+    told: list[str] = []
+    call = stage.callbacks.ask(one, ANN, is_call=True, on_missed=lambda: told.append("call"))
+    lost = stage.callbacks.ask(one, ANN, is_call=True, on_missed=lambda: told.append("lost"))
+    emit = stage.callbacks.ask(one, ANN)
     stage.callbacks.ask(one, ANN)
-    stage.callbacks.ask(one, BOB)
-    stage.callbacks.forget_client(ANN)
-    assert len(stage.callbacks) == 1
+    of_bob, room = stage.callbacks.ask(one, BOB), stage.callbacks.ask(one, None)
+    to_many = stage.callbacks.ask(one, None, is_call=True, on_missed=lambda: told.append("many"))
+    for sid, ack_id in ((ANN, call), (ANN, call), (ANN, emit), (ANN, of_bob), (ANN, room), (ANN, to_many), (ANN, 999)):
+        stage.callbacks.missed(sid, ack_id)
+    assert told == ["call"]
+    assert stage.counters.acks_missed == 2
+    assert stage.callbacks.answer(ANN, call) is None
+    stage.callbacks.lost(ANN)
+    assert told == ["call", "lost"]
+    assert stage.counters.acks_missed == 4
+    assert not stage.callbacks.waits(lost)
+    assert stage.callbacks.clients == [BOB]
+    assert len(stage.callbacks) == 3
+
+
+def test_whether_it_was_asked_on_an_older_connection(stage: Stage) -> None:
+    asked = stage.callbacks.ask(one, ANN, generation=1)
+    assert not stage.callbacks.is_older(asked, None)
+    assert not stage.callbacks.is_older(asked, 1)
+    assert stage.callbacks.is_older(asked, 2)
+    unknown = stage.callbacks.ask(one, ANN)
+    assert [stage.callbacks.is_older(unknown, let_in) for let_in in (None, 4, 4, 5)] == [False, False, False, True]
+    stage.callbacks.forget(asked)
+    assert not stage.callbacks.is_older(asked, 2)

@@ -39,7 +39,9 @@ def logged(handler: Any) -> Any:
 
 
 async def connect(handler: Any, auth: Any = None) -> Any:
-    return await call_connect(handler, read_signature(handler), ("s",), "e", auth, is_reconnect=False)
+    return await call_connect(
+        handler, read_signature(handler), ("s",), "e", auth, {"is_reconnect": False, "is_recovered": False}
+    )
 
 
 async def disconnect(handler: Any) -> Any:

@@ -19,6 +19,9 @@ class Bound:
 def fixed(extra: str, sid: str, environ: Any) -> None: ...
 
 
+FLAGS: Any = {"is_reconnect": "r", "is_recovered": "b"}
+"""What the handlers below get: a word in place of each truth value."""
+
 CONNECT = [
     (lambda sid, environ: 0, ["s", "e"], {}),
     (lambda sid, environ, auth: 0, ["s", "e", "a"], {}),
@@ -32,6 +35,12 @@ CONNECT = [
     (lambda sid, environ, auth, is_reconnect: 0, ["s", "e", "a", "r"], {}),
     (lambda sid, environ, *, is_reconnect=False: 0, ["s", "e"], {"is_reconnect": "r"}),
     (lambda sid, environ, auth, more=1, is_reconnect=False: 0, ["s", "e", "a"], {"is_reconnect": "r"}),
+    (lambda sid, environ, is_recovered: 0, ["s", "e", "b"], {}),
+    (lambda sid, environ, auth, *, is_recovered: 0, ["s", "e", "a"], {"is_recovered": "b"}),
+    (lambda sid, environ, auth, is_reconnect, is_recovered: 0, ["s", "e", "a", "r", "b"], {}),
+    (lambda sid, environ, is_recovered, auth, is_reconnect: 0, ["s", "e", "b", "a", "r"], {}),
+    (lambda sid, environ, is_recovered, *, is_reconnect: 0, ["s", "e", "b"], {"is_reconnect": "r"}),
+    (lambda sid, environ, auth, more=1, is_recovered=False: 0, ["s", "e", "a"], {"is_recovered": "b"}),
     (lambda sid, environ, **more: 0, ["s", "e"], {}),
     (Bound().method, ["s", "e"], {}),
     (Bound(), ["s", "e", "a"], {}),
@@ -44,12 +53,12 @@ CONNECT = [
 @pytest.mark.parametrize(("handler", "args", "keywords"), CONNECT)
 def test_connect(handler: Any, args: list[str], keywords: dict[str, str]) -> None:
     signature = read_signature(handler)
-    assert connect_arguments(signature, ("s",), "e", "a", "r") == (args, keywords)  # type: ignore[arg-type]
+    assert connect_arguments(signature, ("s",), "e", "a", FLAGS) == (args, keywords)
 
 
 def test_connect_of_a_catch_all_namespace() -> None:
     signature = read_signature(lambda namespace, sid, environ, is_reconnect: 0)
-    assert connect_arguments(signature, ("n", "s"), "e", "a", True) == (["n", "s", "e", True], {})
+    assert connect_arguments(signature, ("n", "s"), "e", "a", FLAGS) == (["n", "s", "e", "r"], {})
 
 
 def passes_on(handler: Any) -> Any:
@@ -128,6 +137,7 @@ WRAPPED = [
     (functools.partial(passes_on(with_reconnect)), ["s", "e", "a"], {"is_reconnect": "r"}),
     (takes_three_and_keywords(with_reconnect), ["s", "e", "a"], {"is_reconnect": "r"}),
     (passes_on(lambda sid, environ, auth, *, is_reconnect: 0), ["s", "e", "a"], {"is_reconnect": "r"}),
+    (passes_on(lambda sid, environ, auth, is_recovered: 0), ["s", "e", "a"], {"is_recovered": "b"}),
     # Not if something in between stops it, or the function takes it by position only.
     (passes_positions_on(with_reconnect), ["s", "e", "a"], {}),
     (passes_on(takes_three(with_reconnect)), ["s", "e", "a"], {}),
@@ -144,7 +154,7 @@ WRAPPED = [
 @pytest.mark.parametrize(("handler", "args", "keywords"), WRAPPED)
 def test_connect_of_a_decorated_handler(handler: Any, args: list[str], keywords: dict[str, str]) -> None:
     signature = read_signature(handler)
-    assert connect_arguments(signature, ("s",), "e", "a", "r") == (args, keywords)  # type: ignore[arg-type]
+    assert connect_arguments(signature, ("s",), "e", "a", FLAGS) == (args, keywords)
 
 
 @pytest.mark.parametrize(

@@ -91,5 +91,5 @@ async def _emitted(config: Config, io_node: str) -> list[bytes]:
     entries = await inbox.read(1000)
     await inbox.close()
     await bus.stop()
-    commands = [command for entry in entries for command in decode_downlink(entry).commands]
+    commands = [command for entry in entries for command in decode_downlink(entry.entry).commands]
     return [command.packet for command in commands if isinstance(command, Emit)]

@@ -13,7 +13,10 @@ import socketio
 from app_node import ClusterServer, Config, get_client
 from sio_cluster.protocol.errors import ConfigError
 
-OURS = {"application", "close_connection", "config", "is_redelivered", "node", "on_start", "serve", "start"}
+OURS = {
+    "application", "close_connection", "config", "is_redelivered", "node", "on_start", "serve", "start",
+    "was_recovered",
+}  # fmt: skip
 
 
 ADDED = {("on", "atomic")}

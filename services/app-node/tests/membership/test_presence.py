@@ -8,6 +8,7 @@ import pytest
 from app_node.interface.server import ClusterServer
 from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.errors import AccessRefused
+from sio_cluster.streams.api.inboxes import InboxEntry
 from sio_cluster.streams.api.lanes import LaneEntry
 from sio_cluster.streams.memory import MemoryBroker, MemoryBus
 from sio_cluster.streams.memory.entries import MemoryInboxReader
@@ -47,15 +48,17 @@ async def test_one_that_cannot_read_its_lanes_is_not_ready(monkeypatch: pytest.M
 class SlowInbox(MemoryInboxReader):
     """What it reads comes two and a half beats late."""
 
-    async def read(self, block_ms: int) -> list[bytes]:
+    async def read(self, block_ms: int) -> list[InboxEntry]:
         entries = await super().read(block_ms)
         await asyncio.sleep(2.5 * BEAT_MS / 1000)
         return entries
 
 
 class SlowInboxBus(MemoryBus):
-    def inbox_reader(self, node_id: str, max_batch_bytes: int = 4_000_000) -> MemoryInboxReader:
-        return SlowInbox(self.broker, self.keys, node_id)
+    def inbox_reader(
+        self, node_id: str, max_batch_bytes: int = 4_000_000, *, keeps_log: bool = False
+    ) -> MemoryInboxReader:
+        return SlowInbox(self.broker, self.keys, node_id, keeps_log=keeps_log)
 
 
 async def test_an_inbox_slower_than_one_beat_and_faster_than_three_is_ready() -> None:

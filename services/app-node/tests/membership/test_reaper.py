@@ -4,7 +4,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from app_node.counters import Counters
-from app_node.membership.reaper import CHUNK, GRACE_BEATS, Reaper
+from app_node.membership.farewells import CHUNK, Farewells
+from app_node.membership.parked_homes import ParkedHomes
+from app_node.membership.reaper import GRACE_BEATS, Reaper
 from sio_cluster.protocol.codec import decode_uplink
 from sio_cluster.streams.api.appends import Append, AppendResult
 
@@ -39,8 +41,8 @@ class Cluster:
     async def unregister_app_node(self, node_id: str) -> None:
         raise AssertionError(node_id)
 
-    async def clients_of(self, node_id: str) -> list[str]:
-        return [f"{node_id}.{number:016}" for number in range(3 * CHUNK)]
+    async def clients_of(self, node_id: str) -> list[tuple[str, int]]:
+        return [(f"{node_id}.{number:016}", 0) for number in range(3 * CHUNK)]
 
     async def forget_node(self, node_id: str) -> None:
         self.forgotten.append(node_id)
@@ -57,19 +59,28 @@ class Cluster:
 async def look(cluster: Cluster) -> Counters:
     """Until the lost nodes are due."""
     now, counters = 0.0, Counters()
-    parts: Any = cluster  # it plays all three
+    parts: Any = cluster  # it plays all of Redis
+    charge: Any = {"records": parts, "is_in_charge": lambda: cluster.in_charge, "counters": counters}
+    farewells = Farewells(
+        node_id="app1-aaaaaa", lanes=4, lane_key=str, lane_max_bytes=1_000_000, appender=parts, **charge
+    )
     reaper = Reaper(
-        node_id="app1-aaaaaa",
-        lanes=4,
-        lane_key=str,
-        lane_max_bytes=1_000_000,
         heartbeat_ms=1_000,
         clock=lambda: now,
         registry=parts,
-        records=parts,
-        appender=parts,
-        is_in_charge=lambda: cluster.in_charge,
-        counters=counters,
+        farewells=farewells,
+        parked_homes=ParkedHomes(
+            window_ms=0,
+            node_timeout_ms=1_000,
+            log_max_bytes=0,
+            inbox_max_bytes=0,
+            clock=lambda: now,
+            registry=parts,
+            homes=parts,
+            farewells=farewells,
+            **charge,
+        ),
+        **charge,
     )
     await reaper.look()
     assert cluster.retired == []

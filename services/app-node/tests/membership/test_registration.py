@@ -2,6 +2,7 @@
 
 from app_node.membership.registration import AppNodeRegistration
 from sio_cluster.node.settings.config import Config
+from sio_cluster.protocol.messages import LEVEL
 from sio_cluster.streams.api.registry import Registry
 from sio_cluster.streams.memory import MemoryBroker, MemoryBus
 
@@ -20,11 +21,11 @@ async def test_quarantines_are_told_when_they_change() -> None:
     registration = AppNodeRegistration(NODE, nodes, lambda: True)
     registration.takes_lanes = True
     await registration.refresh()
-    assert await nodes.app_nodes() == {NODE: {"state": "running"}}
+    assert await nodes.app_nodes() == {NODE: {"state": "running", "level": str(LEVEL)}}
     await registration.announce({7, 3}, alone=False)
-    assert await nodes.app_nodes() == {NODE: {"state": "running", "quarantined": "3 7"}}
+    assert await nodes.app_nodes() == {NODE: {"state": "running", "level": str(LEVEL), "quarantined": "3 7"}}
     await registration.announce((), alone=True)
-    assert await nodes.app_nodes() == {NODE: {"state": "running", "alone": "yes"}}
+    assert await nodes.app_nodes() == {NODE: {"state": "running", "level": str(LEVEL), "alone": "yes"}}
 
 
 async def test_who_drains_says_so_whatever_else_it_says() -> None:
@@ -34,7 +35,7 @@ async def test_who_drains_says_so_whatever_else_it_says() -> None:
     await registration.refresh()
     await registration.drain()
     await registration.announce({3}, alone=False)
-    assert await nodes.app_nodes() == {NODE: {"state": "draining", "quarantined": "3"}}
+    assert await nodes.app_nodes() == {NODE: {"state": "draining", "level": str(LEVEL), "quarantined": "3"}}
 
 
 async def test_who_is_not_registered_says_nothing() -> None:
@@ -45,7 +46,7 @@ async def test_who_is_not_registered_says_nothing() -> None:
     assert await nodes.app_nodes() == {}
     registration.takes_lanes = True
     await registration.refresh()
-    assert await nodes.app_nodes() == {NODE: {"state": "running", "quarantined": "3"}}
+    assert await nodes.app_nodes() == {NODE: {"state": "running", "level": str(LEVEL), "quarantined": "3"}}
     await registration.leave()
     await nodes.heartbeat(NODE, 60_000)
     await registration.announce((), alone=False)

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import structlog
+from msgspec.structs import replace
 
 from app_node.counters import DEFECT, SET_ASIDE, Outcome
 from app_node.lanes.lane import Lane
@@ -21,7 +22,7 @@ from sio_cluster.protocol.messages import (
     Refuse,
 )
 from sio_cluster.streams.api.leases import Lease
-from sio_cluster.streams.api.records import ClientRecord
+from sio_cluster.streams.api.records import ClientRecord, Ended
 
 SID = "io1-aaaaaa.AAAAAAAAAAAAAAAA"
 CONNECTED = ClientConnected(SID, "c", "/chat", None, Handshake("GET", "/", "", [], "10.0.0.1"), "polling")
@@ -36,7 +37,7 @@ class Stage:
         self.record = record
         self.fails = False
         self.said: list[Command] = []
-        self.forgotten: list[str] = []
+        self.forgotten: list[Ended] = []
         self.outcomes: list[Outcome] = []
         self.done = False
         self._landing: list[EntryProgress] = []
@@ -54,9 +55,9 @@ class Stage:
         self.said.append(command)
         self._landing.append(progress)
 
-    def forget(self, sid: str, progress: EntryProgress, when_forgotten: Any) -> None:
+    def forget(self, ended: Ended, progress: EntryProgress, when_forgotten: Any) -> None:
         assert not self._landing
-        self.forgotten.append(sid)
+        self.forgotten.append(ended)
 
     async def condemn(self, fact: Fact) -> None:
         lane = Lane(Lease(-1, "app1", 1), float("inf"), lambda: 0.0)
@@ -73,8 +74,11 @@ class Stage:
         self.done = True
 
 
-def record(*, accepted: bool = True, restoring: bool = False) -> ClientRecord:
-    return ClientRecord(CONNECTED, None, set(), accepted, "polling", restoring)
+CLAIMED = replace(CONNECTED, generation=2)
+
+
+def record(connected: ClientConnected = CONNECTED, *, accepted: bool = True, restoring: bool = False) -> ClientRecord:
+    return ClientRecord(connected, None, set(), accepted, "polling", restoring)
 
 
 @pytest.mark.parametrize(
@@ -84,15 +88,18 @@ def record(*, accepted: bool = True, restoring: bool = False) -> ClientRecord:
         (EventReceived(SID, None, b'["pay"]'), record(), [], [], "pay"),
         (EventReceived(SID, 7, b"[\x1b"), record(), [Ack(SID, b"3/chat,7[]")], [], None),
         (EVENT, None, [], [], "pay"),
-        (EVENT, record(restoring=True), [Disconnect(SID)], [SID], "connect (is_reconnect)"),
-        (CONNECTED, record(accepted=False), [REFUSED], [SID], "connect"),
-        (CONNECTED, None, [REFUSED], [SID], "connect"),
-        (ClientDisconnected(SID, "transport close"), record(), [], [SID], "disconnect"),
-        (ClientDisconnected(SID, "ping timeout"), record(restoring=True), [], [SID], "connect (is_reconnect)"),
+        (EVENT, record(restoring=True), [Disconnect(SID)], [Ended(SID)], "connect (is_reconnect)"),
+        (CONNECTED, record(accepted=False), [REFUSED], [Ended(SID)], "connect"),
+        (CLAIMED, record(CLAIMED), [replace(REFUSED, generation=2)], [Ended(SID, 2)], "connect"),
+        (EVENT, record(CLAIMED, restoring=True), [Disconnect(SID)], [Ended(SID, 2)], "connect (is_reconnect)"),
+        (ClientDisconnected(SID, "ping timeout", 2, 9), record(CLAIMED), [], [Ended(SID, 2, 9)], "disconnect"),
+        (CONNECTED, None, [REFUSED], [Ended(SID)], "connect"),
+        (ClientDisconnected(SID, "transport close"), record(), [], [Ended(SID)], "disconnect"),
+        (ClientDisconnected(SID, "ping timeout"), record(restoring=True), [], [Ended(SID)], "connect (is_reconnect)"),
     ],
 )
 async def test_what_the_client_hears(
-    fact: Fact, known: ClientRecord | None, said: list[Command], forgotten: list[str], name: str | None
+    fact: Fact, known: ClientRecord | None, said: list[Command], forgotten: list[Ended], name: str | None
 ) -> None:
     stage = Stage(known)
     with structlog.testing.capture_logs() as logs:

@@ -9,7 +9,8 @@ Each waits under an ack id (`ack_ids`). There are three kinds, each with its own
   `ROOM_S`.
 
 Beyond the bounds of the last two, the oldest callback of that kind is given up and counted. What waits for one client
-is forgotten when the client is gone, as far as this app-node hears of that.
+alone is forgotten and counted when no answer can come any more (`missed`): an io-node says so (`AckMissed`), or it is
+found out here (`unanswered`). Who waits for a call is told.
 """
 
 from collections import Counter
@@ -34,10 +35,15 @@ Callback = Callable[..., Any]
 
 @dataclass(slots=True)
 class _Call:
-    """A `call`, which one answer ends. `sid`: the client that may answer, None where many may."""
+    """A `call`, which one answer ends. `sid`: the client that may answer, None where many may.
+
+    `on_missed` is called instead of the callback if no answer can come.
+    """
 
     callback: Callback
     sid: str | None
+    on_missed: Callable[[], None]
+    generation: int | None
 
 
 @dataclass(slots=True)
@@ -46,6 +52,7 @@ class _OfClient:
 
     callback: Callback
     sid: str
+    generation: int | None
 
 
 @dataclass(slots=True)
@@ -79,12 +86,27 @@ class Callbacks:
 
     def open(self, epoch: int) -> None:
         """Ack ids begin with this epoch (`Registry.next_epoch`)."""
-        self._ids = ack_ids(epoch, self._waits)
+        self._ids = ack_ids(epoch, self.waits)
 
-    def ask(self, callback: Callback, sid: str | None, *, is_call: bool = False) -> int:
+    @property
+    def clients(self) -> list[str]:
+        """The clients that alone may answer something."""
+        return list(self._ids_of)
+
+    def ask(
+        self,
+        callback: Callback,
+        sid: str | None,
+        *,
+        is_call: bool = False,
+        on_missed: Callable[[], None] = lambda: None,
+        generation: int | None = None,
+    ) -> int:
         """A new ack id, under which this callback waits. `sid`: the client that may answer, None where many may.
 
-        `is_call`: somebody waits for it. Raises TooManyCalls where MAX_CALLS wait for this client already.
+        `is_call`: somebody waits for it, who is told by `on_missed` that no answer can come. `generation`: that of the
+        connection that may answer, None where it is not known. Raises TooManyCalls where MAX_CALLS wait for this client
+        already.
         """
         if self._ids is None:
             raise RuntimeError("no epoch yet")
@@ -93,10 +115,10 @@ class Callbacks:
             raise TooManyCalls(f"{MAX_CALLS} calls wait for answers of {sid}")
         ack_id = next(self._ids)
         if is_call:
-            self._calls[ack_id] = _Call(callback, sid)
+            self._calls[ack_id] = _Call(callback, sid, on_missed, generation)
         elif sid is not None:
             self._make_room(self._of_clients, MAX_WAITING)
-            self._of_clients[ack_id] = _OfClient(callback, sid)
+            self._of_clients[ack_id] = _OfClient(callback, sid, generation)
         else:
             self._ask_room(ack_id, callback)
         if sid is not None:
@@ -128,14 +150,39 @@ class Callbacks:
             if not ids:
                 del self._ids_of[waiting.sid], self._calls_of[waiting.sid]
 
-    def forget_client(self, sid: str) -> None:
-        """Drops the callbacks that only this client could answer: it is gone."""
-        for ack_id in self._ids_of.pop(sid, ()):
-            self._calls.pop(ack_id, None)
-            self._of_clients.pop(ack_id, None)
-        del self._calls_of[sid]
+    def missed(self, sid: str, ack_id: int) -> None:
+        """This client's answer cannot come any more. Does nothing where nobody waits for it."""
+        waiting = self._calls.get(ack_id) or self._of_clients.get(ack_id)
+        if waiting is None or waiting.sid != sid:
+            return
+        self.forget(ack_id)
+        self._counters.acks_missed += 1
+        if isinstance(waiting, _Call):
+            waiting.on_missed()
 
-    def _waits(self, ack_id: int) -> bool:
+    def lost(self, sid: str) -> None:
+        """The io-node that had this client is dead: none of the client's answers can come any more."""
+        for ack_id in self.asked(sid):
+            self.missed(sid, ack_id)
+
+    def asked(self, sid: str) -> list[int]:
+        """The questions that this client alone may answer."""
+        return sorted(self._ids_of.get(sid, ()))
+
+    def is_older(self, ack_id: int, let_in: int | None) -> bool:
+        """Whether another connection of the client was let in since it was asked. `let_in`: the one that is in now.
+
+        Where it is not known which one was asked, it is this one.
+        """
+        waiting = self._calls.get(ack_id) or self._of_clients.get(ack_id)
+        if waiting is None or let_in is None:
+            return False
+        if waiting.generation is None:
+            waiting.generation = let_in
+        return waiting.generation < let_in
+
+    def waits(self, ack_id: int) -> bool:
+        """Whether this id still waits for an answer."""
         return ack_id in self._calls or ack_id in self._of_clients or ack_id in self._of_rooms
 
     def _ask_room(self, ack_id: int, callback: Callback) -> None:

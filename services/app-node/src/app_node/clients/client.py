@@ -48,6 +48,8 @@ class Client:
         "auth",
         "busy",
         "forgotten",
+        "generation",
+        "holder",
         "io_node",
         "lane",
         "namespace",
@@ -64,7 +66,9 @@ class Client:
     def __init__(self, sid: str, io_node: str, lane: Lane) -> None:
         self.sid = sid
         self.lane = lane
-        self.io_node = sys.intern(io_node)
+        self.io_node = sys.intern(io_node)  # its home: what is said to it goes there
+        self.holder = self.io_node  # which has its connection
+        self.generation = 0  # of the connection that is known here
         self.state = State.UNKNOWN
         self.namespace = ""
         self.auth: bytes | None = None
@@ -90,21 +94,38 @@ class Client:
         """Whether it is known how this client connected."""
         return self._handshake is not None
 
+    @property
+    def is_recovered(self) -> bool:
+        """Whether its connection has claimed its session back."""
+        return self.generation > 0
+
     def adopt(self, connected: ClientConnected, rooms: AbstractSet[Room] = _NO_ROOMS) -> None:
-        """Takes over what a client that connects for the first time says of itself. `rooms`: those that a connect
-        handler entered which did not come to its end."""
+        """Takes over what a client that connects says of itself. `rooms`: those that it has already."""
+        self.generation = connected.generation
+        self.holder = sys.intern(connected.holder) or self.io_node
+        self.forgotten = self.turned_away = False
+        self._environ = None
         self.namespace = sys.intern(connected.namespace)
         self.auth = connected.auth
         self._handshake = msgspec.msgpack.encode(connected.handshake)
         self.transport = sys.intern(connected.transport)
-        self._rooms = set(rooms) or None
+        self.take_rooms(rooms)
         self.state = State.CONNECTING
 
     def restore(self, record: ClientRecord) -> None:
         """Takes over the record of a client that another app-node has let in."""
         self.adopt(record.connected, record.rooms)
+        if record.let_in is not None and not record.away:
+            self.generation = record.let_in
         self.transport = sys.intern(record.transport)
         self.session = None if record.session is None else decode_session(record.session)
+
+    def resume(self, connected: ClientConnected, record: ClientRecord) -> None:
+        """Takes over what a client says of itself that has a record: it has claimed its session back, or its connect
+        handler did not come to its end. What it had, it has."""
+        self.adopt(connected, record.rooms)
+        if self.session is None and record.session is not None:
+            self.session = decode_session(record.session)
 
     def enter(self, room: Room) -> None:
         """The application puts the client into a room."""
@@ -126,6 +147,10 @@ class Client:
         elif self._rooms is not None:
             self._rooms.discard(room)
             self._rooms = self._rooms or None
+
+    def take_rooms(self, rooms: AbstractSet[Room]) -> None:
+        """What its record says of all rooms now."""
+        self._rooms = set(rooms) or None
 
     @property
     def environ(self) -> Environ:

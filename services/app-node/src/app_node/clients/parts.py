@@ -2,10 +2,14 @@
 
 from app_node.clients.callbacks import Callbacks
 from app_node.clients.client import Clients
+from app_node.clients.connection_handlers import ConnectionHandlers
+from app_node.clients.departures import Departures
 from app_node.clients.incidents import Incidents
 from app_node.clients.lifecycle import ClientLifecycle
+from app_node.clients.reach import Reach
 from app_node.clients.record_access import RecordAccess
 from app_node.clients.sessions import Sessions
+from app_node.clients.unanswered import Unanswered
 from app_node.clock import Clock
 from app_node.counters import Counters
 from app_node.downlink.parts import DownlinkParts
@@ -29,21 +33,35 @@ class ClientParts:
         application: Application,
         downlink: DownlinkParts,
         always_connect: bool,
+        late_notice: bool,
+        heartbeat_ms: int,
     ) -> None:
+        """`late_notice`: see `ClientLifecycle`."""
         self.known = Clients()
         self.turns = HandlerTurns(clock)
         self.callbacks = Callbacks(counters, clock)
         self.incidents = Incidents(counters)
-        self.records = RecordAccess(bus.records, counters)
+        self.records = RecordAccess(bus.records, bus.homes, counters)
+        self.reach = Reach(self.known, self.records, downlink.routes, bus.registry, counters)
+        self.unanswered = Unanswered(self.callbacks, self.records, bus.registry, counters, pause_s=heartbeat_ms / 1000)
         self.sessions = Sessions(self.known, self.records)
-        self.lifecycle = ClientLifecycle(
-            application=application,
+        handlers = ConnectionHandlers(application, self.callbacks, self.incidents)
+        self.departures = Departures(
+            handlers=handlers,
             clients=self.known,
             outbox=downlink.outbox,
             writer=downlink.writer,
             records=self.records,
-            callbacks=self.callbacks,
-            incidents=self.incidents,
             turns=self.turns,
+        )
+        self.lifecycle = ClientLifecycle(
+            application=application,
+            departures=self.departures,
+            outbox=downlink.outbox,
+            writer=downlink.writer,
+            records=self.records,
+            handlers=handlers,
+            incidents=self.incidents,
             always_connect=always_connect,
+            late_notice=late_notice,
         )

@@ -4,6 +4,7 @@ from app_node.counters import Counters
 from app_node.lanes.progress import open_progress
 from sio_cluster.node.retry import Retry
 from sio_cluster.protocol.errors import LeaseLost
+from sio_cluster.streams.api.homes import Homes
 from sio_cluster.streams.api.leases import Lease
 from sio_cluster.streams.api.records import ChangeResult, ClientRecord, ClientRecords, Restoring
 
@@ -11,13 +12,22 @@ from sio_cluster.streams.api.records import ChangeResult, ClientRecord, ClientRe
 class RecordAccess:
     """For those who need the answer. Changes that nobody waits for go through `downlink.record_writer`."""
 
-    def __init__(self, records: ClientRecords, counters: Counters) -> None:
+    def __init__(self, records: ClientRecords, homes: Homes, counters: Counters) -> None:
         self._records = records
+        self._homes = homes
         self._retry = Retry("record_access", counters.redis_retries)
 
     async def load(self, sid: str) -> ClientRecord | None:
         """The client's record, None when it is gone."""
         return await self._retry.call(lambda: self._records.load(sid))
+
+    async def has_home(self, home: str) -> bool:
+        """Whether the home is there. If it is gone, its clients cannot come back."""
+        return await self._retry.call(lambda: self._homes.horizon(home)) is not None
+
+    async def renounce(self, sid: str, generation: int) -> None:
+        """From now on nobody may claim this session back."""
+        await self._retry.call(lambda: self._records.renounce([(sid, generation)]))
 
     async def mark_restoring(self, sid: str, *, begun: bool, lease: Lease) -> None:
         """Notes in the record that a restore of this client has begun in quarantine, or has ended. Raises LeaseLost."""

@@ -15,7 +15,7 @@ from app_node.lanes.progress import EntryProgress
 from sio_cluster.node.retry import Retry
 from sio_cluster.protocol.errors import LeaseLost
 from sio_cluster.streams.api.leases import Lease
-from sio_cluster.streams.api.records import ChangeResult, ClientRecords, RecordChange
+from sio_cluster.streams.api.records import ChangeResult, ClientRecords, Ended, RecordChange
 
 log = structlog.get_logger()
 
@@ -23,18 +23,11 @@ MAX_CHANGES = 1_000
 """How many changes go into one round trip."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Forget:
-    """The removal of a client's record."""
-
-    sid: str
-
-
 @dataclass(slots=True, eq=False)
 class _Waiting:
     """What is to be written; None marks a place in the line. `progress` waits for it, `on_end` is told what became."""
 
-    what: RecordChange | _Forget | None
+    what: RecordChange | Ended | None
     progress: EntryProgress | None
     on_end: Callable[[ChangeResult], None] | None = None
 
@@ -82,9 +75,9 @@ class RecordWriter:
             raise LeaseLost("a record was not changed: another app-node holds the lane")
         return result
 
-    def forget(self, sid: str, progress: EntryProgress | None, when_forgotten: Callable[[], None]) -> None:
-        """Queues the removal of a client's record, and calls `when_forgotten` once it is gone."""
-        self._put(_Waiting(_Forget(sid), progress, lambda _: when_forgotten()))
+    def forget(self, ended: Ended, progress: EntryProgress | None, when_forgotten: Callable[[], None]) -> None:
+        """Queues what becomes of a client that has disconnected, and calls `when_forgotten` once its record says so."""
+        self._put(_Waiting(ended, progress, lambda _: when_forgotten()))
 
     async def caught_up(self) -> None:
         """Returns when all that waits now is written. What comes meanwhile is not waited for."""
@@ -126,8 +119,8 @@ class RecordWriter:
     async def _written(self, batch: list[_Waiting]) -> dict[_Waiting, ChangeResult]:
         """What became of each. Changes come before removals: a client that is gone changes no more."""
         results = dict.fromkeys(batch, ChangeResult.DONE)
-        changes = [(w, w.what) for w in batch if w.what is not None and not isinstance(w.what, _Forget)]
-        forgotten = [(w, w.what.sid) for w in batch if isinstance(w.what, _Forget)]
+        changes = [(w, w.what) for w in batch if w.what is not None and not isinstance(w.what, Ended)]
+        ended = [(w, w.what) for w in batch if isinstance(w.what, Ended)]
 
         async def once() -> int:
             fenced = 0
@@ -135,8 +128,8 @@ class RecordWriter:
                 of_changes = await self._records.update([what for _, what in changes], [w.lease for w, _ in changes])
                 results.update(zip([w for w, _ in changes], of_changes, strict=True))
                 fenced += of_changes.count(ChangeResult.FENCED)
-            if forgotten:
-                fenced += await self._records.forget([sid for _, sid in forgotten], [w.lease for w, _ in forgotten])
+            if ended:
+                fenced += await self._records.forget([what for _, what in ended], [w.lease for w, _ in ended])
             return fenced
 
         fenced = await self._retry.call(once)

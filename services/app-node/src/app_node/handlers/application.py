@@ -91,15 +91,18 @@ class Application:
     def wants_reconnect(self, namespace: str) -> bool:
         """Whether the namespace's connect handler takes `is_reconnect`."""
         target = self._target("connect", namespace, ())
-        return target is not None and target.signature.is_reconnect
+        return target is not None and "is_reconnect" in target.signature.flags
 
-    async def connect(self, namespace: str, sid: str, environ: Any, auth: Any, *, is_reconnect: bool) -> Refusal | None:
+    async def connect(
+        self, namespace: str, sid: str, environ: Any, auth: Any, *, is_reconnect: bool, is_recovered: bool
+    ) -> Refusal | None:
         """Calls the connect handler. None: let the client in. Raises what the handler raises, except for refusals."""
         target = self._target("connect", namespace, (sid,))
         if target is None:
             return None
+        flags = {"is_reconnect": is_reconnect, "is_recovered": is_recovered}
         try:
-            result = await call_connect(target.call, target.signature, target.leading, environ, auth, is_reconnect)
+            result = await call_connect(target.call, target.signature, target.leading, environ, auth, flags)
         except self._refused as error:
             return Refusal(getattr(error, "error_args", REJECTED.payload))
         except ConnectionRefusedError:
@@ -148,11 +151,12 @@ def _through(trigger_event: Callable[..., Any], event: Any) -> Handler:
 
 def _passed_on(trigger: Signature, method: Signature) -> Signature:
     """What a method takes by way of a class' own `trigger_event`, which may take no keywords."""
-    if not (method.is_reconnect or method.is_redelivered):
+    if not (method.flags or method.is_redelivered):
         return method
+    by_position = {name for _, name in method.flags_at}
     return replace(
         method,
-        is_reconnect=method.is_reconnect and (method.reconnect_at is not None or trigger.is_reconnect),
+        flags=method.flags & (trigger.flags | by_position),
         is_redelivered=method.is_redelivered and trigger.is_redelivered,
     )
 

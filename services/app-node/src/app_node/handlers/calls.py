@@ -6,6 +6,7 @@ a handler is called as in python-socketio, first with every argument, then witho
 """
 
 import inspect
+from collections.abc import Mapping
 from types import CoroutineType
 from typing import Any
 
@@ -13,14 +14,20 @@ from app_node.handlers.signatures import Handler, Signature
 
 
 async def call_connect(
-    handler: Handler, signature: Signature, leading: tuple[Any, ...], environ: Any, auth: Any, is_reconnect: bool
+    handler: Handler,
+    signature: Signature,
+    leading: tuple[Any, ...],
+    environ: Any,
+    auth: Any,
+    flags: Mapping[str, bool],
 ) -> Any:
-    """Calls a `connect` handler. `leading` is (sid,), or (namespace, sid) for a catch-all namespace.
+    """Calls a `connect` handler. `leading` is (sid,), or (namespace, sid) for a catch-all namespace. `flags`: the value
+    of each of CONNECT_FLAGS.
 
     One that takes `*args` is called again without `auth` only if the client sent none. Otherwise a client could get
     around what looks at its `auth`.
     """
-    args, keywords = connect_arguments(signature, leading, environ, auth, is_reconnect)
+    args, keywords = connect_arguments(signature, leading, environ, auth, flags)
     if signature.positional is not None or auth:
         return await run(handler, args, keywords)
     return await _run_with_or_without_last(handler, args, keywords)
@@ -35,18 +42,17 @@ async def call_disconnect(handler: Handler, signature: Signature, leading: tuple
 
 
 def connect_arguments(
-    signature: Signature, leading: tuple[Any, ...], environ: Any, auth: Any, is_reconnect: bool
+    signature: Signature, leading: tuple[Any, ...], environ: Any, auth: Any, flags: Mapping[str, bool]
 ) -> tuple[list[Any], dict[str, Any]]:
     """Arguments and keywords of a `connect` handler: those that it takes, and all of them if it takes `*args`."""
     wanted = signature.positional
     with_auth = wanted is None or wanted > len(leading) + 1
     args = [*leading, environ, auth] if with_auth else [*leading, environ]
-    if not signature.is_reconnect:
-        return args, {}
-    if signature.reconnect_at is not None and signature.reconnect_at <= len(args):
-        args.insert(signature.reconnect_at, is_reconnect)
-        return args, {}
-    return args, {"is_reconnect": is_reconnect}
+    keywords = {name: flags[name] for name in signature.flags}
+    for at, name in signature.flags_at:
+        if at <= len(args):
+            args.insert(at, keywords.pop(name))
+    return args, keywords
 
 
 async def run(handler: Handler, args: Any, keywords: dict[str, Any] | None = None) -> Any:

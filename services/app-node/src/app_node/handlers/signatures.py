@@ -1,8 +1,8 @@
 """Which arguments a handler takes, read from its signature once.
 
 What counts is the signature of what is called. A decorator may change the arguments, so the function that it wraps
-(`__wrapped__`) does not count. There is one exception: a decorator with `**kwargs` passes `is_reconnect` and
-`is_redelivered` on, so it gets them if the function inside takes them.
+(`__wrapped__`) does not count. There is one exception: a decorator with `**kwargs` passes `is_reconnect`,
+`is_recovered` and `is_redelivered` on, so it gets them if the function inside takes them.
 """
 
 import functools
@@ -24,19 +24,23 @@ if sys.version_info >= (3, 14):  # where annotations are evaluated when somebody
     _UNEVALUATED["annotation_format"] = annotationlib.Format.FORWARDREF
 
 
+CONNECT_FLAGS = ("is_reconnect", "is_recovered")
+"""What a `connect` handler is told of how its client came, if it takes arguments of these names."""
+
+
 @dataclass(frozen=True, slots=True)
 class Signature:
     """What a handler takes.
 
-    `positional`: how many arguments it takes by position, without the two below; None: any number. `is_reconnect` and
-    `is_redelivered`: whether it can be given an argument of that name. `reconnect_at`: the position of `is_reconnect`,
-    None if it is given by name only.
+    `positional`: how many arguments it takes by position, without those below; None: any number. `flags`: which of
+    CONNECT_FLAGS it can be given. `flags_at`: those among them that it takes by position, each with its position, in
+    order. `is_redelivered`: whether it can be given an argument of that name.
     """
 
     positional: int | None
-    is_reconnect: bool
-    is_redelivered: bool
-    reconnect_at: int | None
+    flags: frozenset[str] = frozenset()
+    flags_at: tuple[tuple[int, str], ...] = ()
+    is_redelivered: bool = False
 
 
 class Signatures:
@@ -60,16 +64,16 @@ def read_signature(handler: Handler) -> Signature:
     """The handler's signature. One that cannot be inspected counts as taking anything."""
     parameters = _parameters(handler)
     if parameters is None:
-        return Signature(None, False, False, None)
-    by_position = [p for p in parameters if p.kind in _POSITIONAL]
-    reconnect_at = next((at for at, p in enumerate(by_position) if p.name == "is_reconnect"), None)
+        return Signature(None)
+    by_position = [p.name for p in parameters if p.kind in _POSITIONAL]
+    flags_at = tuple((at, name) for at, name in enumerate(by_position) if name in CONNECT_FLAGS)
     variadic = any(p.kind is inspect.Parameter.VAR_POSITIONAL for p in parameters)
-    keywords = {"is_reconnect", "is_redelivered"}
+    own = {*CONNECT_FLAGS, "is_redelivered"}
     return Signature(
-        positional=None if variadic else sum(p.name not in keywords for p in by_position),
-        is_reconnect=reconnect_at is not None or _takes_keyword(handler, "is_reconnect"),
+        positional=None if variadic else sum(name not in own for name in by_position),
+        flags=frozenset(f for f in CONNECT_FLAGS if f in by_position or _takes_keyword(handler, f)),
+        flags_at=flags_at,
         is_redelivered=_takes_keyword(handler, "is_redelivered"),
-        reconnect_at=reconnect_at,
     )
 
 

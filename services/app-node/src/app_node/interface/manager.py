@@ -5,6 +5,7 @@ client of the cluster.
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any, Protocol
 
 from app_node.app import AppNode
@@ -12,6 +13,7 @@ from app_node.clients.client import Client, State
 from app_node.interface.rooms import checked_room, rooms_of, shared_room, single_sid, skipped
 from app_node.lanes.progress import open_progress
 from app_node.payloads import arguments, encode
+from sio_cluster.protocol.errors import ClientGone
 from sio_cluster.protocol.ids import node_of
 from sio_cluster.protocol.messages import AckRequest
 from sio_cluster.streams.api.records import ChangeResult, Joined, Left, RoomClosed
@@ -91,7 +93,8 @@ class ClusterManager:
         Raises TypeError for data that is not JSON, and for a room that is neither str nor int. Raises ValueError for
         data that would disconnect those who get it (`payloads.encode`).
         """
-        await self.ask(event, data, namespace, room if to is None else to, skip_sid, callback)
+        with suppress(ClientGone):  # nobody would get the event, and `callback` is never called
+            await self.ask(event, data, namespace, room if to is None else to, skip_sid, callback)
 
     async def ask(
         self,
@@ -103,10 +106,12 @@ class ClusterManager:
         callback: Callable[..., Any] | None = None,
         *,
         is_call: bool = False,
+        on_missed: Callable[[], None] = lambda: None,
     ) -> int | None:
         """As `emit`. Returns the ack id under which the callback waits, None where there is none.
 
-        `is_call`: somebody waits for the answer. Raises TooManyCalls.
+        `is_call`: somebody waits for the answer, and is told by `on_missed` that none can come any more. Raises
+        TooManyCalls. Raises ClientGone, counted, where a callback waits for one client, which is not connected.
         """
         node = self.node
         recipients = rooms_of(room)
@@ -117,8 +122,8 @@ class ClusterManager:
         ack = None
         if callback is not None:
             await node.open_callbacks()
-            ack_id = node.clients.callbacks.ask(callback, single_sid(recipients), is_call=is_call)
-            ack = AckRequest(node.id, ack_id, is_call)
+            ack_id = await self._wait_for(callback, single_sid(recipients), is_call, on_missed)
+            ack = AckRequest(node.id, ack_id, is_call, hears_missed=True)
         try:
             await node.downlink.emitter.emit(namespace, payload, recipients, skipped(skip_sid), ack)
         except BaseException:
@@ -126,6 +131,19 @@ class ClusterManager:
                 node.clients.callbacks.forget(ack.ack_id)
             raise
         return None if ack is None else ack.ack_id
+
+    async def _wait_for(
+        self, callback: Callable[..., Any], sid: str | None, is_call: bool, on_missed: Callable[[], None]
+    ) -> int:
+        """The ack id under which this callback waits."""
+        clients, generation = self.node.clients, None
+        if sid is not None:
+            try:
+                generation = await clients.reach.generation_of(sid, is_call=is_call)
+            except ClientGone:
+                self.node.counters.acks_missed += 1
+                raise
+        return clients.callbacks.ask(callback, sid, is_call=is_call, on_missed=on_missed, generation=generation)
 
     async def enter_room(self, sid: str, namespace: str, room: Any, eio_sid: str | None = None) -> None:
         """Works for every client of the cluster. Where another app-node holds its lane, that one is told.
@@ -189,16 +207,21 @@ class ClusterManager:
         """Disconnects by a DISCONNECT packet, after which the client does not come back by itself.
 
         `close=True`: closes its connection too. The other namespaces on it get their `disconnect` when the io-node
-        reports it. A client whose `connect` handler runs is refused when that ends.
+        reports it. A client whose `connect` handler runs is refused when that ends. One that has lost its connection
+        cannot claim its session back any more.
         """
         node, close = self.node, bool(kwargs.get("close"))
         await node.open()
         client = node.clients.known.present(sid, namespace)
         if client is not None and client.state is State.CONNECTED:
-            await node.clients.lifecycle.disconnect(client, open_progress(), close=close)
+            await node.clients.departures.disconnect(client, open_progress(), close=close)
             return
         if client is not None and client.state is State.CONNECTING:
             client.turned_away = True
+        if client is None:
+            record = await node.clients.records.load(sid)
+            if record is not None and record.away:
+                await node.clients.departures.keep_away(record, open_progress())
         if close or client is None:
             await node.downlink.emitter.disconnect(sid, close=close)
 

@@ -26,7 +26,7 @@ from app_node.interface.options import checked_options
 from app_node.lanes.progress import current_progress
 from sio_cluster.node.monitoring.log import configure_logging_of_guest
 from sio_cluster.node.settings.config import Config
-from sio_cluster.protocol.errors import TooManyCalls
+from sio_cluster.protocol.errors import ClientGone, TooManyCalls
 from sio_cluster.streams.redis import RedisBus
 
 
@@ -180,7 +180,8 @@ class ClusterServer(socketio.AsyncServer):  # type: ignore[misc]  # socketio has
     ) -> Any:
         """As in python-socketio. Raises its TimeoutError where no answer comes within `timeout` seconds.
 
-        Raises it at once where 1,000 calls wait for answers of this client already.
+        Raises it at once where 1,000 calls wait for answers of this client already. Raises its DisconnectedError at
+        once where the client is not connected, or its connection ends before it has answered.
         """
         recipient = sid if to is None else to
         if recipient is None:
@@ -190,16 +191,24 @@ class ClusterServer(socketio.AsyncServer):  # type: ignore[misc]  # socketio has
         if held_output() is not None:
             raise RuntimeError("Cannot use call() in an atomic handler: its question would leave when it has ended.")
         callbacks = self.node.clients.callbacks
-        answer: asyncio.Future[tuple[Any, ...]] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[tuple[Any, ...] | None] = asyncio.get_running_loop().create_future()
 
         def answered(*args: Any) -> None:
             if not answer.done():  # else another member of the room was quicker
                 answer.set_result(args)
 
+        def missed() -> None:
+            if not answer.done():
+                answer.set_result(None)
+
         try:
-            ack_id = await self.manager.ask(event, data, namespace or "/", recipient, callback=answered, is_call=True)
+            ack_id = await self.manager.ask(
+                event, data, namespace or "/", recipient, callback=answered, is_call=True, on_missed=missed
+            )
         except TooManyCalls as error:
             raise exceptions.TimeoutError(str(error)) from None
+        except ClientGone as error:
+            raise exceptions.DisconnectedError(str(error)) from None
         try:
             args = await asyncio.wait_for(answer, timeout)
         except TimeoutError:
@@ -207,6 +216,8 @@ class ClusterServer(socketio.AsyncServer):  # type: ignore[misc]  # socketio has
         finally:
             if ack_id is not None:
                 callbacks.forget(ack_id)
+        if args is None:
+            raise exceptions.DisconnectedError(f"{recipient} has disconnected without an answer")
         return args if len(args) > 1 else args[0] if args else None
 
     # --- clients
@@ -248,6 +259,16 @@ class ClusterServer(socketio.AsyncServer):  # type: ignore[misc]  # socketio has
         """Whether the running handler may have run before, in part or to its end, on an app-node that died."""
         progress = current_progress.get()
         return progress is not None and progress.redelivered
+
+    def was_recovered(self, sid: str, namespace: str | None = None) -> bool:
+        """Whether the client has claimed its session back when it connected last: it has its rooms and session still,
+        and gets what it missed. As `socket.recovered` in JavaScript. Not in python-socketio.
+
+        False for a client that this app-node does not know. A `connect` handler may also take the argument
+        `is_recovered`.
+        """
+        client = self.node.clients.known.present(sid, namespace or "/")
+        return client is not None and client.is_recovered
 
     def start_background_task(self, target: Any, *args: Any, **kwargs: Any) -> "asyncio.Task[Any]":
         """As in python-socketio. The task does not count as a part of the handler that started it."""

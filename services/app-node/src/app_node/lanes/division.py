@@ -13,6 +13,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from sio_cluster.protocol.ids import lane_owner, lane_owners, quarantine_of
+from sio_cluster.protocol.messages import LEVEL
 
 _QUARANTINES = quarantine_of(0)
 """Stands for all quarantines where one app-node is chosen for them."""
@@ -31,8 +32,8 @@ class NodeInfo:
     alone: bool = False
 
     def encoded(self) -> dict[str, str]:
-        """As the registry keeps it: `{"state": "running", "quarantined": "3 7"}`."""
-        info = {"state": "draining" if self.draining else "running"}
+        """As the registry keeps it: `{"state": "running", "level": "2", "quarantined": "3 7"}`."""
+        info = {"state": "draining" if self.draining else "running", "level": str(LEVEL)}
         if self.quarantined:
             info["quarantined"] = " ".join(map(str, sorted(self.quarantined)))
         if self.alone:

@@ -99,6 +99,12 @@ class EntryProgress:
                 self._last()
             self._on_done(self)
 
+    def part(self) -> "EntryProgress":
+        """The progress of one fact alone, for which the entry waits. Its `then` is called when what the fact's handler
+        said is in Redis."""
+        self.begin()
+        return EntryProgress(self.lane, self.entry_id, self.redelivered, lambda _: self.end())
+
 
 current_progress: ContextVar[EntryProgress | None] = ContextVar("current_progress", default=None)
 """The entry for which the running handler works. None outside of handlers."""

@@ -1,4 +1,5 @@
-"""What comes into this app-node's own inbox: clients' answers to what it asked them, and its canaries."""
+"""What comes into this app-node's own inbox: clients' answers to what it asked them, which ones will not come, and its
+canaries."""
 
 import asyncio
 from collections.abc import Callable
@@ -14,7 +15,8 @@ from app_node.handlers.turns import HandlerTurns
 from app_node.payloads import JsonModule, decode
 from sio_cluster.protocol.codec import decode_app_inbox
 from sio_cluster.protocol.errors import MalformedBatch, MalformedPacket
-from sio_cluster.protocol.messages import AckReceived, Canary
+from sio_cluster.protocol.messages import AckMissed, AckReceived, Canary
+from sio_cluster.streams.api.inboxes import InboxEntry
 
 log = structlog.get_logger()
 
@@ -37,11 +39,11 @@ class Answers:
         self._json_module = json_module
         self._running: set[asyncio.Task[None]] = set()
 
-    async def take(self, entries: list[bytes]) -> None:
+    async def take(self, entries: list[InboxEntry]) -> None:
         """Takes entries of the inbox, for `InboxLoop`. One that cannot be decoded is logged, counted and left out."""
         for entry in entries:
             try:
-                batch = decode_app_inbox(entry)
+                batch = decode_app_inbox(entry.entry)
             except MalformedBatch as error:
                 self._counters.inbox_entries_malformed += 1
                 log.error("inbox_entry_malformed", why=str(error))
@@ -50,6 +52,8 @@ class Answers:
                 match item:
                     case AckReceived():
                         self._answer(item)
+                    case AckMissed(sid, ack_id):
+                        self._callbacks.missed(sid, ack_id)
                     case Canary():
                         self._on_canary(item)
                     case _:

@@ -31,7 +31,7 @@ from sio_cluster.protocol.messages import (
     Refuse,
 )
 from sio_cluster.protocol.socketio import encode_ack
-from sio_cluster.streams.api.records import ClientRecord
+from sio_cluster.streams.api.records import ClientRecord, Ended
 
 log = structlog.get_logger()
 
@@ -73,20 +73,21 @@ class Condemned:
                 packet = encode_ack(record.connected.namespace, b"[]", 0, ack_id)
                 self._outbox.put(io_node, Ack(fact.sid, packet), len(packet), progress)
             case EventReceived() if record is not None and record.restoring:
-                self._forget(fact.sid, [Disconnect(fact.sid)], io_node, progress)
-            case ClientConnected():
-                self._forget(fact.sid, [Refuse(fact.sid, _REFUSAL)], io_node, progress)
-            case ClientDisconnected():
-                self._forget(fact.sid, [], io_node, progress)
+                ended = Ended(fact.sid, record.connected.generation)
+                self._forget(ended, [Disconnect(fact.sid)], io_node, progress)
+            case ClientConnected(generation=generation):
+                refuse = Refuse(fact.sid, _REFUSAL, generation)
+                self._forget(Ended(fact.sid, generation), [refuse], io_node, progress)
+            case ClientDisconnected(generation=generation, keep_ms=keep_ms):
+                self._forget(Ended(fact.sid, generation, keep_ms), [], io_node, progress)
         return SET_ASIDE
 
-    def _forget(self, sid: str, commands: list[Command], io_node: str, progress: EntryProgress) -> None:
-        """Removes the client's record when these commands are in Redis. Whoever begins again before finds it."""
-        progress.begin()
-        inner = EntryProgress(progress.lane, progress.entry_id, progress.redelivered, lambda _: progress.end())
+    def _forget(self, ended: Ended, commands: list[Command], io_node: str, progress: EntryProgress) -> None:
+        """The client's record says so when these commands are in Redis. Whoever begins again before finds it."""
+        inner = progress.part()
         for command in commands:
             self._outbox.put(io_node, command, 0, inner)
-        inner.then(lambda: self._writer.forget(sid, progress, lambda: None))
+        inner.then(lambda: self._writer.forget(ended, progress, lambda: None))
         inner.end()
 
     def _log(self, fact: Fact, record: ClientRecord | None, progress: EntryProgress) -> None:

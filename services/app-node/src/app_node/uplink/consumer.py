@@ -209,7 +209,8 @@ class Consumer:
             self._counters.facts_read += number
         self.facts_in_work += number
         unfinished.facts = number
-        if batch.facts and batch.facts[0].sid.startswith(f"{batch.node}."):  # else the reaper wrote it
+        own = f"{batch.node}."  # other sids: the reaper wrote it, or the io-node has clients of another home
+        if any(fact.sid.startswith(own) for fact in batch.facts):
             self._routes.saw(batch.node)
         unfinished.size += FACT_BYTES * number
         self.inflight_bytes += unfinished.size - size

@@ -16,7 +16,6 @@ from app_node.clients.client import Client, Clients, State
 from app_node.clients.incidents import Incidents
 from app_node.clients.lifecycle import ClientLifecycle
 from app_node.counters import (
-    CLIENT_DISCONNECTED,
     CLIENT_UPGRADED,
     DEFECT,
     EVENT_HANDLED,
@@ -162,8 +161,7 @@ class Dispatcher:
                 await self._lifecycle.room_changed(client, fact)
                 return ROOM_CHANGED
             case ClientDisconnected():
-                await self._lifecycle.disconnected(client, fact, progress)
-                return CLIENT_DISCONNECTED
+                return await self._lifecycle.disconnected(client, fact, progress)
             case AckReceived():
                 return self._incidents.refused(client, MISPLACED_ACK)
             case _:
