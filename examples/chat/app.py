@@ -92,9 +92,12 @@ def takes(kind: type[Kind]) -> Callable[[Callable[[str, Kind], Awaitable[Answer 
 
 
 @sio.event
-async def connect(sid: str, environ: dict[str, Any], auth: Any, is_reconnect: bool = False) -> None:
+async def connect(
+    sid: str, environ: dict[str, Any], auth: Any, is_reconnect: bool = False, is_recovered: bool = False
+) -> None:
     if is_reconnect:  # this client was connected already, and another app-node served it until now
         await sio.emit("restarted", {"app_node": APP_NODE}, to=sid)
+    if is_reconnect or is_recovered:  # its session and its rooms are there
         return
     try:
         name = " ".join(convert(auth, Person).name.split())

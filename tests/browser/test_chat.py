@@ -1,5 +1,6 @@
 """The chat in real browsers, on two io-nodes behind nginx, while the application is restarted under it."""
 
+import os
 import re
 import signal
 import struct
@@ -222,8 +223,28 @@ async def test_an_io_node_goes_and_its_page_comes_back_on_another(open_page, sta
     left_behind = await io_node(ada)
     index = [node.name for node in stack.io_nodes].index(await io_node(grace))
     await stack.remove_io_node(index)
-    await expect(line(grace, f"Reconnected to io-node {left_behind}")).to_have_count(1, timeout=SLOW_MS)
+    await expect(line(grace, f"Moved to io-node {left_behind}, no messages caught up")).to_have_count(
+        1, timeout=SLOW_MS
+    )
     await say(ada, "Still there?")
     await expect(message(grace, "Still there?")).to_have_count(1)
     await expect(tick(ada, "Still there?")).to_have_attribute("data-state", "delivered")
     await stack.add_io_node()
+
+
+async def test_an_io_node_is_killed_and_its_page_catches_up(open_page, stack: Stack) -> None:
+    ada, grace = await two_pages(open_page, "killed")
+    sid, before = await sid_of(grace), await io_node(grace)
+    victim = next(node for node in stack.io_nodes if node.name == before)
+    os.kill(victim.pid, signal.SIGKILL)
+    for number in range(3):
+        await say(ada, f"While you were away {number}")
+    await expect(line(grace, "3 messages caught up")).to_have_count(1, timeout=SLOW_MS)
+    for number in range(3):
+        await expect(message(grace, f"While you were away {number}")).to_have_count(1)
+    assert await sid_of(grace) == sid
+    assert await io_node(grace) != before
+    await say(grace, "I have it all")
+    await expect(message(ada, "I have it all")).to_have_count(1)
+    for page in (ada, grace):
+        await expect(page.get_by_test_id("people-count")).to_have_text("2")

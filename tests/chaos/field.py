@@ -59,6 +59,7 @@ ENV = {
     "DRAIN_MS": "1000",
     "SHUTDOWN_MS": "5000",
     "LOG_FORMAT": "json",
+    "RECOVERY_WINDOW_MS": "0",  # whoever comes back is a new client; tests/chaos/test_recovery.py has the others
 }
 WEBSOCKETS, POLLERS, RATE = 180, 20, 10.0
 HUSH = "hush"

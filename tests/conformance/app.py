@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from socketio import AsyncNamespace
-from socketio.exceptions import ConnectionRefusedError, TimeoutError
+from socketio.exceptions import ConnectionRefusedError, DisconnectedError, TimeoutError
 
 import app_node
 
@@ -25,8 +25,9 @@ def serve_suite(namespace: str) -> None:
     """What the protocol test suite asks for."""
 
     @sio.on("connect", namespace=namespace)
-    async def connect(sid: str, environ: Environ, auth: Any) -> None:
-        await sio.save_session(sid, {"auth": auth or {}}, namespace=namespace)
+    async def connect(sid: str, environ: Environ, auth: Any, is_recovered: bool = False) -> None:
+        if not is_recovered:
+            await sio.save_session(sid, {"auth": auth or {}}, namespace=namespace)
         await sio.emit("auth", auth or {}, to=sid, namespace=namespace)
 
     @sio.on("message", namespace=namespace)
@@ -86,10 +87,15 @@ class Desk(AsyncNamespace):  # type: ignore[misc]  # python-socketio has no type
         await self.emit("question", args, to=sid, callback=answered)
 
     async def on_call(self, sid: str, timeout: float, *args: Any) -> tuple[Any, ...]:
+        return await self.on_call_other(sid, sid, timeout, *args)
+
+    async def on_call_other(self, sid: str, other: str, timeout: float, *args: Any) -> tuple[Any, ...]:
         try:
-            return ("answer", await self.call("question", args, sid=sid, timeout=timeout))
+            return ("answer", await self.call("question", args, sid=other, timeout=timeout))
         except TimeoutError:
             return ("timeout",)
+        except DisconnectedError:
+            return ("disconnected",)
 
     # rooms
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 from tests.model.app_nodes import SimulatedAppNode
 from tests.model.cluster import LEASE_S
-from tests.model.machine import WHICH, ClusterMachine, one
+from tests.model.machine import MOST_CLIENTS, SOON, WHICH, ClusterMachine, one
 
 TURN_S = 0.0003
 """Less than any way to Redis takes: whoever looks so often sees what is on its way."""
@@ -55,6 +55,32 @@ class QuarantineMachine(ClusterMachine):
             self.cluster.start_app_node()
             self.cluster.event(sid, plan)
             self.cluster.run(1.3 * LEASE_S)
+
+
+class RoamingMachine(ClusterMachine):
+    """Clients lose their connections and come back, at any moment, while all else befalls the cluster."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.roaming: list[str] = []
+
+    @rule(soon=SOON)
+    def connect_roaming(self, soon: float) -> None:
+        if len(self.roaming) < MOST_CLIENTS:
+            self.roaming.append(self.cluster.connect_roaming())
+        self.cluster.run(soon)
+
+    @precondition(lambda self: self.roaming)
+    @rule(which=WHICH, soon=SOON)
+    def drop(self, which: int, soon: float) -> None:
+        self.cluster.io_node.roamers.drop(one(self.roaming, which))
+        self.cluster.run(soon)
+
+    @precondition(lambda self: self.roaming)
+    @rule(which=WHICH, soon=SOON)
+    def claim(self, which: int, soon: float) -> None:
+        self.cluster.io_node.claim(one(self.roaming, which))
+        self.cluster.run(soon)
 
 
 def _sends_output(node: SimulatedAppNode) -> bool:

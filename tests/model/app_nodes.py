@@ -54,11 +54,15 @@ class SimulatedBus:
         self.leases: Any = self._remote(fake.leases)
         self.registry: Any = self._remote(fake.registry)
         self.records: Any = self._remote(fake.records)
+        self.homes: Any = self._remote(fake.homes)
         self._lane_reads = iter((connections.lane_reads, connections.quarantine_reads))
 
-    def inbox_reader(self, node_id: str, max_batch_bytes: int = 4_000_000) -> RemoteInboxReader:
+    def inbox_reader(
+        self, node_id: str, max_batch_bytes: int = 4_000_000, *, keeps_log: bool = False
+    ) -> RemoteInboxReader:
         over = self._connections
-        return RemoteInboxReader(over.commands, over.inbox_reads, self._fake.inbox_reader(node_id))
+        fake = self._fake.inbox_reader(node_id, keeps_log=keeps_log)
+        return RemoteInboxReader(over.commands, over.inbox_reads, fake)
 
     def lane_reader(self, node_id: str, max_page_bytes: int = 1_000_000) -> RemoteLaneReader:
         fake = self._fake.lane_reader(node_id, PAGE_BYTES)
@@ -139,11 +143,19 @@ class SimulatedAppNode:
 
     async def _connect(self, sid: str, environ: Any, auth: Any, is_reconnect: bool) -> None:
         if not self.dead:
-            self._history.connect(self.id, _number(), sid, is_reconnect)
+            again = self.server.is_redelivered()
+            self._history.connect(self.id, _number(), sid, is_reconnect=is_reconnect, redelivered=again)
+            await self._tell_of(sid)
 
     async def _disconnect(self, sid: str, reason: str) -> None:
         if not self.dead:
-            self._history.disconnect(self.id, _number(), sid, reason)
+            self._history.disconnect(self.id, _number(), sid, reason, redelivered=self.server.is_redelivered())
+            await self._tell_of(sid)
+
+    async def _tell_of(self, sid: str) -> None:
+        """A client that roams has come or gone: says so to all. So its handlers have output that must land."""
+        if self._history.clients[sid].roams:
+            await self.server.emit("moved", sid)
 
     async def _work(self, sid: str, seq: int, plan: str | float, is_redelivered: bool) -> list[int]:
         if self.dead:

@@ -109,6 +109,9 @@ class SimulatedCluster:
     def connect(self) -> str:
         return self.io_node.connect(next(self._sids))
 
+    def connect_roaming(self) -> str:
+        return self.io_node.connect_roaming(next(self._sids))
+
     def event(self, sid: str, plan: str | float) -> None:
         self.io_node.event(sid, plan)
 
@@ -155,6 +158,7 @@ class SimulatedCluster:
                 self.history.check_all()
                 raise AssertionError(f"not quiet after {HEAL_S} s: {self._left_over()}")
             self.run(0.25)
+        self.io_node.roamers.check()
         self.history.check_all()
 
     def finish(self) -> None:
@@ -281,7 +285,14 @@ class SimulatedCluster:
         loop = SteppedLoop(self.clock, self.random.uniform(0, 1e6))
         connections = Connections(self.network, loop, self.broker, name)
         return SimulatedIoNode(
-            name, loop=loop, connections=connections, config=self.config, history=self.history, now=self.clock
+            name,
+            loop=loop,
+            connections=connections,
+            config=self.config,
+            history=self.history,
+            now=self.clock,
+            after=self.network.after,
+            draws=self.random,
         )
 
     def _new_name(self, kind: str) -> str:

@@ -49,6 +49,8 @@ class ClientRecord:
     accepted: bool = False
     left: bool = False
     lost: bool = False  # its io-node died
+    roams: bool = False  # it claims its session back, and sends no events
+    turns: list[str] = field(default_factory=list)  # of such a client: "connect" and "disconnect", as they were handled
     cut: bool = False  # refused or disconnected, since a connect or restore of it was set aside
     aside: set[int] = field(default_factory=set)  # events that were set aside
     among_events: set[int] = field(default_factory=set)  # events in entries that have nothing but events
@@ -125,9 +127,13 @@ class History:
                 self.violated(f"{what} of {client.sid} starts on {node} while {other} runs a handler of it")
         return token
 
-    def connect(self, node: str, number: int, sid: str, is_reconnect: bool) -> None:
+    def connect(self, node: str, number: int, sid: str, *, is_reconnect: bool, redelivered: bool) -> None:
         client = self.clients[sid]
         token = self.act(node, number, client, "connect")
+        if client.roams:
+            if not is_reconnect:
+                self._take_turn(client, "connect", redelivered)
+            return
         client.connected_at.add(token)
         if not is_reconnect:
             client.connects += 1
@@ -136,14 +142,29 @@ class History:
             if any(run.token == token for run in client.runs):
                 self.violated(f"connect of {sid} after its events")
 
-    def disconnect(self, node: str, number: int, sid: str, reason: str) -> None:
+    def disconnect(self, node: str, number: int, sid: str, reason: str, *, redelivered: bool) -> None:
         client = self.clients[sid]
-        client.disconnected_at.add(self.act(node, number, client, "disconnect"))
+        token = self.act(node, number, client, "disconnect")
+        if client.roams:
+            self._take_turn(client, "disconnect", redelivered)
+            return
+        client.disconnected_at.add(token)
         client.disconnects.append(reason)
         if len(client.disconnects) > 1 and not self._is_excused(None):
             self.violated(f"disconnect of {sid} ran twice")
         if missing := set(range(client.sent)) - client.started - client.aside:
             self.violated(f"disconnect of {sid} before its events {sorted(missing)}")
+
+    def _take_turn(self, client: ClientRecord, what: str, redelivered: bool) -> None:
+        """Connect and disconnect alternate. After a fault the last one may come again, and somebody says so."""
+        if not client.turns and what == "disconnect":
+            self.violated(f"disconnect of {client.sid} before its connect")
+        if client.turns[-1:] == [what]:
+            if not redelivered:
+                self.violated(f"{what} of {client.sid} again, and nobody says so")
+            if not self._is_excused(None):
+                self.violated(f"{what} of {client.sid} again, and nothing had failed")
+        client.turns.append(what)
 
     def start(self, node: str, number: int, sid: str, seq: int, redelivered: bool) -> Run:
         client = self.clients[sid]
@@ -268,7 +289,7 @@ class History:
         """Checks, when all faults are over, that everything promised has come."""
         for client in self.clients.values():
             events = set(range(client.sent))
-            if client.cut:
+            if client.cut or client.roams:  # `Roamers.check` looks at these
                 continue
             events -= client.aside
             if missing := events - client.started:

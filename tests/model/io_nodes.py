@@ -2,13 +2,15 @@
 
 import asyncio
 import json
+import random
 from collections import defaultdict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from tests.model.app_nodes import Connections
 from tests.model.history import ClientRecord, History
+from tests.model.roaming import Roamers
 
 from sio_cluster.node.retry import Backoff
 from sio_cluster.node.settings.config import Config
@@ -23,6 +25,7 @@ from sio_cluster.protocol.messages import (
     Disconnect,
     Emit,
     EventReceived,
+    Evict,
     Fact,
     Handshake,
     Refuse,
@@ -55,7 +58,10 @@ class SimulatedIoNode:
         config: Config,
         history: History,
         now: Callable[[], float],
+        after: Callable[[float, Callable[[], None]], None],
+        draws: random.Random,
     ) -> None:
+        """`after(seconds, action)` does something later. `draws` decides what befalls clients that roam."""
         self.id = name
         self.loop = loop
         self.connections = connections
@@ -71,12 +77,17 @@ class SimulatedIoNode:
         self._wake = asyncio.Event()
         self._flying = False
         self._seq = 0
+        self._after = after
+        self.roamers = Roamers(
+            records=self._bus.records, history=history, draws=draws, put=self._put_later, persist=self._persist
+        )
+        self._later = 0  # facts that will be put
         for work in (self._live(), self._send(), self._receive()):
             loop.loop.create_task(work).add_done_callback(self._ended)
 
     @property
     def is_idle(self) -> bool:
-        return not self._queue and not self._flying
+        return not self._queue and not self._flying and not self._later
 
     def check(self) -> None:
         """Does nothing: its script reports violations by itself."""
@@ -99,6 +110,20 @@ class SimulatedIoNode:
         self._put(ClientConnected(sid, "c", "/", None, _HANDSHAKE, "polling"))
         return sid
 
+    def connect_roaming(self, number: int) -> str:
+        """A client that will claim its session back."""
+        sid = f"{self.id}.{number:016d}"
+        self._history.clients[sid] = record = ClientRecord(sid, lane_of(sid, self._config.lanes))
+        self.roamers.connect(sid, record)
+        return sid
+
+    def claim(self, sid: str) -> None:
+        """Such a client comes back."""
+        self._later += 1
+        self.loop.woken = True
+        task = self.loop.loop.create_task(self.roamers.claim(sid))
+        task.add_done_callback(self._claimed)
+
     def event(self, sid: str, plan: str | float) -> None:
         client = self.clients[sid]
         if client.record.cut:
@@ -119,6 +144,20 @@ class SimulatedIoNode:
         if plan == "raise":
             record.raising.add(seq)
         self._put(EventReceived(record.sid, seq, json.dumps(["work", seq, plan]).encode()))
+
+    def _claimed(self, task: "asyncio.Task[None]") -> None:
+        self._later -= 1
+        if not task.cancelled() and (error := task.exception()):
+            self._history.violated(f"a claim failed: {error!r}")
+
+    def _put_later(self, delay_s: float, facts: Sequence[Fact]) -> None:
+        def put() -> None:
+            self._later -= 1
+            for fact in facts:
+                self._put(fact)
+
+        self._later += 1
+        self._after(delay_s, put)
 
     def _put(self, fact: Fact) -> None:
         self._queue.append(fact)
@@ -162,18 +201,26 @@ class SimulatedIoNode:
     async def _receive(self) -> None:
         while True:
             for entry in await self._persist(lambda: self._inbox.read(1000)):
-                for command in decode_downlink(entry).commands:
+                for command in decode_downlink(entry.entry).commands:
                     self._carry_out(command)
             await self._persist(self._inbox.trim)
 
     def _carry_out(self, command: Any) -> None:
         match command:
+            case Accept(sid=sid, generation=generation) if sid in self.roamers:
+                self.roamers.let_in(sid, generation)
+            case Evict(sid=sid, generation=generation):
+                self.roamers.evict(sid, generation)
+            case Refuse(sid=sid) | Disconnect(sid=sid) if sid in self.roamers:
+                self._history.cut(sid)
             case Accept(sid=sid):
                 client = self.clients[sid]
                 if not client.record.accepted and not client.record.left:
                     client.record.accepted = True
                     for plan in client.waiting:
                         self._put_event(client.record, plan)
+            case Emit(to=None):
+                pass  # of clients that roam
             case Emit(to=[sid], packet=packet):
                 self._history.saw_emit(sid, packet)
             case Ack(sid=sid, packet=packet):

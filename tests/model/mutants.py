@@ -6,12 +6,17 @@ from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
+import msgspec
+
+from app_node.clients.client import Client
+from app_node.clients.lifecycle import ClientLifecycle
 from app_node.lanes.keeper import LaneKeeper
 from app_node.lanes.lane import Lane
 from app_node.lanes.progress import EntryProgress
 from app_node.uplink.consumer import Consumer
 from app_node.uplink.suspects import Suspects
 from sio_cluster.protocol.codec import decode_uplink
+from sio_cluster.protocol.messages import ClientDisconnected
 from sio_cluster.streams.api.appends import Append, Commit, Flushed
 from sio_cluster.streams.api.lanes import Claimed, LaneEntry
 from sio_cluster.streams.memory.broker import MemoryStream
@@ -172,6 +177,26 @@ def holds_nobody_back() -> AbstractContextManager[Any]:
     return patch.object(Suspects, "deliver", lambda suspects, *arguments: suspects._handling.deliver(*arguments))
 
 
+def believes_a_late_end() -> AbstractContextManager[Any]:
+    """The end of an older connection counts for the newest one."""
+    disconnected = ClientLifecycle.disconnected
+
+    async def end_newest(its: ClientLifecycle, client: Client, fact: ClientDisconnected, *arguments: Any) -> Any:
+        newest = max(fact.generation, client.generation)
+        return await disconnected(its, client, msgspec.structs.replace(fact, generation=newest), *arguments)
+
+    return patch.object(ClientLifecycle, "disconnected", end_newest)
+
+
+def takes_no_leave() -> AbstractContextManager[Any]:
+    """A client that comes back before its former connection has ended is connected twice."""
+
+    async def end_nothing(its: ClientLifecycle, client: Client, _: EntryProgress) -> Any:
+        return await its._read(client)
+
+    return patch.object(ClientLifecycle, "_end_former", end_nothing)
+
+
 MUTANTS: Mapping[Mutant, str] = {
     believes_its_lease_for_ever: r"starts on \S+, and lane -?\d+ is ",
     takes_what_is_held: r"starts on \S+, and lane -?\d+ is | while \S+ runs a handler of it",
@@ -188,5 +213,7 @@ MUTANTS: Mapping[Mutant, str] = {
     swaps_facts: r"starts before|is out of order",
     bars_nobody: r"output of \S+ for \S+ lands after",
     holds_nobody_back: r"starts before|is out of order|which never heard of the client|before its events",
+    believes_a_late_end: r"is there, |of \S+ again, and",
+    takes_no_leave: r"connect of \S+ again, and",
 }
 """Each defect, and what a history says of it. What else a history says does not count: it would be found by chance."""

@@ -101,7 +101,7 @@ class TestOneEvent:
     @staticmethod
     def _handle(history: History, holder: list[tuple[str, int]], node: str, token: int) -> None:
         holder.append((node, token))
-        history.connect(node, 3, SID, is_reconnect=token > 1)
+        history.connect(node, 3, SID, is_reconnect=token > 1, redelivered=False)
         history.start(node, 3, SID, 0, redelivered=token > 1)
         history.end(node, SID)
 

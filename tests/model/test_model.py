@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, Verbosity, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
-from tests.model.aimed import LateOutputMachine, QuarantineMachine
+from tests.model.aimed import LateOutputMachine, QuarantineMachine, RoamingMachine
 from tests.model.cluster import SimulatedCluster
 from tests.model.machine import ClusterMachine, quiet_logs, same_draws
 
@@ -48,7 +48,7 @@ def test_histories() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("machine", [LateOutputMachine, QuarantineMachine])
+@pytest.mark.parametrize("machine", [LateOutputMachine, QuarantineMachine, RoamingMachine])
 @pytest.mark.timeout(0 if HISTORIES else 400)
 def test_aimed_histories(machine: type[ClusterMachine]) -> None:
     explore(machine, HISTORIES // 10 or 15)

@@ -9,11 +9,18 @@ from unittest.mock import patch
 import pytest
 from hypothesis import Phase, seed
 from hypothesis.stateful import run_state_machine_as_test
-from tests.model.aimed import LateOutputMachine, QuarantineMachine
+from tests.model.aimed import LateOutputMachine, QuarantineMachine, RoamingMachine
 from tests.model.cluster import SimulatedCluster
 from tests.model.history import History
 from tests.model.machine import ClusterMachine, quiet_logs, same_draws
-from tests.model.mutants import MUTANTS, Mutant, bars_nobody, holds_nobody_back
+from tests.model.mutants import (
+    MUTANTS,
+    Mutant,
+    bars_nobody,
+    believes_a_late_end,
+    holds_nobody_back,
+    takes_no_leave,
+)
 from tests.model.test_model import history_settings
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
@@ -24,7 +31,12 @@ HISTORIES = 500
 SEED = 19
 """From which the histories follow. Other seeds find the same defects, some of them after hundreds of histories."""
 
-AIMED: Mapping[Mutant, type[ClusterMachine]] = {bars_nobody: LateOutputMachine, holds_nobody_back: QuarantineMachine}
+AIMED: Mapping[Mutant, type[ClusterMachine]] = {
+    bars_nobody: LateOutputMachine,
+    holds_nobody_back: QuarantineMachine,
+    believes_a_late_end: RoamingMachine,
+    takes_no_leave: RoamingMachine,
+}
 """Defects that show in one chance history of hundreds. `test_model.py` shows that sound code is clean in these too."""
 
 

@@ -49,7 +49,7 @@ function enter(name) {
     rooms: new Set(rooms.keys()),
     transports: ["polling", "websocket"].includes(asked) ? [asked] : null,
     on: {
-      connected, disconnected, refused, entered, notEntered, presence, left, message, sent, failed, delivered,
+      connected, caughtUp, disconnected, refused, entered, notEntered, presence, left, message, sent, failed, delivered,
       transport: (name) => panel.transport(name),
       appNode: (id) => panel.appNode(id),
     },
@@ -61,11 +61,15 @@ function enter(name) {
 
 // --- called when something comes over the connection -----------------------------------------------------------------
 
-function connected(sid) {
+function connected(node, sid, recovered) {
   for (const room of rooms.values()) room.roster.doubt();
   byId("notice").hidden = true;
-  panel.connected(sid);
+  panel.connected(node, sid, recovered);
   showState("up");
+}
+
+function caughtUp(missed) {
+  panel.caughtUp(missed);
 }
 
 function disconnected(reason) {

@@ -17,6 +17,7 @@ export function openPanel({ pulse, announce, late }) {
   let news = []; // the last event, shown again when the application answers again
   let appNode = null;
   let ioNode = null;
+  let ioNodeBefore = null;
   let appNodes = 0;
 
   setInterval(beat, PULSE_MS);
@@ -68,6 +69,7 @@ export function openPanel({ pulse, announce, late }) {
       const answer = await fetch("/socket.io/cluster", { signal: AbortSignal.timeout(2500) });
       if (!answer.ok) throw new Error(answer.statusText);
       const sizes = await answer.json();
+      if (!sizes.io_nodes) throw new Error("this io-node has just started, and does not know the others yet");
       appNodes = sizes.app_nodes;
       put("io-nodes", sizes.io_nodes);
       put("app-nodes", sizes.app_nodes);
@@ -78,15 +80,25 @@ export function openPanel({ pulse, announce, late }) {
   }
 
   return {
-    connected(sid) {
-      const before = ioNode;
-      ioNode = sid.includes(".") ? sid.split("-")[0] : "this server"; // a sid begins with the name of its io-node
+    connected(node, sid, recovered) {
+      ioNodeBefore = ioNode;
+      ioNode = node;
       put("io-node", ioNode);
       byId("io-node").title = sid;
-      tell(before ? `Reconnected to io-node ${ioNode}` : `Connected to io-node ${ioNode}`);
-      if (before) announce(`Reconnected to io-node ${ioNode}`, "good");
+      if (!recovered) {
+        tell(ioNodeBefore ? `Reconnected to io-node ${ioNode}` : `Connected to io-node ${ioNode}`);
+        if (ioNodeBefore) announce(`Reconnected to io-node ${ioNode}`, "good");
+      }
       askedAt = null;
       beat();
+    },
+
+    /** The server gave the session back, and `missed` messages with it. */
+    caughtUp(missed) {
+      const what = ioNode === ioNodeBefore ? `Back on io-node ${ioNode}` : `Moved to io-node ${ioNode}`;
+      const more = missed === 1 ? "1 message caught up" : `${missed || "no"} messages caught up`;
+      tell(what, `${more[0].toUpperCase()}${more.slice(1)}.`);
+      announce(`${what}, ${more}`, "good");
     },
 
     disconnected() {

@@ -2,16 +2,21 @@
 //
 // A message stays in `waiting` until the application has answered it, and is sent again after a reconnection. It keeps its
 // id, and a page shows each id once. So no message is lost or doubled, whatever restarts.
+//
+// What others wrote while the connection was lost comes right after the reconnection: the server gives the session back,
+// and everything that was missed, before it answers anything.
 
 export function openTalk({ name, rooms, transports, on }) {
   const socket = io({ auth: { name }, ...(transports && { transports }) });
   const joined = new Set();
   const waiting = new Map();
   let state = "here";
+  let missed = 0; // messages since the last reconnection
 
   socket.on("connect", () => {
     joined.clear();
-    on.connected(socket.id);
+    on.connected(nodeOf(socket.io.engine.id), socket.id, socket.recovered);
+    if (socket.recovered) catchUp();
     for (const room of rooms) enter(room);
   });
   socket.on("disconnect", (reason) => on.disconnected(reason));
@@ -32,9 +37,16 @@ export function openTalk({ name, rooms, transports, on }) {
     if (news.new) socket.emit("presence", { room: news.room, state, to: news.sid });
   });
   socket.on("message", (news) => {
+    missed += 1;
     on.message(news);
     socket.emit("received", { id: news.id, to: news.sid });
   });
+
+  /** The answer comes behind everything that was missed. */
+  async function catchUp() {
+    missed = 0;
+    if ((await ask("pulse", null)) !== null) on.caughtUp(missed);
+  }
 
   /** Joins first and says hello afterwards. If two people come at once, at least one of them hears the other. */
   async function enter(room) {
@@ -69,6 +81,8 @@ export function openTalk({ name, rooms, transports, on }) {
     }
   }
 
+  /** The id of a connection begins with the name of the io-node that holds it. */
+  const nodeOf = (id) => (id.includes(".") ? id.split("-")[0] : "this server");
   const transport = () => socket.io.engine?.transport?.name ?? "";
 
   return {

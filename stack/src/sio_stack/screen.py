@@ -49,7 +49,8 @@ class Screen:
         path = stack.config.socketio_path
         rows.add_row("Clients", Text(f"{stack.url}  path {path}/"))
         rows.add_row("Application", Text(_short(settings.app)))
-        rows.add_row("io-nodes", Text(f"{len(stack.io_nodes)}  {_places(stack.io_nodes)}"))
+        rows.add_row("io-nodes", Text(f"{len(stack.io_nodes)}  {_named_pids(stack.io_nodes)}"))
+        rows.add_row("", Text(f"   {_places(stack.io_nodes)}"))
         rows.add_row("app-nodes", Text(f"{len(stack.app_nodes)}  {_pids(stack.app_nodes)}"))
         rows.add_row("Redis", Text("given by REDIS_URL" if stack.valkey is None else f"Valkey, {stack.redis_url}"))
         title = Text(f"Socket.IO Cluster is ready ({seconds:.1f} s)", style="bold green")
@@ -70,6 +71,10 @@ class Screen:
 
 def _places(nodes: list[Node]) -> str:
     return "127.0.0.1:" + ", ".join(str(node.port) for node in nodes)
+
+
+def _named_pids(nodes: list[Node]) -> str:
+    return f"pid {', '.join(f'{node.pid} ({node.name})' for node in nodes)}"
 
 
 def _pids(nodes: list[Node]) -> str:

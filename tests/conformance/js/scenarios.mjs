@@ -7,6 +7,8 @@ import { io, Manager } from "socket.io-client";
 const url = process.argv[2];
 const LIMIT_MS = 10_000;
 const TRANSPORTS = { polling: ["polling"], websocket: ["websocket"], upgrade: ["polling", "websocket"] };
+const PLAIN = { query: { recovery: 0 } };
+const RECOVERED = { query: { recovery: 1 } };
 const scenarios = new Map();
 const opened = new Set();
 
@@ -152,14 +154,36 @@ for (const [kind, transports] of Object.entries(TRANSPORTS)) {
     assert.ok(["io server disconnect", "transport close", "transport error"].includes(reason), reason);
   });
 
-  scenarios.set(`reconnection over ${kind}`, async () => {
-    const socket = await joined("/", options);
+  scenarios.set(`reconnection without recovery over ${kind}`, async () => {
+    const socket = await joined("/", { ...options, ...PLAIN });
     const before = socket.id;
     const back = next(socket, "connect");
     socket.io.engine.close();
     await back;
     assert.notEqual(socket.id, before);
     assert.deepEqual(await acked(socket, "echo", 1), [1]);
+  });
+
+  scenarios.set(`recovery over ${kind}`, async () => {
+    const mine = room();
+    const other = await joined("/", options);
+    const socket = await joined("/", { ...options, ...RECOVERED });
+    const before = socket.id;
+    await acked(socket, "join", [mine]);
+    await acked(socket, "remember", "a session");
+    await acked(other, "tell", [mine], [], 0);
+    const got = [];
+    socket.on("told", (number) => got.push(number));
+    const back = next(socket, "connect");
+    const told = next(socket, "disconnect").then(() => Promise.all([1, 2, 3].map((n) => acked(other, "tell", [mine], [], n))));
+    socket.io.engine.close();
+    await Promise.all([told, back]);
+    assert.equal(socket.id, before);
+    assert.equal(socket.recovered, true);
+    assert.deepEqual(await acked(socket, "recall"), ["a session"]);
+    await acked(other, "tell", [mine], [], 4);
+    assert.deepEqual(await acked(socket, "echo", 1), [1]);
+    assert.deepEqual(got, [1, 2, 3, 4]);
   });
 }
 
@@ -220,7 +244,7 @@ scenarios.set("auth, query and headers", async () => {
 
 scenarios.set("auth by a function, anew at each connect", async () => {
   let calls = 0;
-  const socket = await joined("/", { auth: (give) => give({ call: ++calls }) });
+  const socket = await joined("/", { auth: (give) => give({ call: ++calls }), ...PLAIN });
   const back = next(socket, "connect");
   socket.io.engine.close();
   await back;
@@ -239,7 +263,7 @@ scenarios.set("acks of the server keep their arguments", async () => {
 });
 
 scenarios.set("acks of the client keep their arguments", async () => {
-  const socket = await joined("/custom");
+  const socket = await joined("/custom", PLAIN);
   for (const answer of [[], [1], [1, 2], [null], [null, null], [[]], [[1, 2]], [{ a: false }]]) {
     socket.once("question", (...args) => args.pop()(...answer));
     const told = next(socket, "answered");
@@ -366,7 +390,7 @@ scenarios.set("an event and its answer survive heartbeats", async () => {
 });
 
 scenarios.set("volatile events", async () => {
-  const socket = await upgraded();
+  const socket = await upgraded(PLAIN);
   await pause(50);
   const told = next(socket, "message-back");
   socket.volatile.emit("message", 1);

@@ -1,0 +1,64 @@
+// Stock JavaScript clients that write down what comes to them: `node recovery.mjs URL FILE FIRST COUNT`.
+// One line on stdin at a time: "drop" breaks all connections at once, "leave" ends all. Prints "in" once all were let in.
+//
+// Lines of FILE, with CLOCK_MONOTONIC in µs:
+//
+//     o t client sid recovered        it was let in; `recovered`: 1 where the server gave it its session back
+//     p t client sid reason           its connection is gone
+//     v t client sid stream n         an event came: the n-th of that stream (tests/chaos/recovery_app.py)
+
+import { openSync, writeSync } from "node:fs";
+import { createInterface } from "node:readline";
+import { io } from "socket.io-client";
+
+const [url, path, first, count] = process.argv.slice(2);
+const file = openSync(path, "a");
+const sockets = [];
+let letIn = 0;
+let leaving = false;
+
+let lines = [];
+const flush = () => {
+  if (lines.length) writeSync(file, lines.join(""));
+  lines = [];
+};
+setInterval(flush, 50);
+
+function note(letter, ...fields) {
+  lines.push(`${letter} ${process.hrtime.bigint() / 1000n} ${fields.join(" ")}\n`);
+}
+
+function open(client) {
+  const transports = client % 10 ? ["websocket"] : ["polling", "websocket"];
+  // Over WebSocket alone, nothing tells this client from others that run in Node.js.
+  const query = transports.length === 1 ? { recovery: 1 } : {};
+  const delays = { reconnectionDelay: 100, reconnectionDelayMax: 500 };
+  const socket = io(url, { forceNew: true, transports, query, ...delays, auth: { client } });
+  let sid = "";
+  socket.on("connect", () => {
+    letIn += sid ? 0 : 1;
+    sid = socket.id;
+    note("o", client, sid, socket.recovered ? 1 : 0);
+    if (letIn === Number(count)) console.log("in");
+  });
+  socket.on("disconnect", (reason) => {
+    if (!leaving) note("p", client, sid, reason.replaceAll(" ", "_"));
+  });
+  socket.on("to", (stream, n) => note("v", client, sid, stream, n));
+  socket.on("bytes", (stream, n, data) => {
+    if (data.length === 3 && data[0] === 1) note("v", client, sid, stream, n);
+  });
+  sockets.push(socket);
+}
+
+for (let number = 0; number < Number(count); number += 1) open(Number(first) + number);
+
+createInterface({ input: process.stdin }).on("line", (line) => {
+  if (line === "drop") {
+    sockets.forEach((socket) => socket.io.engine?.transport?.ws?.terminate?.() ?? socket.io.engine?.close());
+  } else if (line === "leave") {
+    leaving = true;
+    sockets.forEach((socket) => socket.disconnect());
+    setTimeout(() => { flush(); process.exit(0); }, 500);
+  }
+}).on("close", () => { flush(); process.exit(0); });
