@@ -84,4 +84,5 @@ def explore(machine: type[ClusterMachine], histories: int) -> None:
         f"{duplicates} repetitions"
     )
     assert takeovers > len(clusters) / 10
-    assert later_pages > len(clusters) / 10
+    if machine is not RoamingMachine:  # whose clients come and go, and say little
+        assert later_pages > len(clusters) / 10

@@ -234,9 +234,9 @@ class TestSweep:
         for left_ms in await bus.connections.run(*[("PTTL", key) for key in keys]):
             assert LONG_MS + 3_000_000 < left_ms <= LONG_MS + 3_600_000
         await bus.records.claim(SID, "/", HASH, IO2)
+        await bus.records.update([Accepted(SID, 1)])
         assert await bus.connections.run(*[("PTTL", key) for key in keys]) == [-1, -1]
-        for keep in (Ended(SID, 1, LONG_MS), Ended(SID, 1, LONG_MS, "ping timeout")):
-            await bus.records.forget([keep])
+        await bus.records.forget([Ended(SID, 1, LONG_MS, "ping timeout")])
         assert await bus.connections.run(*[("PTTL", key) for key in keys]) == [-1, -1]  # the application is to be told
 
 

@@ -171,7 +171,9 @@ for (const [kind, transports] of Object.entries(TRANSPORTS)) {
     const before = socket.id;
     await acked(socket, "join", [mine]);
     await acked(socket, "remember", "a session");
+    const first = next(socket, "told");
     await acked(other, "tell", [mine], [], 0);
+    await first;
     const got = [];
     socket.on("told", (number) => got.push(number));
     const back = next(socket, "connect");

@@ -9,6 +9,7 @@ import pytest
 
 from app_node.counters import STALE_DISCONNECT
 from app_node.membership import parked_homes
+from sio_cluster.protocol import reasons
 from sio_cluster.protocol.messages import Accept, Ack, Disconnect, Refuse
 from sio_cluster.streams.api.records import ClaimRefused
 
@@ -244,11 +245,11 @@ async def test_a_client_whose_home_is_gone_is_told_of_at_once(world: Any, stage:
 
 
 async def test_what_was_asked_of_it_is_not_waited_for(world: Any) -> None:
-    """It has forgotten the question when it comes back."""
+    """It has forgotten the question when it comes back. If its io-node died, nobody else says so."""
     answers: list[Any] = []
     await world.sio.emit("question", to=world.client.sid, callback=answers.append)
     assert len(world.sio.node.clients.callbacks._of_clients) == 1
-    await world.client.lose()
+    await world.client.lose(reason=reasons.NODE_LOST)
     assert not world.sio.node.clients.callbacks._of_clients
 
 
