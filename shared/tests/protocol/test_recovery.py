@@ -58,6 +58,7 @@ class TestPid:
     def test_what_is_no_pid(self, pid: Any) -> None:
         assert parse_pid(pid) is None
 
+    @pytest.mark.slow
     @given(JSON)
     def test_whatever_json_brings(self, value: Any) -> None:
         assert parse_pid(value) is None
@@ -121,6 +122,7 @@ class TestOffset:
     def test_what_is_no_offset(self, offset: Any) -> None:
         assert parse_offset(offset) is None
 
+    @pytest.mark.slow
     @given(JSON)
     def test_whatever_json_brings(self, value: Any) -> None:
         position = parse_offset(value)

@@ -63,6 +63,7 @@ commands: st.SearchStrategy[Command] = st.one_of(
 stretches = st.lists(st.lists(st.lists(commands, max_size=4), max_size=3), max_size=5)
 
 
+@pytest.mark.slow
 @settings(max_examples=400)
 @given(stretches, sids, st.data())
 def test_nobody_who_missed_something_is_let_through(

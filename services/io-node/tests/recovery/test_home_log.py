@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -83,6 +84,7 @@ def places(entries: list[list[Command]]) -> list[Position]:
     return [Position(ms, 0, n) for ms, entry in enumerate(entries, 1) for n in range(len(entry))]
 
 
+@pytest.mark.slow
 @settings(max_examples=400)
 @given(entries, sids, namespaces, st.data())
 def test_as_if_it_had_listened(entries: list[list[Command]], sid: str, namespace: str, data: st.DataObject) -> None:
