@@ -140,13 +140,17 @@ class Browser:
 
 
 class App(TinyApp):
-    """Keeps records, and may say more when a client connects: `on_connect(fact)` before its Accept."""
+    """Keeps records, and may say more when a client connects: `on_connect(fact)` before its Accept.
+
+    `recording`: an app-node writes that it let a client in behind its Accept. False: it has not come to that yet.
+    """
 
     def __init__(self, config: Config, broker: MemoryBroker) -> None:
         super().__init__(config, broker)
         self.on_connect: Callable[[ClientConnected], list[Command]] = lambda fact: []
         self.refusing: set[int] = set()
         self.forgetting = True
+        self.recording = True
 
     async def _take(self, facts: list[Fact]) -> None:
         async with self._came:
@@ -165,7 +169,8 @@ class App(TinyApp):
             await self.send(fact.sid, Refuse(fact.sid, b'{"message":"no"}', fact.generation))
             await self._bus.records.forget([Ended(fact.sid, fact.generation)])
             return
-        await self._bus.records.update([Accepted(fact.sid)])
+        if self.recording:
+            await self._bus.records.update([Accepted(fact.sid)])
         await self.send(fact.sid, *self.on_connect(fact), Accept(fact.sid, fact.generation))
 
 

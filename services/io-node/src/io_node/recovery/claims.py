@@ -2,7 +2,8 @@
 
 1. The record of the client says whether the pid is right. So nobody makes this node read a log who has no session.
 2. The log of its home reaches back to the last event that the client has, or nothing was said to it before the log.
-3. `ClientRecords.claim` makes this node the holder, in one step.
+3. `ClientRecords.claim` makes this node the holder, in one step. Who knows a pid was let in. Where the record does not
+   say so yet, it is asked again for a while: an app-node writes it when its Accept is in Redis.
 4. Its former connection closes: at once where it is here, else by an Evict.
 5. The application is told of the client, as of a new one. When it accepts it, the hub asks the `Replay` what it missed.
 
@@ -25,7 +26,7 @@ from io_node.recovery.home_log import Since
 from io_node.recovery.homes import OpenHomes
 from io_node.socketio.capability import RECOVERABLE, Asked
 from io_node.socketio.client import Client, Stays
-from sio_cluster.node.retry import Retry
+from sio_cluster.node.retry import Backoff, Retry
 from sio_cluster.protocol import reasons
 from sio_cluster.protocol.errors import HomeLost
 from sio_cluster.protocol.ids import lane_of
@@ -37,6 +38,9 @@ from sio_cluster.streams.api.records import Claim, ClaimRefused, ClientRecords, 
 log = structlog.get_logger()
 
 _T = TypeVar("_T")
+
+_LET_IN_S = 5.0
+"""So long a claim waits for the record to say that the application has let the client in."""
 
 
 class Facts(Protocol):
@@ -254,6 +258,17 @@ class LogClaims:
 
     async def _take(self, client: Client, pid: Pid) -> Claim:
         """Claim the session. Once that was tried, it must be known what became of it, also where nobody waits."""
+        claim = await self._try(client, pid)
+        ends_at = asyncio.get_running_loop().time() + _LET_IN_S
+        backoff = Backoff(20, 500)
+        while claim is ClaimRefused.PENDING and asyncio.get_running_loop().time() < ends_at:
+            await asyncio.sleep(next(backoff))
+            claim = await self._try(client, pid)
+        if isinstance(claim, ClaimRefused):
+            raise _Refused(claim.value)
+        return claim
+
+    async def _try(self, client: Client, pid: Pid) -> Claim | ClaimRefused:
         namespace = client.namespace
         tried = False
 
@@ -266,10 +281,7 @@ class LogClaims:
             tried = True
             return await self._records.claim(pid.sid, namespace, pid.hash, self._node_id)
 
-        claim = await self._retry.call(once)
-        if isinstance(claim, ClaimRefused):
-            raise _Refused(claim.value)
-        return claim
+        return await self._retry.call(once)
 
     def _close_former(self, pid: Pid, claim: Claim) -> None:
         """Closes the connection that the client had before, wherever it is."""
