@@ -113,6 +113,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 
 def _figures(row: dict[str, Any]) -> str:
     rate = f"{row['events'] / max(row['seconds'], 1):.0f} events/s" if row["seconds"] else ""
+    rate += f" at {row['pace']:.0%} of the full pace"
     rate += "".join(f", {value:.0f}/s {way} before the fault" for way, value in row["rates"].items())
     return (
         f"{row['clients']} clients, {row['events']} events ({rate}), {row['emits']} emits, gap p50 "

@@ -9,8 +9,10 @@ import json
 import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from time import monotonic
 from typing import Any, Protocol
 
+from tests.chaos.pace import AT_EASE_S, LEAST
 from tests.chaos.records import Pen
 
 from sio_cluster.testing.client import Client, WSError
@@ -27,7 +29,7 @@ class Connection(Protocol):
 
 
 class Member:
-    """One client. `sent` and `acked` count events, `beside` those without a number."""
+    """One client. `sent` and `acked` count events, `beside` those without a number. `waited_s`: for its last ack."""
 
     def __init__(self, number: int, pen: Pen, moved: asyncio.Event) -> None:
         self.number = number
@@ -41,7 +43,8 @@ class Member:
         self.leaving = False
         self._pen = pen
         self._moved = moved
-        self._open: set[int] = set()
+        self._open: dict[int, float] = {}
+        self.waited_s = 0.0
 
     @property
     def waiting(self) -> int:
@@ -50,7 +53,7 @@ class Member:
     def send_next(self) -> None:
         if self.joined.is_set() and self.connection is not None and not self.leaving:
             seq, self.sent = self.sent, self.sent + 1
-            self._open.add(seq)
+            self._open[seq] = monotonic()
             self._pen(">", self.number, seq, self.sid)
             self.connection.send(b'42%d["up",%d,%d]' % (seq, self.number, seq))
 
@@ -103,8 +106,8 @@ class Member:
         bracket = packet.index(b"[")
         seq = int(packet[2:bracket])
         self._pen("a", self.number, seq)
-        if seq in self._open:
-            self._open.discard(seq)
+        if (sent := self._open.pop(seq, None)) is not None:
+            self.waited_s = monotonic() - sent
             self.acked += 1
             self._moved.set()
 
@@ -117,7 +120,10 @@ class Member:
 
 
 class Crowd:
-    """`async with Crowd(url, directory, ...)`: joins them all, then each sends `rate` events a second."""
+    """`async with Crowd(url, directory, ...)`: joins them all, then each sends `rate` * `pace` events a second.
+
+    Whoever waits for a number of events waits for as long at any pace, so for fewer events at a lower one.
+    """
 
     def __init__(
         self,
@@ -128,6 +134,7 @@ class Crowd:
         pollers: int,
         rate: float,
         seed: int,
+        pace: float = 1.0,
         first: int = 0,
         connect_s: float = CONNECT_S,
         at_once: int = 40,
@@ -138,6 +145,7 @@ class Crowd:
         self._at_once = at_once
         self._connect_s = connect_s
         self._rate = rate
+        self.pace = pace
         self._moved = asyncio.Event()
         self._random = random.Random(seed)
         pen = Pen(directory / f"clients-{first}.txt")
@@ -171,15 +179,33 @@ class Crowd:
         """Events that are in no record."""
         return sum(member.beside for member in self.members)
 
+    @property
+    def rate(self) -> float:
+        """Events a second of all together."""
+        return self._rate * self.pace * len(self.members)
+
+    async def settle(self) -> None:
+        """Lowers the pace until clients do not wait for the machine."""
+        while True:
+            await self.progress(5, 30)
+            waits = sorted(member.waited_s for member in self.members)
+            if waits[len(waits) * 9 // 10] < AT_EASE_S or self.pace <= LEAST:
+                return
+            self.pace = max(LEAST, self.pace * 0.7)
+            await self.until(lambda: not any(member.waiting > 1 for member in self.members), 30)
+
     async def progress(self, events: int, within_s: float) -> None:
-        """Waits until each client got this many more acks than it had."""
-        goals = [(member, member.acked + events) for member in self.members]
+        """Waits until each client got this many more acks than it had, at full pace."""
+        goals = [(member, member.acked + self._paced(events)) for member in self.members]
         await self.until(lambda: all(member.acked >= goal for member, goal in goals), within_s)
 
     async def sends(self, events: int, within_s: float = 30) -> None:
-        """Waits until the clients have sent this many more each, on the average, acked or not."""
-        goal = sum(member.sent for member in self.members) + events * len(self.members)
+        """Waits until the clients have sent this many more each, on the average and at full pace, acked or not."""
+        goal = sum(member.sent for member in self.members) + self._paced(events) * len(self.members)
         await self.until(lambda: sum(member.sent for member in self.members) >= goal, within_s)
+
+    def _paced(self, events: int) -> int:
+        return max(2, round(events * self.pace)) if events > 1 else events
 
     async def all_in(self, within_s: float) -> None:
         await self.until(lambda: all(member.joined.is_set() for member in self.members), within_s)
@@ -235,7 +261,7 @@ class Crowd:
             for member in self.members[turn % slots :: slots]:
                 member.send_next()
             self._moved.set()
-            due = max(due + 1 / self._rate / slots, loop.time() - 0.1)
+            due = max(due + 1 / (self._rate * self.pace) / slots, loop.time() - 0.1)
             await asyncio.sleep(max(0.0, due - loop.time()))
 
 

@@ -31,7 +31,7 @@ async def test_one_in_a_thousand_is_caught(seed: int, defect: str) -> None:
     """The defect shows in its own columns and in no other."""
     async with field(
         f"broken build, {defect}", seed, io_nodes=1, app=BROKEN, env={"CHAOS_BROKEN": defect}, official=False,
-        websockets=80, pollers=0, rate=20,
+        websockets=80, pollers=0, rate=20, paced=False,
     ) as it:  # fmt: skip
         await it.crowd.progress(60, 30)
         verdict = await it.judge(answered_within_s=1)
