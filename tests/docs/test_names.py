@@ -22,6 +22,7 @@ from io_node.socketio.counters import ClientCounters
 from sio_cluster.node.monitoring.metrics import Family
 from sio_cluster.protocol import keys, reasons
 from sio_cluster.protocol.keys import Keys
+from sio_cluster.testing.fixtures import RIGHTS
 
 PACKAGES = ("sio_cluster", "io_node", "app_node", "sio_stack", "loadtest")
 SHORT = ("protocol", "streams", "node", "testing")
@@ -243,3 +244,11 @@ def test_the_table_of_reasons_has_every_reason_of_a_disconnect() -> None:
     section = page.partition("\n## Why a client was disconnected\n")[2].partition("\n## ")[0]
     listed = set(re.findall(r"^\| `([^`]+)`", section, re.MULTILINE))
     assert listed == {value for name, value in vars(reasons).items() if name.isupper()}
+
+
+# --- rights in Redis
+
+
+def test_tests_run_with_the_rights_in_redis_that_are_asked_for() -> None:
+    operations = next(page for page in pages() if page.name == "docs/operations.md")
+    assert f"~PREFIX:* {RIGHTS}" in operations.code()

@@ -17,6 +17,7 @@ from sio_cluster.streams.redis.replies import MasterDown, NoGroup, NoKey, NoScri
         ("OOM command not allowed when used memory > 'maxmemory'.", RedisFull),
         ("READONLY You can't write against a read only replica.", ReadOnly),
         ("NOPERM User io has no permissions to run the 'get' command", AccessRefused),
+        ("ERR ACL failure in script: User io has no permissions to run the 'time' command", AccessRefused),
         ("NOAUTH Authentication required.", AccessRefused),
         ("WRONGPASS invalid username-password pair", AccessRefused),
         ("DENIED Redis is running in protected mode", AccessRefused),

@@ -5,11 +5,15 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from redis import Redis
 
 from sio_cluster.node.settings.config import Config
 from sio_cluster.testing.valkey import Valkey, start_valkey
 
 _prefixes = itertools.count(1)
+
+RIGHTS = "+@read +@write +@scripting +time +ping +select +client|id +client|info +client|kill +client|unblock"
+"""What a node's user may do in Redis, besides having the keys of its prefix."""
 
 
 @pytest.fixture(scope="session")
@@ -19,7 +23,15 @@ def valkey() -> Iterator[Valkey]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def node_url(valkey: Valkey) -> str:
+    """That server, for a user who has the rights that docs/operations.md asks for, and no others."""
+    with Redis.from_url(valkey.url) as owner:
+        owner.execute_command("ACL", "SETUSER", "node", "on", ">secret", f"~t{os.getpid()}.*", *RIGHTS.split())
+    return f"redis://node:secret@127.0.0.1:{valkey.port}/0"
+
+
 @pytest.fixture
-def redis_config(valkey: Valkey) -> Config:
-    """A configuration whose keys no other test has."""
-    return Config(REDIS_URL=valkey.url, REDIS_PREFIX=f"t{os.getpid()}.{next(_prefixes)}")
+def redis_config(node_url: str) -> Config:
+    """A configuration whose keys no other test has, for a node that has no more rights than it needs."""
+    return Config(REDIS_URL=node_url, REDIS_PREFIX=f"t{os.getpid()}.{next(_prefixes)}")

@@ -3,8 +3,22 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import assert_never
 
-from sio_cluster.protocol.messages import Accept, CloseRoom, Command, Join, Leave, Room
+from sio_cluster.protocol.messages import (
+    Accept,
+    Ack,
+    Canary,
+    CloseRoom,
+    Command,
+    Disconnect,
+    Emit,
+    Evict,
+    Join,
+    Leave,
+    Refuse,
+    Room,
+)
 from sio_cluster.streams.api.homes import Homes
 from sio_cluster.streams.api.inboxes import RoomOp
 from sio_cluster.streams.api.records import ClientRecords
@@ -44,8 +58,13 @@ class ParkedRooms:
                     ops.append(RoomOp(sid, room, inside))
                     if members is not None:
                         members.change(sid, room, inside=inside)
-                case CloseRoom(namespace=namespace, room=room) if members is not None:
-                    ops += [RoomOp(sid, room, False) for sid in sorted(members.close(namespace, room))]
+                case CloseRoom(namespace=namespace, room=room):
+                    if members is not None:
+                        ops += [RoomOp(sid, room, False) for sid in sorted(members.close(namespace, room))]
+                case Emit() | Ack() | Refuse() | Disconnect() | Evict() | Canary():
+                    pass  # concerns nobody's rooms
+                case _:
+                    assert_never(command)
         return ops
 
     async def _read(self, horizon: bytes) -> "_Members":

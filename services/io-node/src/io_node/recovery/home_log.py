@@ -12,11 +12,24 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from heapq import merge
 from operator import attrgetter
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias, assert_never
 
 from io_node.engineio.api import Outbound
 from io_node.socketio.client import Stays
-from sio_cluster.protocol.messages import Accept, CloseRoom, Command, Emit, Join, Leave, Room
+from sio_cluster.protocol.messages import (
+    Accept,
+    Ack,
+    Canary,
+    CloseRoom,
+    Command,
+    Disconnect,
+    Emit,
+    Evict,
+    Join,
+    Leave,
+    Refuse,
+    Room,
+)
 from sio_cluster.protocol.recovery import START, Position, position_of
 from sio_cluster.streams.api.homes import AtHorizon
 
@@ -89,8 +102,10 @@ class HomeLog:
                     self._closed[namespace, room].append(Position(milliseconds, number, index))
                 case Accept(sid):
                     self._accepted.setdefault(sid, Position(milliseconds, number, index))
-                case _:
+                case Ack() | Refuse() | Disconnect() | Evict() | Canary():
                     pass  # concerns nobody's rooms, and is not replayed
+                case _:
+                    assert_never(command)
 
     def since(self, sid: str, at: AtHorizon, offset: Position | None, waited: Position | None = None) -> Since | None:
         """From where on this client is told what it missed. None where the log does not reach so far back.

@@ -17,11 +17,25 @@ later in a room of the same name in another namespace, or in a room before the c
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import assert_never
 
 import msgspec
 
 from sio_cluster.protocol.ids import node_of
-from sio_cluster.protocol.messages import Accept, Command, Emit, Room
+from sio_cluster.protocol.messages import (
+    Accept,
+    Ack,
+    Canary,
+    CloseRoom,
+    Command,
+    Disconnect,
+    Emit,
+    Evict,
+    Join,
+    Leave,
+    Refuse,
+    Room,
+)
 from sio_cluster.protocol.recovery import START, Position, position_of
 
 UP_TO = b"up-to"
@@ -90,8 +104,10 @@ class Gone:
                         pending.event(place, command.skip)
                 case Accept(sid):
                     self._accepted.setdefault(sid, Position(milliseconds, number, index))
+                case Emit() | Ack() | Join() | Leave() | CloseRoom() | Refuse() | Disconnect() | Evict() | Canary():
+                    pass  # is not replayed
                 case _:
-                    pass
+                    assert_never(command)
 
     def left(self, sid: str, room: Room) -> None:
         """A client has left this room. What was said there before still was for it."""

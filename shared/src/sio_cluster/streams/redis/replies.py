@@ -51,6 +51,7 @@ _KINDS: dict[str, type[BusError]] = {
 # These errors have no code of their own.
 _NO_KEY = "ERR no such key"
 _TOO_MANY_CLIENTS = "ERR max number of clients"
+_MAY_NOT_IN_SCRIPT = "ERR ACL failure in script"
 
 
 def error_of(text: str) -> BusError:
@@ -59,5 +60,7 @@ def error_of(text: str) -> BusError:
         return NoKey(text)
     if text.startswith(_TOO_MANY_CLIENTS):
         return BusUnavailable(f"Redis answered: {text}")
+    if text.startswith(_MAY_NOT_IN_SCRIPT):
+        return AccessRefused(f"Redis answered: {text}")
     kind = _KINDS.get(text.partition(" ")[0], BusRefused)
     return kind(f"Redis answered: {text}")
