@@ -40,8 +40,8 @@ class Settings(BaseSettings):
     # where
     http_host: str = Field(
         "127.0.0.1",
-        description="Address on which a node's HTTP server listens. `0.0.0.0` opens it to other machines, `::` to "
-        "those with IPv6 too.",
+        description="Address on which a node's HTTP server listens (that of an app-node: for HEALTH_PORT). `0.0.0.0` "
+        "opens it to other machines, `::` to those with IPv6 too.",
     )
     http_port: Annotated[int, ReadBy.IO] = Field(
         8080, ge=0, le=65535, description="Port on which an io-node listens for its clients. 0 takes any free port."
@@ -63,7 +63,8 @@ class Settings(BaseSettings):
         None,
         repr=False,
         description="Whole address of Redis, such as `redis://user:password@host:6379/0`. It begins with `rediss://` "
-        "for TLS, with `unix://` for a local socket. If it is set, the three settings above have no effect.",
+        "for TLS, with `unix://` for a local socket. If it is set, the three settings above have no effect. "
+        "docs/operations.md has the options for a CA of your own.",
     )
     redis_prefix: str = Field(
         "sio",
@@ -94,13 +95,15 @@ class Settings(BaseSettings):
         True, description="Whether a connection that began with polling may move to WebSocket (an upgrade)."
     )
     ping_interval_ms: Annotated[Millis, ReadBy.IO] = Field(
-        25_000, description="Milliseconds from a connection's PONG to the next PING that it gets."
+        25_000,
+        description="Milliseconds from a connection's PONG to the next PING that it gets. nginx' `NGINX_SILENCE` "
+        "(120 s) must be longer than this and PING_TIMEOUT_MS together.",
     )
     ping_timeout_ms: Annotated[Millis, ReadBy.IO] = Field(
         20_000,
         description="Milliseconds in which a connection must answer a PING. If it does not, it is closed with the "
         "reason `ping timeout`. It gets more time while it takes what was sent to it, or while the io-node does not "
-        "read from it.",
+        "read from it. For nginx, see PING_INTERVAL_MS.",
     )
     upgrade_timeout_ms: Annotated[Millis, ReadBy.IO] = Field(
         10_000,
@@ -115,7 +118,8 @@ class Settings(BaseSettings):
     max_payload_bytes: Annotated[Bytes, ReadBy.IO] = Field(
         1_000_000,
         description="Most bytes in one packet of a client, its attachments included, and in one polling request. "
-        "A larger packet closes the connection; a larger request gets HTTP 413.",
+        "A larger packet closes the connection; a larger request gets HTTP 413. nginx' `NGINX_MAX_BODY` (3 MB) must be "
+        "larger than this.",
     )
     max_attachments: int = Field(
         10,
@@ -214,17 +218,21 @@ class Settings(BaseSettings):
         120_000,
         ge=0,
         le=86_400_000,
-        description="For how long a client that lost its connection may come back and get what it missed. 0: never.",
+        description="Milliseconds in which a client that lost its connection may come back and get what it missed. "
+        "What is said in that time stays in Redis, up to RECOVERY_MAX_BYTES. 0: never, and events have no additional "
+        "argument.",
     )
     recovery_clients: Annotated[Literal["known", "all", "asking"], BeforeValidator(as_lower), ReadBy.IO] = Field(
         "known",
-        description="Which clients may do so: `known` are browsers, and the JavaScript client where it can be told "
-        "from others; `all`; or `asking`, those that say `recovery=1`. Each event has one argument more for them. "
-        "docs/recovery.md explains it.",
+        description="Which clients can come back and get what they missed. `known`: browsers, and the JavaScript "
+        "client where it can be told from others. `all`. `asking`: only those that say `recovery=1`. Whoever says "
+        "`recovery=0` cannot. Events that ask for no ack have one argument more for them, which the JavaScript client "
+        "understands from 4.6 on. docs/recovery.md explains it.",
     )
     recovery_max_bytes: Bytes = Field(
         32_000_000,
-        description="How many bytes of past messages each io-node's inbox keeps in Redis for clients that come back.",
+        description="Most bytes of past messages that each io-node's inbox keeps in Redis for clients that come back. "
+        "Beyond it the oldest go, and who missed them begins a fresh session.",
     )
     recovery_notice: Annotated[Literal["now", "late"], BeforeValidator(as_lower), ReadBy.APP] = Field(
         "now",
@@ -249,8 +257,8 @@ class Settings(BaseSettings):
         10_000,
         description="Milliseconds without a heartbeat after which an app-node declares an io-node dead. It may do so "
         "up to two heartbeats earlier. If no app-node runs at that time, the next one that starts does it. The "
-        "application then gets a `disconnect` with the reason `node lost` for each client of the io-node. At least ten "
-        "times HEARTBEAT_MS.",
+        "application then gets a `disconnect` with the reason `node lost` for each client of the io-node that has not "
+        "come back. At least ten times HEARTBEAT_MS.",
     )
 
     # an app-node
