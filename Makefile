@@ -20,6 +20,7 @@ LOCK   := .run/lock/bin/uv pip compile --quiet --universal --python-version 3.11
 help: ## List these targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 	@echo
+	@echo "Variables, with their defaults or an example (those with a path, and REDIS_URL):"
 	@echo "  make run IO_NODES=4 APP_NODES=1 HOST=localhost PORT=8080 APP=path/to/file.py:sio WEB=path/to/file.py:app REDIS_URL=redis://..."
 	@echo "  make loadtest USERS=500 SPAWN_RATE=50 RUN_TIME=60s SCENARIO=fanout PROCESSES=1 URL=http://localhost:8080"
 
@@ -67,7 +68,7 @@ chaos: setup ## Faults of every kind under load, two at a time, and a checker of
 	@mkdir -p $(JUNIT)
 	$(PYTEST) -n 2 $(PARALLEL) -m chaos --junitxml=$(JUNIT)/chaos.xml tests/chaos $(ARGS)
 
-model: setup ## Thousands of new histories of the lane protocol in virtual time (MODEL_SEED=, MODEL_HISTORIES=)
+model: setup ## Thousands of random orders of faults, on a simulated clock (docs/reliability.md, The model; MODEL_SEED=, MODEL_HISTORIES=)
 	@mkdir -p $(JUNIT)
 	MODEL_HISTORIES=$(or $(MODEL_HISTORIES),5000) MODEL_SEED=$(MODEL_SEED) \
 	  $(PYTEST) -s --junitxml=$(JUNIT)/model.xml tests/model/test_model.py -k "test_histories or test_aimed_histories" $(ARGS)
@@ -76,7 +77,7 @@ bench: setup ## This cluster beside Socket.IO's own server and python-socketio (
 	@stack/setup.sh bench
 	.venv/bin/python -m loadtest.bench $(ARGS)
 
-loadtest: setup ## Thousands of simulated browsers: fan-out, latency, losses (starts a cluster where none runs)
+loadtest: setup ## Simulated browsers, 500 by default: fan-out, latency, losses (starts a cluster where none runs)
 	@exec .venv/bin/python -m loadtest $(ARGS)
 
 loadtest-ui: setup ## The same in locust's web interface, on http://localhost:8089

@@ -6,8 +6,9 @@ lower ones and never the other way; modules on one line do not import each other
     cli
     listener, load
     app                                 makes the parts and starts them
-    metrics, routes, restore, front
+    metrics, routes, front
     client_files
+    recovery                            sessions that are claimed back; the homes of clients that came here
     bus, socketio                       facts and commands through Redis; namespaces and rooms
     engineio                            connections and transports
     backpressure, turns
