@@ -31,7 +31,7 @@ def pace_now() -> float:
     if given := os.environ.get("CHAOS_PACE"):
         return float(given)
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-    return pace(len(os.sched_getaffinity(0)) / workers, speed_now())
+    return pace((os.cpu_count() or 1) / workers, speed_now())
 
 
 def speed_now() -> float:
