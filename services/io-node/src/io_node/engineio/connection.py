@@ -202,7 +202,7 @@ class EngineConnection:
 
     def fail(self, reason: str) -> None:
         """The transport failed: close at once."""
-        self.apply(self._session.fail(reason))
+        self.apply(self._session.end(reason))
 
     # --- from WebSockets --------------------------------------------------------------------------------------------
 
@@ -233,7 +233,7 @@ class EngineConnection:
         """The socket is gone or closing. Nothing comes from it any more."""
         if socket is self._socket:
             self._socket = None
-            self.apply(self._session.fail(reason))
+            self.apply(self._session.end(reason))
         elif socket is self._probe:
             self._probe = None
             self.apply(inbound.probe_closed(self._session))

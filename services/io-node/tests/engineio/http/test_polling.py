@@ -385,3 +385,17 @@ async def test_a_post_under_way_while_the_node_drains_is_taken() -> None:
         assert (await client.post(node.url(sid), content=b"4late")).status_code == 400
         await soon(draining)
         raw.close()
+
+
+async def test_a_client_that_says_close_since_the_node_drains_hears_of_the_drain() -> None:
+    """Socket.IO's JavaScript client does that when its poll is answered by 400."""
+    async with serve() as node, http_client() as client:
+        sid = await open_polling(node, client)
+        recorder = await node.recorder()
+        polling = asyncio.create_task(client.get(node.url(sid)))
+        await until(lambda: node.engine.connections.by_sid[sid]._session.poll_waiting)
+        draining = asyncio.create_task(node.engine.drain(4_000))
+        assert (await soon(polling)).status_code == 400
+        assert (await client.post(node.url(sid), content=b"1")).status_code == 200
+        assert await soon(recorder.closed.get()) == reasons.NODE_DRAINED
+        await soon(draining)

@@ -37,7 +37,7 @@ def test_two_polls_at_once_close() -> None:
     session = polling()
     session.poll(1.0)
     assert session.poll_waiting
-    assert session.fail(reasons.TRANSPORT_ERROR) == [AnswerPoll(b"1"), Closed(reasons.TRANSPORT_ERROR)]
+    assert session.end(reasons.TRANSPORT_ERROR) == [AnswerPoll(b"1"), Closed(reasons.TRANSPORT_ERROR)]
 
 
 def test_close_packet_ends_the_poll_by_a_noop() -> None:
@@ -165,3 +165,9 @@ def test_a_message_of_more_packets_than_that_goes_alone() -> None:
     session.queue.send(text(b"1"))
     assert session.poll(1.0) == [AnswerPoll(b"40" + b"\x1eb" * 5), Watch()]
     assert session.poll(1.0) == [AnswerPoll(b"41")]
+
+
+def test_a_client_that_said_close_has_left_even_if_its_connection_breaks() -> None:
+    session = polling()
+    assert posted(session, b"1", 1.0) == []
+    assert session.end(reasons.TRANSPORT_ERROR) == [Closed(reasons.CLIENT_DISCONNECT)]

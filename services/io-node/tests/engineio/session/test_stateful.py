@@ -180,7 +180,7 @@ class Lives(RuleBasedStateMachine):
         if self.polls and fate:
             return
         if self.polls:
-            self.take(self.session.fail(reasons.TRANSPORT_ERROR))
+            self.take(self.session.end(reasons.TRANSPORT_ERROR))
             return
         self.polls = 1
         self.take(self.session.poll(self.now))
@@ -189,7 +189,7 @@ class Lives(RuleBasedStateMachine):
     @precondition(lambda self: self.polls == 1)
     def cancel_poll(self, fate: int) -> None:
         if not fate:
-            self.take(self.session.fail(reasons.TRANSPORT_ERROR))
+            self.take(self.session.end(reasons.TRANSPORT_ERROR))
 
     @rule(body=st.sampled_from([b"1", b"", b"?", b"4a\x1e?", b"2"]), fate=RARELY)
     @precondition(lambda self: self.session.transport == "polling")
@@ -233,7 +233,7 @@ class Lives(RuleBasedStateMachine):
     @precondition(lambda self: self.socket)
     def lose_socket(self, fate: int) -> None:
         if not fate:
-            self.take(self.session.fail(reasons.TRANSPORT_CLOSE))
+            self.take(self.session.end(reasons.TRANSPORT_CLOSE))
 
     @rule()
     def open_probe(self) -> None:

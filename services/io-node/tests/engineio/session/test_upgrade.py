@@ -108,7 +108,7 @@ def test_upgrade_may_be_forbidden() -> None:
 def test_a_session_that_ends_takes_its_probe_along() -> None:
     session = polling()
     inbound.open_probe(session, 1.0)
-    assert session.fail(reasons.TRANSPORT_ERROR) == [CloseProbe(), Closed(reasons.TRANSPORT_ERROR)]
+    assert session.end(reasons.TRANSPORT_ERROR) == [CloseProbe(), Closed(reasons.TRANSPORT_ERROR)]
     session = polling()
     inbound.open_probe(session, 1.0)
     assert session.close(reasons.SERVER_DISCONNECT, 1.0) == [CloseProbe()]

@@ -77,14 +77,27 @@ def test_volatile_messages_to_a_full_socket_are_dropped() -> None:
 
 def test_after_the_end_there_is_nothing() -> None:
     session = websocket()
-    session.fail(reasons.TRANSPORT_CLOSE)
+    session.end(reasons.TRANSPORT_CLOSE)
     assert not session.queue.send(text(b"a"))
     assert session.deadline == float("inf")
     assert (
-        session.fail("x")
+        session.end("x")
         == inbound.malformed_message(session, 99.0)
         == session.tick(99.0)
         == session.flush()
         == session.emptied(99.0)
         == []
     )
+
+
+def test_who_began_to_close_gives_the_reason() -> None:
+    """What was sent has not left when the client says CLOSE, or drops its connection."""
+    for reason in (reasons.PARSE_ERROR, reasons.SERVER_DISCONNECT):
+        session = websocket()
+        session.congested(b"x" * 100, 50, 1.0)
+        session.close(reason, 1.0)
+        assert inbound.text(session, "1", 1.5) == [CloseSocket.because_of(reason), Closed(reason)]
+        session = websocket()
+        session.congested(b"x" * 100, 50, 1.0)
+        session.close(reason, 1.0)
+        assert session.end(reasons.TRANSPORT_CLOSE)[-1] == Closed(reason)

@@ -43,13 +43,13 @@ In a draining node its POSTs are still taken meanwhile. Otherwise the client's n
 class State(Enum):
     OPEN = "open"
     CLOSING = "closing"
-    """What was sent still leaves, and nothing is received. While the node drains, both directions go on.
+    """What was sent still leaves, and nothing is received. While the node drains, the client is received, too.
 
     A payload with messages has no CLOSE behind them: Socket.IO's JavaScript client heeds the CLOSE first, takes the
     messages for those of its next session, and gets them a second time by recovery. CLOSE answers the poll after that.
     """
     PARTING = "parting"
-    """Only while the node drains. Nothing leaves any more. What the client sent before it knew is still received."""
+    """Only while the node drains: the client was told. What it sent before it knew is still received."""
     CLOSED = "closed"
 
 
@@ -113,7 +113,9 @@ class EngineSession:
     @property
     def receives(self) -> bool:
         """Whether what the client sends still counts."""
-        return self.queue.takes or self.state is State.PARTING
+        if self.state is _CLOSING:
+            return self._close_reason == reasons.NODE_DRAINED
+        return self.state is not _CLOSED
 
     # --- what is sent leaves ----------------------------------------------------------------------------------------
 
@@ -135,7 +137,8 @@ class EngineSession:
             return effects
         if self._close_reason != reasons.NODE_DRAINED:
             return effects + self.end(self._close_reason)
-        self._begin_parting()
+        self.queue.takes = False
+        self.state = State.PARTING
         return [*effects, PartSocket(CloseCode.GOING_AWAY)]
 
     def poll(self, now: float) -> list[Effect]:
@@ -164,8 +167,9 @@ class EngineSession:
         payload = self.queue.take_payload()
         if closing and not self.queue.items:
             self._close_at = self._linger_until
-            if drained:
-                self._begin_parting()
+            self.queue.takes = False
+            if drained and not payload:
+                self.state = State.PARTING
         return [AnswerPoll(payload), *self._watched()]
 
     def _release_poll(self) -> list[Effect]:
@@ -293,14 +297,6 @@ class EngineSession:
         self._linger_until = now + _LINGER_S
         return self.drop_probe()
 
-    def _begin_parting(self) -> None:
-        self.state = State.PARTING
-        self.queue.takes = False
-
-    def fail(self, reason: str) -> list[Effect]:
-        """Close at once. What was queued is lost. A session that is parting keeps the reason that it parted for."""
-        return self.end(self._close_reason if self.state is State.PARTING else reason)
-
     def overflow(self) -> list[Effect]:
         """End as a slow consumer: too much waits in the node, and most of it here."""
         return self._give_up("buffer_full")
@@ -316,11 +312,16 @@ class EngineSession:
     def end(self, reason: str, *, answer: Control = CLOSE) -> list[Effect]:
         """Close at once. What was queued is lost. A poll that waits gets `answer`.
 
+        Who began to close gives the reason. A client may answer with a CLOSE of its own, or drop its connection.
+        Only while a draining node has not told the client yet, it is the client who began.
+
         A draining node sends no CLOSE, since the Python client does not come back after one on polling. The poll gets
         an empty answer, which the polling endpoint turns into "Session ID unknown".
         """
         if self.state is State.CLOSED:
             return []
+        if self.state is State.PARTING or (self.state is _CLOSING and self._close_reason != reasons.NODE_DRAINED):
+            reason = self._close_reason
         self.state = State.CLOSED
         effects: list[Effect] = []
         if self.poll_waiting:
