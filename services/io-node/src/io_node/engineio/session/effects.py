@@ -28,9 +28,13 @@ class CloseSocket(msgspec.Struct, frozen=True, gc=False):
 
     @staticmethod
     def because_of(reason: str) -> "CloseSocket":
-        """With the code for this end of a session. None where the client does not read, so that nobody would see it."""
+        """With the code for this end of a session. None where the client does not read, so that nobody would see it.
+
+        So it is when the client has come back on another connection, and this one still looks open: its end is told as
+        that of a connection that was closed from outside.
+        """
         match reason:
-            case reasons.SLOW_CONSUMER:
+            case reasons.SLOW_CONSUMER | reasons.TRANSPORT_CLOSE:
                 return CloseSocket(None)
             case reasons.NODE_DRAINED:
                 return CloseSocket(CloseCode.GOING_AWAY)
