@@ -162,6 +162,27 @@ async def test_what_comes_meanwhile_follows_in_order(nodes: int) -> None:
         assert (counters.replayed, counters.held_dropped) == (len(NAMES), 1)
 
 
+@pytest.mark.parametrize("nodes", [1, 2])
+async def test_a_client_in_very_many_rooms(nodes: int) -> None:
+    """What it missed is looked for in some of them at a time, and meanwhile more is said."""
+    rooms = [f"room{number}" for number in range(2_000)]
+    async with cluster(nodes) as world:
+        home, node = world.nodes[0], world.nodes[-1]
+        world.app.on_connect = lambda fact: [Join(fact.sid, room) for room in rooms if not fact.generation]
+        [browser] = await missed(world, home, [])
+        await world.say(*(emit(f"m{number}", [rooms[number]]) for number in range(0, 2_000, 10)))
+        await world.settled()
+        browser.open(node)
+        await browser.joined()
+        names = [f"live{number}" for number in range(50)]
+        for name in names:
+            await world.say(emit(name, ["room7"]))
+        await browser.got("first", *(f"m{number}" for number in range(0, 2_000, 10)), *names)
+        assert browser.recovered
+        await until(lambda: node.io_node._recovery.homes.clients() == 1)
+        assert [client.catching_up for hub in node.io_node._recovery.homes.hubs() for client in hub.clients()] == [None]
+
+
 async def test_it_falls_behind_again_and_again() -> None:
     """What comes is as much as it takes."""
     async with in_the_midst() as (world, browser):

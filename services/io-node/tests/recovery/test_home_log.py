@@ -1,5 +1,6 @@
 """Who missed what: as if each client had stood in its rooms and listened, entry by entry."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import pytest
@@ -7,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from io_node.engineio.api import Outbound
-from io_node.recovery.home_log import HomeLog
+from io_node.recovery.home_log import HomeLog, Since
 from sio_cluster.protocol.messages import (
     Accept,
     Ack,
@@ -114,8 +115,12 @@ def test_as_if_it_had_listened(entries: list[list[Command]], sid: str, namespace
     assert since == (after, after)
     stays = log.rooms(sid, namespace, at, until)
     expected = [(place, packet) for place, packet in listener.heard if after < place < until]
-    assert [(message.place, message.packet) for message in log.events(sid, namespace, at, since, until)] == expected
+    assert [(message.place, message.packet) for message in missed(log, sid, namespace, at, since, until)] == expected
     assert stays.rooms - {sid} == rooms - {sid}
+
+
+def missed(log: HomeLog, sid: str, namespace: str, at: AtHorizon, since: Since, until: Position) -> Iterator[Outbound]:
+    return (event for event in log.events(sid, namespace, at, since, until) if event is not None)
 
 
 def log_of(*entries: list[Command]) -> HomeLog:
@@ -128,7 +133,7 @@ def log_of(*entries: list[Command]) -> HomeLog:
 def heard(log: HomeLog, at: AtHorizon, offset: Position | None, until: Position) -> bytes:
     since = log.since("ann", at, offset)
     assert since is not None
-    return b"".join(message.packet or b"" for message in log.events("ann", "/", at, since, until))
+    return b"".join(message.packet or b"" for message in missed(log, "ann", "/", at, since, until))
 
 
 def test_without_an_offset_it_begins_with_the_first_accept() -> None:
@@ -175,7 +180,7 @@ def test_one_message_for_all_who_missed_it() -> None:
     for sid in SIDS:
         since = log.since(sid, START, None)
         assert since is not None
-        messages += log.events(sid, "/", START, since, Position(3, 0, 0))
+        messages += missed(log, sid, "/", START, since, Position(3, 0, 0))
     assert messages[0] is messages[1]
 
 
@@ -188,3 +193,22 @@ def test_an_entry_in_parts() -> None:
     for log in (whole, parts):
         assert heard(log, START, None, Position(9, 0, 0)) == b"ab"
     assert whole.size == parts.size == 2
+
+
+def test_a_client_in_10_000_rooms_is_told_in_small_pieces() -> None:
+    """Something was said in all of them, in one of them often, and some of them it has left or lost."""
+    rooms = [f"room{number}" for number in range(10_000)]
+    log = log_of(
+        [Emit("/", b"%d," % number, to=[room]) for number, room in enumerate(rooms)],
+        [Leave("ann", "room3"), CloseRoom("/", "room7"), *(CloseRoom("/other", room) for room in rooms)],
+        [Emit("/", b"%d," % number, to=["room7", "room9"]) for number in range(20)],
+    )
+    at = AtHorizon(b"0-0", frozenset({"ann", *rooms}))
+    until = Position(4, 0, 0)
+    assert log.rooms("ann", "/", at, until).rooms == {*rooms} - {"room3", "room7"}
+    told = list(log.events("ann", "/", at, Since(Position(1, 0, 1), Position(1, 0, 1)), until))
+    assert [event.packet for event in told if event is not None] == [
+        b"%d," % number for number in (*range(2, 10_000), *range(20))
+    ]
+    assert told[:40] == [None] * 40
+    assert None not in told[40:]

@@ -85,7 +85,7 @@ class LogReplay:
     def rooms(self, place: Position) -> Stays:
         return self._pinned.log.rooms(*self._who, self._at, place, self._told)
 
-    def events(self, after: Position | None, until: Position) -> Iterator[Outbound]:
+    def events(self, after: Position | None, until: Position) -> Iterator[Outbound | None]:
         since = self._since if after is None else Since(after, after)
         return self._pinned.log.events(*self._who, self._at, since, until)
 

@@ -4,7 +4,8 @@ What a client is told follows from its rooms at one place in the log, the horizo
 rooms behind it. So it is a member at each place exactly as it was, or would have been, while it was connected.
 
 Events are indexed by room, the sid of each client being one; what changes rooms is indexed by client and by room. One
-question costs what it finds, and a search in each room of the client.
+question costs what it finds, and a look at each room of the client: a client may be in 10,000. So `events` pauses in
+between.
 """
 
 from bisect import bisect_left, bisect_right
@@ -34,6 +35,12 @@ from sio_cluster.protocol.recovery import START, Position, position_of
 from sio_cluster.streams.api.homes import AtHorizon
 
 _END = Position(2**63, 0, 0)
+
+_LOOKS = 250
+"""How many rooms are looked at between two pauses."""
+_FEW = 10
+"""The events of rooms in which the client missed no more are sorted at once, `_LOOKS` rooms at a time. To merge ten
+thousand rooms one by one would take long before the first event comes."""
 
 _Scope: TypeAlias = tuple[str, Room]
 """A room of a namespace."""
@@ -83,7 +90,7 @@ class HomeLog:
         self._everyone: dict[str, list[_Event]] = defaultdict(list)
         self._events: dict[_Scope, list[_Event]] = defaultdict(list)
         self._ops: dict[str, list[_RoomOp]] = defaultdict(list)
-        self._closed: dict[_Scope, list[Position]] = defaultdict(list)
+        self._closed: dict[str, dict[Room, list[Position]]] = defaultdict(lambda: defaultdict(list))
         self._accepted: dict[str, Position] = {}
 
     def add(self, entry_id: bytes, commands: Iterable[Command], first: int = 0) -> None:
@@ -99,7 +106,7 @@ class HomeLog:
                 case Leave(sid, room):
                     self._ops[sid].append(_RoomOp(Position(milliseconds, number, index), room, False))
                 case CloseRoom(namespace, room):
-                    self._closed[namespace, room].append(Position(milliseconds, number, index))
+                    self._closed[namespace][room].append(Position(milliseconds, number, index))
                 case Accept(sid):
                     self._accepted.setdefault(sid, Position(milliseconds, number, index))
                 case Ack() | Refuse() | Disconnect() | Evict() | Canary():
@@ -131,23 +138,45 @@ class HomeLog:
         """
         rooms: set[Room] = set()
         closed: list[Room] = []
-        for room, stays in self._stays(sid, namespace, at, until).items():
+        closings = self._closed.get(namespace, {})
+        for room, ops in self._ops_in_rooms(sid, at, until).items():
+            if room not in closings:
+                if not ops or ops[-1].inside:
+                    rooms.add(room)
+                continue
+            stays = self._stays_in(room, namespace, at, ops, until)
             if stays and stays[-1].end >= until:
                 rooms.add(room)
             elif stays and stays[-1].closed and stays[-1].end > told:
                 closed.append(room)
         return Stays(rooms, closed)
 
-    def events(self, sid: str, namespace: str, at: AtHorizon, since: Since, until: Position) -> Iterator[Outbound]:
-        """What the client missed up to `until`, without the command there, in order. Each event is looked up as it is
-        asked for; what is added to the log meanwhile makes no difference."""
+    def events(
+        self, sid: str, namespace: str, at: AtHorizon, since: Since, until: Position
+    ) -> Iterator[Outbound | None]:
+        """What the client missed up to `until`, without the command there, in order. None: a pause, in which other
+        work may be done. Each event is looked up as it is asked for; what is added to the log meanwhile makes no
+        difference."""
         found = [
             _between(self._everyone.get(namespace, ()), since.everyone, until),
             _between(self._events.get((namespace, sid), ()), since.rooms, until),
         ]
-        for room, stays in self._stays(sid, namespace, at, until).items():
-            events = self._events.get((namespace, room), ())
-            found += [_between(events, max(stay.begin, since.rooms), min(stay.end, until)) for stay in stays]
+        few: list[_Event] = []
+        for number, (room, ops) in enumerate(self._ops_in_rooms(sid, at, until).items(), 1):
+            if number % _LOOKS == 0:
+                found.append(iter(sorted(few, key=_place_of)))
+                few = []
+                yield None
+            events = self._events.get((namespace, room))
+            if not events or events[-1].place <= since.rooms:
+                continue
+            for stay in self._stays_in(room, namespace, at, ops, until):
+                span = _span(events, max(stay.begin, since.rooms), min(stay.end, until))
+                if len(span) <= _FEW:
+                    few += [events[index] for index in span]
+                else:
+                    found.append(map(events.__getitem__, span))
+        found.append(iter(sorted(few, key=_place_of)))
         last: Position | None = None
         for event in merge(*found, key=_place_of):
             if event.place != last and not (event.skip and sid in event.skip):
@@ -163,20 +192,27 @@ class HomeLog:
         for room in set(emit.to):
             self._events[emit.namespace, room].append(event)
 
-    def _stays(self, sid: str, namespace: str, at: AtHorizon, until: Position) -> dict[Room, list["_Stay"]]:
-        """Of each room in which the client was at any time behind the horizon: from where to where."""
+    def _ops_in_rooms(self, sid: str, at: AtHorizon, until: Position) -> dict[Room, list[_RoomOp]]:
+        """Of each room in which the client may have been: what is said of it between the horizon and this place."""
+        none: list[_RoomOp] = []
+        in_rooms: dict[Room, list[_RoomOp]] = dict.fromkeys(at.rooms, none)
+        ops = self._ops.get(sid, none)
+        for op in ops[bisect_right(ops, _last_of(at.horizon), key=_place_of) : bisect_left(ops, until, key=_place_of)]:
+            if known := in_rooms.get(op.room):
+                known.append(op)
+            else:
+                in_rooms[op.room] = [op]
+        in_rooms.pop(sid, None)
+        return in_rooms
+
+    def _stays_in(
+        self, room: Room, namespace: str, at: AtHorizon, ops: list[_RoomOp], until: Position
+    ) -> list["_Stay"]:
+        """From where to where a client was in this room behind the horizon. `ops`: those that concern the room."""
         horizon = _last_of(at.horizon)
-        ops = self._ops.get(sid, [])
-        by_room: dict[Room, list[_RoomOp]] = {room: [] for room in at.rooms if room != sid}
-        for op in ops[bisect_right(ops, horizon, key=_place_of) : bisect_left(ops, until, key=_place_of)]:
-            if op.room != sid:
-                by_room.setdefault(op.room, []).append(op)
-        stays: dict[Room, list[_Stay]] = {}
-        for room, changes in by_room.items():
-            closings = self._closed.get((namespace, room), [])
-            closed = closings[bisect_right(closings, horizon) : bisect_left(closings, until)]
-            stays[room] = list(_stays_in(room in at.rooms, horizon, changes, closed))
-        return stays
+        places = self._closed.get(namespace, {}).get(room, ())
+        closed = places[bisect_right(places, horizon) : bisect_left(places, until)]
+        return list(_stays(room in at.rooms, horizon, ops, closed))
 
 
 class _Stay(NamedTuple):
@@ -187,7 +223,7 @@ class _Stay(NamedTuple):
     closed: bool
 
 
-def _stays_in(inside: bool, horizon: Position, ops: list[_RoomOp], closed: Sequence[Position]) -> Iterator[_Stay]:
+def _stays(inside: bool, horizon: Position, ops: list[_RoomOp], closed: Sequence[Position]) -> Iterator[_Stay]:
     begin = horizon if inside else None
     changes = [(op.place, op.inside, False) for op in ops] + [(place, False, True) for place in closed]
     for place, enters, closes in sorted(changes):
@@ -202,9 +238,13 @@ def _stays_in(inside: bool, horizon: Position, ops: list[_RoomOp], closed: Seque
 
 def _between(events: Sequence[_Event], after: Position, before: Position) -> Iterator[_Event]:
     """Those events that stand behind the one place and before the other. They are not copied."""
+    return map(events.__getitem__, _span(events, after, before))
+
+
+def _span(events: Sequence[_Event], after: Position, before: Position) -> range:
+    """Where they are."""
     begin = bisect_right(events, after, key=_place_of)
-    end = bisect_left(events, before, lo=begin, key=_place_of)
-    return map(events.__getitem__, range(begin, end))
+    return range(begin, bisect_left(events, before, lo=begin, key=_place_of))
 
 
 def _last_of(entry_id: bytes) -> Position:

@@ -20,15 +20,18 @@ MOST: Final = 100
 """So many events are sent in one go."""
 MOST_BYTES: Final = 65_536
 """And not many more bytes than that."""
+_NEAR_MS: Final = 1_000
+"""What came within this time is looked for in one go, in all rooms of the client: else it might never have all."""
 
 
 class Missed(Protocol):
     """The part of a `Replay` that is used here."""
 
-    def events(self, after: Position | None, until: Position) -> Iterator[Outbound]:
-        """The client's events behind the one place and before the other, in order. None: all that it missed.
+    def events(self, after: Position | None, until: Position) -> Iterator[Outbound | None]:
+        """The client's events behind the one place and before the other, in order. `after` None: all that it missed.
 
-        The iterator may be read on while the log goes on. It does not see what is added to it.
+        The iterator may be read on while the log goes on. It does not see what is added to it. It gives None where it
+        has looked at some of the client's rooms, and other work may be done before it goes on.
         """
 
     def end(self) -> None: ...
@@ -52,6 +55,8 @@ class CatchingUp:
         "_held",
         "_missed",
         "_on_live",
+        "_paused",
+        "_pauses",
         "_place",
         "_turns",
         "send",
@@ -78,6 +83,8 @@ class CatchingUp:
         self._on_live = on_live
         self._after = place()
         self._events = missed.events(None, self._after)
+        self._pauses = True  # the search for events may go on in later turns
+        self._paused = False
         self._first = True  # what is sent was missed: nobody has counted it as delivered
         self._held: deque[tuple[Position, Outbound]] = deque()
         self._ended = False
@@ -96,10 +103,17 @@ class CatchingUp:
             self._connection.keep(message)
 
     def step(self) -> bool:
-        """Send one portion. True: the client has everything."""
+        """Send one portion, or look for it in some rooms. True: the client has everything."""
         count = size = 0
+        self._paused = False
         while True:
             for event in self._events:
+                if event is None:
+                    if not self._pauses:
+                        continue
+                    self._count(count)
+                    self._paused = not count
+                    return False
                 assert event.place is not None
                 self._send_held(event.place)
                 self.send(event)
@@ -115,13 +129,17 @@ class CatchingUp:
             if place <= self._after:
                 break
             self._events = self._missed.events(self._after, _behind(place))
+            self._pauses = place.ms - self._after.ms > _NEAR_MS
             self._after = place
         self._send_held(None)
         return True
 
     def go_on(self) -> None:
         """Send the rest, each portion when the connection has taken the one before."""
-        self._connection.when_taken(self._take_turn)
+        if self._paused:
+            self._take_turn()
+        else:
+            self._connection.when_taken(self._take_turn)
 
     def finish(self, then: Callable[[], None]) -> None:
         """The client is no member any more. It gets all up to this place, and `then` is called instead of `on_live`."""
