@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from sio_cluster.protocol import reasons
 from sio_cluster.protocol.codec import decode_downlink
@@ -131,6 +132,27 @@ async def test_a_node_without_such_clients_is_gone_at_once() -> None:
     async with cluster(1) as world:
         await world.drain(world.nodes[0])
         assert await world.bus.registry.registered_io_nodes() == []
+
+
+@pytest.mark.parametrize("is_here", [True, False])
+async def test_a_home_that_is_lost_is_no_warning_where_it_concerns_no_client(is_here: bool) -> None:
+    async with cluster(2) as world:
+        home, other = world.nodes
+        browser = await world.browser(home)
+        browser.drop()
+        await world.away(browser)
+        browser.open(other)
+        await browser.joined()
+        assert browser.recovered
+        if not is_here:
+            browser.drop()
+            await world.away(browser)
+        await world.kill(home)
+        with capture_logs() as logs:
+            await world.bus.registry.unregister_io_node(home.id)
+            await until(lambda: any(entry["event"] == "home_lost" for entry in logs))
+        [lost] = [entry for entry in logs if entry["event"] == "home_lost"]
+        assert (lost["log_level"], lost["clients"]) == (("warning", 1) if is_here else ("info", 0))
 
 
 async def test_redis_lost_its_data() -> None:

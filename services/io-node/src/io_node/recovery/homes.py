@@ -199,7 +199,8 @@ class OpenHomes:
         try:
             await self._read(tail, downlink)
         except HomeLost as error:
-            log.warning("home_lost", home=home.name, error=str(error), clients=len(home.hub))
+            say = log.warning if len(home.hub) else log.info  # else nobody has lost anything by it
+            say("home_lost", home=home.name, error=str(error), clients=len(home.hub))
             await self._lose(home)
         finally:
             await tail.close()
