@@ -91,7 +91,7 @@ def test_nobody_who_missed_something_is_let_through(
     offset = data.draw(st.sampled_from([None, START, *places]))
     reached = marks.reached(offset, b"%d-0" % ms)
     if reached is not None:
-        assert reached == (me.accepted if offset is None else offset)
+        assert reached == max(offset or START, me.accepted or START)
         assert [place for place in me.heard if place > reached] == []
 
 
@@ -152,6 +152,31 @@ def test_who_has_no_event_yet() -> None:
     assert marks.reached(None, b"3-0") == Position(2, 0, 0)
     assert marks_of(ANN, [Accept(ANN), Emit("/", b"2[0]")]).reached(None, b"1-0") is None
     assert marks_of(ANN, [Emit("/", b"2[0]")]).reached(None, b"1-0") is None
+
+
+def test_an_offset_of_a_former_session() -> None:
+    """A client keeps its offset. What was said between that event and its new session was not for it."""
+    marks = marks_of(ANN, [Emit("/", b"2[0]")], [Emit("/", b"2[0]", to=["red"])], [Accept(ANN)], rooms={"red"})
+    former = Position(0, 5, 0)
+    assert marks.reached(former, b"3-0") == Position(3, 0, 0)
+    assert marks.reached(former, b"3-0", waited=Position(2, 0, 0)) == Position(2, 0, 0)
+    assert marks.reached(None, b"3-0", waited=Position(2, 0, 0)) == Position(2, 0, 0)
+    later = marks_of(ANN, [Emit("/", b"2[0]")], [Accept(ANN), Emit("/", b"2[0]")])
+    assert later.reached(former, b"2-0") is None
+
+
+def test_what_was_said_while_it_waited() -> None:
+    """It came behind CONNECT. A client that has no offset from there on does not have it."""
+    marks = marks_of(ANN, [Emit("/", b"2[0]")], [Emit("/", b"2[0]", to=[ANN])], [Accept(ANN)])
+    assert marks.reached(None, b"3-0", waited=Position(1, 0, 0)) is None
+    assert marks.reached(Position(2, 0, 0), b"3-0", waited=Position(1, 0, 0)) == Position(2, 0, 0)
+
+
+def test_the_accept_of_a_later_connection_says_nothing() -> None:
+    """Its client may have lost that connection before it had all that it missed."""
+    marks = marks_of(ANN, [Emit("/", b"2[0]")], [Accept(ANN, 1)])
+    assert marks.reached(None, b"2-0") is None
+    assert marks.reached(Position(0, 5, 0), b"2-0") is None
 
 
 def test_marks_that_do_not_go_as_far_as_the_horizon_say_nothing() -> None:

@@ -455,13 +455,23 @@ async def test_who_does_not_know_offsets() -> None:
         await until(lambda: browser.sid not in world.broker.clients)
 
 
-@pytest.mark.parametrize("heard", ["an event", "no event"])
+@pytest.mark.parametrize("heard", ["an event", "no event", "an event of a former session"])
 @pytest.mark.parametrize("said", ["nothing", "to others", "to it"])
 async def test_quiet_for_longer_than_the_log_goes_back(heard: str, said: str) -> None:
     """It has missed nothing, unless something was said to it before the log begins."""
     async with cluster(2, RECOVERY_MAX_BYTES=1_000) as world:
         home, other = world.nodes
         browser = await world.browser(home)
+        if heard == "an event of a former session":
+            await world.say(emit("zero"))
+            await browser.got("zero")
+            browser.drop(reasons.SERVER_DISCONNECT)
+            await world.gone(browser)
+            await world.say(emit("meanwhile"))
+            await world.settled()
+            browser.open(home)
+            await browser.joined()
+            browser.events.clear()
         await world.say(Join(browser.sid, "red"))
         if heard == "an event":
             await world.say(emit("one"))

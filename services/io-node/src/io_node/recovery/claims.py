@@ -239,7 +239,7 @@ class LogClaims:
             raise _Refused("home")
         since = pinned.log.since(pid.sid, at, offset, waited)
         if since is None:
-            since = await self._quiet_since(client, pid, at, offset)
+            since = await self._quiet_since(client, pid, at, offset, waited)
         if offset is not None and offset[:2] > position_of(pinned.home.place, 0)[:2]:
             # Either the former io-node was ahead of this one, or it is no offset of this log.
             later = await self._ask(client, lambda: self._logs.page(home, _before(offset), 1))
@@ -247,11 +247,13 @@ class LogClaims:
                 raise _Refused("future")
         return at, since
 
-    async def _quiet_since(self, client: Client, pid: Pid, at: AtHorizon, offset: Position | None) -> Since:
+    async def _quiet_since(
+        self, client: Client, pid: Pid, at: AtHorizon, offset: Position | None, waited: Position | None
+    ) -> Since:
         """The log does not reach so far back. But it may be that nothing was said to the client meanwhile."""
         home, namespace = io_node_of(pid.sid), client.namespace
         marks = await self._ask(client, lambda: self._logs.marks(home, pid.sid, namespace, at.rooms))
-        reached = marks.reached(offset, at.horizon) if pid.sid in at.rooms else None
+        reached = marks.reached(offset, at.horizon, waited) if pid.sid in at.rooms else None
         if reached is None:
             raise _Refused("window")
         return Since(reached, reached)

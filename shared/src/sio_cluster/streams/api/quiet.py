@@ -102,7 +102,7 @@ class Gone:
                         if pending is None:
                             pending = events[room] = _Pending()
                         pending.event(place, command.skip)
-                case Accept(sid):
+                case Accept(sid, generation=0):
                     self._accepted.setdefault(sid, Position(milliseconds, number, index))
                 case Emit() | Ack() | Join() | Leave() | CloseRoom() | Refuse() | Disconnect() | Evict() | Canary():
                     pass  # is not replayed
@@ -169,16 +169,20 @@ class Marks:
         self._accepted = _decode(found.pop(_accept(sid), None))
         self._rooms = [_decode(mark) for mark in found.values()]
 
-    def reached(self, offset: Position | None, horizon: bytes) -> Position | None:
-        """From where the client has missed nothing up to the horizon: its offset, or its first Accept where it has
-        none. None where it has missed something, or nobody knows.
+    def reached(self, offset: Position | None, horizon: bytes, waited: Position | None = None) -> Position | None:
+        """From where the client has missed nothing up to the horizon: its offset, or where its session began. None
+        where it has missed something, or nobody knows.
+
+        `waited`: behind this place it waited for its first Accept. What was said before was not for it. None: nobody
+        knows, and that Accept counts instead. An offset from before that is one of a former session: clients keep it.
         """
-        if offset is None and self._accepted is not None:
-            offset = self._accepted.last
-        if offset is None or position_of(self._up_to, 0) < position_of(horizon, 0):
+        if waited is None and self._accepted is not None:
+            waited = self._accepted.last
+        begin = offset if waited is None else max(offset or START, waited)
+        if begin is None or position_of(self._up_to, 0) < position_of(horizon, 0):
             return None
         places = [mark.last_for(self._sid) for mark in (*self._rooms, self._floor) if mark is not None]
-        return offset if max(places, default=START) <= offset else None
+        return begin if max(places, default=START) <= begin else None
 
 
 def _name(room: Room | bytes) -> bytes:
