@@ -115,7 +115,7 @@ class TestRecords:
         assert await records.clients_of(IO1) == [(connected(1).sid, 0), (connected(2).sid, 0)]
         await records.forget([Ended(connected(1).sid)])
         assert await records.clients_of(IO1) == [(connected(2).sid, 0)]
-        await records.forget_node(IO1)
+        await cluster.registry().unregister_io_node(IO1)
         assert await records.clients_of(IO1) == []
         assert await records.clients_of(IO2) == [(connected(1, IO2).sid, 0)]
         assert await records.load(connected(2).sid) is not None

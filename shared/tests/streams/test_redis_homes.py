@@ -15,7 +15,7 @@ from sio_cluster.protocol.messages import ClientConnected, Handshake
 from sio_cluster.streams.api.appends import AppendResult
 from sio_cluster.streams.api.homes import AtHorizon
 from sio_cluster.streams.api.inboxes import InboxReader, RoomOp
-from sio_cluster.streams.api.records import Accepted, Claim, Ended, Joined
+from sio_cluster.streams.api.records import Accepted, Claim, ClaimRefused, Ended, Joined
 from sio_cluster.streams.redis import RedisBus
 from sio_cluster.testing.contract import Writer, read_bodies
 from sio_cluster.testing.valkey import Valkey
@@ -194,12 +194,31 @@ class TestCrash:
         assert await bus.homes.end(IO1)
         assert await keys_of_home(bus) == set()
 
+    @pytest.mark.parametrize("fate", ["gone", "away", "elsewhere"])
+    async def test_whom_an_io_node_held_before_a_crash_does_not_keep_its_home(self, bus: RedisBus, fate: str) -> None:
+        """Its clients are of another home. A crash had left one of them on its list."""
+        await bus.homes.park(IO1, 100)
+        sid = f"{IO2}.{1:016d}"
+        await bus.homes.park(IO2, 100)
+        await bus.records.store([ClientConnected(sid, "c", "/", None, HANDSHAKE, "polling", HASH)])
+        await bus.connections.run(("SADD", bus.keys.clients(IO1), sid))
+        if fate != "elsewhere":
+            await bus.records.forget([Ended(sid, 0, LONG_MS if fate == "away" else 0)])
+        assert await bus.homes.end(IO1)
+        assert await keys_of_home(bus) == set()
+        assert await bus.records.clients_of(IO2) == ([(sid, 0)] if fate == "elsewhere" else [])
+
+    async def test_a_claim_that_is_refused_leaves_nothing(self, bus: RedisBus) -> None:
+        await bus.records.store([ClientConnected(SID, "c", "/", None, HANDSHAKE, "polling", HASH)])
+        assert await bus.records.claim(SID, "/", HASH, IO2) is ClaimRefused.PENDING
+        [lists] = await bus.connections.run(("KEYS", bus.keys.clients("*")))
+        assert lists == [bus.keys.clients(IO1).encode()]
+
     async def test_an_io_node_that_is_unregistered_leaves_nothing(self, bus: RedisBus) -> None:
         reader = await opened(bus, SID, OTHER)
         await reader.forget_log((await ids(bus))[0], [RoomOp(SID, "x", True), RoomOp(OTHER, "x", True)])
         await bus.records.forget([Ended(OTHER, 0, LONG_MS)])
         await bus.registry.unregister_io_node(IO1)
-        await bus.records.forget_node(IO1)
         assert await keys_of_home(bus) == set()
 
 

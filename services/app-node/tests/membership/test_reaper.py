@@ -37,15 +37,13 @@ class Cluster:
 
     async def unregister_io_node(self, node_id: str) -> None:
         self.lost.discard(node_id)
+        self.forgotten.append(node_id)
 
     async def unregister_app_node(self, node_id: str) -> None:
         raise AssertionError(node_id)
 
     async def clients_of(self, node_id: str) -> list[tuple[str, int]]:
         return [(f"{node_id}.{number:016}", 0) for number in range(3 * CHUNK)]
-
-    async def forget_node(self, node_id: str) -> None:
-        self.forgotten.append(node_id)
 
     async def append(self, appends: Sequence[Append]) -> list[AppendResult]:
         self.told += [fact.sid for append in appends for fact in decode_uplink(append.entry).facts]

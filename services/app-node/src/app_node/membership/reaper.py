@@ -103,7 +103,6 @@ class Reaper:
             return
         if await self._is_lost(node):  # it may have come back meanwhile
             await self._registry.unregister_io_node(node)
-            await self._records.forget_node(node)
         self._counters.io_nodes_lost += 1
 
     async def _is_lost(self, node: str) -> bool:

@@ -204,9 +204,6 @@ class ClientRecords(Protocol):
     async def clients_of(self, node_id: str) -> list[tuple[str, int]]:
         """The clients that this io-node holds, whichever their home, in alphabetical order: sid and generation."""
 
-    async def forget_node(self, node_id: str) -> None:
-        """Removes the list of this io-node's clients. Their records stay."""
-
 
 def paired(changes: Sequence[_T], leases: Sequence[Lease | None]) -> Iterator[tuple[_T, Lease | None]]:
     """Each change with its lease. ValueError where `leases` are given, but not one for each change."""

@@ -36,9 +36,10 @@ class Registry(Protocol):
         unregistered. If it comes back, its next heartbeat tells it so."""
 
     async def unregister_io_node(self, node_id: str) -> None:
-        """Forgets the node, its heartbeat, its inbox and its sequence numbers.
+        """Forgets the node, its heartbeat, its inbox, its sequence numbers, and which clients it holds.
 
-        Only when nothing more is to come from it: a retry of its last append would not be recognised.
+        Their records stay. Only when nothing more is to come from it: a retry of its last append would not be
+        recognised.
         """
 
     async def unregister_app_node(self, node_id: str) -> None:

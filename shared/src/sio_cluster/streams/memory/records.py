@@ -140,10 +140,6 @@ class MemoryClientRecords:
             records = [(sid, self._broker.clients.get(sid)) for sid in sorted(self._broker.clients_of[node_id])]
             return [(sid, record.generation) for sid, record in records if record is not None]
 
-    async def forget_node(self, node_id: str) -> None:
-        async with self._broker.operation():
-            self._broker.clients_of.pop(node_id, None)
-
     def _change(self, change: RecordChange, lease: Lease | None) -> ChangeResult:
         if isinstance(change, RoomClosed):
             return self._close_room(change, lease)

@@ -59,6 +59,7 @@ class MemoryRegistry:
             self._broker.io_nodes.pop(node_id, None)
             self._broker.lost_io_nodes.discard(node_id)
             self._broker.parked_io_nodes.discard(node_id)
+            self._broker.clients_of.pop(node_id, None)
             forget_node(self._broker, self._keys, node_id)
 
     async def unregister_app_node(self, node_id: str) -> None:

@@ -92,16 +92,33 @@ class Absences:
         records = (await self._connections.run(*removals, *looks))[len(removals) :]
         back = [
             call(HOLD, (self._keys.clients(node),), sid)
-            for (sid, node), (connected, holder, away) in zip(left, records, strict=True)
-            if connected is not None and away is None and holder == node.encode()
+            for (sid, node), record in zip(left, records, strict=True)
+            if _is_held(node, *record)
         ]
         await self._connections.run(*back)
+
+    async def correct(self, node: str, sids: Sequence[str]) -> None:
+        """Takes those of these clients off the list of this io-node that it does not hold.
+
+        Those whose home it is stay: as long as such a client has a record, the list may be all that keeps the home.
+        """
+        sids = [sid for sid in sids if io_node_of(sid) != node]
+        looks: list[RedisCommand] = [("HMGET", self._client(sid), "connected", "holder", "away") for sid in sids]
+        records = await self._connections.run(*looks)
+        wrong = [(sid, node) for sid, record in zip(sids, records, strict=True) if not _is_held(node, *record)]
+        if wrong:
+            await self.leave_lists(wrong)
 
     def _lane(self, sid: str) -> int:
         return lane_of(sid, self._lanes)
 
     def _client(self, sid: str) -> str:
         return self._keys.client(self._lane(sid), sid)
+
+
+def _is_held(node: str, connected: bytes | None, holder: bytes | None, away: bytes | None) -> bool:
+    """Whether this io-node holds a client, by these fields of its record."""
+    return connected is not None and away is None and holder == node.encode()
 
 
 def traces(keys: Keys, sids: Sequence[str]) -> list[RedisCommand]:

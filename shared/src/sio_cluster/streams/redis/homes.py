@@ -168,12 +168,14 @@ class RedisHomes:
         return bool(ended)
 
     async def _forget_traces(self, home: str) -> None:
-        """Of clients that are gone, if a crash has left any: the home would never end."""
+        """Of clients that are gone, if a crash has left any: the home would never end. Its io-node may also stand as
+        the holder of clients of other homes, which have long been elsewhere."""
         keys = self._keys
         held, away = await self._connections.run(
             ("SRANDMEMBER", keys.clients(home), _STALE_LOOKED_AT), ("ZRANDMEMBER", keys.away(home), _STALE_LOOKED_AT)
         )
         sids = sorted({sid.decode() for sid in (*held, *away)})
+        await self._records.correct_list(home, [sid.decode() for sid in held])
         there = await self._records.are_there(sids)
         await self._connections.run(*traces(keys, [sid for sid in sids if sid not in there]))
 

@@ -136,6 +136,7 @@ class RedisClientRecords:
         claim = call(CLAIM_SESSION, (client, self._rooms(sid)), namespace, pid_hash, holder, home)
         _, claimed = await self._connections.run(hold, claim)
         if isinstance(claimed, bytes):
+            await self._absences.correct(holder, [sid])
             return ClaimRefused(claimed.decode())
         encoded, generation, former = claimed[0], int(claimed[1]), claimed[2].decode()
         # Then its home's list, so that the home stays; and last the former holder's. A crash before leaves the client
@@ -188,8 +189,9 @@ class RedisClientRecords:
         found = await self._connections.run(*[("EXISTS", self._client(sid)) for sid in sids])
         return {sid for sid, there in zip(sids, found, strict=True) if there}
 
-    async def forget_node(self, node_id: str) -> None:
-        await self._connections.run(("UNLINK", self._keys.clients(node_id)))
+    async def correct_list(self, node_id: str, sids: Sequence[str]) -> None:
+        """As `Absences.correct`."""
+        await self._absences.correct(node_id, sids)
 
     def _change(self, change: RecordChange, lease: Lease | None) -> list[RedisCommand]:
         if isinstance(change, RoomClosed):
