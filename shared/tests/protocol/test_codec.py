@@ -48,7 +48,7 @@ FACTS: list[Fact] = [
     ClientConnected(SID, "c1", "/chat", b'{"t":1}', HANDSHAKE, "polling", b"\x01" * 32, "io2-abcdef", 2, "AAAA"),
     EventReceived(SID, 7, b'["a",{"_placeholder":true,"num":0}]', [b"\x00\xff"]),
     AckReceived(SID, (5 << 32) + 1, b"[]"),
-    ClientUpgraded(SID, "websocket"),
+    ClientUpgraded(SID, "websocket", 2),
     RoomChanged(SID, 42, True),
     ClientDisconnected(SID, "ping timeout", 2, 120_000),
 ]
@@ -73,8 +73,8 @@ GOLDEN_UPLINK = (
     "a93139322e302e322e3150a468747470a3312e31a7706f6c6c696e67c42001010101010101010101010101010101010101010101"
     "01010101010101010101aa696f322d61626364656602a44141414195a56576656e74bb696f312d6162636465662e4141414141414141414141"
     "414141414107c4235b2261222c7b225f706c616365686f6c646572223a747275652c226e756d223a307d5d91c40200ff95a36163"
-    "6bbb696f312d6162636465662e41414141414141414141414141414141cf0000000500000001c4025b5d9093a875706772616465"
-    "64bb696f312d6162636465662e41414141414141414141414141414141a9776562736f636b657494a4726f6f6dbb696f312d6162"
+    "6bbb696f312d6162636465662e41414141414141414141414141414141cf0000000500000001c4025b5d9094a875706772616465"
+    "64bb696f312d6162636465662e41414141414141414141414141414141a9776562736f636b65740294a4726f6f6dbb696f312d6162"
     "636465662e414141414141414141414141414141412ac395ac646973636f6e6e6563746564bb696f312d6162636465662e414141"
     "41414141414141414141414141ac70696e672074696d656f757402ce0001d4c0"
 )
@@ -117,9 +117,14 @@ def test_fields_that_an_older_node_left_out_take_their_defaults() -> None:
         Emit("/", b'2["a"]'), Disconnect(SID, False), Accept(SID, 0), Refuse(SID, b"{}", 0)
     ]  # fmt: skip
     handshake = ["GET", "/socket.io/", "EIO=4", [["host", "x"]], "192.0.2.1", 80]
-    facts = [["connected", SID, "c1", "/", None, handshake, "polling"], ["disconnected", SID, "ping timeout"]]
+    facts = [
+        ["connected", SID, "c1", "/", None, handshake, "polling"],
+        ["upgraded", SID, "websocket"],
+        ["disconnected", SID, "ping timeout"],
+    ]
     assert decode_uplink(msgspec.msgpack.encode([2, "io1-abcdef", 1, facts])).facts == [
         ClientConnected(SID, "c1", "/", None, HANDSHAKE, "polling", b"", "", 0, ""),
+        ClientUpgraded(SID, "websocket", 0),
         ClientDisconnected(SID, "ping timeout", 0, 0),
     ]
 

@@ -87,6 +87,16 @@ class TestClaim:
         assert await records.clients_of(IO2) == [(SID, 1)]
         assert await records.away(IO1) == 1  # elsewhere, for this home
 
+    async def test_the_upgrade_of_a_former_connection_changes_nothing(self, cluster: Cluster) -> None:
+        await let_in(cluster)
+        await claim(cluster, IO2)
+        records = cluster.records()
+        await records.store([connected(holder=IO2, generation=1)])
+        assert await records.update([Upgraded(SID, "websocket", 0)]) == [ChangeResult.GONE]
+        assert (await loaded(cluster)).transport == "polling"
+        assert await records.update([Upgraded(SID, "websocket", 1)]) == [ChangeResult.DONE]
+        assert (await loaded(cluster)).transport == "websocket"
+
     async def test_who_is_still_connected_elsewhere_is_taken_over(self, cluster: Cluster) -> None:
         await let_in(cluster)
         records = cluster.records()

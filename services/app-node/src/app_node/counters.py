@@ -36,6 +36,8 @@ STALE_CONNECT = Outcome("refused", "stale_connect")
 """A connect of a client that has left meanwhile, or has connected anew since."""
 STALE_DISCONNECT = Outcome("refused", "stale_disconnect")
 """A client's connection has ended, and the client has a newer one."""
+STALE_UPGRADE = Outcome("refused", "stale_upgrade")
+"""A client's connection has moved to another transport, and the client has a newer one."""
 RESERVED_EVENT = Outcome("refused", "reserved_event")
 """A client sent an event called `connect`, `disconnect` or the like."""
 MALFORMED_EVENT = Outcome("refused", "malformed_event")

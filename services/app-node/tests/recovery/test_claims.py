@@ -6,9 +6,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
-from app_node.counters import STALE_CONNECT, STALE_DISCONNECT, UNKNOWN_CLIENT
-from sio_cluster.protocol.messages import Accept, Ack, ClientDisconnected, Disconnect, Evict, Refuse
+from app_node.counters import STALE_CONNECT, STALE_DISCONNECT, STALE_UPGRADE, UNKNOWN_CLIENT
+from sio_cluster.protocol.messages import Accept, Ack, ClientDisconnected, ClientUpgraded, Disconnect, Evict, Refuse
 
 pytestmark = pytest.mark.slow
 
@@ -223,6 +224,21 @@ async def test_two_claims_before_the_first_is_handled(world: Any, stage: Any) ->
     assert world.app.heard == AGAIN
     assert world.counters.outcomes[STALE_CONNECT] == world.counters.outcomes[STALE_DISCONNECT] == 1
     assert Accept(world.client.sid, 1) not in world.home.commands
+
+
+async def test_the_former_connection_moves_to_another_transport_too_late(world: Any, stage: Any) -> None:
+    """It was half open. What is said of it says nothing of the new one."""
+    other = await stage.io_node("io2")
+    connected = replace(await world.client.claim(other), transport="polling")
+    await other.send(connected)
+    await world.client.let_in()
+    await world.home.send(ClientUpgraded(world.client.sid, "websocket"))
+    await world.home.settle()
+    assert world.sio.transport(world.client.sid) == "polling"
+    assert world.counters.outcomes[STALE_UPGRADE] == 1
+    await other.send(ClientUpgraded(world.client.sid, "websocket", 1))
+    await other.settle()
+    assert world.sio.transport(world.client.sid) == "websocket"
 
 
 async def test_two_claims_in_order(world: Any) -> None:

@@ -1,6 +1,7 @@
 """One connection's namespaces: which packets are allowed when, and what becomes of them."""
 
 import pytest
+from msgspec.structs import replace
 
 from io_node.socketio.client import SessionLimits
 from sio_cluster.protocol import reasons
@@ -262,6 +263,10 @@ def test_upgrade_is_told_for_every_namespace(node: Node) -> None:
     assert connection.session is not None
     connection.session.on_upgrade("websocket")
     assert node.uplink.take() == [ClientUpgraded(main, "websocket"), ClientUpgraded(chat, "websocket")]
+    for client in node.hub.clients():
+        client.connected = replace(client.connected, generation=2)  # as if each had claimed its session back
+    connection.session.on_upgrade("websocket")
+    assert node.uplink.take() == [ClientUpgraded(main, "websocket", 2), ClientUpgraded(chat, "websocket", 2)]
 
 
 def test_no_connect_in_time(node: Node) -> None:

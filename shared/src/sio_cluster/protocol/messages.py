@@ -86,10 +86,14 @@ class AckReceived(msgspec.Struct, array_like=True, frozen=True, tag="ack"):
 
 
 class ClientUpgraded(msgspec.Struct, array_like=True, frozen=True, tag="upgraded"):
-    """The client's connection moved to another transport (`AsyncServer.transport` answers with it)."""
+    """The client's connection moved to another transport (`AsyncServer.transport` answers with it).
+
+    `generation`: that of the connection. It says nothing of a later one.
+    """
 
     sid: str
     transport: str
+    generation: int = 0
 
 
 class RoomChanged(msgspec.Struct, array_like=True, frozen=True, tag="room"):

@@ -25,6 +25,7 @@ from app_node.counters import (
     MISPLACED_ACK,
     RESERVED_EVENT,
     ROOM_CHANGED,
+    STALE_UPGRADE,
     UNKNOWN_CLIENT,
     Outcome,
 )
@@ -154,8 +155,10 @@ class Dispatcher:
             case ClientConnected():
                 return await self._lifecycle.connected(client, fact, progress)
             case ClientUpgraded():
+                if fact.generation < client.generation:
+                    return self._incidents.refused(client, STALE_UPGRADE)
                 client.transport = fact.transport
-                self._writer.change(Upgraded(fact.sid, fact.transport), progress)
+                self._writer.change(Upgraded(fact.sid, fact.transport, fact.generation), progress)
                 return CLIENT_UPGRADED
             case RoomChanged():
                 await self._lifecycle.room_changed(client, fact)

@@ -140,7 +140,7 @@ class ClientSession:
             if client.sid not in client.hub:
                 continue  # it waits or claims: its ClientConnected is still to come, and will name the new transport
             self.counters.upgraded += 1
-            self._facts.put(client.lane, ClientUpgraded(client.sid, transport), self.connection)
+            self._facts.put(client.lane, ClientUpgraded(client.sid, transport, client.generation), self.connection)
 
     def on_close(self, reason: str) -> None:
         for client in list(self._clients.values()):

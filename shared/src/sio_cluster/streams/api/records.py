@@ -70,10 +70,14 @@ class RoomClosed:
 
 @dataclass(frozen=True, slots=True)
 class Upgraded:
-    """The client's connection moved to another transport."""
+    """The client's connection moved to another transport. `generation`: that of the connection.
+
+    Nothing changes where the record is of a later one.
+    """
 
     sid: str
     transport: str
+    generation: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +97,7 @@ class ChangeResult(enum.Enum):
     DONE = 0
     """The record says so now."""
     GONE = 1
-    """Nothing has changed: the client is gone, or belongs to another namespace."""
+    """Nothing has changed: the client is gone, belongs to another namespace, or has a later connection."""
     FENCED = 2
     """Nothing has changed: the lease is lost. (`RoomClosed`: nothing has changed in the lane of that lease.)"""
 

@@ -148,6 +148,8 @@ class MemoryClientRecords:
             return ChangeResult.FENCED
         if client is None or (isinstance(change, Joined) and client.namespace != change.namespace):
             return ChangeResult.GONE
+        if isinstance(change, Upgraded) and client.generation > change.generation:
+            return ChangeResult.GONE
         _apply(client, change)
         return ChangeResult.DONE
 

@@ -44,6 +44,7 @@ from sio_cluster.streams.redis.scripts.records import (
     RENOUNCE,
     SET_FIELD,
     STORE,
+    UPGRADE,
 )
 from sio_cluster.streams.redis.scripts.script import Script
 
@@ -208,8 +209,8 @@ class RedisClientRecords:
             case Left(room=room):
                 arguments = (sid, self._members(sid), encode_room(room))
                 return [self._fenced(LEAVE, self._of_client(sid), arguments, lane, lease)]
-            case Upgraded(transport=transport):
-                return [self._fenced(SET_FIELD, (self._client(sid),), ("transport", transport), lane, lease)]
+            case Upgraded(transport=transport, generation=generation):
+                return [self._fenced(UPGRADE, (self._client(sid),), (transport, generation), lane, lease)]
             case Restoring(begun=begun):
                 return [self._fenced(SET_FIELD, (self._client(sid),), ("restoring", int(begun)), lane, lease)]
             case _:

@@ -27,6 +27,7 @@ from sio_cluster.streams.redis.scripts.records import (
     SET_FIELD,
     STORE,
     SWEEP,
+    UPGRADE,
 )
 from sio_cluster.streams.redis.scripts.registry import HEARTBEAT, NEXT_EPOCH, REGISTER, REGISTER_IO_NODE
 from sio_cluster.streams.redis.scripts.script import Script
@@ -37,6 +38,6 @@ ALL: tuple[Script, ...] = (
     BAR, FORGET_SILENT, GIVE_BACK_READ, TRIM,
     ACQUIRE, BARRED, CLAIM, PEEK, RELEASE, RENEW,
     QUARANTINE, REQUEUE, SET_ASIDE,
-    ACCEPT, CLAIM_SESSION, CLOSE_ROOM, FORGET, JOIN, LEAVE, RENOUNCE, SET_FIELD, STORE, SWEEP,
+    ACCEPT, CLAIM_SESSION, CLOSE_ROOM, FORGET, JOIN, LEAVE, RENOUNCE, SET_FIELD, STORE, SWEEP, UPGRADE,
     HEARTBEAT, NEXT_EPOCH, REGISTER, REGISTER_IO_NODE,
 )  # fmt: skip

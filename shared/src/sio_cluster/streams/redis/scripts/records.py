@@ -42,6 +42,20 @@ return 1
 """
 )
 
+# KEYS client, lease?; ARGV transport, generation, node?, token?.
+# Returns 0 where the client is gone, or the record is of a later generation.
+UPGRADE = script(
+    _FENCED
+    + """
+if fenced(KEYS[2], ARGV[3], ARGV[4]) then return -1 end
+redis.call('HDEL', KEYS[1], '')
+local known = redis.call('HMGET', KEYS[1], 'connected', 'generation')
+if not known[1] or tonumber(known[2] or 0) > tonumber(ARGV[2]) then return 0 end
+redis.call('HSET', KEYS[1], 'transport', ARGV[1])
+return 1
+"""
+)
+
 # KEYS client, rooms, members of the room, lease?; ARGV sid, namespace, room, node?, token?.
 # Returns 0 where the client is gone, or belongs to another namespace.
 JOIN = script(
