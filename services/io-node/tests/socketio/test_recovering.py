@@ -124,6 +124,15 @@ def test_what_the_application_is_told_of_the_pid(node: Node) -> None:
     assert (len(fact.pid_hash), fact.generation, fact.holder, fact.auth) == (32, 0, "", b'{"token":1}')
 
 
+def test_what_is_said_once_is_not_kept(node: Node) -> None:
+    """It would be held for as long as the client is connected. That it may come back is known without."""
+    node.hub.begin(b"7-0")
+    joined(node)
+    [client] = node.hub.clients()
+    assert (client.connected.pid_hash, client.connected.since, client.pid) == (b"", "", "")
+    assert client.may_come_back
+
+
 @pytest.mark.parametrize(
     ("reason", "keeps"),
     [

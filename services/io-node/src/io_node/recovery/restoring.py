@@ -31,7 +31,8 @@ async def restore(hub: Hub, records: ClientRecords) -> None:
 
 def _as_it_is_now(client: Client) -> ClientConnected:
     transport = client.session.connection.transport
-    client.connected = msgspec.structs.replace(client.connected, transport=transport, pid_hash=b"")
+    client.connected = msgspec.structs.replace(client.connected, transport=transport)
+    client.can_claim = False
     return client.connected
 
 

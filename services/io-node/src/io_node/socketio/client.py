@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from msgspec.structs import replace
+
 from io_node.engineio.api import Connection, Outbound
 from io_node.socketio.capability import Asked
 from io_node.socketio.catching_up import CatchingUp, Missed
@@ -103,15 +105,17 @@ class Client:
     `send` writes to the connection once the client has joined. Until then it holds messages back. They count as what
     waits for the connection, but no time runs: it is the application that lets the client wait.
 
-    `asked`: what its CONNECT shows, until its claim is decided. `pid`: what its CONNECT packet will say, "" where it
-    cannot claim its session back, and once the packet was written. `replay`: of a client that has claimed its session
-    back, until it has all that it missed: while it is pending it holds nothing back, since all is in the log.
+    `connected`: what the application is told of it. `can_claim`: whether it may claim its session back. `asked`: what
+    its CONNECT shows, until its claim is decided. `pid`: what its CONNECT packet will say, "" where it cannot claim its
+    session back, and once the packet was written. `replay`: of a client that has claimed its session back, until it has
+    all that it missed: while it is pending it holds nothing back, since all is in the log.
     """
 
     __slots__ = (
         "_held",
         "_owed",
         "asked",
+        "can_claim",
         "catching_up",
         "connected",
         "hub",
@@ -139,6 +143,7 @@ class Client:
         self.lane = lane
         self.session = session
         self.connected = connected
+        self.can_claim = bool(connected.pid_hash)
         self.hub = hub
         self.pid = pid
         self.asked = asked
@@ -161,7 +166,7 @@ class Client:
     @property
     def may_come_back(self) -> bool:
         """Whether it knows the pid with which it may claim its session back."""
-        return bool(self.connected.pid_hash) and (self.joined or self.generation > 0)
+        return self.can_claim and (self.joined or self.generation > 0)
 
     @property
     def returning(self) -> bool:
@@ -177,10 +182,24 @@ class Client:
         """It has claimed this session back: from now on it is that client."""
         self.sid = connected.sid
         self.connected = connected
+        self.can_claim = True
         self.lane = lane
         self.hub = hub
         self.pid = pid
         self.replay = replay
+
+    def introduced(self, transport: str) -> ClientConnected:
+        """What the application is told of it, which is on this transport now. Call it once, when it is in its hub.
+
+        Afterwards `connected` has no more of that than may be needed again. It stays for as long as the client does.
+        """
+        known = self.connected
+        if known.transport != transport:
+            known = self.connected = replace(known, transport=transport)
+        if not self.can_claim:
+            return known
+        self.connected = replace(known, pid_hash=b"", since="")
+        return known if known.generation else replace(known, since=self.hub.offset)
 
     def accept(self) -> None:
         """Write the CONNECT packet, then what was held back."""
@@ -262,7 +281,7 @@ class Client:
     def _join(self) -> None:
         self.joined = True
         connection = self.session.connection
-        self.send = connection.send_with_offset if self.connected.pid_hash else connection.send
+        self.send = connection.send_with_offset if self.can_claim else connection.send
         self.session.counters.controls += 1
         self.send(Outbound(encode_connected(self.namespace, self.sid, self.pid)))
         self.pid = ""

@@ -18,7 +18,6 @@ the client could not know.
 
 from typing import assert_never
 
-import msgspec
 import structlog
 
 from io_node.engineio.api import Connection, Outbound
@@ -165,12 +164,7 @@ class ClientSession:
         client.asked = None
         client.hub.add(client)
         self.counters.connected += 1
-        connected, transport = client.connected, self.connection.transport
-        if connected.pid_hash and not connected.generation:
-            client.connected = msgspec.structs.replace(connected, transport=transport, since=client.hub.offset)
-        elif connected.transport != transport:
-            client.connected = msgspec.structs.replace(connected, transport=transport)
-        self._facts.put(client.lane, client.connected, self.connection)
+        self._facts.put(client.lane, client.introduced(self.connection.transport), self.connection)
 
     def refuse(self, client: Client, data: bytes) -> None:
         """Turn a pending client away by a CONNECT_ERROR packet. No fact is put: the application knows."""
