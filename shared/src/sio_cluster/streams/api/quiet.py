@@ -104,8 +104,10 @@ class Gone:
                         pending.event(place, command.skip)
                 case Accept(sid, generation=0):
                     self._accepted.setdefault(sid, Position(milliseconds, number, index))
-                case Emit() | Ack() | Join() | Leave() | CloseRoom() | Refuse() | Disconnect() | Evict() | Canary():
-                    pass  # is not replayed
+                case Emit() | Accept() | Ack() | Join() | Leave():
+                    pass  # asks for an ack, is volatile, concerns a later connection, or no event
+                case CloseRoom() | Refuse() | Disconnect() | Evict() | Canary():
+                    pass
                 case _:
                     assert_never(command)
 
