@@ -4,7 +4,7 @@ What may be missing without a promise being broken:
 - the end of what a killed or fenced process emitted under one token: its events are handled again, and each event must
   have been answered by a `down` of somebody
 - what was under way on a connection when that connection broke, where the scenario breaks connections (`breaks`): what
-  fell into the last WRITTEN_US before the break, or before the fault that made it carry nothing (`silent_from`)
+  fell into the last `written_s` before the break, or before the fault that made it carry nothing (`silent_from`)
 - a start of a handler, where the process was stopped between its last look at the lease and the handler's first line:
   one for each time that it stood still, at the moment when it goes on. What such a handler says is still refused
 A second run of an event's handler, and a second disconnect, must say that it is a redelivery; and the first run was
@@ -18,9 +18,6 @@ from dataclasses import dataclass, field
 
 from tests.chaos.limits import Missed
 from tests.chaos.records import Records, Run
-
-WRITTEN_US = 1_000_000
-"""What was sent or emitted at least this long before a connection broke has arrived."""
 
 SETTLED_US = 1_500_000
 """A client must hear the news that reach Redis at least this long after it was let in and before it leaves."""
@@ -45,6 +42,7 @@ class Allowed:
     resumed: Mapping[int, int] = field(default_factory=dict)  # processes that stood still -> when they went on
     strict_below: int = 0  # clients of lower numbers lose nothing that was sent while their connection was there
     lossy: tuple[int, int] = (0, 0)  # from, to: what fell into this time may be lost (a Redis without its data)
+    written_s: float = 1.0  # what was sent or emitted at least so long before a connection broke has arrived
     gap_s: float = 60.0
     away_s: float = 3.0
 
@@ -124,7 +122,7 @@ def judge(records: Records, allowed: Allowed) -> Verdict:
 def _heard_until(broke_at: int, allowed: Allowed) -> int:
     """The moment (µs) before which everything on that connection must have arrived."""
     silent = allowed.silent_from if 0 < allowed.silent_from < broke_at else broke_at
-    return silent - WRITTEN_US
+    return silent - int(allowed.written_s * 1e6)
 
 
 def broken_promises(verdict: Verdict, allowed: Allowed) -> list[str]:

@@ -99,14 +99,19 @@ def told(records: Records, machine: Machine, redis: str, log: Iterable[tuple[str
     if not found:
         return []
     longest = found[0]
-    wall_us = time_ns() // 1000 - now_us()
     runs: dict[tuple[int, int], list[Run]] = {}
     for run in records.runs:
         runs.setdefault((run.client, run.seq), []).append(run)
     lines = [_described(wait, longest.sent, runs.get((wait.client, wait.seq), [])) for wait in found[:WAITS]]
-    lines += [machine.between(longest.sent, longest.acked), redis]
-    said = _logged(log, longest.sent - BEFORE_US + wall_us, longest.acked + wall_us)
-    return [*lines, *(f"{(at - wall_us - longest.sent) / 1000:+.0f} ms {line}" for at, line in said)][: WAITS + LINES]
+    return [*lines, *around(machine, redis, log, longest.sent, longest.acked)]
+
+
+def around(machine: Machine, redis: str, log: Iterable[tuple[str, str]], since: int, to: int) -> list[str]:
+    """Lines about what happened between these times (µs): to the machine, in Redis, and what nodes logged."""
+    wall_us = time_ns() // 1000 - now_us()
+    said = _logged(log, since - BEFORE_US + wall_us, to + wall_us)
+    lines = [machine.between(since, to), redis]
+    return [*lines, *(f"{(at - wall_us - since) / 1000:+.0f} ms {line}" for at, line in said)][:LINES]
 
 
 def _described(wait: Wait, zero: int, runs: list[Run]) -> str:

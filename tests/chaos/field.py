@@ -10,22 +10,15 @@ A scenario draws what and when from `it.rng`, so that the same seed repeats it.
 """
 
 import asyncio
-import json
 import os
-import random
-import shutil
 import signal
 import sys
-import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
-import httpx
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 from tests.chaos import balance, evidence, records
 from tests.chaos.checker import (
     Allowed,
@@ -36,32 +29,16 @@ from tests.chaos.checker import (
     needless_repetitions,
     with_lost_leases,
 )
+from tests.chaos.cluster import NODE_TIMEOUT_S, Cluster, cluster, node_js, ready, serves_anew, until
 from tests.chaos.crowd import Crowd, Member
 from tests.chaos.limits import Missed, check
+from tests.chaos.official import Official
 from tests.chaos.pace import pace_now
-from tests.chaos.proxy import Proxy
 from tests.conftest import ROOT
 
-from sio_cluster.testing.http import http_client
-from sio_cluster.testing.valkey import Valkey, start_valkey
-from sio_stack import Stack
-from sio_stack.settings import free_ports
 from sio_stack.stack import Node
 
-RESULTS = ROOT / ".run/chaos"
-written: list[Path] = []
-"""The results that this process has written, for whoever shows them."""
 APP = str(ROOT / "tests/chaos/app.py") + ":sio"
-LEASE_S, NODE_TIMEOUT_S = 1.5, 3.0
-ENV = {
-    "LEASE_MS": str(int(LEASE_S * 1000)),
-    "HEARTBEAT_MS": "300",
-    "NODE_TIMEOUT_MS": str(int(NODE_TIMEOUT_S * 1000)),
-    "DRAIN_MS": "1000",
-    "SHUTDOWN_MS": "5000",
-    "LOG_FORMAT": "json",
-    "RECOVERY_WINDOW_MS": "0",  # whoever comes back is a new client; tests/chaos/test_recovery.py has the others
-}
 WEBSOCKETS, POLLERS, RATE = 180, 20, 10.0
 HUSH = "hush"
 """The application sends no more news once a file of this name is among the records."""
@@ -69,78 +46,21 @@ OFFICIAL = 6  # of each kind; their rate is OFFICIAL_RATE
 OFFICIAL_RATE = 5.0
 LEAST_PART = 0.5
 """A scenario fails where clients send, or receive, less than this part of what they mean to before its fault."""
-SPIKE_MS = 100
-"""What takes Redis at least so long is told where a limit of time is missed."""
 JS_FIRST, PYTHON_FIRST = 10_000, 20_000
-
-
-class Official:
-    """A process with official clients, JavaScript or Python. `rate`: events a second of all together."""
-
-    rate = OFFICIAL * OFFICIAL_RATE
-
-    def __init__(self, process: asyncio.subprocess.Process, name: str) -> None:
-        self._process = process
-        self._name = name
-
-    @classmethod
-    @asynccontextmanager
-    async def started(cls, argv: list[str], url: str, directory: Path, first: int) -> AsyncIterator["Official"]:
-        path = directory / f"clients-{first}.txt"
-        process = await asyncio.create_subprocess_exec(
-            *argv, url, str(path), str(first), str(OFFICIAL), str(OFFICIAL_RATE),
-            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, cwd=ROOT,
-        )  # fmt: skip
-        official = cls(process, argv[-1])
-        try:
-            yield official
-        finally:
-            if process.returncode is None:
-                assert process.stdin is not None
-                process.stdin.close()  # asyncio waits for the pipe, too
-                process.kill()
-            await process.wait()
-
-    async def all_in(self) -> None:
-        assert self._process.stdout is not None
-        async with asyncio.timeout(30):
-            line = await self._process.stdout.readline()
-        assert line.strip() == b"in", f"{self._name} could not connect"
-
-    async def stop_sending(self) -> None:
-        await self._order(b"stop\n")
-
-    async def leave(self) -> None:
-        await self._order(b"leave\n")
-        async with asyncio.timeout(10):
-            await self._process.wait()
-
-    async def _order(self, line: bytes) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.write(line)
-        await self._process.stdin.drain()
 
 
 class Field:
     """The parts of one scenario, and what may be done to them."""
 
-    def __init__(
-        self,
-        name: str,
-        seed: int,
-        directory: Path,
-        valkey: Valkey,
-        stack: Stack,
-        crowd: Crowd,
-        officials: list[Official],
-        machine: evidence.Machine,
-    ) -> None:
-        self.name = name
-        self.seed = seed
-        self.rng = random.Random(f"{seed}/{name}")
-        self.directory = directory
-        self.valkey = valkey
-        self.stack = stack
+    def __init__(self, cluster: Cluster, crowd: Crowd, officials: list[Official]) -> None:
+        self.name = cluster.name
+        self.seed = cluster.seed
+        self.rng = cluster.rng
+        self.directory = cluster.directory
+        self.valkey = cluster.valkey
+        self.stack = cluster.stack
+        self.proxies = cluster.proxies
+        self.lines = cluster.lines
         self.crowd = crowd
         self.restarts = 0
         self.began = records.now_us()
@@ -148,14 +68,11 @@ class Field:
         self.rates: dict[str, float] = {}
         self.crashed: dict[int, tuple[int, int]] = {}  # process -> from when to when it was in trouble
         self.resumed: dict[int, int] = {}  # process -> when it went on
-        self.proxies: dict[str, Proxy] = {}
-        self.lines: list[tuple[str, str]] = []
+        self._cluster = cluster
         self._officials = officials
-        self._machine = machine
         self._records = records.Records()
         self._redis_said = ""
         self._ran_out: list[Missed] = []
-        self.leases_lost: list[tuple[int, int]] = []  # when, and by which process
 
     async def wait_a_moment(self) -> None:
         """Waits until each client was served 5 to 15 times more. The fault comes after that."""
@@ -188,47 +105,21 @@ class Field:
 
     def logged(self, event: str, node: str = "") -> list[dict[str, Any]]:
         """The log lines of that event (of that node) so far."""
-        found = []
-        for name, line in self.lines:
-            if event in line and (not node or name == node):
-                try:
-                    entry = json.loads(line)
-                except ValueError:
-                    continue
-                if entry.get("event") == event:
-                    found.append(entry)
-        return found
+        return self._cluster.logged(event, node)
 
     async def until_logged(self, event: str, node: str = "", *, within_s: float, times: int = 1) -> None:
         await until(lambda: _now(len(self.logged(event, node)) >= times), within_s, f"{event} was not logged")
 
-    async def ready(self, node: Node) -> bool:
-        """Whether its /readyz says so now. No answer means no."""
-        try:
-            async with http_client(timeout=2) as http:
-                return (await http.get(f"{node.url}/readyz")).status_code == 200
-        except httpx.TransportError:
-            return False
-
     async def until_serves_anew(self, node: Node, old: int, within_s: float) -> None:
         """Waits until the stack has started it again and it is ready. `old` is its former process id."""
-
-        async def serves() -> bool:
-            return node.pid not in (0, old) and await self.ready(node)
-
-        await until(serves, within_s, f"{node.name} did not serve again")
+        await serves_anew(node, old, within_s)
 
     async def until_ready(self, node: Node, expected: bool, within_s: float) -> float:
         """Waits until it is ready, or is not. Returns the seconds that it took."""
         loop = asyncio.get_running_loop()
         began = loop.time()
-        await until(
-            lambda: self._is(node, expected), within_s, f"{node.name} is not {'ready' if expected else 'unready'}"
-        )
+        await until(lambda: _is(node, expected), within_s, f"{node.name} is not {'ready' if expected else 'unready'}")
         return loop.time() - began
-
-    async def _is(self, node: Node, ready: bool) -> bool:
-        return await self.ready(node) is ready
 
     async def metrics(self, node: Node) -> balance.Sample:
         return await balance.scrape(node.url)
@@ -246,11 +137,7 @@ class Field:
             await redis.aclose()
 
     async def tell_redis(self, *command: str | int) -> Any:
-        redis = Redis.from_url(self.valkey.url)
-        try:
-            return await redis.execute_command(*command)
-        finally:
-            await redis.aclose()
+        return await self._cluster.tell_redis(*command)
 
     async def end(
         self, *, answered_within_s: float = 20, balanced: balance.Scope | None = None, **allowed: Any
@@ -268,7 +155,7 @@ class Field:
         if repetitions and not self._ran_out:
             problems.append(repetitions)
         self._write(verdict, [*problems, *map(str, missed)])
-        told = evidence.told(self._records, self._machine, self._redis_said, self.lines) if missed else []
+        told = evidence.told(self._records, self._cluster.machine, self._redis_said, self.lines) if missed else []
         check(f"{self.name}, CHAOS_SEED={self.seed}", problems, missed, told)
         return verdict
 
@@ -277,7 +164,7 @@ class Field:
     ) -> Verdict:
         """As `end`, but returns what is wrong instead of raising it."""
         for official in self._officials:
-            await official.stop_sending()
+            await official.order("stop")
         await self.crowd.finish(answered_within_s)
         (self.directory / HUSH).touch()
         await self._echoes()
@@ -287,21 +174,14 @@ class Field:
         for official in self._officials:
             await official.leave()
         await self._disconnects()
-        await self._ask_redis()
+        self._redis_said = await self._cluster.slowest_in_redis()
         await self.stack.stop()
-        crashed = with_lost_leases(self.crashed, self.leases_lost)
+        crashed = with_lost_leases(self.crashed, self._cluster.leases_lost)
         self._ran_out = [Missed("a lease ran out, though nothing had happened")] if crashed != self.crashed else []
         self.crashed = crashed
         found = self._records = records.read(self.directory)
         self._measure(found)
         return judge(found, Allowed(crashed=self.crashed, resumed=self.resumed, **allowed))
-
-    async def _ask_redis(self) -> None:
-        """Notes what took Redis long since it was last started."""
-        with suppress(RedisError, OSError):
-            spikes = await self.tell_redis("LATENCY", "LATEST")
-            named = ", ".join(f"{what.decode()} {longest} ms" for what, _, _, longest, *_ in spikes)
-            self._redis_said = f"what took Redis longest: {named or f'nothing as long as {SPIKE_MS} ms'}"
 
     def _measure(self, found: records.Records) -> None:
         """Sets `rates`: events and emits a second before the first fault."""
@@ -313,7 +193,7 @@ class Field:
 
     def _too_little(self) -> list[Missed]:
         """The rates that are too low."""
-        meant = self.crowd.rate + sum(official.rate for official in self._officials)
+        meant = self.crowd.rate + len(self._officials) * OFFICIAL * OFFICIAL_RATE
         return [
             Missed(f"load: {rate:.0f} a second {way}, where {meant:.0f} are meant")
             for way, rate in self.rates.items() if rate < LEAST_PART * meant
@@ -332,22 +212,8 @@ class Field:
             await until(all_gone, NODE_TIMEOUT_S + 7, "", every_s=0.2)
 
     def _write(self, verdict: Verdict, problems: list[str]) -> None:
-        RESULTS.mkdir(parents=True, exist_ok=True)
-        row = {
-            "scenario": self.name, "seed": self.seed, "restarts": self.restarts, "problems": problems,
-            "rates": self.rates, "pace": self.crowd.pace,
-        }  # fmt: skip
-        path = RESULTS / f"{self.name.replace(' ', '-')}.json"
-        path.write_text(json.dumps(row | asdict(verdict), indent=1))
-        written.append(path)
-
-    def keep(self) -> None:
-        """Saves the records and logs of a scenario that failed, to look at."""
-        kept = RESULTS / f"failed-{self.name.replace(' ', '-')}"
-        shutil.rmtree(kept, ignore_errors=True)
-        shutil.copytree(self.directory, kept)
-        (kept / "log.txt").write_text("\n".join(f"{name}: {line}" for name, line in self.lines))
-        print(f"\n{self.name}: records and logs are in {kept.relative_to(ROOT)}, CHAOS_SEED={self.seed}")
+        more = {"restarts": self.restarts, "problems": problems, "rates": self.rates, "pace": self.crowd.pace}
+        self._cluster.write("load", more | asdict(verdict))
 
 
 @asynccontextmanager
@@ -358,84 +224,38 @@ async def field(
     io_nodes: int = 2,
     app_nodes: int = 1,
     app: str = APP,
-    env: Mapping[str, str] | None = None,
-    app_envs: list[Mapping[str, str]] | None = None,
-    io_envs: list[Mapping[str, str]] | None = None,
-    proxied: tuple[str, ...] = (),
-    redis: Mapping[str, str] | None = None,
     websockets: int = WEBSOCKETS,
     pollers: int = POLLERS,
     rate: float = RATE,
     paced: bool = True,
     official: bool = True,
+    **more: Any,
 ) -> AsyncIterator[Field]:
-    """Starts everything, and stops it at the end.
-
-    `proxied`: for "app" or "io", one more node of that kind, behind a proxy of its own to Redis; for "all", every
-    node is behind one proxy. `redis`: options of the server, which has an append-only file by default.
-    """
-    directory = Path(tempfile.mkdtemp(prefix="sio-chaos-"))
-    options = {
-        "appendonly": "yes",
-        "appendfsync": "no",  # what is written outlives a kill -9 all the same; the disk is not what is tried here
-        "maxmemory_policy": "noeviction",
-        "latency_monitor_threshold": str(SPIKE_MS),
-    } | dict(redis or {})
-    lines: list[tuple[str, str]] = []
-    leases_lost: list[tuple[int, int]] = []
-
-    def hear(name: str, line: str) -> None:
-        lines.append((name, line))
-        if '"lane_lost"' in line:
-            leases_lost.extend((records.now_us(), node.pid) for node in stack.app_nodes if node.name == name)
-
-    async with AsyncExitStack() as exits:
-        exits.callback(shutil.rmtree, directory, ignore_errors=True)
-        valkey = exits.enter_context(start_valkey(free_ports(1)[0], **options))
-        proxies = {kind: await exits.enter_async_context(Proxy(valkey.port, seed=seed)) for kind in proxied}
-        redis_url = proxies["all"].redis_url if "all" in proxies else valkey.url
-        stack = await exits.enter_async_context(
-            Stack(
-                io_nodes=io_nodes, app_nodes=app_nodes, app=app, port=0, redis_url=redis_url,
-                env={**ENV, "CHAOS_RECORDS": str(directory), **(env or {})},
-                on_line=hear,
-            )
-        )  # fmt: skip
-        for own in [*(io_envs or []), *([{"REDIS_URL": proxies["io"].redis_url}] if "io" in proxies else [])]:
-            await stack.add_io_node(own)
-        for own in [*(app_envs or []), *([{"REDIS_URL": proxies["app"].redis_url}] if "app" in proxies else [])]:
-            await stack.start_app_node(own)
+    """Starts everything, and stops it at the end. `more` is for `cluster`."""
+    async with (
+        cluster(name, seed, io_nodes=io_nodes, app_nodes=app_nodes, app=app, **more) as its,
+        AsyncExitStack() as exits,
+    ):
         officials = [
-            await exits.enter_async_context(Official.started(argv, stack.url, directory, first))
+            await exits.enter_async_context(
+                Official.started(argv, its.stack.url, its.directory, first, OFFICIAL, str(OFFICIAL_RATE))
+            )
             for argv, first in _officials() if official
         ]  # fmt: skip
         for group in officials:  # they start slowly: the crowd need not send meanwhile
             await group.all_in()
         crowd = Crowd(
-            stack.url, directory, websockets=websockets, pollers=pollers, rate=rate, seed=seed,
+            its.stack.url, its.directory, websockets=websockets, pollers=pollers, rate=rate, seed=seed,
             pace=pace_now() if paced else 1.0,
         )  # fmt: skip
         await exits.enter_async_context(crowd)
         if paced:
             await crowd.settle()
-        machine = await exits.enter_async_context(evidence.watched())
-        it = Field(name, seed, directory, valkey, stack, crowd, officials, machine)
-        it.proxies = proxies
-        it.lines = lines
-        it.leases_lost = leases_lost
-        try:
-            yield it
-        except BaseException:
-            it.keep()
-            raise
+        yield Field(its, crowd, officials)
 
 
-async def until(condition: Callable[[], Awaitable[bool]], within_s: float, else_: str, every_s: float = 0.05) -> None:
-    """Polls a condition of another process, which cannot tell when it changes: files, answers, logs."""
-    deadline = asyncio.get_running_loop().time() + within_s
-    while not await condition():
-        assert asyncio.get_running_loop().time() < deadline, f"{else_} within {within_s:g} s"
-        await asyncio.sleep(every_s)
+async def _is(node: Node, expected: bool) -> bool:
+    return await ready(node) is expected
 
 
 async def _now(value: bool) -> bool:
@@ -443,9 +263,8 @@ async def _now(value: bool) -> bool:
 
 
 def _officials() -> list[tuple[list[str], int]]:
-    node = Path(sys.executable).parent / "node"
     here = ROOT / "tests/chaos"
     return [
-        ([str(node) if node.exists() else "node", str(here / "js/crowd.mjs")], JS_FIRST),
+        ([node_js(), str(here / "js/crowd.mjs")], JS_FIRST),
         ([sys.executable, str(here / "python_clients.py")], PYTHON_FIRST),
     ]

@@ -8,8 +8,10 @@ Each app-node emits its own streams, so that the numbers of one stream come in o
     bytes:N        to a room, with a binary attachment
     skip:N         to a room, but not to its first member
     own:CLIENT     to one sid
+    few            POURED numbers of FEW_BYTES each to the first FEW clients, once there is a file `pour`
 
-Client C is in the rooms C % ROOMS and "all". A file `hush` in CHAOS_RECORDS ends the emitting. Lines of app-PID.txt:
+Client C is in the rooms C % ROOMS and "all". A file `hush` in CHAOS_RECORDS ends the emitting. `poured-PID` says that
+all of `few` is in Redis. Lines of app-PID.txt:
 
     c t client sid again recovered redelivered    the connect handler ran
     d t client sid redelivered reason             the disconnect handler ran
@@ -33,6 +35,9 @@ pen = Pen(directory / f"app-{origin}.txt")
 ROOMS = int(os.environ.get("CHAOS_ROOMS", "100"))
 RATE = float(os.environ.get("CHAOS_EMITS", "500"))
 """Emits a second of each app-node."""
+FEW = int(os.environ.get("CHAOS_FEW", "4"))
+POURED = int(os.environ.get("CHAOS_POURED", "1000"))
+FEW_BYTES = 12_000
 
 numbers: dict[str, int] = defaultdict(int)
 here: dict[int, str] = {}  # client -> sid, of those whose connect handler ran here
@@ -47,11 +52,15 @@ async def connect(sid: str, environ: dict[str, Any], auth: Any, is_reconnect: bo
     if is_recovered:
         session = await sio.get_session(sid)
         assert session == {"client": client}, session
-        assert set(sio.rooms(sid)) == {sid, "all", f"room{client % ROOMS}"}, sio.rooms(sid)
+        assert set(sio.rooms(sid)) == {sid, *rooms(client)}, sio.rooms(sid)
     elif not is_reconnect:
         await sio.save_session(sid, {"client": client})
-        await sio.enter_room(sid, "all")
-        await sio.enter_room(sid, f"room{client % ROOMS}")
+        for room in rooms(client):
+            await sio.enter_room(sid, room)
+
+
+def rooms(client: int) -> list[str]:
+    return ["all", f"room{client % ROOMS}", *(["few"] if client < FEW else [])]
 
 
 @sio.event
@@ -63,11 +72,20 @@ async def disconnect(sid: str, reason: str) -> None:
 @sio.on_start
 async def emit_streams() -> None:
     sio.start_background_task(_emit_streams)
+    sio.start_background_task(_pour)
 
 
 async def _say(stream: str, event: str, *data: Any, **to: Any) -> None:
     numbers[stream] += 1
     await sio.emit(event, (f"{origin}:{stream}", numbers[stream], *data), **to)
+
+
+async def _pour() -> None:
+    while not (directory / "pour").exists():  # noqa: ASYNC110 - another process makes it
+        await asyncio.sleep(0.1)
+    for _ in range(POURED):
+        await _say("few", "to", "x" * FEW_BYTES, room="few")
+    (directory / f"poured-{origin}").touch()
 
 
 async def _emit_streams() -> None:

@@ -4,24 +4,57 @@ The lines are those of `recovery_app.py` and `js/recovery.mjs`. A client that wa
 have every number of a stream from the first one that it got to the stream's last one, in order, each once.
 """
 
+import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 EXAMPLES = 5
+TURNS = {"now": re.compile("(cd)*c?"), "late": re.compile("(c+d)?")}
+"""How connects and disconnects of one sid may follow one another, by RECOVERY_NOTICE."""
+
+
+class Fault(NamedTuple):
+    """`since`, `to`: between which times it came about, in µs."""
+
+    since: int
+    to: int
+    what: str
+
+
+class Away(NamedTuple):
+    """A client was without a connection from `since` to `to` (µs)."""
+
+    client: int
+    since: int
+    to: int
+
+
+class Told(NamedTuple):
+    """The application heard of a disconnect."""
+
+    at: int
+    client: int
+    sid: str
+    reason: str
 
 
 @dataclass
 class Seen:
-    """Counts of faults, which should all be 0, and figures. `examples` shows the first of each fault."""
+    """Counts of faults, which should all be 0, and figures. `found` has the first of each fault."""
 
     clients: int = 0
     messages: int = 0
     broken: int = 0
     recovered: int = 0
+    aways: list[Away] = field(default_factory=list)
+    disconnects: list[Told] = field(default_factory=list)
 
+    late: int = 0
+    """Clients that were away for longer than the window, and became new ones. Nothing is promised to them."""
     fresh: int = 0
     """Connections after the first that did not get the session back."""
     lost: int = 0
@@ -29,13 +62,18 @@ class Seen:
     reordered: int = 0
     alternation: int = 0
     """Connects and disconnects of one sid that did not take turns."""
-    examples: dict[str, list[str]] = field(default_factory=dict)
+    found: dict[str, list[Fault]] = field(default_factory=dict)
 
-    def count(self, fault: str, what: object) -> None:
+    @property
+    def longest(self) -> Away:
+        """The longest time without a connection."""
+        return max(self.aways, key=lambda away: away.to - away.since, default=Away(-1, 0, 0))
+
+    def count(self, fault: str, since: int, to: int, what: object) -> None:
         setattr(self, fault, getattr(self, fault) + 1)
-        shown = self.examples.setdefault(fault, [])
+        shown = self.found.setdefault(fault, [])
         if len(shown) < EXAMPLES:
-            shown.append(str(what))
+            shown.append(Fault(since, to, str(what)))
 
 
 FAULTS = ("fresh", "lost", "doubled", "reordered", "alternation")
@@ -44,77 +82,165 @@ FAULTS = ("fresh", "lost", "doubled", "reordered", "alternation")
 def faults(seen: Seen) -> list[str]:
     """One line for each kind of fault that was found."""
     return [
-        f"{name}: {getattr(seen, name)}, as {seen.examples.get(name, [])}" for name in FAULTS if getattr(seen, name)
-    ]
+        f"{name}: {getattr(seen, name)}, as {[fault.what for fault in seen.found.get(name, [])]}"
+        for name in FAULTS if getattr(seen, name)
+    ]  # fmt: skip
 
 
-def look(directory: Path, *, skipped_below: int) -> Seen:
-    """Reads `clients-*.txt` and `app-*.txt`. A client below `skipped_below` is left out of "skip" streams at times."""
+@dataclass
+class _Client:
+    """What one client wrote down. `breaks`: when its connections broke."""
+
+    sessions: int = 0
+    breaks: list[int] = field(default_factory=list)
+    late: bool = False
+    got: dict[str, list[tuple[int, int]]] = field(default_factory=lambda: defaultdict(list))  # stream -> when, number
+
+    def since(self, at: int) -> int:
+        """When its connection last broke before this time. 0: it did not."""
+        return max((broke for broke in self.breaks if broke <= at), default=0)
+
+
+def look(
+    directory: Path, *, skipped_below: int, window_s: float, notice: str = "now", gone: Collection[int] = ()
+) -> Seen:
+    """Reads `clients-*.txt` and `app-*.txt`.
+
+    A client below `skipped_below` is left out of "skip" streams at times. `notice`: RECOVERY_NOTICE. `gone`: clients
+    that did not mean to come back; what was said to them at the end is not lost.
+    """
     seen = Seen()
-    got: dict[tuple[int, str], list[int]] = defaultdict(list)
-    sessions: Counter[int] = Counter()
-    for path in sorted(directory.glob("clients-*.txt")):
-        _read_clients(seen, got, sessions, _lines(path))
-    seen.clients = len(sessions)
-    ends: dict[str, int] = {}
+    clients = _read_clients(seen, directory, window_s)
+    seen.clients = len(clients)
+    seen.disconnects = disconnects(directory)
+    ends: dict[str, tuple[int, int]] = {}
     life: dict[str, list[tuple[int, str]]] = defaultdict(list)
     for path in sorted(directory.glob("app-*.txt")):
         for letter, at, *rest in _lines(path):
             if letter == "e":
-                ends[rest[0]] = int(rest[1])
+                ends[rest[0]] = int(at), int(rest[1])
             elif letter == "c" and rest[2] == rest[4] == "0":  # neither of a restarted app-node nor a redelivery
                 life[rest[1]].append((int(at), "c"))
             elif letter == "d" and rest[2] == "0":
                 life[rest[1]].append((int(at), "d"))
-    _streams(seen, got, ends, skipped_below)
-    _alternate(seen, life)
+    _streams(seen, {number: client for number, client in clients.items() if not client.late}, ends, skipped_below, gone)
+    _alternate(seen, life, TURNS[notice])
     return seen
 
 
-def _read_clients(
-    seen: Seen, got: dict[tuple[int, str], list[int]], sessions: Counter[int], lines: Iterable[list[str]]
+def disconnects(directory: Path) -> list[Told]:
+    """What the application has heard so far."""
+    lines = (line for path in directory.glob("app-*.txt") for line in _lines(path))
+    return [Told(int(at), int(rest[0]), rest[1], " ".join(rest[3:])) for letter, at, *rest in lines if letter == "d"]
+
+
+def breaks(directory: Path, client: int) -> list[int]:
+    """When this client's connections broke so far, in µs."""
+    lines = (line for path in directory.glob("clients-*.txt") for line in _lines(path))
+    return [int(at) for letter, at, number, *_ in lines if letter == "p" and int(number) == client]
+
+
+def is_begun(directory: Path, name: str) -> bool:
+    """Whether any client was told anything of the streams of this name (the part behind the process)."""
+    lines = (line for path in directory.glob("clients-*.txt") for line in _lines(path))
+    return any(letter == "v" and rest[2].endswith(f":{name}") for letter, _, *rest in lines)
+
+
+def interrupted(directory: Path, name: str) -> dict[int, tuple[int, int]]:
+    """The clients whose connection broke in the midst of what they were told of the streams of this name: how many
+    numbers they had by then, and how many they got later.
+
+    It counts from the first connection that gave the session back.
+    """
+    found: dict[int, tuple[int, int]] = {}
+    for path in sorted(directory.glob("clients-*.txt")):
+        back: set[int] = set()
+        before: Counter[int] = Counter()
+        after: Counter[int] = Counter()
+        broke: set[int] = set()
+        for letter, _, number, _sid, *rest in _lines(path):
+            client = int(number)
+            if letter == "o" and rest[0] == "1":
+                back.add(client)
+            elif letter == "p" and before[client]:
+                broke.add(client)
+            elif letter == "v" and client in back and rest[0].endswith(f":{name}"):
+                (after if client in broke else before)[client] += 1
+        found |= {client: (before[client], after[client]) for client in broke if after[client]}
+    return found
+
+
+def _read_clients(seen: Seen, directory: Path, window_s: float) -> dict[int, _Client]:
+    clients: dict[int, _Client] = defaultdict(_Client)
+    for path in sorted(directory.glob("clients-*.txt")):
+        for letter, when, number, _sid, *rest in _lines(path):
+            client, at = clients[int(number)], int(when)
+            match letter:
+                case "o":
+                    _came(seen, client, int(number), at, recovered=rest[0] == "1", window_s=window_s)
+                case "p":
+                    seen.broken += 1
+                    client.breaks.append(at)
+                case "v":
+                    seen.messages += 1
+                    client.got[rest[0]].append((at, int(rest[1])))
+                case _:
+                    raise ValueError(f"no such line: {letter}")
+    return clients
+
+
+def _came(seen: Seen, client: _Client, number: int, at: int, *, recovered: bool, window_s: float) -> None:
+    client.sessions += 1
+    if client.sessions == 1:
+        return
+    away = Away(number, client.since(at), at)
+    seen.aways.append(away)
+    if recovered:
+        seen.recovered += 1
+    elif at - away.since > window_s * 1e6:
+        seen.late += not client.late
+        client.late = True
+    else:
+        seen.count("fresh", *away[1:], number)
+
+
+def _streams(
+    seen: Seen,
+    clients: Mapping[int, _Client],
+    ends: Mapping[str, tuple[int, int]],
+    skipped_below: int,
+    gone: Collection[int],
 ) -> None:
-    for letter, _, client, _sid, *rest in lines:
-        match letter:
-            case "o":
-                sessions[int(client)] += 1
-                if rest[0] == "1":
-                    seen.recovered += 1
-                elif sessions[int(client)] > 1:
-                    seen.count("fresh", client)
-            case "p":
-                seen.broken += 1
-            case "v":
-                seen.messages += 1
-                got[int(client), rest[0]].append(int(rest[1]))
-            case _:
-                raise ValueError(f"no such line: {letter}")
-
-
-def _streams(seen: Seen, got: Mapping[tuple[int, str], list[int]], ends: Mapping[str, int], skipped_below: int) -> None:
-    newest: dict[str, int] = {}
-    for (_, stream), numbers in got.items():
-        newest[stream] = max(newest.get(stream, 0), *numbers)
-    for (client, stream), numbers in got.items():
-        if ":skip:" in stream and client < skipped_below:
-            continue
-        for before, after in pairwise(numbers):
-            if after == before + 1:
+    newest: dict[str, tuple[int, int]] = {}
+    for client in clients.values():
+        for stream, got in client.got.items():
+            newest[stream] = max(newest.get(stream, (0, 0)), *got, key=lambda one: one[1])
+    for number, client in clients.items():
+        for stream, got in client.got.items():
+            if ":skip:" in stream and number < skipped_below:
                 continue
-            if after > before:
-                seen.count("lost", (client, stream, before, after))
-            else:
-                seen.count("doubled" if numbers.count(after) > 1 else "reordered", (client, stream, before, after))
-        last = ends.get(stream, newest[stream])  # one whose app-node was killed ends with what anybody got
-        if max(numbers) < last:
-            seen.count("lost", (client, stream, max(numbers), f"end {last}"))
+            _in_order(seen, number, client, stream, got)
+            at, last = ends.get(stream, newest[stream])  # one whose app-node was killed ends with what anybody got
+            highest = max(n for _, n in got)
+            if highest < last and number not in gone:
+                seen.count("lost", client.since(at) or got[-1][0], at, (number, stream, highest, f"end {last}"))
 
 
-def _alternate(seen: Seen, life: Mapping[str, list[tuple[int, str]]]) -> None:
+def _in_order(seen: Seen, number: int, client: _Client, stream: str, got: list[tuple[int, int]]) -> None:
+    often = Counter(n for _, n in got)
+    for (since, before), (at, after) in pairwise(got):
+        if after == before + 1:
+            continue
+        kind = "lost" if after > before else "doubled" if often[after] > 1 else "reordered"
+        seen.count(kind, client.since(at) or since, at, (number, stream, before, after))
+
+
+def _alternate(seen: Seen, life: Mapping[str, list[tuple[int, str]]], turns: re.Pattern[str]) -> None:
     for sid, steps in life.items():
-        letters = "".join(letter for _, letter in sorted(steps))
-        if letters.replace("cd", "") not in ("", "c"):
-            seen.count("alternation", (sid, letters))
+        steps.sort()
+        letters = "".join(letter for _, letter in steps)
+        if not turns.fullmatch(letters):
+            seen.count("alternation", steps[0][0], steps[-1][0], (sid, letters))
 
 
 def _lines(path: Path) -> Iterable[list[str]]:

@@ -4,8 +4,9 @@ import asyncio
 import signal
 
 import pytest
+from tests.chaos.cluster import LEASE_S
 from tests.chaos.crowd import Crowd
-from tests.chaos.field import LEASE_S, field
+from tests.chaos.field import field
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(150)]
 

@@ -9,8 +9,9 @@ import psutil
 import pytest
 from tests.chaos import records
 from tests.chaos.checker import waits
+from tests.chaos.cluster import until
 from tests.chaos.crowd import Crowd
-from tests.chaos.field import Field, field, until
+from tests.chaos.field import Field, field
 from tests.chaos.limits import Missed, check
 from tests.chaos.proxy import Proxy
 from tests.conformance.raw import TEXT, Socket, frame

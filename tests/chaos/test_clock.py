@@ -1,7 +1,8 @@
 """The wall clock of one node of each kind is wrong. Leases and heartbeats do not look at it."""
 
 import pytest
-from tests.chaos.field import field, until
+from tests.chaos.cluster import ready, until
+from tests.chaos.field import field
 from tests.conftest import ROOT
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(150)]
@@ -24,7 +25,7 @@ async def test_clock_steps_by_an_hour(seed: int, tmp_path_factory: pytest.TempPa
 
             await until(seen, 5, "the app-node did not see the step")
             await it.crowd.progress(20, 30)
-            assert await it.ready(app_node)
-            assert await it.ready(io_node)
+            assert await ready(app_node)
+            assert await ready(io_node)
         assert any(name == io_node.name for name, line in it.lines if "wall clock is off" in line)
         await it.end(gap_s=1.0, balanced="all")

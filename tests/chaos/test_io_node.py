@@ -5,7 +5,8 @@ import signal
 
 import pytest
 from tests.chaos import records
-from tests.chaos.field import JS_FIRST, NODE_TIMEOUT_S, Field, field, until
+from tests.chaos.cluster import NODE_TIMEOUT_S, until
+from tests.chaos.field import JS_FIRST, Field, field
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(150)]
 

@@ -8,7 +8,8 @@ from contextlib import suppress
 
 import pytest
 from tests.chaos import records
-from tests.chaos.field import LEASE_S, Field, field
+from tests.chaos.cluster import LEASE_S
+from tests.chaos.field import Field, field
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(120)]
 

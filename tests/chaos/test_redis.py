@@ -9,7 +9,8 @@ import signal
 
 import pytest
 from tests.chaos import records
-from tests.chaos.field import LEASE_S, field
+from tests.chaos.cluster import LEASE_S
+from tests.chaos.field import field
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(150)]
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from tests.chaos.streams import FAULTS, Seen, faults, look
+from tests.chaos.streams import FAULTS, Seen, breaks, faults, interrupted, is_begun, look
 
 APP = "c 1 7 S 0 0 0\nd 50 7 S 0 transport close\nc 60 7 S 0 1 0\ne 99 5:all 4\ne 99 5:skip:7 2\n"
 CLIENT = """\
@@ -22,7 +22,7 @@ v 64 7 S 5:skip:7 2
 def seen(directory: Path, app: str = APP, client: str = CLIENT, skipped_below: int = 0) -> Seen:
     (directory / "app-5.txt").write_text(app)
     (directory / "clients-0.txt").write_text(client)
-    return look(directory, skipped_below=skipped_below)
+    return look(directory, skipped_below=skipped_below, window_s=30)
 
 
 def counts(found: Seen) -> dict[str, int]:
@@ -76,3 +76,48 @@ def test_connects_and_disconnects_take_turns(tmp_path: Path, old: str, new: str)
 def test_what_a_restarted_app_node_runs_again_is_no_turn(tmp_path: Path) -> None:
     again = APP + "c 70 7 S 1 0 0\nc 71 7 S 0 1 1\nd 72 7 S 1 transport close\n"
     assert counts(seen(tmp_path, again)) == {}
+
+
+def test_who_was_away_for_longer_than_the_window_is_late_and_not_judged(tmp_path: Path) -> None:
+    """31 s away, where 30 s are promised."""
+    late = CLIENT.replace("o 61 7 S 1", "o 31000061 7 T 0").replace("v 62 7 S 5:all 3\n", "")
+    found = seen(tmp_path, client=late)
+    assert counts(found) == {}
+    assert (found.late, found.recovered) == (1, 0)
+    assert (found.longest.since, found.longest.to) == (49, 31_000_061)
+
+
+def test_with_late_notice_a_session_has_one_disconnect_however_often_its_client_was_back(tmp_path: Path) -> None:
+    app = APP.replace("d 50 7 S 0 transport close\n", "") + "d 90 7 S 0 client namespace disconnect\n"
+    (tmp_path / "clients-0.txt").write_text(CLIENT)
+    (tmp_path / "app-5.txt").write_text(app)
+    found = look(tmp_path, skipped_below=0, window_s=30, notice="late")
+    assert counts(found) == {}
+    assert [(told.at, told.sid, told.reason) for told in found.disconnects] == [
+        (90, "S", "client namespace disconnect")
+    ]
+    (tmp_path / "app-5.txt").write_text(app + APP)
+    assert counts(look(tmp_path, skipped_below=0, window_s=30, notice="late")) == {"alternation": 1}
+
+
+def test_who_does_not_mean_to_come_back_need_not_have_the_end(tmp_path: Path) -> None:
+    client = CLIENT[: CLIENT.index("o 61")]
+    assert counts(seen(tmp_path, client=client)) == {"lost": 2}
+    assert counts(look(tmp_path, skipped_below=0, window_s=30, gone={7})) == {}
+
+
+def test_a_fault_says_when_it_came_about(tmp_path: Path) -> None:
+    """From the break of the connection to the message that shows it."""
+    found = seen(tmp_path, client=CLIENT.replace("v 62 7 S 5:all 3\n", ""))
+    assert [(fault.since, fault.to) for fault in found.found["lost"]] == [(49, 63)]
+
+
+def test_a_replay_that_was_cut_short(tmp_path: Path) -> None:
+    cut = "v 62 7 S 5:few 1\nv 62 7 S 6:few 1\np 65 7 S transport_close\no 70 7 S 1\nv 71 7 S 5:few 2\n"
+    seen(tmp_path, client=CLIENT + cut)
+    assert is_begun(tmp_path, "few")
+    assert not is_begun(tmp_path, "many")
+    assert breaks(tmp_path, 7) == [49, 65]
+    assert interrupted(tmp_path, "few") == {7: (2, 1)}
+    seen(tmp_path, client=CLIENT + cut[: cut.index("v 71")])
+    assert interrupted(tmp_path, "few") == {}

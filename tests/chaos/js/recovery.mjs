@@ -1,5 +1,6 @@
 // Stock JavaScript clients that write down what comes to them: `node recovery.mjs URL FILE FIRST COUNT`.
-// One line on stdin at a time: "drop" breaks all connections at once, "leave" ends all. Prints "in" once all were let in.
+// One line on stdin at a time. "drop" breaks all connections at once. "away N" breaks those of the clients below N, who
+// stay away until "back". "leave" ends all. Prints "in" once all were let in.
 //
 // Lines of FILE, with CLOCK_MONOTONIC in µs:
 //
@@ -53,10 +54,23 @@ function open(client) {
 
 for (let number = 0; number < Number(count); number += 1) open(Number(first) + number);
 
+const drop = (socket) => socket.io.engine?.transport?.ws?.terminate?.() ?? socket.io.engine?.close();
+
 createInterface({ input: process.stdin }).on("line", (line) => {
-  if (line === "drop") {
-    sockets.forEach((socket) => socket.io.engine?.transport?.ws?.terminate?.() ?? socket.io.engine?.close());
-  } else if (line === "leave") {
+  const [word, below] = line.split(" ");
+  if (word === "drop") {
+    sockets.forEach(drop);
+  } else if (word === "away") {
+    for (const socket of sockets.filter(({ auth }) => auth.client < Number(below))) {
+      socket.io.reconnection(false);
+      drop(socket);
+    }
+  } else if (word === "back") {
+    for (const socket of sockets.filter((socket) => !socket.io.reconnection())) {
+      socket.io.reconnection(true);
+      socket.connect();
+    }
+  } else if (word === "leave") {
     leaving = true;
     sockets.forEach((socket) => socket.disconnect());
     setTimeout(() => { flush(); process.exit(0); }, 500);
