@@ -28,6 +28,7 @@ settings.load_profile("shared machine")  # how long an example takes says nothin
 LEFT_OUT = {
     "ci_only": "longer runs that CI makes (make test-all)",
     "chaos": "chaos (make chaos)",
+    "upgrade": "the last release beside this code (make test-upgrade)",
     "browser": "Chromium (make test-browser)",
     "compose": "Docker Compose (make test-compose)",
     "clients": "clients in other languages (make test-clients)",
@@ -48,7 +49,7 @@ Those that wait most of the time come with those that compute.
 """
 
 SPREAD = (
-    "tests/chaos/", "tests/e2e/test_make_run.py", "tests/e2e/test_start.py",
+    "tests/chaos/", "tests/upgrade/", "tests/e2e/test_make_run.py", "tests/e2e/test_start.py",
     "loadtest/tests/scenarios/test_faulty_server.py",
 )  # fmt: skip
 """Long files whose tests share nothing: each test may run in another worker."""
