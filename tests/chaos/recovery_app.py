@@ -1,6 +1,6 @@
 """The application for connection state recovery: it emits numbered streams for as long as it runs.
 
-Each app-node emits its own streams, so that the numbers of one stream come in order, from one process:
+Each app-node has several emitters, and each of them its own streams, so that the numbers of one stream come in order:
 
     all            to everybody
     room:N         to the members of a room
@@ -15,6 +15,7 @@ all of `few` is in Redis. Lines of app-PID.txt:
 
     c t client sid again recovered redelivered    the connect handler ran
     d t client sid redelivered reason             the disconnect handler ran
+    b t process                                   it begins to emit
     e t stream n                                  the last number of a stream that reached Redis
 """
 
@@ -29,17 +30,19 @@ from records import Pen  # type: ignore[import-not-found]  # app-node puts this 
 import app_node
 
 sio = app_node.get_client()
-origin = os.getpid()
+process = os.getpid()
 directory = Path(os.environ.get("CHAOS_RECORDS", "/nonexistent"))
-pen = Pen(directory / f"app-{origin}.txt")
+pen = Pen(directory / f"app-{process}.txt")
 ROOMS = int(os.environ.get("CHAOS_ROOMS", "100"))
 RATE = float(os.environ.get("CHAOS_EMITS", "500"))
 """Emits a second of each app-node."""
+EMITTERS = 8
+"""Each waits until Redis has what it has said, before it says more."""
 FEW = int(os.environ.get("CHAOS_FEW", "4"))
 POURED = int(os.environ.get("CHAOS_POURED", "1000"))
 FEW_BYTES = 12_000
 
-numbers: dict[str, int] = defaultdict(int)
+numbers: dict[str, int] = defaultdict(int)  # stream -> its last number
 here: dict[int, str] = {}  # client -> sid, of those whose connect handler ran here
 
 
@@ -71,24 +74,33 @@ async def disconnect(sid: str, reason: str) -> None:
 
 @sio.on_start
 async def emit_streams() -> None:
-    sio.start_background_task(_emit_streams)
-    sio.start_background_task(_pour)
+    pen("b", process)
+    for number in range(EMITTERS):
+        sio.start_background_task(_emit_streams, f"{process}.{number}")
+    sio.start_background_task(_pour, str(process))
 
 
 async def _say(stream: str, event: str, *data: Any, **to: Any) -> None:
     numbers[stream] += 1
-    await sio.emit(event, (f"{origin}:{stream}", numbers[stream], *data), **to)
+    await sio.emit(event, (stream, numbers[stream], *data), **to)
 
 
-async def _pour() -> None:
+async def _pour(origin: str) -> None:
     while not (directory / "pour").exists():  # noqa: ASYNC110 - another process makes it
         await asyncio.sleep(0.1)
     for _ in range(POURED):
-        await _say("few", "to", "x" * FEW_BYTES, room="few")
-    (directory / f"poured-{origin}").touch()
+        await _say(f"{origin}:few", "to", "x" * FEW_BYTES, room="few")
+    (directory / f"poured-{process}").touch()
+    await _hushed()
+    _end(origin)
 
 
-async def _emit_streams() -> None:
+async def _hushed() -> None:
+    while not (directory / "hush").exists():  # noqa: ASYNC110 - another process makes it
+        await asyncio.sleep(0.1)
+
+
+async def _emit_streams(origin: str) -> None:
     turn = 0
     loop = asyncio.get_running_loop()
     began = loop.time()
@@ -97,19 +109,24 @@ async def _emit_streams() -> None:
         room = turn % ROOMS
         match turn % 10:
             case 0:
-                await _say(f"two:{room}", "to", room=[f"room{room}", f"room{(room + 1) % ROOMS}"])
+                await _say(f"{origin}:two:{room}", "to", room=[f"room{room}", f"room{(room + 1) % ROOMS}"])
             case 1:
-                await _say(f"bytes:{room}", "bytes", b"\x01\x02\x03", room=f"room{room}")
+                await _say(f"{origin}:bytes:{room}", "bytes", b"\x01\x02\x03", room=f"room{room}")
             case 2:
                 first = here.get(room)
-                await _say(f"skip:{room}", "to", room=f"room{room}", skip_sid=first)
+                await _say(f"{origin}:skip:{room}", "to", room=f"room{room}", skip_sid=first)
             case 3 if turn % 500 == 3:
-                await _say("all", "to")
+                await _say(f"{origin}:all", "to")
             case 4 | 5 | 6 | 7 if here:
                 client = list(here)[turn // 2 % len(here)]
-                await _say(f"own:{client}", "to", to=here[client])
+                await _say(f"{origin}:own:{client}", "to", to=here[client])
             case _:
-                await _say(f"room:{room}", "to", room=f"room{room}")
-        await asyncio.sleep(max(0.0, began + turn / RATE - loop.time()))
+                await _say(f"{origin}:room:{room}", "to", room=f"room{room}")
+        await asyncio.sleep(max(0.0, began + turn * EMITTERS / RATE - loop.time()))
+    _end(origin)
+
+
+def _end(origin: str) -> None:
     for stream, number in numbers.items():
-        pen("e", f"{origin}:{stream}", number)
+        if stream.startswith(f"{origin}:"):
+            pen("e", stream, number)

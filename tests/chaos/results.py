@@ -27,6 +27,7 @@ SHOWN: Mapping[str, Columns] = {
     },
     "recovery": {
         "clients": lambda row: row["clients"],
+        "emits": lambda row: row["emits"],
         "messages": lambda row: row["messages"],
         "broken": lambda row: row["broken"],
         "given back": lambda row: row["recovered"],
@@ -48,6 +49,7 @@ QUOTED: Mapping[str, Columns] = {
         "without service max ms": lambda row: round(row["away_max_ms"]),
     },
     "recovery": {
+        "emits": lambda row: row["emits"],
         "messages": lambda row: row["messages"],
         "broken": lambda row: row["broken"],
         "given back": lambda row: row["recovered"],
@@ -65,7 +67,8 @@ def figures(row: Row) -> str:
     """One line of a scenario's most important figures."""
     if row["kind"] == "recovery":
         return (
-            f"{row['clients']} clients, {row['messages']} messages at {row['pace']:.0%} of the full pace, "
+            f"{row['clients']} clients, {row['emits']} emits ({row['emits'] / max(row['seconds'], 1):.0f}/s at "
+            f"{row['pace']:.0%} of the full pace), {row['messages']} messages, "
             f"{row['broken']} broken, {row['recovered']} given back, away p50 {row['away_p50_ms']:.0f} ms max "
             f"{row['away_max_ms']:.0f} ms: {_faults(row) or 'kept'}"
         )

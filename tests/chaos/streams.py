@@ -13,8 +13,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 EXAMPLES = 5
-TURNS = {"now": re.compile("(cd)*c?"), "late": re.compile("(c+d)?")}
-"""How connects and disconnects of one sid may follow one another, by RECOVERY_NOTICE."""
+TURNS = {
+    "now": re.compile("[CD]*([cC][CD]*[dD][CD]*)*([cC][CD]*)?"),
+    "late": re.compile("[CD]*(([cC][CD]*)+[dD][CD]*)?"),
+}
+"""How connects (c) and disconnects (d) of one sid may follow one another, by RECOVERY_NOTICE. Capitals are redelivered:
+each repeats what was handled before, or is the first to be handled, since whoever had it lost its lane."""
 
 
 class Fault(NamedTuple):
@@ -47,7 +51,11 @@ class Seen:
     """Counts of faults, which should all be 0, and figures. `found` has the first of each fault."""
 
     clients: int = 0
+    emits: int = 0
+    seconds: float = 0.0
+    """For how long the application emitted."""
     messages: int = 0
+    """What came of the emits: one for each client that got one."""
     broken: int = 0
     recovered: int = 0
     aways: list[Away] = field(default_factory=list)
@@ -69,11 +77,11 @@ class Seen:
         """The longest time without a connection."""
         return max(self.aways, key=lambda away: away.to - away.since, default=Away(-1, 0, 0))
 
-    def count(self, fault: str, since: int, to: int, what: object) -> None:
+    def count(self, fault: str, since: int, to: int, what: str) -> None:
         setattr(self, fault, getattr(self, fault) + 1)
         shown = self.found.setdefault(fault, [])
         if len(shown) < EXAMPLES:
-            shown.append(Fault(since, to, str(what)))
+            shown.append(Fault(since, to, what))
 
 
 FAULTS = ("fresh", "lost", "doubled", "reordered", "alternation")
@@ -115,14 +123,18 @@ def look(
     seen.disconnects = disconnects(directory)
     ends: dict[str, tuple[int, int]] = {}
     life: dict[str, list[tuple[int, str]]] = defaultdict(list)
+    began: list[int] = []
     for path in sorted(directory.glob("app-*.txt")):
         for letter, at, *rest in _lines(path):
-            if letter == "e":
+            if letter == "b":
+                began.append(int(at))
+            elif letter == "e":
                 ends[rest[0]] = int(at), int(rest[1])
-            elif letter == "c" and rest[2] == rest[4] == "0":  # neither of a restarted app-node nor a redelivery
-                life[rest[1]].append((int(at), "c"))
-            elif letter == "d" and rest[2] == "0":
-                life[rest[1]].append((int(at), "d"))
+            elif letter == "c" and rest[2] == "0":  # not of an app-node that took the client over
+                life[rest[1]].append((int(at), "c" if rest[4] == "0" else "C"))
+            elif letter == "d":
+                life[rest[1]].append((int(at), "d" if rest[2] == "0" else "D"))
+    seen.seconds = (max(at for at, _ in ends.values()) - min(began)) / 1e6 if ends and began else 0.0
     _streams(seen, {number: client for number, client in clients.items() if not client.late}, ends, skipped_below, gone)
     _alternate(seen, life, TURNS[notice])
     return seen
@@ -201,7 +213,7 @@ def _came(seen: Seen, client: _Client, number: int, at: int, *, recovered: bool,
         seen.late += not client.late
         client.late = True
     else:
-        seen.count("fresh", *away[1:], number)
+        seen.count("fresh", *away[1:], f"client {number}")
 
 
 def _streams(
@@ -215,6 +227,7 @@ def _streams(
     for client in clients.values():
         for stream, got in client.got.items():
             newest[stream] = max(newest.get(stream, (0, 0)), *got, key=lambda one: one[1])
+    seen.emits = sum(ends.get(stream, last)[1] for stream, last in newest.items())
     for number, client in clients.items():
         for stream, got in client.got.items():
             if ":skip:" in stream and number < skipped_below:
@@ -223,7 +236,12 @@ def _streams(
             at, last = ends.get(stream, newest[stream])  # one whose app-node was killed ends with what anybody got
             highest = max(n for _, n in got)
             if highest < last and number not in gone:
-                seen.count("lost", client.since(at) or got[-1][0], at, (number, stream, highest, f"end {last}"))
+                seen.count(
+                    "lost",
+                    client.since(at) or got[-1][0],
+                    at,
+                    f"client {number}: {highest} of {stream} is the last, and not {last}",
+                )
 
 
 def _in_order(seen: Seen, number: int, client: _Client, stream: str, got: list[tuple[int, int]]) -> None:
@@ -232,7 +250,7 @@ def _in_order(seen: Seen, number: int, client: _Client, stream: str, got: list[t
         if after == before + 1:
             continue
         kind = "lost" if after > before else "doubled" if often[after] > 1 else "reordered"
-        seen.count(kind, client.since(at) or since, at, (number, stream, before, after))
+        seen.count(kind, client.since(at) or since, at, f"client {number}: {after} of {stream} after {before}")
 
 
 def _alternate(seen: Seen, life: Mapping[str, list[tuple[int, str]]], turns: re.Pattern[str]) -> None:
@@ -240,7 +258,7 @@ def _alternate(seen: Seen, life: Mapping[str, list[tuple[int, str]]], turns: re.
         steps.sort()
         letters = "".join(letter for _, letter in steps)
         if not turns.fullmatch(letters):
-            seen.count("alternation", steps[0][0], steps[-1][0], (sid, letters))
+            seen.count("alternation", steps[0][0], steps[-1][0], f"{sid}: {letters}")
 
 
 def _lines(path: Path) -> Iterable[list[str]]:

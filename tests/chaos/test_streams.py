@@ -33,7 +33,7 @@ def test_a_session_that_was_given_back_whole(tmp_path: Path) -> None:
     found = seen(tmp_path)
     assert counts(found) == {}
     assert faults(found) == []
-    assert (found.clients, found.messages, found.broken, found.recovered) == (1, 6, 1, 1)
+    assert (found.clients, found.emits, found.messages, found.broken, found.recovered) == (1, 6, 6, 1, 1)
 
 
 @pytest.mark.parametrize(
@@ -78,6 +78,13 @@ def test_what_a_restarted_app_node_runs_again_is_no_turn(tmp_path: Path) -> None
     assert counts(seen(tmp_path, again)) == {}
 
 
+def test_a_redelivery_may_be_the_first_that_is_handled(tmp_path: Path) -> None:
+    """An app-node read the connect, and lost its lane before the handler began."""
+    assert counts(seen(tmp_path, APP.replace("c 60 7 S 0 1 0", "c 60 7 S 0 1 1") + "d 90 7 S 0 gone\n")) == {}
+    assert counts(seen(tmp_path, APP.replace("d 50 7 S 0", "d 50 7 S 1"))) == {}
+    assert counts(seen(tmp_path, APP + "c 70 7 S 0 1 1\nc 71 7 S 0 1 0\n")) == {"alternation": 1}
+
+
 def test_who_was_away_for_longer_than_the_window_is_late_and_not_judged(tmp_path: Path) -> None:
     """31 s away, where 30 s are promised."""
     late = CLIENT.replace("o 61 7 S 1", "o 31000061 7 T 0").replace("v 62 7 S 5:all 3\n", "")
@@ -109,7 +116,7 @@ def test_who_does_not_mean_to_come_back_need_not_have_the_end(tmp_path: Path) ->
 def test_a_fault_says_when_it_came_about(tmp_path: Path) -> None:
     """From the break of the connection to the message that shows it."""
     found = seen(tmp_path, client=CLIENT.replace("v 62 7 S 5:all 3\n", ""))
-    assert [(fault.since, fault.to) for fault in found.found["lost"]] == [(49, 63)]
+    assert found.found["lost"] == [(49, 63, "client 7: 4 of 5:all after 2")]
 
 
 def test_a_replay_that_was_cut_short(tmp_path: Path) -> None:
