@@ -40,7 +40,7 @@ EMITTERS = 8
 """Each waits until Redis has what it has said, before it says more."""
 FEW = int(os.environ.get("CHAOS_FEW", "4"))
 POURED = int(os.environ.get("CHAOS_POURED", "1000"))
-FEW_BYTES = 12_000
+FEW_BYTES = 20_000
 
 numbers: dict[str, int] = defaultdict(int)  # stream -> its last number
 here: dict[int, str] = {}  # client -> sid, of those whose connect handler ran here

@@ -135,15 +135,13 @@ class Scene:
 
         await self.until(lambda: self.broken >= broken and expected <= its.connected, BACK_S, else_)
 
-    async def until(
-        self, condition: Callable[[], bool], within_s: float, else_: Callable[[], str], every_s: float = 0.1
-    ) -> None:
+    async def until(self, condition: Callable[[], bool], within_s: float, else_: Callable[[], str]) -> None:
         """Waits for it. A limit that is missed by little counts at the end, if nothing else is wrong."""
         loop = asyncio.get_running_loop()
         due = loop.time() + within_s
         while not condition():
             assert loop.time() < due + HOPELESS_S, f"within {within_s + HOPELESS_S:g} s: {else_()}"
-            await asyncio.sleep(every_s)
+            await asyncio.sleep(0.1)
         if (over_s := loop.time() - due) > 0:
             self._missed.append(Missed(f"{over_s:.1f} s after the limit of {within_s:g} s all was well", over_s))
 
@@ -151,9 +149,10 @@ class Scene:
         """Waits until the stack has started it again, and it takes clients. `old` is its former process id."""
         await serves_anew(node, old, 20 + HOPELESS_S)
 
-    async def replayed(self, node: Node) -> float:
-        """How many messages this io-node has given to clients that had missed them."""
-        return (await balance.scrape(node.url)).total("sio_io_messages_replayed_total")
+    async def replayed(self) -> list[float]:
+        """How many messages each io-node has given to clients that had missed them."""
+        samples = await asyncio.gather(*(balance.scrape(node.url) for node in self.stack.io_nodes))
+        return [sample.total("sio_io_messages_replayed_total") for sample in samples]
 
     async def end(self, *, recovered: int) -> streams.Seen:
         """Lets what is under way arrive, lets all clients leave, and judges.

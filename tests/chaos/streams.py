@@ -152,15 +152,9 @@ def breaks(directory: Path, client: int) -> list[int]:
     return [int(at) for letter, at, number, *_ in lines if letter == "p" and int(number) == client]
 
 
-def is_begun(directory: Path, name: str) -> bool:
-    """Whether any client was told anything of the streams of this name (the part behind the process)."""
-    lines = (line for path in directory.glob("clients-*.txt") for line in _lines(path))
-    return any(letter == "v" and rest[2].endswith(f":{name}") for letter, _, *rest in lines)
-
-
 def interrupted(directory: Path, name: str) -> dict[int, tuple[int, int]]:
-    """The clients whose connection broke in the midst of what they were told of the streams of this name: how many
-    numbers they had by then, and how many they got later.
+    """The clients whose connection broke in the midst of what they were told of the streams of this name (the part
+    behind the process): how many numbers they had by then, and how many they got later.
 
     It counts from the first connection that gave the session back.
     """

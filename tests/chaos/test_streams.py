@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from tests.chaos.streams import FAULTS, Seen, breaks, faults, interrupted, is_begun, look
+from tests.chaos.streams import FAULTS, Seen, breaks, faults, interrupted, look
 
 APP = "c 1 7 S 0 0 0\nd 50 7 S 0 transport close\nc 60 7 S 0 1 0\ne 99 5:all 4\ne 99 5:skip:7 2\n"
 CLIENT = """\
@@ -122,8 +122,6 @@ def test_a_fault_says_when_it_came_about(tmp_path: Path) -> None:
 def test_a_replay_that_was_cut_short(tmp_path: Path) -> None:
     cut = "v 62 7 S 5:few 1\nv 62 7 S 6:few 1\np 65 7 S transport_close\no 70 7 S 1\nv 71 7 S 5:few 2\n"
     seen(tmp_path, client=CLIENT + cut)
-    assert is_begun(tmp_path, "few")
-    assert not is_begun(tmp_path, "many")
     assert breaks(tmp_path, 7) == [49, 65]
     assert interrupted(tmp_path, "few") == {7: (2, 1)}
     seen(tmp_path, client=CLIENT + cut[: cut.index("v 71")])
