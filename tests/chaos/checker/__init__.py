@@ -1,0 +1,57 @@
+"""The checker: what was lost, doubled, out of order or unanswered, from records alone. Pure.
+
+What may be missing without a promise being broken:
+- the end of what a killed or fenced process emitted under one token: its events are handled again, and each event must
+  have been answered by a `down` of somebody
+- what was under way on a connection when that connection broke, where the scenario breaks connections (`breaks`): what
+  fell into the last `written_s` before the break, or before the fault that made it carry nothing (`silent_from`)
+- a start of a handler, where the process was stopped between its last look at the lease and the handler's first line:
+  one for each time that it stood still, at the moment when it goes on. What such a handler says is still refused
+A second run of an event's handler, and a second disconnect, must say that it is a redelivery; and the first run was
+that of a process in trouble.
+"""
+
+from collections import Counter
+
+from tests.chaos.checker.allowed import REPEATED_US, Allowed, heard_until, with_lost_leases
+from tests.chaos.checker.emits import check_downs, check_news
+from tests.chaos.checker.handlers import (
+    BEGUN_US,
+    check_connections,
+    check_events,
+    check_order,
+    check_overlaps,
+    leave_out_cut_starts,
+)
+from tests.chaos.checker.verdict import COLUMNS, Verdict, broken_promises, missed_limits, needless_repetitions
+from tests.chaos.checker.waiting import measure_aways, measure_gaps, waits
+from tests.chaos.records import Records
+
+__all__ = [
+    "BEGUN_US", "COLUMNS", "REPEATED_US", "Allowed", "Verdict", "broken_promises", "judge", "missed_limits",
+    "needless_repetitions", "waits", "with_lost_leases",
+]  # fmt: skip
+
+
+def judge(records: Records, allowed: Allowed) -> Verdict:
+    """Goes over the records once for each column."""
+    verdict = Verdict(
+        clients=len({joined.client for joined in records.joined}),
+        events=len(records.sent) - len(records.refused),
+        emits=len(records.seen) + len(records.heard),
+        connections_broken=len(records.parted),
+        reasons=dict(Counter(gone.reason for gone in records.disconnects)),
+    )
+    if records.sent:
+        verdict.seconds = (records.sent[-1].at - records.sent[0].at) / 1e6
+    until = {parted.sid: heard_until(parted.at, allowed) for parted in records.parted}
+    leave_out_cut_starts(records, allowed)
+    check_events(verdict, records, allowed, until)
+    check_order(verdict, records)
+    check_overlaps(verdict, records, allowed)
+    check_downs(verdict, records, allowed, until)
+    check_news(verdict, records, allowed, until)
+    check_connections(verdict, records)
+    measure_gaps(verdict, records)
+    measure_aways(verdict, records)
+    return verdict
