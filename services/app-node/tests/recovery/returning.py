@@ -1,6 +1,8 @@
 """Clients that claim their session back, and an application that writes down what it hears of them."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any
 
 from msgspec.structs import replace
@@ -126,6 +128,34 @@ def commits_nothing(app: Any) -> list[Any]:
     done: list[Any] = []
     app.sio.node.commits.put = done.append
     return done
+
+
+@dataclass(frozen=True, slots=True)
+class Takeover:
+    """Two applications, of which the first runs and is about to die, and an io-node with a client that is connected."""
+
+    first: Application
+    second: Application
+    home: Any
+    client: Returning
+    kill: Callable[[Any], Awaitable[None]]
+
+    async def hangs_in(self, handler: str, *facts: Any) -> None:
+        """The first application gets these facts. This handler of it begins, and never ends."""
+        begun = never_ends(self.first, handler)
+        await self.home.send(*facts)
+        await begun.wait()
+
+    async def handles(self, *facts: Any) -> None:
+        """The first application handles these facts, and does not commit their entry, nor any later one."""
+        done = commits_nothing(self.first)
+        await self.home.send(*facts)
+        await self.home.until(lambda: done)
+
+    async def happens(self) -> None:
+        """The first application dies, as of kill -9, and the second one begins."""
+        await self.kill(self.first.sio)
+        await self.second.sio.start()
 
 
 async def forgotten(home: Any, client: Returning) -> None:

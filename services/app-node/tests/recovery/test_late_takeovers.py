@@ -6,7 +6,6 @@ What the application heard before the death may be heard again after it, marked 
 import asyncio
 import random
 from collections import defaultdict
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,7 +14,7 @@ from app_node.counters import STALE_CONNECT, STALE_DISCONNECT
 from app_node.membership import parked_homes
 from sio_cluster.protocol.messages import Accept
 
-from .returning import Returning, commits_nothing, forgotten, never_ends
+from .returning import Returning, Takeover, commits_nothing, forgotten, never_ends
 
 pytestmark = pytest.mark.slow
 
@@ -30,159 +29,129 @@ def stage(stage: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     return stage
 
 
-@pytest.fixture
-async def world(stage: Any, application: Any, returning: Any) -> Any:
-    """Two applications, of which the first runs, an io-node, and a client of it that is connected."""
-    first, second, home = application(), application(), await stage.io_node("io1")
-    client = returning(home)
-    await first.sio.start()
-    await client.come()
-    await home.settle()
-    return SimpleNamespace(first=first, second=second, home=home, client=client)
-
-
-async def ends_well(world: Any, heard: list[str], reason: str = "transport close") -> None:
+async def ends_well(takeover: Takeover, heard: list[str]) -> None:
     """The second application has heard this. It hears of one more return, and of one end."""
-    await world.home.settle()
-    assert world.second.heard == heard
-    await world.client.lose(reason="transport error")
-    await world.client.come_back()
-    await world.client.lose(keep_ms=1)
-    await forgotten(world.home, world.client)
-    assert world.second.heard == [*heard, "connect recovered", "transport close"]
+    await takeover.home.settle()
+    assert takeover.second.heard == heard
+    await takeover.client.lose(reason="transport error")
+    await takeover.client.come_back()
+    await takeover.client.lose(keep_ms=1)
+    await forgotten(takeover.home, takeover.client)
+    assert takeover.second.heard == [*heard, "connect recovered", "transport close"]
 
 
-async def test_between_disconnect_and_claim(world: Any, kill: Any) -> None:
-    await world.client.lose()
-    await kill(world.first.sio)
-    await world.second.sio.start()
-    await world.client.come_back()
-    await ends_well(world, ["connect recovered"])
+async def test_between_disconnect_and_claim(takeover: Takeover) -> None:
+    await takeover.client.lose()
+    await takeover.happens()
+    await takeover.client.come_back()
+    await ends_well(takeover, ["connect recovered"])
 
 
-async def test_between_disconnect_and_the_end_of_its_time(world: Any, kill: Any) -> None:
-    await world.client.lose(reason="ping timeout", keep_ms=BRIEF_MS)
-    await kill(world.first.sio)
-    await world.second.sio.start()
-    await forgotten(world.home, world.client)
-    assert world.first.heard == ["connect"]
-    assert world.second.heard == ["ping timeout"]
+async def test_between_disconnect_and_the_end_of_its_time(takeover: Takeover) -> None:
+    await takeover.client.lose(reason="ping timeout", keep_ms=BRIEF_MS)
+    await takeover.happens()
+    await forgotten(takeover.home, takeover.client)
+    assert takeover.first.heard == ["connect"]
+    assert takeover.second.heard == ["ping timeout"]
 
 
-async def test_while_its_time_ends(world: Any, kill: Any) -> None:
+async def test_while_its_time_ends(takeover: Takeover, kill: Any) -> None:
     """No app-node was there when its time was over."""
-    await world.client.lose(reason="ping timeout", keep_ms=200)
-    await kill(world.first.sio)
+    await takeover.client.lose(reason="ping timeout", keep_ms=200)
+    await kill(takeover.first.sio)
     await asyncio.sleep(0.3)
-    await world.second.sio.start()
-    await forgotten(world.home, world.client)
-    assert world.second.heard == ["ping timeout"]
+    await takeover.second.sio.start()
+    await forgotten(takeover.home, takeover.client)
+    assert takeover.second.heard == ["ping timeout"]
 
 
-async def test_before_its_disconnect_is_read(world: Any, kill: Any) -> None:
-    await kill(world.first.sio)
-    await world.home.send(world.client.gone("ping timeout"), await world.client.claim())
-    await world.second.sio.start()
-    await world.client.let_in()
-    await ends_well(world, ["connect recovered"])
+async def test_before_its_disconnect_is_read(takeover: Takeover, kill: Any) -> None:
+    await kill(takeover.first.sio)
+    await takeover.home.send(takeover.client.gone("ping timeout"), await takeover.client.claim())
+    await takeover.second.sio.start()
+    await takeover.client.let_in()
+    await ends_well(takeover, ["connect recovered"])
 
 
-async def test_a_disconnect_that_was_not_committed(world: Any, stage: Any, kill: Any) -> None:
-    done = commits_nothing(world.first)
-    await world.home.send(world.client.gone("ping timeout"))
-    await stage.until(lambda: done)
-    await kill(world.first.sio)
-    await world.second.sio.start()
-    await world.client.come_back()
-    await ends_well(world, ["connect recovered"])
+async def test_a_disconnect_that_was_not_committed(takeover: Takeover) -> None:
+    await takeover.handles(takeover.client.gone("ping timeout"))
+    await takeover.happens()
+    await takeover.client.come_back()
+    await ends_well(takeover, ["connect recovered"])
 
 
-async def test_a_disconnect_that_was_not_committed_of_one_who_is_back(world: Any, stage: Any, kill: Any) -> None:
-    done = commits_nothing(world.first)
-    await world.home.send(world.client.gone("ping timeout"))
-    await stage.until(lambda: done)
-    fact = await world.client.claim()
-    await kill(world.first.sio)
-    await world.home.send(fact)
-    await world.second.sio.start()
-    await world.client.let_in()
-    await world.home.settle()
-    assert world.second.sio.node.counters.outcomes[STALE_DISCONNECT] == 1
-    await ends_well(world, ["connect recovered"])
+async def test_a_disconnect_that_was_not_committed_of_one_who_is_back(takeover: Takeover, kill: Any) -> None:
+    await takeover.handles(takeover.client.gone("ping timeout"))
+    fact = await takeover.client.claim()
+    await kill(takeover.first.sio)
+    await takeover.home.send(fact)
+    await takeover.second.sio.start()
+    await takeover.client.let_in()
+    await takeover.home.settle()
+    assert takeover.second.sio.node.counters.outcomes[STALE_DISCONNECT] == 1
+    await ends_well(takeover, ["connect recovered"])
 
 
-async def test_in_the_connect_handler_of_one_who_is_back(world: Any, kill: Any) -> None:
-    await world.client.lose()
-    begun = never_ends(world.first, "connect")
-    await world.home.send(await world.client.claim())
-    await begun.wait()
-    await kill(world.first.sio)
-    await world.second.sio.start()
-    await world.client.let_in()
-    await ends_well(world, ["connect recovered"])
+async def test_in_the_connect_handler_of_one_who_is_back(takeover: Takeover) -> None:
+    await takeover.client.lose()
+    await takeover.hangs_in("connect", await takeover.client.claim())
+    await takeover.happens()
+    await takeover.client.let_in()
+    await ends_well(takeover, ["connect recovered"])
 
 
-async def test_after_the_connect_handler_of_one_who_is_back(world: Any, stage: Any, kill: Any) -> None:
+async def test_after_the_connect_handler_of_one_who_is_back(takeover: Takeover, stage: Any) -> None:
     """It is accepted again, and its handler is not called again."""
-    await world.client.lose()
-    done = commits_nothing(world.first)
-    await world.client.come_back()
+    await takeover.client.lose()
+    done = commits_nothing(takeover.first)
+    await takeover.client.come_back()
     await stage.until(lambda: done)
-    await kill(world.first.sio)
-    await world.second.sio.start()
-    await world.home.until(lambda: world.home.commands.count(Accept(world.client.sid, 1)) == 2)
-    await ends_well(world, [])
+    await takeover.happens()
+    await takeover.home.until(lambda: takeover.home.commands.count(Accept(takeover.client.sid, 1)) == 2)
+    await ends_well(takeover, [])
 
 
-async def test_in_the_disconnect_handler_of_one_who_is_refused(world: Any, kill: Any) -> None:
-    await world.client.lose()
-    world.first.refuses = world.second.refuses = True
-    begun = never_ends(world.first, "disconnect")
-    await world.home.send(await world.client.claim())
+async def test_in_the_disconnect_handler_of_one_who_is_refused(takeover: Takeover) -> None:
+    await takeover.client.lose()
+    takeover.first.refuses = takeover.second.refuses = True
+    await takeover.hangs_in("disconnect", await takeover.client.claim())
+    await takeover.happens()
+    await takeover.home.settle()
+    assert takeover.second.heard == ["connect recovered", "server disconnect"]
+    assert not await takeover.client.claimable()
+
+
+async def test_after_the_disconnect_handler_of_one_who_is_refused(takeover: Takeover) -> None:
+    await takeover.client.lose()
+    takeover.first.refuses = True
+    await takeover.handles(await takeover.client.claim())
+    await takeover.happens()
+    await takeover.home.settle()
+    assert takeover.first.heard == ["connect", "connect recovered", "server disconnect"]
+    assert takeover.second.heard == []
+    assert takeover.second.sio.node.counters.outcomes[STALE_CONNECT] == 1
+
+
+async def test_in_the_late_disconnect_handler(takeover: Takeover) -> None:
+    begun = never_ends(takeover.first, "disconnect")
+    await takeover.client.lose(reason="node drained", keep_ms=1)
     await begun.wait()
-    await kill(world.first.sio)
-    await world.second.sio.start()
-    await world.home.settle()
-    assert world.second.heard == ["connect recovered", "server disconnect"]
-    assert not await world.client.claimable()
+    await takeover.happens()
+    await forgotten(takeover.home, takeover.client)
+    assert takeover.second.heard == ["node drained"]
 
 
-async def test_after_the_disconnect_handler_of_one_who_is_refused(world: Any, stage: Any, kill: Any) -> None:
-    await world.client.lose()
-    world.first.refuses = True
-    done = commits_nothing(world.first)
-    await world.home.send(await world.client.claim())
+async def test_after_the_late_disconnect_handler(takeover: Takeover, stage: Any) -> None:
+    await takeover.client.lose(reason="node drained", keep_ms=500)
+    done = commits_nothing(takeover.first)
     await stage.until(lambda: done)
-    await kill(world.first.sio)
-    await world.second.sio.start()
-    await world.home.settle()
-    assert world.first.heard == ["connect", "connect recovered", "server disconnect"]
-    assert world.second.heard == []
-    assert world.second.sio.node.counters.outcomes[STALE_CONNECT] == 1
+    await takeover.happens()
+    await takeover.home.settle()
+    assert takeover.first.heard == ["connect", "node drained"]
+    assert takeover.second.heard == []
 
 
-async def test_in_the_late_disconnect_handler(world: Any, kill: Any) -> None:
-    begun = never_ends(world.first, "disconnect")
-    await world.client.lose(reason="node drained", keep_ms=1)
-    await begun.wait()
-    await kill(world.first.sio)
-    await world.second.sio.start()
-    await forgotten(world.home, world.client)
-    assert world.second.heard == ["node drained"]
-
-
-async def test_after_the_late_disconnect_handler(world: Any, stage: Any, kill: Any) -> None:
-    await world.client.lose(reason="node drained", keep_ms=500)
-    done = commits_nothing(world.first)
-    await stage.until(lambda: done)
-    await kill(world.first.sio)
-    await world.second.sio.start()
-    await world.home.settle()
-    assert world.first.heard == ["connect", "node drained"]
-    assert world.second.heard == []
-
-
-async def test_an_event_of_before_that_was_not_handled(world: Any, stage: Any, kill: Any) -> None:
+async def test_an_event_of_before_that_was_not_handled(takeover: Takeover, stage: Any) -> None:
     """The application has not heard that its client is gone. So the event is handled, as of a connected client."""
     heard: list[str] = []
     begun = asyncio.Event()
@@ -194,59 +163,57 @@ async def test_an_event_of_before_that_was_not_handled(world: Any, stage: Any, k
     async def hears(sid: str, text: str) -> None:
         heard.append(text)
 
-    world.first.sio.on("say", hangs)
-    world.second.sio.on("say", hears)
-    await world.home.event(world.client.sid, "say", "hello")
+    takeover.first.sio.on("say", hangs)
+    takeover.second.sio.on("say", hears)
+    await takeover.home.event(takeover.client.sid, "say", "hello")
     await begun.wait()
-    await world.home.send(world.client.gone())
-    await stage.until(lambda: world.first.sio.node.counters.entries_committed == 2)
-    await kill(world.first.sio)
-    await world.second.sio.start()
-    await world.home.settle()
+    await takeover.home.send(takeover.client.gone())
+    await stage.until(lambda: takeover.first.sio.node.counters.entries_committed == 2)
+    await takeover.happens()
+    await takeover.home.settle()
     assert heard == ["hello"]
-    await world.client.come_back()
-    await ends_well(world, ["connect recovered"])
+    await takeover.client.come_back()
+    await ends_well(takeover, ["connect recovered"])
 
 
-async def test_the_application_disconnects_one_of_whom_a_late_event_came(world: Any, kill: Any) -> None:
+async def test_the_application_disconnects_one_of_whom_a_late_event_came(takeover: Takeover) -> None:
     """Its last connection, which has ended, was a claim whose connect never came."""
-    await world.client.lose()
-    await world.client.claim()
-    await world.client.lose()
-    await kill(world.first.sio)
-    await world.second.sio.start()
-    await world.home.event(world.client.sid, "rooms")
-    await world.home.settle()
-    assert world.second.sio.manager.is_connected(world.client.sid, "/")
-    await world.second.sio.disconnect(world.client.sid)
-    await forgotten(world.home, world.client)
-    assert world.second.heard == ["server disconnect"]
+    await takeover.client.lose()
+    await takeover.client.claim()
+    await takeover.client.lose()
+    await takeover.happens()
+    await takeover.home.event(takeover.client.sid, "rooms")
+    await takeover.home.settle()
+    assert takeover.second.sio.manager.is_connected(takeover.client.sid, "/")
+    await takeover.second.sio.disconnect(takeover.client.sid)
+    await forgotten(takeover.home, takeover.client)
+    assert takeover.second.heard == ["server disconnect"]
 
 
-async def test_the_next_app_node_tells_at_once(world: Any, stage: Any, application: Any, kill: Any) -> None:
+async def test_the_next_app_node_tells_at_once(takeover: Takeover, stage: Any, application: Any, kill: Any) -> None:
     """Who comes back there has a disconnect first, which implies that the former connection is over."""
-    await world.client.lose()
-    await kill(world.first.sio)
+    await takeover.client.lose()
+    await kill(takeover.first.sio)
     stage.config = stage.config.model_copy(update={"recovery_notice": "now"})
     at_once = application()
     await at_once.sio.start()
-    await world.client.come_back()
-    await world.home.settle()
+    await takeover.client.come_back()
+    await takeover.home.settle()
     assert at_once.heard == ["transport close", "connect recovered"]
-    await world.client.lose()
+    await takeover.client.lose()
     assert at_once.heard == ["transport close", "connect recovered", "transport close"]
 
 
 async def test_the_next_app_node_tells_at_once_of_one_who_does_not_come_back(
-    world: Any, stage: Any, application: Any, kill: Any
+    takeover: Takeover, stage: Any, application: Any, kill: Any
 ) -> None:
     """Whatever its own setting, it tells of those of whom nobody has told."""
-    await world.client.lose(reason="ping timeout", keep_ms=BRIEF_MS)
-    await kill(world.first.sio)
+    await takeover.client.lose(reason="ping timeout", keep_ms=BRIEF_MS)
+    await kill(takeover.first.sio)
     stage.config = stage.config.model_copy(update={"recovery_notice": "now"})
     at_once = application()
     await at_once.sio.start()
-    await forgotten(world.home, world.client)
+    await forgotten(takeover.home, takeover.client)
     assert at_once.heard == ["ping timeout"]
 
 
