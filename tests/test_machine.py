@@ -8,6 +8,8 @@ from uuid import uuid4
 import pytest
 from tests import machine
 
+pytestmark = pytest.mark.slow
+
 OTHER = """
 import sys
 from tests import machine

@@ -1,13 +1,17 @@
-"""One cluster for the contract suite, in memory or in Valkey; every test on both event loops."""
+"""One cluster for the contract suite, in memory or in Valkey; every test on both event loops.
+
+`make check` runs them on that of the nodes alone.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 
 import pytest
 import uvloop
 
-from sio_cluster.node.settings.config import Config
 from sio_cluster.streams.memory import MemoryBroker
+from sio_cluster.testing.configs import config_of
 from sio_cluster.testing.contract import Cluster
 
 
@@ -16,11 +20,18 @@ def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEv
     return {"uvloop": uvloop.new_event_loop, "asyncio": asyncio.new_event_loop}
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "[asyncio" in item.nodeid and item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(params=["memory", "redis"])
 async def cluster(request: pytest.FixtureRequest) -> AsyncIterator[Cluster]:
     if request.param == "redis":
         cluster = Cluster(request.getfixturevalue("redis_config"), None)
     else:
-        cluster = Cluster(Config(), MemoryBroker())
+        cluster = Cluster(config_of(), MemoryBroker())
     yield cluster
     await cluster.stop()

@@ -33,6 +33,7 @@ from sio_cluster.protocol.messages import (
 from sio_cluster.streams.api.appends import Append, AppendResult
 from sio_cluster.streams.memory import MemoryBroker, MemoryBus
 from sio_cluster.streams.redis import RedisBus
+from sio_cluster.testing.configs import config_of
 
 _T = TypeVar("_T")
 
@@ -255,11 +256,10 @@ async def stage(request: pytest.FixtureRequest) -> AsyncIterator[Stage]:
     """The same test over the fakes and over a real Valkey."""
     if request.param == "redis":
         base: Config = request.getfixturevalue("redis_config")
-        config = Config(REDIS_URL=base.redis_url, REDIS_PREFIX=base.redis_prefix, **FAST)
-        stage = Stage(config, RedisBus, None)
+        stage = Stage(base.model_copy(update=FAST), RedisBus, None)
     else:
         broker = MemoryBroker()
-        stage = Stage(Config(**FAST), memory_bus(broker), broker)
+        stage = Stage(config_of(**FAST), memory_bus(broker), broker)
     yield stage
     await stage.stop()
 
@@ -267,7 +267,7 @@ async def stage(request: pytest.FixtureRequest) -> AsyncIterator[Stage]:
 @pytest.fixture
 async def memory_stage() -> AsyncIterator[Stage]:
     broker = MemoryBroker()
-    stage = Stage(Config(**FAST), memory_bus(broker), broker)
+    stage = Stage(config_of(**FAST), memory_bus(broker), broker)
     yield stage
     await stage.stop()
 

@@ -10,8 +10,8 @@ from sio_cluster.protocol.messages import Ack
 from sio_cluster.streams.redis import RedisBus
 from sio_cluster.streams.redis.wire import Wire
 
-INFLIGHT_BYTES = 1_000_000
-EVENT_BYTES = 100_000
+INFLIGHT_BYTES = 200_000
+EVENT_BYTES = 20_000
 SLACK_BYTES = 10_000
 """Of an answer: what is in it besides the events."""
 
@@ -36,7 +36,7 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 @pytest.mark.parametrize(
-    ("deaths", "events"), [(0, 500), (1, 500), (2, 100)], ids=["50 MB of new ones", "50 MB", "10 MB of suspects"]
+    ("deaths", "events"), [(0, 500), (1, 500), (2, 100)], ids=["10 MB of new ones", "10 MB", "2 MB of suspects"]
 )
 async def test_a_takeover_reads_no_more_at_a_time_than_may_be_in_work(
     make_stage: Any, redis_config: Config, answers: list[int], deaths: int, events: int

@@ -4,10 +4,10 @@ import asyncio
 
 import pytest
 
-from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.errors import BusUnavailable
 from sio_cluster.streams.api.appends import Append, AppendResult
 from sio_cluster.streams.memory import MemoryBroker, MemoryBus
+from sio_cluster.testing.configs import config_of
 from sio_cluster.testing.contract import read_bodies
 from sio_cluster.testing.valkey import start_valkey
 
@@ -16,7 +16,7 @@ APP1, IO1 = "app-aaaaaa", "io1-aaaaaa"
 
 async def test_a_lost_answer_has_taken_effect() -> None:
     broker = MemoryBroker()
-    bus = MemoryBus(Config(), broker)
+    bus = MemoryBus(config_of(), broker)
     append = Append(bus.keys.inbox(IO1), APP1, 1, b"a", 100)
     broker.lose_replies()
     with pytest.raises(BusUnavailable):
@@ -27,7 +27,7 @@ async def test_a_lost_answer_has_taken_effect() -> None:
 
 async def test_down_ends_blocked_reads_and_has_no_effect() -> None:
     broker = MemoryBroker()
-    bus = MemoryBus(Config(), broker)
+    bus = MemoryBus(config_of(), broker)
     lanes = bus.lane_reader(APP1)
     reads = [
         asyncio.create_task(bus.inbox_reader(IO1).read(60_000)),
@@ -46,7 +46,7 @@ async def test_down_ends_blocked_reads_and_has_no_effect() -> None:
 
 async def test_leases_run_by_the_clock_of_the_test() -> None:
     now = 0.0
-    bus = MemoryBus(Config(), MemoryBroker(lambda: now))
+    bus = MemoryBus(config_of(), MemoryBroker(lambda: now))
     leases = bus.leases
     lease = await leases.acquire(0, APP1, 1000)
     assert lease is not None

@@ -8,10 +8,10 @@ from app_node.clients.callbacks import Callbacks
 from app_node.clients.record_access import RecordAccess
 from app_node.clients.unanswered import LOOKS, Unanswered
 from app_node.counters import Counters
-from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.messages import ClientConnected, Handshake
 from sio_cluster.streams.api.records import Accepted, Ended
 from sio_cluster.streams.memory import MemoryBroker, MemoryBus
+from sio_cluster.testing.configs import config_of
 
 HOME = "io1-aaaaaa"
 ANN = f"{HOME}.0000000000000001"
@@ -23,7 +23,7 @@ class World:
 
     def __init__(self) -> None:
         self.broker = MemoryBroker()
-        self.bus = MemoryBus(Config(), self.broker)
+        self.bus = MemoryBus(config_of(), self.broker)
         self.counters = Counters()
         self.callbacks = Callbacks(self.counters, lambda: 0.0)
         self.callbacks.open(1)

@@ -7,7 +7,6 @@ from typing import Any
 from app_node.counters import Counters
 from app_node.membership.farewells import Farewells
 from app_node.membership.parked_homes import ParkedHomes
-from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.codec import decode_uplink, encode_downlink
 from sio_cluster.protocol.ids import new_sid
 from sio_cluster.protocol.messages import ClientConnected, ClientDisconnected, Command, Handshake
@@ -15,6 +14,7 @@ from sio_cluster.protocol.recovery import hash_of
 from sio_cluster.streams.api.appends import Append, AppendResult
 from sio_cluster.streams.api.records import Accepted, Ended
 from sio_cluster.streams.memory import MemoryBroker, MemoryBus
+from sio_cluster.testing.configs import config_of
 
 HOME, OTHER = "io1-aaaaaa", "io2-bbbbbb"
 WINDOW_MS, NODE_TIMEOUT_MS = 100_000, 5_000
@@ -29,7 +29,7 @@ class World:
     def __init__(self, window_ms: int = WINDOW_MS, log_max_bytes: int = 1_000_000) -> None:
         self.now = 1000.0
         self.broker = MemoryBroker(lambda: self.now)
-        self.bus = MemoryBus(Config(lanes=2), self.broker)
+        self.bus = MemoryBus(config_of(lanes=2), self.broker)
         self.in_charge = True
         self.counters = Counters()
         self.window_ms = window_ms

@@ -1,16 +1,16 @@
 """What an app-node says about itself in the registry."""
 
 from app_node.membership.registration import AppNodeRegistration
-from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.messages import LEVEL
 from sio_cluster.streams.api.registry import Registry
 from sio_cluster.streams.memory import MemoryBroker, MemoryBus
+from sio_cluster.testing.configs import config_of
 
 NODE = "app1-aaaaaa"
 
 
 async def registry() -> Registry:
-    bus = MemoryBus(Config(), MemoryBroker())
+    bus = MemoryBus(config_of(), MemoryBroker())
     await bus.start()
     await bus.registry.heartbeat(NODE, 60_000)
     return bus.registry

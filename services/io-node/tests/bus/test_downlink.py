@@ -15,6 +15,7 @@ from sio_cluster.protocol.messages import Canary, Command
 from sio_cluster.streams.api.appends import Append
 from sio_cluster.streams.memory import MemoryBroker, MemoryBus
 from sio_cluster.streams.redis import RedisBus
+from sio_cluster.testing.configs import config_of
 
 from .fakes import KEYS, NODE, running, until
 
@@ -42,7 +43,7 @@ class World:
         self.hub = Hub()
         self.counters = BusCounters()
         self.now = 0.0
-        bus = MemoryBus(Config(), self.broker)
+        bus = MemoryBus(config_of(), self.broker)
         self.appender = bus.appender
         downlink = Downlink(self.hub.execute, counters=self.counters, clock=lambda: self.now)
         retry = Retry("downlink", self.counters.redis_retries)

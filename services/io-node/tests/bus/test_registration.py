@@ -15,6 +15,7 @@ from sio_cluster.protocol.errors import BusUnavailable, ClusterMismatch, RedisFu
 from sio_cluster.protocol.messages import LEVEL, Canary
 from sio_cluster.streams.api.appends import Append, AppendResult
 from sio_cluster.streams.memory import MemoryBroker, MemoryBus
+from sio_cluster.testing.configs import config_of
 
 from .fakes import KEYS, NODE, running, until
 
@@ -32,7 +33,7 @@ class World:
         self.calls: list[str] = []
         self.restores_to_fail = 0
         self.counters = BusCounters()
-        self.bus = MemoryBus(Config(), self.broker)
+        self.bus = MemoryBus(config_of(), self.broker)
         self.registry = self.bus.registry
         self.inbox = self.bus.inbox_reader(NODE)
         self.proof = BusProof(

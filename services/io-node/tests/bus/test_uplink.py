@@ -6,10 +6,10 @@ from collections import deque
 import pytest
 
 from io_node.bus.batch import MAX_BATCH_BYTES, MAX_BATCH_FACTS, next_batch
-from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.codec import decode_app_inbox
 from sio_cluster.protocol.messages import AckMissed, AckReceived, UplinkItem
 from sio_cluster.streams.memory import MemoryBus
+from sio_cluster.testing.configs import config_of
 
 from .fakes import KEYS, NODE, FakeSender, connected, event, number_of, running, until
 from .uplinks import APP, World
@@ -98,7 +98,7 @@ async def test_answers_for_an_app_node_that_is_gone_are_dropped_and_counted() ->
 async def test_answers_for_an_app_node_that_only_emits_wait_for_its_full_inbox() -> None:
     world, sender = World(buffer_bytes=100_000, lane_max_bytes=1_000), FakeSender()
     world.only_emits.add(APP)
-    bus = MemoryBus(Config(), world.broker)
+    bus = MemoryBus(config_of(), world.broker)
     reader, taken = bus.inbox_reader(APP), 0
     async with running(world.uplink.run):
         for number in range(10):
@@ -120,7 +120,7 @@ async def test_what_is_no_answer_has_no_place_in_an_inbox() -> None:
         for item in items:
             world.uplink.put(APP, item, sender)
         assert await world.uplink.emptied(5)
-    [entry] = await MemoryBus(Config(), world.broker).inbox_reader(APP).read(0)
+    [entry] = await MemoryBus(config_of(), world.broker).inbox_reader(APP).read(0)
     assert decode_app_inbox(entry.entry).items == [AckReceived("s", 7, b"[]"), AckMissed("s", 8)]
     counters = world.counters
     assert (counters.facts_appended, counters.acks_appended) == (2, 2)

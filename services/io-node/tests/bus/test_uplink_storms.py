@@ -10,10 +10,10 @@ from io_node.bus.counters import BusCounters
 from io_node.bus.fairness import Fairness
 from io_node.bus.uplink import Uplink, UplinkLimits
 from sio_cluster.node.retry import Retry
-from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.messages import ClientConnected
 from sio_cluster.streams.api.appends import Append, AppendResult
 from sio_cluster.streams.memory import MemoryBroker, MemoryBus
+from sio_cluster.testing.configs import config_of
 
 from .fakes import NODE, connected, event, running
 
@@ -27,7 +27,7 @@ class World:
         self.turns = 0
         self.first_append_after: int | None = None
         self.stored: list[int] = []
-        self._bus = MemoryBus(Config(), MemoryBroker())
+        self._bus = MemoryBus(config_of(), MemoryBroker())
         backpressure, looks = Backpressure(), itertools.count()
         self.uplink = Uplink(
             NODE,

@@ -8,13 +8,13 @@ from io_node.bus.counters import BusCounters
 from io_node.bus.fairness import Fairness
 from io_node.bus.uplink import Uplink, UplinkLimits
 from sio_cluster.node.retry import Retry
-from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.codec import decode_uplink
 from sio_cluster.protocol.errors import BusError
 from sio_cluster.protocol.messages import Fact
 from sio_cluster.streams.api.appends import Append, Appender, AppendResult
 from sio_cluster.streams.api.bus import Bus
 from sio_cluster.streams.memory import MemoryBroker, MemoryBus
+from sio_cluster.testing.configs import config_of
 
 from .fakes import KEYS, NODE
 
@@ -61,7 +61,7 @@ class World:
         self.only_emits: set[str] = set()
         self.now = 0.0
         self.counters = BusCounters()
-        bus = MemoryBus(Config(), self.broker)
+        bus = MemoryBus(config_of(), self.broker)
         self.refuse_with: BusError | None = None
         self._appender = bus.appender
         self.backpressure = Backpressure()

@@ -28,6 +28,7 @@ from sio_cluster.protocol.messages import (
 from sio_cluster.streams.api.appends import Append
 from sio_cluster.streams.api.records import Accepted, Ended
 from sio_cluster.streams.memory import MemoryBroker, MemoryBus
+from sio_cluster.testing.configs import config_of
 
 from ..socketio.fakes import FakeConnection
 from ..tiny_app import FAST, TinyApp, kinds, memory_bus
@@ -188,6 +189,12 @@ class Node:
     def counters(self) -> Any:
         return self.io_node.client_counters
 
+    def later(self) -> None:
+        """A second has passed for its log: what comes from now on is forgotten by itself."""
+        retention = self.io_node._recovery.retention
+        clock = retention._clock
+        retention._clock = lambda: clock() + 1.0
+
 
 class Cluster:
     def __init__(self, config: Config) -> None:
@@ -280,7 +287,7 @@ class Cluster:
 
 @asynccontextmanager
 async def cluster(nodes: int = 2, **settings: Any) -> AsyncIterator[Cluster]:
-    config = Config(**(FAST | {"CONNECT_RATE": 0} | settings))
+    config = config_of(**(FAST | {"CONNECT_RATE": 0} | settings))
     world = Cluster(config)
     running = asyncio.create_task(world.app.run())
     await asyncio.sleep(0)

@@ -22,7 +22,7 @@ def with_future(browser: Browser) -> None:
 
 
 WRONG = {
-    "text of 10 MB": (lambda b: setattr(b, "pid", "x" * 10_000_000), "malformed"),
+    "text of 1 MB": (lambda b: setattr(b, "pid", "x" * 1_000_000), "malformed"),
     "number": (lambda b: setattr(b, "pid", 7), "malformed"),
     "object": (lambda b: setattr(b, "pid", {"a": 1}), "malformed"),
     "null in text": (lambda b: setattr(b, "pid", "\0"), "malformed"),
@@ -40,7 +40,7 @@ WRONG = {
 @pytest.mark.parametrize("kind", WRONG)
 async def test_a_wrong_claim(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
     change, reason = WRONG[kind]
-    async with cluster(2, MAX_PAYLOAD_BYTES=20_000_000) as world:
+    async with cluster(2, MAX_PAYLOAD_BYTES=2_000_000) as world:
         browser = await world.browser(world.nodes[0])
         sid, secret = browser.sid, browser.pid.partition("~")[2]
         await world.say(emit("one"))

@@ -4,10 +4,10 @@ from collections import Counter
 
 from io_node.recovery.evictions import Evictions
 from sio_cluster.node.retry import Retry
-from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.codec import decode_downlink
 from sio_cluster.protocol.messages import Evict
 from sio_cluster.streams.memory import MemoryBroker, MemoryBus
+from sio_cluster.testing.configs import config_of
 
 from ..bus.fakes import running
 from .cluster import until
@@ -16,7 +16,7 @@ from .cluster import until
 class World:
     def __init__(self, max_bytes: int = 1_000_000) -> None:
         self.broker = MemoryBroker()
-        self.bus = MemoryBus(Config(), self.broker)
+        self.bus = MemoryBus(config_of(), self.broker)
         self.retries: Counter[str] = Counter()
         self.evictions = Evictions(
             "io1-aaaaaa",

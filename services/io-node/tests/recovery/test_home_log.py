@@ -86,7 +86,7 @@ def places(entries: list[list[Command]]) -> list[Position]:
 
 
 @pytest.mark.slow
-@settings(max_examples=400)
+@settings(max_examples=4 * settings().max_examples)
 @given(entries, sids, namespaces, st.data())
 def test_as_if_it_had_listened(entries: list[list[Command]], sid: str, namespace: str, data: st.DataObject) -> None:
     horizon = data.draw(st.integers(0, len(entries)))

@@ -1,6 +1,5 @@
 """How long homes are read and kept, and what becomes of the node's own when it leaves."""
 
-import asyncio
 from typing import Any
 
 import pytest
@@ -187,9 +186,9 @@ async def test_rooms_at_the_horizon_of_clients_that_are_elsewhere() -> None:
         browser.drop()
         await world.away(browser)
         for _ in range(3):
-            await asyncio.sleep(0.3)
+            home.later()
             await world.say(emit("x" * 2_000, ["nobody"]))
-        await world.settled()
+            await world.settled()
         await home.io_node._recovery.retention.forget_due()
         at = await world.bus.homes.rooms(home.id, sid)
         assert at is not None

@@ -1,7 +1,5 @@
 """Clients whose last event is older than the log: they come back if they have missed nothing."""
 
-import asyncio
-
 import pytest
 
 from sio_cluster.protocol import reasons
@@ -22,7 +20,8 @@ async def test_before_the_horizon(with_event: bool) -> None:
         await world.away(browser)
         for _ in range(3):
             await world.say(emit("x" * 1_000))
-            await asyncio.sleep(0.3)
+            await world.settled()
+            node.later()
         await node.io_node._recovery.retention.forget_due()
         browser.open(node)
         await browser.joined()
@@ -57,8 +56,8 @@ async def test_quiet_for_longer_than_the_log_goes_back(heard: str, said: str) ->
         for _ in range(3):
             await world.say(emit("x" * 1_000, ["blue"], skip=[browser.sid]) if said == "to others" else Canary(1))
             await world.say(emit("y" * 1_000, [home.id]))
-            await asyncio.sleep(0.3)
-        await world.settled()
+            await world.settled()
+            home.later()
         await home.io_node._recovery.retention.forget_due()
         at = await world.bus.homes.rooms(home.id, browser.sid)
         assert at is not None

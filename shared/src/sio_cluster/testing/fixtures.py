@@ -8,6 +8,7 @@ import pytest
 from redis import Redis
 
 from sio_cluster.node.settings.config import Config
+from sio_cluster.testing.configs import config_of
 from sio_cluster.testing.valkey import Valkey, start_valkey
 
 _prefixes = itertools.count(1)
@@ -34,4 +35,5 @@ def node_url(valkey: Valkey) -> str:
 @pytest.fixture
 def redis_config(node_url: str) -> Config:
     """A configuration whose keys no other test has, for a node that has no more rights than it needs."""
-    return Config(REDIS_URL=node_url, REDIS_PREFIX=f"t{os.getpid()}.{next(_prefixes)}")
+    prefix = f"t{os.getpid()}.{next(_prefixes)}"
+    return config_of(REDIS_URL=node_url).model_copy(update={"redis_prefix": prefix})

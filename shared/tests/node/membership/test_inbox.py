@@ -5,10 +5,10 @@ from collections import Counter
 
 from sio_cluster.node.membership.inbox import FORGET_S, TRIM_ENTRIES, InboxLoop
 from sio_cluster.node.retry import Retry
-from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.errors import BusUnavailable
 from sio_cluster.streams.api.inboxes import InboxEntry
 from sio_cluster.streams.memory import MemoryBroker, MemoryBus
+from sio_cluster.testing.configs import config_of
 from sio_cluster.testing.contract import Writer
 
 NODE, APP = "io1-aaaaaa", "app-aaaaaa"
@@ -18,7 +18,7 @@ class World:
     def __init__(self) -> None:
         self.now = 0.0
         self.broker = MemoryBroker()
-        self.bus = MemoryBus(Config(), self.broker)
+        self.bus = MemoryBus(config_of(), self.broker)
         self.writer = Writer(self.bus.appender, self.bus.keys.inbox(NODE), APP)
         self.taken: list[bytes] = []
         self.came = asyncio.Event()
@@ -132,6 +132,7 @@ async def test_who_appended_nothing_for_long_is_forgotten() -> None:
         await busy.write(b"b")
         await world.until(number + 2)
         world.now += FORGET_S
+    await busy.write(b"b")
     async with asyncio.timeout(5):
         while APP in world.broker.streams[key].last_seq:  # noqa: ASYNC110  # the broker tells nobody
             await asyncio.sleep(0)

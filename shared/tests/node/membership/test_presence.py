@@ -7,11 +7,11 @@ import pytest
 
 from sio_cluster.node.membership.presence import BusProof, Pace, Presence, unready_because
 from sio_cluster.node.retry import Retry
-from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.codec import decode_app_inbox, encode_app_inbox
 from sio_cluster.protocol.errors import BusUnavailable, ClusterMismatch
 from sio_cluster.protocol.messages import Canary
 from sio_cluster.streams.memory import MemoryBroker, MemoryBus
+from sio_cluster.testing.configs import config_of
 
 NODE = "app1-aaaaaa"
 BEAT_MS = 200
@@ -23,7 +23,7 @@ class World:
     def __init__(self) -> None:
         self.now = 100.0
         self.broker = MemoryBroker(lambda: self.now)
-        self.bus = MemoryBus(Config(), self.broker)
+        self.bus = MemoryBus(config_of(), self.broker)
         self.inbox = self.bus.inbox_reader(NODE)
         self.refreshed = 0
         self.due_s: float | None = None

@@ -45,5 +45,9 @@ def _behind(name: str) -> set[str]:
 def _attributes(tree: ast.AST, owners: tuple[str, ...]) -> Iterator[str]:
     """What is asked of an owner: `lanes` for `config.lanes` and for `self.config.lanes`."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute) and ast.unparse(node.value).rpartition(".")[2] in owners:
-            yield node.attr
+        if isinstance(node, ast.Attribute):
+            owner = node.value
+            if (isinstance(owner, ast.Attribute) and owner.attr in owners) or (
+                isinstance(owner, ast.Name) and owner.id in owners
+            ):
+                yield node.attr

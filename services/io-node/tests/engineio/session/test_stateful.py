@@ -328,4 +328,4 @@ def packets_of(frames: bytes) -> list[bytes]:
 
 
 TestLives = Lives.TestCase
-TestLives.settings = settings(max_examples=150, stateful_step_count=80, deadline=None)
+TestLives.settings = settings(max_examples=3 * settings().max_examples // 2, stateful_step_count=80, deadline=None)
