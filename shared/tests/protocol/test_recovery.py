@@ -14,7 +14,6 @@ from sio_cluster.protocol.recovery import (
     Pid,
     Position,
     encode_offset,
-    entry_id_of,
     hash_of,
     is_same,
     new_secret,
@@ -102,7 +101,6 @@ class TestOffset:
     def test_an_entry_and_a_command_are_a_place(self, ms: int, number: int, command: int) -> None:
         position = position_of(b"%d-%d" % (ms, number), command)
         assert position == Position(ms, number, command)
-        assert entry_id_of(position) == b"%d-%d" % (ms, number)
 
     @pytest.mark.parametrize(
         "offset",

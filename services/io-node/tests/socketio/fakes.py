@@ -6,12 +6,14 @@ from dataclasses import dataclass, field
 
 from io_node.backpressure import Backpressure
 from io_node.engineio.api import Connection, Outbound
+from io_node.socketio.absent import Absent
 from io_node.socketio.client import Client, SessionLimits
 from io_node.socketio.counters import ClientCounters
 from io_node.socketio.hub import Hub
 from io_node.socketio.newcomers import Newcomers
 from io_node.socketio.session import ClientSession
 from io_node.socketio.throttle import ConnectThrottle
+from io_node.turns import Turns
 from sio_cluster.protocol.errors import MalformedPacket
 from sio_cluster.protocol.messages import (
     LEVEL,
@@ -189,6 +191,8 @@ class Node:
         self.unanswerable: list[tuple[str, int]] = []
         self.hub = Hub(
             counters=self.counters,
+            absent=Absent(lambda: 0.0),
+            turns=Turns(),
             on_phantom=lambda sid, comes_back: self.phantoms.append((sid, comes_back)),
             on_room_op=lambda sid, room, inside: self.ops.append((sid, room, inside)),
             on_evict=self._evict,

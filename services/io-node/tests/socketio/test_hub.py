@@ -217,7 +217,7 @@ def test_nothing_is_left_of_those_who_left(clients: Clients) -> None:
         clients.do(Join(clients.sids[name], "red"))
         connection.close(reasons.TRANSPORT_CLOSE)
     assert len(clients.node.hub) == 0
-    assert clients.node.hub._namespaces == {}
+    assert clients.node.hub._rooms.namespaces == {}
 
 
 # --- against a naive model

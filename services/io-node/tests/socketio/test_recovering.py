@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from io_node.engineio.api import Outbound
-from io_node.socketio.client import Client, Stays
+from io_node.socketio.client import Client, RoomsAt
 from sio_cluster.protocol import reasons
 from sio_cluster.protocol.ids import lane_of
 from sio_cluster.protocol.messages import (
@@ -38,11 +38,11 @@ PID = f"{OLD}~{'s' * 22}"
 class FakeReplay:
     def __init__(self, *messages: bytes, rooms: tuple[str, ...] = (), closed: tuple[str, ...] = ()) -> None:
         self.missed = [Outbound(packet, place=Position(1, 0, 0)) for packet in messages]
-        self.stays = Stays(set(rooms), closed)
+        self.stays = RoomsAt(set(rooms), closed)
         self.asked: list[Position] = []
         self.ended = 0
 
-    def rooms(self, place: Position) -> Stays:
+    def rooms(self, place: Position) -> RoomsAt:
         self.asked.append(place)
         return self.stays
 

@@ -8,6 +8,7 @@ import pytest
 from io_node.socketio.absent import Absent
 from io_node.socketio.client import Client
 from io_node.socketio.hub import Hub
+from io_node.turns import Turns
 from sio_cluster.protocol import reasons
 from sio_cluster.protocol.ids import lane_of
 from sio_cluster.protocol.messages import Accept, AckRequest, Disconnect, Emit, Evict, Join, Refuse, Room
@@ -135,6 +136,7 @@ class Adopting:
         self.hub = Hub(
             counters=node.counters,
             absent=Absent(lambda: 0.0),
+            turns=Turns(),
             adopted=True,
             on_unanswerable=lambda sid, request: self.unanswerable.append(request.ack_id),
         )

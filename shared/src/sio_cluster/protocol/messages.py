@@ -17,7 +17,10 @@ PROTOCOL_VERSION = 2
 
 LEVEL = 2
 """What this release understands: each kind of message that an older one cannot read raises it. Nodes register with it,
-and nobody sends what the oldest node cannot read. Level 2: `Evict`, and sessions that are claimed back."""
+and nobody sends what the oldest node cannot read."""
+
+RECOVERY_LEVEL = 2
+"""The level from which on nodes know `Evict`, sessions that are claimed back, and parked homes."""
 
 Room: TypeAlias = str | int
 """A room's name. python-socketio allows any hashable; on the bus it is text or a whole number."""

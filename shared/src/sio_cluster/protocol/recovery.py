@@ -72,11 +72,6 @@ def position_of(entry_id: bytes, command: int) -> Position:
     return Position(int(milliseconds), int(number), command)
 
 
-def entry_id_of(position: Position) -> bytes:
-    """The id of the entry in which a command stands."""
-    return b"%d-%d" % (position.ms, position.number)
-
-
 def encode_offset(position: Position) -> bytes:
     """The offset of a message: 16 characters, for up to 2**24 entries in a millisecond, of 2**24 commands each."""
     packed = position.ms << 48 | position.number << 24 | position.command

@@ -16,6 +16,7 @@ from sio_cluster.streams.api.records import ClientRecord
 from sio_cluster.streams.api.registry import Registry
 
 LOOKS = 3
+"""How often in a row a client must look gone."""
 MOST = 500
 """How many clients one look is for. Where more owe answers, they take turns."""
 

@@ -20,14 +20,12 @@ from app_node.clock import Clock
 from app_node.counters import Counters
 from app_node.membership.farewells import Farewells
 from app_node.membership.parked_log import ParkedLog, RedisTime
+from sio_cluster.protocol.messages import RECOVERY_LEVEL
 from sio_cluster.streams.api.homes import Homes
 from sio_cluster.streams.api.records import OVERDUE_COUNT, ClientRecords
 from sio_cluster.streams.api.registry import Registry
 
 log = structlog.get_logger()
-
-RECOVERY_LEVEL = 2
-"""The level (`protocol.messages.LEVEL`) from which on nodes know parked homes."""
 
 SLACK_MS = 10_000
 """How much longer than it takes a client to come back its messages are kept."""

@@ -32,6 +32,7 @@ PAGES = 32
 
 MOST_ENTRIES = 500
 FIRST_ENTRIES = 20
+"""How many entries are read at a time, at most, and the first time: nobody knows yet how large they are."""
 
 
 class RedisTime:

@@ -25,7 +25,7 @@ from io_node.recovery.home import Home, Pinned
 from io_node.recovery.home_log import Since
 from io_node.recovery.homes import OpenHomes
 from io_node.socketio.capability import RECOVERABLE, Asked
-from io_node.socketio.client import Client, Stays
+from io_node.socketio.client import Client, RoomsAt
 from sio_cluster.node.retry import Backoff, Retry
 from sio_cluster.protocol import reasons
 from sio_cluster.protocol.errors import HomeLost
@@ -82,7 +82,7 @@ class LogReplay:
         self._since = since
         self._told = position_of(pinned.home.place, 0)
 
-    def rooms(self, place: Position) -> Stays:
+    def rooms(self, place: Position) -> RoomsAt:
         return self._pinned.log.rooms(*self._who, self._at, place, self._told)
 
     def events(self, after: Position | None, until: Position) -> Iterator[Outbound | None]:

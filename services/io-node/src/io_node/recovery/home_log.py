@@ -16,7 +16,7 @@ from operator import attrgetter
 from typing import NamedTuple, TypeAlias, assert_never
 
 from io_node.engineio.api import Outbound
-from io_node.socketio.client import Stays
+from io_node.socketio.client import RoomsAt
 from sio_cluster.protocol.messages import (
     Accept,
     Ack,
@@ -131,7 +131,7 @@ class HomeLog:
             return None
         return Since(offset, offset)
 
-    def rooms(self, sid: str, namespace: str, at: AtHorizon, until: Position, told: Position = _END) -> Stays:
+    def rooms(self, sid: str, namespace: str, at: AtHorizon, until: Position, told: Position = _END) -> RoomsAt:
         """The client's rooms at the place `until`, before the command there.
 
         `at`: its rooms at the horizon. `closed` of the result: the rooms that it lost behind `told` by their closing.
@@ -149,7 +149,7 @@ class HomeLog:
                 rooms.add(room)
             elif stays and stays[-1].closed and stays[-1].end > told:
                 closed.append(room)
-        return Stays(rooms, closed)
+        return RoomsAt(rooms, closed)
 
     def events(
         self, sid: str, namespace: str, at: AtHorizon, since: Since, until: Position

@@ -32,8 +32,11 @@ log = structlog.get_logger()
 _UNUSED_S = 60.0
 """So long a log stays in memory after the last client has come back, and a home is read that has none left."""
 _GROWTH = 0.25
+"""A log that grew by so much of the bound since a client last came back goes, too."""
 _LOOK_S = 1.0
+"""How often it is looked at what nobody needs any more."""
 _BLOCK_MS = 2_000
+"""How long one read of another home waits for entries."""
 _SLICE = 1_000
 """So many commands of an entry are taken into the log between two looks at the clock."""
 

@@ -21,6 +21,7 @@ from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol import reasons
 from sio_cluster.protocol.ids import lane_of
 from sio_cluster.protocol.messages import (
+    RECOVERY_LEVEL,
     AckMissed,
     AckRequest,
     Canary,
@@ -32,9 +33,6 @@ from sio_cluster.protocol.messages import (
 )
 from sio_cluster.streams.api.bus import Bus
 from sio_cluster.streams.api.inboxes import InboxEntry, InboxReader
-
-_LEVEL = 2
-"""The `protocol.messages.LEVEL` from which on nodes know of claims."""
 
 _LOOK_S = 60.0
 """How often it is asked which absent clients Redis still knows."""
@@ -122,7 +120,7 @@ class Recovery:
 
     def is_offered(self, level: int) -> bool:
         """Whether clients get pids, in a cluster whose oldest node understands this level."""
-        return self.is_on and level >= _LEVEL
+        return self.is_on and level >= RECOVERY_LEVEL
 
     def _took(self, entry: InboxEntry, commands: Sequence[Command]) -> None:
         """An entry of this node's inbox is carried out from now on."""

@@ -31,8 +31,8 @@ class SessionLimits:
     recovery_window_ms: int = 0
 
 
-class Stays(NamedTuple):
-    """The rooms of a client that comes back.
+class RoomsAt(NamedTuple):
+    """The rooms of a client that comes back, at a place in the log of its home.
 
     `closed`: rooms that it lost while it waited for the application, because the room was closed.
     """
@@ -44,7 +44,7 @@ class Stays(NamedTuple):
 class Replay(Missed, Protocol):
     """Knows what a client that has claimed its session back missed."""
 
-    def rooms(self, place: Position) -> Stays:
+    def rooms(self, place: Position) -> RoomsAt:
         """Its rooms at this place in the log of its home, before the command there."""
 
     def end(self) -> None:

@@ -59,9 +59,9 @@ class Hub:
         self,
         *,
         counters: ClientCounters,
-        absent: Absent | None = None,
+        absent: Absent,
+        turns: Turns,
         adopted: bool = False,
-        turns: Turns | None = None,
         on_canary: Callable[[Canary], None] = lambda canary: None,
         on_phantom: Callable[[str, bool], None] = lambda sid, comes_back: None,
         on_room_changed: Callable[[int, RoomChanged], None] = lambda lane, fact: None,
@@ -70,9 +70,9 @@ class Hub:
         on_unanswerable: Callable[[str, AckRequest], None] = lambda sid, request: None,
     ) -> None:
         self.counters = counters
-        self.absent = absent if absent is not None else Absent(lambda: 0.0)
+        self.absent = absent
         self._adopted = adopted
-        self._turns = turns if turns is not None else Turns()
+        self._turns = turns
         self._on_canary = on_canary
         self._on_phantom = on_phantom
         self._on_evict = on_evict
@@ -82,8 +82,6 @@ class Hub:
         self._rooms = Rooms(
             self._find, counters=counters, absent=self.absent, on_changed=on_room_changed, on_op=on_room_op
         )
-        self._namespaces = self._rooms.namespaces
-        self._untold = self._rooms.untold
         self._place: Position | None = None  # of the entry
         self._index = -1  # of the command in its entry
 
@@ -155,7 +153,8 @@ class Hub:
         method returns False, and `commands`, an iterator, still holds the rest: call it again. True: all commands are
         carried out.
         """
-        if not self._rooms.tell_members(self._clients, is_over):
+        rooms = self._rooms
+        if not rooms.tell_members(self._clients, is_over):
             return False
         for command in commands:
             self._index += 1
@@ -169,11 +168,11 @@ class Hub:
                 case Refuse(sid, data, generation):
                     self._refuse(sid, data, generation)
                 case Join(sid, room, tell):
-                    self._rooms.join(sid, room, tell)
+                    rooms.join(sid, room, tell)
                 case Leave(sid, room, tell):
-                    self._rooms.leave(sid, room, tell)
+                    rooms.leave(sid, room, tell)
                 case CloseRoom(namespace, room):
-                    self._rooms.close(namespace, room, self._clients)
+                    rooms.close(namespace, room, self._clients)
                 case Disconnect(sid, close):
                     self._disconnect(sid, close)
                 case Evict():
@@ -183,7 +182,7 @@ class Hub:
                     self._on_canary(command)
                 case _:
                     assert_never(command)
-            if (self._untold and not self._rooms.tell_members(self._clients, is_over)) or is_over():
+            if (rooms.untold and not rooms.tell_members(self._clients, is_over)) or is_over():
                 return False
         return True
 
@@ -209,7 +208,7 @@ class Hub:
 
     def _emit(self, emit: Emit) -> None:
         self.counters.emits += 1
-        namespace = self._namespaces.get(emit.namespace)
+        namespace = self._rooms.namespaces.get(emit.namespace)
         members = namespace.members(emit.to, emit.skip) if namespace is not None else None
         if not members:
             if emit.ack is not None and emit.to is not None and len(emit.to) == 1:
