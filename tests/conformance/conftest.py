@@ -102,6 +102,15 @@ def victim(request: pytest.FixtureRequest) -> Target:
     return target_of(request.param, request)
 
 
+CI_TARGETS = ["direct", pytest.param("nginx-4", marks=pytest.mark.ci_only)]
+
+
+@pytest.fixture(params=["external"] if EXTERNAL_URL else CI_TARGETS)
+def websocket_victim(request: pytest.FixtureRequest) -> Target:
+    """As `victim`, for what a frame of a WebSocket says: nginx passes frames on, whatever is in them."""
+    return target_of(request.param, request)
+
+
 @pytest.fixture(params=["external"] if EXTERNAL_URL else ["direct"])
 def direct(request: pytest.FixtureRequest) -> Target:
     """An io-node without nginx, for what nginx would not let through."""
@@ -112,7 +121,7 @@ def direct(request: pytest.FixtureRequest) -> Target:
 async def bystanders(request: pytest.FixtureRequest) -> AsyncIterator[None]:
     """A client sits on each io-node during the test. Afterwards each of them and a newcomer must be served, by the same
     processes."""
-    fixture = "victim" if "victim" in request.fixturenames else "direct"
+    fixture = next(name for name in ("victim", "websocket_victim", "direct") if name in request.fixturenames)
     victim: Target = request.getfixturevalue(fixture)
     pids = victim.pids()
     async with AsyncExitStack() as stack:

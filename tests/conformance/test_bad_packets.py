@@ -167,9 +167,9 @@ def skip_if_lenient(case: Case, target: Target) -> None:
 
 class TestPackets:
     @pytest.mark.parametrize("case", CLOSING, ids=str)
-    async def test_closes_a_websocket(self, victim: Target, case: Case) -> None:
-        skip_if_lenient(case, victim)
-        async with Wire.open(victim.url) as wire:
+    async def test_closes_a_websocket(self, websocket_victim: Target, case: Case) -> None:
+        skip_if_lenient(case, websocket_victim)
+        async with Wire.open(websocket_victim.url) as wire:
             if case.joined:
                 await wire.join()
             await wire.send(*case.messages)
@@ -201,8 +201,8 @@ class TestPackets:
             await poller.is_gone()
 
     @pytest.mark.parametrize(("name", "messages"), IGNORED, ids=[name for name, _ in IGNORED])
-    async def test_ignored(self, victim: Target, name: str, messages: tuple[str, ...]) -> None:
-        async with Wire.open(victim.url) as wire:
+    async def test_ignored(self, websocket_victim: Target, name: str, messages: tuple[str, ...]) -> None:
+        async with Wire.open(websocket_victim.url) as wire:
             await wire.join()
             await wire.send(*messages)
             await wire.send('42998["echo"]')
