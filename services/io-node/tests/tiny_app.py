@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -11,6 +13,7 @@ import msgspec
 from io_node.app import IoNode
 from io_node.front import AsgiApp
 from io_node.listener import Listener
+from sio_cluster.node.retry import Retry
 from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.codec import decode_app_inbox, decode_uplink, encode_downlink
 from sio_cluster.protocol.errors import BusError
@@ -59,6 +62,7 @@ class TinyApp:
         self._came = asyncio.Condition()
         self._namespaces: dict[str, str] = {}
         self._seq = 0
+        self._retry = Retry("tiny_app", Counter())
         self._bus: Bus = RedisBus(config) if broker is None else MemoryBus(config, broker)
         self._reader = self._bus.lane_reader(NODE)
         self._inbox = self._bus.inbox_reader(NODE)
@@ -101,7 +105,7 @@ class TinyApp:
                 continue
             for entry in entries:
                 await self._take(list(decode_uplink(entry.entry).facts))
-                await commit(self._bus.appender, leases[entry.lane], entry)
+                await self._retry.call(partial(commit, self._bus.appender, leases[entry.lane], entry))
 
     async def _read_inbox(self) -> None:
         while True:
