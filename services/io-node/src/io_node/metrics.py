@@ -128,7 +128,7 @@ def _clients(clients: ClientCounters, engine: EngineCounters, levels: Levels) ->
 
 
 def _recovery(clients: ClientCounters, levels: Levels) -> Iterator[Family]:
-    results = dict.fromkeys(("gone", "home", "future", "malformed", "pending", "window", "wrong"), 0)
+    results = dict.fromkeys(("error", "gone", "home", "future", "malformed", "pending", "window", "wrong"), 0)
     results |= {"recovered": clients.recovered, **clients.claims_refused}
     yield Family(
         "counter", "sio_io_recoveries", "Clients that came back and showed a pid", labelled(results), ("result",)

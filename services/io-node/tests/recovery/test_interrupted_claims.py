@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from sio_cluster.protocol import reasons
 
@@ -37,6 +38,29 @@ async def test_while_redis_is_away() -> None:
         world.broker.come_back()
         await browser.joined()
         assert browser.recovered
+
+
+async def test_a_record_that_cannot_be_read() -> None:
+    """Whoever shows a pid must not wait for ever."""
+    with capture_logs() as lines:
+        await _come_back_to_a_broken_record()
+    [failed] = [line for line in lines if line["event"] == "claim_failed"]
+    assert failed["log_level"] == "error"
+
+
+async def _come_back_to_a_broken_record() -> None:
+    async with cluster(1) as world:
+        [node] = world.nodes
+        browser = await world.browser(node)
+        sid = browser.sid
+        browser.drop()
+        await world.away(browser)
+        world.broker.clients[sid].connected = b"\xc1"
+        browser.open(node)
+        await browser.joined()
+        assert not browser.recovered
+        assert browser.sid != sid
+        assert node.counters.claims_refused == {"error": 1}
 
 
 async def test_the_answer_to_a_claim_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:

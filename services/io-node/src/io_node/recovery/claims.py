@@ -171,13 +171,20 @@ class LogClaims:
             pass
         except (_Refused, HomeLost) as refusal:
             reason = refusal.reason if isinstance(refusal, _Refused) else "home"
-            client.session.counters.claims_refused[reason] += 1
             log.info("claim_refused", reason=reason, connection=client.session.name)
-            if self._claiming[client] is None:
-                del self._claiming[client]
-                client.session.pass_on(client)
+            self._begin_anew(client, reason)
+        except Exception:  # a defect, or a record that cannot be read: whoever waits must not wait for ever
+            log.exception("claim_failed", connection=client.session.name)
+            self._begin_anew(client, "error")
         finally:
             self._claiming.pop(client, None)
+
+    def _begin_anew(self, client: Client, reason: str) -> None:
+        """The client becomes a new one, if it is still there and was not passed on."""
+        client.session.counters.claims_refused[reason] += 1
+        if self._claiming.get(client, "") is None:
+            del self._claiming[client]
+            client.session.pass_on(client)
 
     async def _claim(self, client: Client, asked: Asked) -> None:
         pid = asked.pid
