@@ -15,7 +15,7 @@ from sio_cluster.protocol.messages import ClientConnected, Handshake
 from sio_cluster.streams.api.appends import AppendResult
 from sio_cluster.streams.api.homes import AtHorizon
 from sio_cluster.streams.api.inboxes import InboxReader, RoomOp
-from sio_cluster.streams.api.records import Accepted, Claim, ClaimRefused, Ended, Joined
+from sio_cluster.streams.api.records import OVERDUE_COUNT, Accepted, Claim, ClaimRefused, Ended, Joined
 from sio_cluster.streams.redis import RedisBus
 from sio_cluster.testing.contract import Writer, read_bodies
 from sio_cluster.testing.valkey import Valkey
@@ -406,3 +406,17 @@ class TestCost:
             calls[name.removeprefix("cmdstat_")] = int(facts.partition("calls=")[2].partition(",")[0])
         del calls["config|resetstat"]
         assert calls == {"evalsha": 1, "hmget": 1, "xadd": 1, "hset": 1}
+
+
+async def test_those_who_are_listed_as_overdue_and_are_not_hide_nobody(bus: RedisBus) -> None:
+    """As a crash may leave them: the record is gone, or the client has come back."""
+    reader = await opened(bus, SID, OTHER)
+    away = bus.keys.away(IO1)
+    gone = [f"{IO1}.-{number:015d}" for number in range(OVERDUE_COUNT)]  # they come first
+    await bus.connections.run(("ZADD", away, *[word for sid in gone for word in ("-inf", sid)]))
+    await bus.connections.run(("ZADD", away, "-inf", OTHER))
+    await bus.records.forget([Ended(SID, 0, 1, "ping timeout")])
+    await asyncio.sleep(0.01)
+    assert await bus.records.overdue(IO1) == [(SID, 0, "ping timeout")]
+    assert await bus.connections.run(("ZRANGE", away, 0, -1)) == [[SID.encode()]]
+    await reader.close()

@@ -39,26 +39,7 @@ class Absences:
         while True:
             [flat] = await self._connections.run(call(OVER, (key,), _OVER_COUNT))
             over = [(sid.decode(), end) for sid, end in zip(flat[::2], flat[1::2], strict=True)]
-            swept = await self._connections.run(
-                *[
-                    call(
-                        SWEEP,
-                        (self._client(sid), self._keys.rooms(self._lane(sid), sid)),
-                        sid,
-                        self._keys.members(self._lane(sid)),
-                        home,
-                    )
-                    for sid, _ in over
-                ]
-            )
-            found = list(zip(over, swept, strict=True))
-            gone = [sid for (sid, _), place in found if place == b"gone"]
-            right = [
-                call(CORRECT, (key,), sid, end, b"" if place == b"here" else place)
-                for (sid, end), place in found
-                if place != b"gone"
-            ]
-            await self._connections.run(*traces(self._keys, gone), *right)
+            await self._look_at(home, over)
             if len(over) < _OVER_COUNT:
                 break
         [number] = await self._connections.run(("ZCARD", key))
@@ -67,17 +48,49 @@ class Absences:
     async def overdue(self, home: str) -> list[tuple[str, int, str]]:
         """Those of whose disconnect the application must be told: sid, generation, reason."""
         await self.sweep(home)
+        while True:
+            listed = ("ZRANGEBYSCORE", self._keys.away(home), "-inf", "-inf", "LIMIT", 0, OVERDUE_COUNT)
+            [members] = await self._connections.run(listed)
+            sids = [member.decode() for member in members]
+            records = await self._connections.run(
+                *[("HMGET", self._client(sid), "generation", "untold", "away") for sid in sids]
+            )
+            overdue = [
+                (sid, int(generation), untold.decode())
+                for sid, (generation, untold, away) in zip(sids, records, strict=True)
+                if untold and away is not None
+            ]
+            wrong = set(sids).difference(sid for sid, *_ in overdue)
+            if not wrong:
+                return overdue
+            await self._look_at(home, [(sid, b"-inf") for sid in wrong])
+
+    async def _look_at(self, home: str, listed: Sequence[tuple[str, bytes]]) -> None:
+        """Forgets those of these clients whose time is over, and corrects the list by what the records say of others.
+
+        `listed`: sid, and the end of its time as the list has it.
+        """
         key = self._keys.away(home)
-        [members] = await self._connections.run(("ZRANGEBYSCORE", key, "-inf", "-inf", "LIMIT", 0, OVERDUE_COUNT))
-        sids = [member.decode() for member in members]
-        records = await self._connections.run(
-            *[("HMGET", self._client(sid), "generation", "untold", "away") for sid in sids]
+        swept = await self._connections.run(
+            *[
+                call(
+                    SWEEP,
+                    (self._client(sid), self._keys.rooms(self._lane(sid), sid)),
+                    sid,
+                    self._keys.members(self._lane(sid)),
+                    home,
+                )
+                for sid, _ in listed
+            ]
         )
-        return [
-            (sid, int(generation), untold.decode())
-            for sid, (generation, untold, away) in zip(sids, records, strict=True)
-            if untold and away is not None
+        found = list(zip(listed, swept, strict=True))
+        gone = [sid for (sid, _), place in found if place == b"gone"]
+        right = [
+            call(CORRECT, (key,), sid, end, b"" if place == b"here" else place)
+            for (sid, end), place in found
+            if place != b"gone"
         ]
+        await self._connections.run(*traces(self._keys, gone), *right)
 
     async def leave_lists(self, left: Sequence[tuple[str, str]]) -> None:
         """Takes clients off the lists of those who held them.
