@@ -1,6 +1,7 @@
 """Work for very many, in turns. Only these tests turn the clock, so it is known how much is done in a turn."""
 
 import asyncio
+import time as real_time
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 
@@ -91,3 +92,23 @@ async def test_thousands_of_deadlines_at_one_moment_come_in_turns(wheel: TimerWh
         wheel.schedule(at, adding(done, number))
     assert await most_in_a_turn(done, 1_000) <= MOST
     assert done == list(range(1_000))
+
+
+async def test_deadlines_that_take_longer_than_a_tick_of_the_wheel_do_not_come_in_larger_turns(
+    wheel: TimerWheel,
+) -> None:
+    """Each tick finds the rest of the former ones, and must not begin a turn of its own beside theirs."""
+    done = list[int]()
+    at = asyncio.get_running_loop().time() + 0.01
+
+    def work(number: int) -> Callable[[], None]:
+        def do() -> None:
+            real_time.sleep(0.0003)
+            done.append(number)
+
+        return do
+
+    for number in range(500):
+        wheel.schedule(at, work(number))
+    assert await most_in_a_turn(done, 500) <= MOST
+    assert done == list(range(500))

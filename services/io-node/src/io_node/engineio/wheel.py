@@ -66,7 +66,7 @@ class TimerWheel:
     node itself stalled. Use it only in the event loop's thread.
     """
 
-    __slots__ = ("_clock", "_expected", "_handle", "_next", "_slots")
+    __slots__ = ("_clock", "_expected", "_goes_on", "_handle", "_next", "_slots")
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -74,6 +74,7 @@ class TimerWheel:
         self._next = 0
         self._expected = 0.0
         self._handle: asyncio.TimerHandle | None = None
+        self._goes_on: asyncio.Handle | None = None  # the next turn of what is due
 
     def schedule(self, deadline: float, callback: Callable[[], None]) -> Timer:
         """Call back once at `deadline`, which is a time of `clock`. The callback must not raise."""
@@ -116,6 +117,9 @@ class TimerWheel:
         if self._handle is not None:
             self._handle.cancel()
             self._handle = None
+        if self._goes_on is not None:
+            self._goes_on.cancel()
+            self._goes_on = None
 
     def _sleep(self) -> None:
         now = self._clock()
@@ -130,13 +134,15 @@ class TimerWheel:
         if late_s > _STALL_S:
             log.warning("event_loop_stalled", late_ms=round(late_s * 1000))
             return
-        self._fire(math.floor(now / _TICK_S))
+        if self._goes_on is None:  # else that turn finds what is due now, too
+            self._fire(math.floor(now / _TICK_S))
         if not self._slots and self._handle is not None:
             self._handle.cancel()
             self._handle = None
 
     def _fire_on(self) -> None:
         """The next turn of what was due."""
+        self._goes_on = None
         self._fire(math.floor(self._clock() / _TICK_S))
 
     def _fire(self, until: int) -> None:
@@ -147,7 +153,7 @@ class TimerWheel:
             if slot > until:
                 break
             if not self._fire_slot(slot, ends_at):
-                asyncio.get_running_loop().call_soon(self._fire_on)
+                self._goes_on = asyncio.get_running_loop().call_soon(self._fire_on)
                 break
 
     def _fire_slot(self, slot: int, ends_at: float) -> bool:
