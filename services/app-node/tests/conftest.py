@@ -14,12 +14,13 @@ import uvloop
 from app_node.app import BusFactory
 from app_node.interface.server import ClusterServer
 from sio_cluster.node.settings.config import Config
-from sio_cluster.protocol.codec import decode_downlink, encode_app_inbox, encode_uplink
+from sio_cluster.protocol.codec import decode_downlink, encode_app_inbox, encode_downlink, encode_uplink
 from sio_cluster.protocol.ids import lane_of, new_node_id, new_sid
 from sio_cluster.protocol.messages import (
     Accept,
     AckMissed,
     AckReceived,
+    Canary,
     ClientConnected,
     ClientDisconnected,
     Command,
@@ -54,6 +55,7 @@ class FakeIoNode:
         self.inbox = self.bus.inbox_reader(self.id)
         self.commands: list[Command] = []
         self._seq = itertools.count(1)
+        self._last_canary = 0
         self._changed = asyncio.Event()
         self._reader: asyncio.Task[None] | None = None
 
@@ -73,7 +75,11 @@ class FakeIoNode:
     async def _read(self) -> None:
         while True:
             for entry in await self.inbox.read(1000):
-                self.commands += decode_downlink(entry.entry).commands
+                for command in decode_downlink(entry.entry).commands:
+                    if isinstance(command, Canary):
+                        self._last_canary = command.nonce
+                    else:
+                        self.commands.append(command)
             self._changed.set()
 
     async def wait(self, number: int, kind: type[_T], timeout_s: float = 8.0) -> list[_T]:
@@ -92,7 +98,14 @@ class FakeIoNode:
                 await self._changed.wait()
 
     async def settle(self) -> None:
-        """Until every lane is empty: all facts are handled and committed. Polls: Redis tells nobody."""
+        """Until all facts are handled and committed, and what app-nodes have said meanwhile has come."""
+        await self.lanes_emptied()
+        canary = Canary(self._last_canary + 1)
+        await self._append([(self.bus.keys.inbox(self.id), encode_downlink, [canary])])
+        await self.until(lambda: self._last_canary == canary.nonce)
+
+    async def lanes_emptied(self) -> None:
+        """Until every lane is empty. Polls: Redis tells nobody."""
         async with asyncio.timeout(8):
             while await self._held():  # noqa: ASYNC110
                 await asyncio.sleep(0.02)

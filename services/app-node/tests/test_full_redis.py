@@ -40,7 +40,7 @@ async def test_what_waits_in_lanes_is_worked_off(make_stage: Any) -> None:
         await io.wait(5, Accept)
         await io.wait(100, Ack)
         await io.wait(100, Emit)
-        await io.settle()
+        await io.lanes_emptied()
         news = asyncio.create_task(sio.emit("news"))
         await asyncio.sleep(0.2)
         assert not news.done()

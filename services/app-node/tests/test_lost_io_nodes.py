@@ -32,7 +32,7 @@ async def test_clients_of_a_lost_io_node_are_disconnected_once(stage: Any) -> No
     await io.settle()
     await io.bus.registry.heartbeat(io.id, 1)
     await stage.until(lambda: len(seen) == 250)
-    await io.settle()
+    await io.lanes_emptied()
     assert sorted(seen[1:]) == sorted((sid, "node lost") for sid in sids[1:])
     assert seen[0] == (sids[0], "transport close")
     assert await io.bus.registry.lost_io_nodes() == []
