@@ -6,6 +6,8 @@ fault already, clients wait for the machine. So each scenario measures how fast 
 
 import os
 import time
+from collections.abc import Sequence
+from pathlib import Path
 
 FULL_CORE_S = 1.5
 """What a second of one scenario at full pace takes, of a processor that makes REFERENCE steps a second, all its
@@ -17,6 +19,8 @@ AT_EASE_S = 0.2
 """Where a tenth of the clients wait longer than this before any fault, the pace is still too high."""
 LEAST = 0.15
 """Below this the clients would try nothing."""
+ENOUGH = 500
+"""Hundredths of a second. What was stolen in less says nothing."""
 _STEPS = 1_000_000
 
 
@@ -31,7 +35,26 @@ def pace_now() -> float:
     if given := os.environ.get("CHAOS_PACE"):
         return float(given)
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-    return pace((os.cpu_count() or 1) / workers, speed_now())
+    return pace((os.cpu_count() or 1) * (1 - stolen(_AT_FIRST, _times())) / workers, speed_now())
+
+
+def stolen(before: Sequence[int], now: Sequence[int]) -> float:
+    """The part of the processors' time that a virtual machine wanted meanwhile and did not get.
+
+    `before`, `now`: user, nice, system, idle, iowait, irq, softirq and steal, as in /proc/stat.
+    """
+    spent = [late - early for early, late in zip(before, now, strict=True)]
+    wanted = sum(spent[:3]) + sum(spent[5:8])
+    return spent[7] / wanted if wanted >= ENOUGH else 0.0
+
+
+def _times() -> list[int]:
+    """Of all processors together. Zeros where there is no /proc/stat."""
+    try:
+        with Path("/proc/stat").open() as file:
+            return [int(word) for word in file.readline().split()[1:9]]
+    except OSError:
+        return [0] * 8
 
 
 def speed_now() -> float:
@@ -42,3 +65,6 @@ def speed_now() -> float:
     for step in range(_STEPS):
         total += step
     return _STEPS / (time.thread_time() - began)
+
+
+_AT_FIRST = _times()

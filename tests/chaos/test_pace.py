@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from tests.chaos.crowd import Crowd
-from tests.chaos.pace import LEAST, REFERENCE, pace, pace_now
+from tests.chaos.pace import LEAST, REFERENCE, pace, pace_now, stolen
 
 
 @pytest.mark.parametrize(
@@ -15,6 +15,19 @@ from tests.chaos.pace import LEAST, REFERENCE, pace, pace_now
 )
 def test_it_follows_from_the_processors_and_their_speed(processors: float, speed: float, expected: float) -> None:
     assert pace(processors, speed) == pytest.approx(expected, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("spent", "expected"),
+    [
+        ([600, 0, 200, 5_000, 9, 0, 0, 200], 0.2),
+        ([600, 0, 200, 5_000, 9, 0, 0, 0], 0.0),
+        ([60, 0, 20, 5_000, 9, 0, 0, 80], 0.0),  # too little to say
+    ],
+)
+def test_what_others_took_of_the_machine(spent: list[int], expected: float) -> None:
+    before = [7_000 + number for number in range(8)]
+    assert stolen(before, [early + more for early, more in zip(before, spent, strict=True)]) == expected
 
 
 def test_it_may_be_given(monkeypatch: pytest.MonkeyPatch) -> None:
