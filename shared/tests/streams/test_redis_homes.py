@@ -258,6 +258,19 @@ class TestSweep:
         await bus.records.forget([Ended(SID, 1, LONG_MS, "ping timeout")])
         assert await bus.connections.run(*[("PTTL", key) for key in keys]) == [-1, -1]  # the application is to be told
 
+    async def test_those_who_are_listed_as_overdue_and_are_not_hide_nobody(self, bus: RedisBus) -> None:
+        """As a crash may leave them: the record is gone, or the client has come back."""
+        reader = await opened(bus, SID, OTHER)
+        away = bus.keys.away(IO1)
+        gone = [f"{IO1}.-{number:015d}" for number in range(OVERDUE_COUNT)]  # they come first
+        await bus.connections.run(("ZADD", away, *[word for sid in gone for word in ("-inf", sid)]))
+        await bus.connections.run(("ZADD", away, "-inf", OTHER))
+        await bus.records.forget([Ended(SID, 0, 1, "ping timeout")])
+        await asyncio.sleep(0.01)
+        assert await bus.records.overdue(IO1) == [(SID, 0, "ping timeout")]
+        assert await bus.connections.run(("ZRANGE", away, 0, -1)) == [[SID.encode()]]
+        await reader.close()
+
 
 class TestExpiry:
     async def test_a_log_and_a_parked_home_do_not_expire(self, bus: RedisBus) -> None:
@@ -406,17 +419,3 @@ class TestCost:
             calls[name.removeprefix("cmdstat_")] = int(facts.partition("calls=")[2].partition(",")[0])
         del calls["config|resetstat"]
         assert calls == {"evalsha": 1, "hmget": 1, "xadd": 1, "hset": 1}
-
-
-async def test_those_who_are_listed_as_overdue_and_are_not_hide_nobody(bus: RedisBus) -> None:
-    """As a crash may leave them: the record is gone, or the client has come back."""
-    reader = await opened(bus, SID, OTHER)
-    away = bus.keys.away(IO1)
-    gone = [f"{IO1}.-{number:015d}" for number in range(OVERDUE_COUNT)]  # they come first
-    await bus.connections.run(("ZADD", away, *[word for sid in gone for word in ("-inf", sid)]))
-    await bus.connections.run(("ZADD", away, "-inf", OTHER))
-    await bus.records.forget([Ended(SID, 0, 1, "ping timeout")])
-    await asyncio.sleep(0.01)
-    assert await bus.records.overdue(IO1) == [(SID, 0, "ping timeout")]
-    assert await bus.connections.run(("ZRANGE", away, 0, -1)) == [[SID.encode()]]
-    await reader.close()
