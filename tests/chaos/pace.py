@@ -6,8 +6,9 @@ fault already, clients wait for the machine. So each scenario measures how fast 
 
 import os
 import time
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping
+
+import psutil
 
 FULL_CORE_S = 1.5
 """What a second of one scenario at full pace takes, of a processor that makes REFERENCE steps a second, all its
@@ -19,8 +20,9 @@ AT_EASE_S = 0.2
 """Where a tenth of the clients wait longer than this before any fault, the pace is still too high."""
 LEAST = 0.15
 """Below this the clients would try nothing."""
-ENOUGH = 500
-"""Hundredths of a second. What was stolen in less says nothing."""
+WANTED = ("user", "nice", "system", "irq", "softirq", "steal")
+ENOUGH_S = 5.0
+"""What was stolen in less says nothing."""
 _STEPS = 1_000_000
 
 
@@ -38,23 +40,19 @@ def pace_now() -> float:
     return pace((os.cpu_count() or 1) * (1 - stolen(_AT_FIRST, _times())) / workers, speed_now())
 
 
-def stolen(before: Sequence[int], now: Sequence[int]) -> float:
+def stolen(before: Mapping[str, float], now: Mapping[str, float]) -> float:
     """The part of the processors' time that a virtual machine wanted meanwhile and did not get.
 
-    `before`, `now`: user, nice, system, idle, iowait, irq, softirq and steal, as in /proc/stat.
+    `before`, `now`: seconds of all processors together since the start, by what they did, as psutil has them.
     """
-    spent = [late - early for early, late in zip(before, now, strict=True)]
-    wanted = sum(spent[:3]) + sum(spent[5:8])
-    return spent[7] / wanted if wanted >= ENOUGH else 0.0
+    spent = {kind: now.get(kind, 0.0) - before.get(kind, 0.0) for kind in WANTED}
+    wanted = sum(spent.values())
+    return spent["steal"] / wanted if wanted >= ENOUGH_S else 0.0
 
 
-def _times() -> list[int]:
-    """Of all processors together. Zeros where there is no /proc/stat."""
-    try:
-        with Path("/proc/stat").open() as file:
-            return [int(word) for word in file.readline().split()[1:9]]
-    except OSError:
-        return [0] * 8
+def _times() -> dict[str, float]:
+    times: dict[str, float] = psutil.cpu_times()._asdict()
+    return times
 
 
 def speed_now() -> float:

@@ -20,14 +20,15 @@ def test_it_follows_from_the_processors_and_their_speed(processors: float, speed
 @pytest.mark.parametrize(
     ("spent", "expected"),
     [
-        ([600, 0, 200, 5_000, 9, 0, 0, 200], 0.2),
-        ([600, 0, 200, 5_000, 9, 0, 0, 0], 0.0),
-        ([60, 0, 20, 5_000, 9, 0, 0, 80], 0.0),  # too little to say
+        ({"user": 6, "system": 2, "idle": 50, "steal": 2}, 0.2),
+        ({"user": 6, "system": 2, "idle": 50, "steal": 0}, 0.0),
+        ({"user": 0.6, "system": 0.2, "idle": 50, "steal": 0.8}, 0.0),  # too little to say
+        ({"user": 6, "system": 2, "idle": 50}, 0.0),  # nobody says what was stolen
     ],
 )
-def test_what_others_took_of_the_machine(spent: list[int], expected: float) -> None:
-    before = [7_000 + number for number in range(8)]
-    assert stolen(before, [early + more for early, more in zip(before, spent, strict=True)]) == expected
+def test_what_others_took_of_the_machine(spent: dict[str, float], expected: float) -> None:
+    before = dict.fromkeys(spent, 64.0)
+    assert stolen(before, {kind: 64.0 + more for kind, more in spent.items()}) == pytest.approx(expected)
 
 
 def test_it_may_be_given(monkeypatch: pytest.MonkeyPatch) -> None:
