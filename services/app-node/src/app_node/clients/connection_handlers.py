@@ -4,7 +4,7 @@ from app_node.clients.callbacks import Callbacks
 from app_node.clients.client import Client
 from app_node.clients.incidents import Incidents
 from app_node.handlers.application import INTERNAL_ERROR, REJECTED, Application, Refusal
-from app_node.handlers.endings import raise_unless_own, running_task
+from app_node.handlers.endings import forget_cancellation, raise_unless_own, running_task
 from app_node.lanes.lane import Lane
 from app_node.payloads import decode_any, encode_any
 from sio_cluster.protocol import reasons
@@ -21,6 +21,7 @@ class ConnectionHandlers:
     async def connect(self, client: Client, *, is_reconnect: bool) -> Refusal | None:
         """What the connect handler says. A client that it disconnects instead is refused."""
         refusal = await self._run_connect(client, is_reconnect=is_reconnect)
+        await forget_cancellation(running_task(), client.lane)
         return REJECTED if client.turned_away and refusal in (None, INTERNAL_ERROR) else refusal
 
     def put_off(self, client: Client, reason: str) -> None:
@@ -37,6 +38,8 @@ class ConnectionHandlers:
         except BaseException as error:  # noqa: BLE001 - the application's own error, which may be any
             raise_unless_own(error, task, lane)
             self._incidents.handler_failed(client, "disconnect")
+        if lane is not None:
+            await forget_cancellation(task, lane)
 
     def encoded(self, client: Client, refusal: Refusal) -> bytes:
         """The refusal as JSON. Without its data where that cannot be encoded."""

@@ -6,6 +6,7 @@ ends the process too, after that: else the next app-node began the same fact, an
 """
 
 import asyncio
+import contextlib
 from typing import Any, NoReturn
 
 from app_node.lanes.lane import Lane
@@ -48,6 +49,22 @@ def raise_unless_own(error: BaseException, task: RunningTask, lane: Lane | None)
         raise error
     if task is not None and isinstance(error, asyncio.CancelledError):
         while task.cancelling():  # the application cancelled the task; the next handler in it must not notice
+            task.uncancel()
+
+
+async def forget_cancellation(task: RunningTask, lane: Lane) -> None:
+    """To be called where a handler has ended and its task goes on: what comes next must not notice that it was
+    cancelled.
+
+    A handler may cancel its own task and return. The cancellation would then end whatever the task awaits next. Raises
+    CancelledError if we cancelled the task since its lane is lost.
+    """
+    while task is not None and task.cancelling():
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(0)
+        if lane.lost:
+            raise asyncio.CancelledError
+        while task.cancelling():
             task.uncancel()
 
 

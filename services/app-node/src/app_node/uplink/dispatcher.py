@@ -34,7 +34,7 @@ from app_node.downlink.outbox import Outbox
 from app_node.downlink.record_writer import RecordWriter
 from app_node.handlers.application import Application
 from app_node.handlers.calls import is_awaitable
-from app_node.handlers.endings import raise_unless_own, running_task
+from app_node.handlers.endings import forget_cancellation, raise_unless_own, running_task
 from app_node.handlers.turns import HandlerTurns
 from app_node.lanes.lane import Lane
 from app_node.lanes.progress import EntryProgress, current_progress
@@ -137,6 +137,7 @@ class Dispatcher:
                 log.exception("dispatch_failed", sid=client.sid, lane=progress.lane.number, fact=type(fact).__name__)
             if outcome is not None:
                 progress.end_fact(fact, outcome)
+            await forget_cancellation(task, progress.lane)
         client.waiting = None
         client.busy = False
         if client.forgotten or client.state is State.UNKNOWN:
