@@ -21,6 +21,13 @@ class Timeout(BaseException):
     """As gevent.Timeout and func_timeout.FunctionTimedOut."""
 
 
+class Unwritable(Exception):
+    """As an error that keeps a dict, and looks up there what it is asked for: a traceback cannot be made of it."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise KeyError(name)
+
+
 async def cancel_itself() -> None:
     task = asyncio.current_task()
     assert task is not None
@@ -53,6 +60,7 @@ ENDINGS: dict[str, Any] = {
     "cancelled": raises(asyncio.CancelledError()),
     "stop": raises(StopIteration()),
     "stop async": raises(StopAsyncIteration()),
+    "unwritable": raises(Unwritable()),
     "lease": raises(LeaseLost("of another lane")),
     "cancels itself": cancel_itself,
     "task group": leave_a_group,

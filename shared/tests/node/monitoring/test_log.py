@@ -14,7 +14,7 @@ from typing import Any, TextIO
 import pytest
 import structlog
 
-from sio_cluster.node.monitoring.log import configure_logging, configure_logging_of_guest
+from sio_cluster.node.monitoring.log import configure_logging, configure_logging_of_guest, log_raised
 from sio_cluster.node.settings.config import Config
 
 Written = pytest.CaptureFixture[str]
@@ -165,3 +165,23 @@ def test_a_guest_leaves_its_host_s_logs_alone(written: Written) -> None:
     configure_logging_of_guest(Config())
     structlog.get_logger().info("mine")
     assert json.loads(written.readouterr().out) == {"event": "mine"}
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+@pytest.mark.parametrize("failure", [KeyError, SystemExit])
+def test_an_error_that_cannot_be_written_is_named(
+    written: Written, log_format: str, failure: type[BaseException]
+) -> None:
+    class Unwritable(Exception):
+        def __getattr__(self, name: str) -> None:
+            raise failure(name)
+
+    configure(LOG_FORMAT=log_format)
+    try:
+        raise Unwritable
+    except Unwritable:
+        log_raised("handler_failed", sid="x")
+    text = written.readouterr().err
+    assert "handler_failed" in text
+    assert "Unwritable" in text
+    assert "test_log.py" in text

@@ -6,6 +6,7 @@ import structlog
 
 from app_node.clients.client import Client
 from app_node.counters import Counters, Outcome
+from sio_cluster.node.monitoring.log import log_raised
 
 log = structlog.get_logger()
 
@@ -24,4 +25,4 @@ class Incidents:
     def handler_failed(self, client: Client, event: Any) -> None:
         """The application's handler raised. To be called in the `except` clause, for the traceback."""
         self.counters.handlers_failed += 1
-        log.exception("handler_failed", sid=client.sid, event_name=event, lane=client.lane.number)
+        log_raised("handler_failed", sid=client.sid, event_name=event, lane=client.lane.number)

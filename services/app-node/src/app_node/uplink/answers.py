@@ -13,6 +13,7 @@ from app_node.handlers.calls import run
 from app_node.handlers.endings import raise_unless_own, running_task
 from app_node.handlers.turns import HandlerTurns
 from app_node.payloads import JsonModule, decode
+from sio_cluster.node.monitoring.log import log_raised
 from sio_cluster.protocol.codec import decode_app_inbox
 from sio_cluster.protocol.errors import MalformedBatch, MalformedPacket
 from sio_cluster.protocol.messages import AckMissed, AckReceived, Canary
@@ -80,7 +81,7 @@ class Answers:
                 return
             self._counters.acks_received += 1
             await run(callback, args)
-        except BaseException as error:  # the application's own error, which may be any
+        except BaseException as error:  # noqa: BLE001 - the application's own error, which may be any
             raise_unless_own(error, task, None)
             self._counters.callbacks_failed += 1
-            log.exception("callback_failed", sid=sid)
+            log_raised("callback_failed", sid=sid)

@@ -39,6 +39,7 @@ from app_node.handlers.turns import HandlerTurns
 from app_node.lanes.lane import Lane
 from app_node.lanes.progress import EntryProgress, current_progress
 from app_node.payloads import arguments, decode, encode
+from sio_cluster.node.monitoring.log import log_raised
 from sio_cluster.protocol.errors import LeaseLost, MalformedPacket
 from sio_cluster.protocol.ids import node_of
 from sio_cluster.protocol.messages import (
@@ -131,10 +132,10 @@ class Dispatcher:
                 outcome = await self._handle(client, fact, progress)
             except LeaseLost:
                 return
-            except BaseException as error:  # a defect of ours must not stop this client and its lane for ever
+            except BaseException as error:  # noqa: BLE001 - a defect of ours must not stop this client and its lane
                 raise_unless_own(error, task, progress.lane)
                 outcome = DEFECT
-                log.exception("dispatch_failed", sid=client.sid, lane=progress.lane.number, fact=type(fact).__name__)
+                log_raised("dispatch_failed", sid=client.sid, lane=progress.lane.number, fact=type(fact).__name__)
             if outcome is not None:
                 progress.end_fact(fact, outcome)
             await forget_cancellation(task, progress.lane)

@@ -10,6 +10,7 @@ clients make no more lines than ten.
 import contextlib
 import logging
 import sys
+import traceback
 from typing import Any
 
 import structlog
@@ -70,6 +71,21 @@ def configure_logging_of_guest(config: Config) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, config.log_level.upper())),
         logger_factory=lambda *_: _Stderr(),
     )
+
+
+def log_raised(event: str, **fields: Any) -> None:
+    """Logs what the application raised, with its traceback. To be called in the `except` clause. Raises nothing.
+
+    Such an error may raise another one while it is written: a `__getattr__` or `__str__` of its class may fail. Then
+    the line has its type, and where it was raised. A logger of the application's that fails costs the line.
+    """
+    kind, _, where = sys.exc_info()
+    log = structlog.get_logger()
+    try:
+        log.exception(event, **fields)
+    except BaseException:  # noqa: BLE001 - whatever the error's own class raises
+        with contextlib.suppress(BaseException):
+            log.error(event, **fields, exception="".join([*traceback.format_tb(where), f"{kind}"]))
 
 
 class _Stderr:
