@@ -59,7 +59,13 @@ def test_origins_are_kept_as_browsers_write_them(given: str, kept: str) -> None:
     assert Config(CORS_ALLOWED_ORIGINS=given).cors_allowed_origins == (kept,)
 
 
-@pytest.mark.parametrize("given", ["a.example", "localhost:3000", "https://a.example/app", "https://*.a.example"])
+@pytest.mark.parametrize(
+    "given",
+    [
+        "a.example", "localhost:3000", "https://a.example/app", "https://*.a.example", "https://bücher.example",
+        "wss://a.example", "ws://localhost:3000", "https://", "http://:3000",
+    ],
+)  # fmt: skip
 def test_what_no_browser_sends_as_origin_is_refused(given: str) -> None:
     with pytest.raises(ConfigError, match="CORS_ALLOWED_ORIGINS"):
         Config(CORS_ALLOWED_ORIGINS=given)

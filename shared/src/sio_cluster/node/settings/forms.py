@@ -71,6 +71,12 @@ def _as_origin(text: str) -> str:
         return origin
     scheme, separator, host = origin.partition("://")
     host = host.rstrip("/").removesuffix(_OWN_PORTS.get(scheme, "/"))
-    if not separator or re.search(r"[/?#@*\s]", host):
+    if not separator or re.search(r"[/?#@*\s]", host) or scheme in ("ws", "wss"):
         raise ValueError(f"{text} is no origin; it must be like https://example.org, or *")
+    if scheme in _OWN_PORTS and (not host or host.startswith(":")):
+        raise ValueError(f"{text} names no host; it must be like https://example.org, or *")
+    if not host.isascii():
+        raise ValueError(
+            f"{text} has letters that browsers write in another way, such as https://xn--bcher-kva.example"
+        )
     return f"{scheme}://{host}"
