@@ -298,6 +298,22 @@ class TestParked:
         await cluster.registry().unregister_app_node(APP1)
         assert await writer(cluster).write(b"b") == [AppendResult.APPENDED]
 
+    async def test_who_is_silent_is_forgotten_there(self, cluster: Cluster) -> None:
+        """Such as a program that only emits, and has ended without a word."""
+        await opened(cluster)
+        homes = cluster.homes()
+        await homes.park(IO1, 100)
+        silent, busy = writer(cluster), writer(cluster, node_id=APP2)
+        await silent.write(b"a")
+        await busy.write(b"b")
+        before = await homes.forget_silent(IO1, {})
+        assert before == {APP1: 1, APP2: 1}
+        await busy.write(b"c")
+        assert await silent.write_as(1, b"a") is AppendResult.DUPLICATE
+        await homes.forget_silent(IO1, before)
+        assert await busy.write_as(2, b"c") is AppendResult.DUPLICATE
+        assert await homes.forget_silent(IO1, {}) == {APP2: 2}
+
     async def test_its_io_node_may_come_back(self, cluster: Cluster) -> None:
         """It was paused for longer than its time-out, and reads on where it was."""
         reader, _ = await opened(cluster, b"aaa")

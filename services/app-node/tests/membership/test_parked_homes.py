@@ -4,7 +4,7 @@ import pytest
 
 from app_node.membership import parked_homes
 from sio_cluster.protocol import reasons
-from sio_cluster.protocol.messages import ClientDisconnected
+from sio_cluster.protocol.messages import ClientDisconnected, Emit
 from sio_cluster.streams.api.records import Ended
 from sio_cluster.streams.memory import records as memory_records
 
@@ -76,6 +76,21 @@ async def test_it_stays_while_another_io_node_has_a_client_of_it(world: World) -
     world.now += 6
     await world.parked.look()
     assert not await is_parked(world)
+
+
+async def test_who_appends_nothing_for_ten_minutes_is_forgotten(world: World) -> None:
+    """Programs that only emit may end without a word, each with a sequence number of its own."""
+    await world.client()
+    await world.parked.park(HOME)
+    await world.say(Emit("/", b'2["a"]'))
+    numbers = world.broker.streams[world.bus.keys.inbox(HOME)].last_seq
+    await world.parked.look()
+    world.now += 599
+    await world.parked.look()
+    assert len(numbers) == 1
+    world.now += 1
+    await world.parked.look()
+    assert not numbers
 
 
 async def test_clients_whose_disconnect_got_lost_are_told_of_again(world: World) -> None:

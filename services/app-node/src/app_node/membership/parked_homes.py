@@ -2,8 +2,8 @@
 
 An io-node that died or left may have clients that are away, or that another io-node has now. What is said to them still
 goes into its inbox, from which they get it. So such a home is parked, and the app-node that holds lane 0 does what its
-io-node did: it tells of clients that are gone, keeps the log small, and forgets who has not come back in time. It ends
-the home when it has no clients any more.
+io-node did: it tells of clients that are gone, keeps the log small, and forgets who has not come back in time, and who
+has appended nothing for long. It ends the home when it has no clients any more.
 
 For the clients of all homes: if the application has not heard that a client is gone (RECOVERY_NOTICE=late), and the
 client has not come back in time, it hears of it now.
@@ -11,8 +11,8 @@ client has not come back in time, it hears of it now.
 Each of these may be repeated, so another app-node goes on with it at any point.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import structlog
 
@@ -20,6 +20,7 @@ from app_node.clock import Clock
 from app_node.counters import Counters
 from app_node.membership.farewells import Farewells
 from app_node.membership.parked_log import ParkedLog, RedisTime
+from sio_cluster.node.membership.inbox import FORGET_S
 from sio_cluster.protocol.messages import RECOVERY_LEVEL
 from sio_cluster.streams.api.homes import Homes
 from sio_cluster.streams.api.records import OVERDUE_COUNT, ClientRecords
@@ -39,11 +40,13 @@ TELL_AGAIN_S = 60.0
 
 @dataclass(slots=True)
 class _Parked:
-    """What this app-node knows of one parked home. `told_at`: when all that it had was told of."""
+    """What this app-node knows of one parked home. `told_at`: when all that it had was told of. `last_seq`: the
+    sequence numbers of those who appended to it, as they were at `forgot_at`."""
 
     log: ParkedLog
     told_at: float = float("-inf")
-    swept_at: float = float("-inf")
+    forgot_at: float = float("-inf")
+    last_seq: Mapping[str, int] = field(default_factory=dict)
 
 
 class ParkedHomes:
@@ -131,6 +134,9 @@ class ParkedHomes:
                 return
             known.told_at = now
         await known.log.shorten(self._is_in_charge)
+        if now - known.forgot_at >= FORGET_S:
+            known.last_seq = await self._homes.forget_silent(home, known.last_seq)
+            known.forgot_at = now
 
     async def _sweep(self) -> None:
         homes = await self._registry.registered_io_nodes()

@@ -12,7 +12,7 @@ There is such a home from when its io-node has read its inbox for the first time
 unregistered, or the home ends.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -85,6 +85,12 @@ class Homes(Protocol):
         """As `InboxReader.forget_log`, for a parked home.
 
         `ops` None: nobody knows what these entries said. Then `rooms` knows nothing of the home's clients any more.
+        """
+
+    async def forget_silent(self, home: str, last_seq: Mapping[str, int]) -> Mapping[str, int]:
+        """As `InboxReader.forget_silent`, for a parked home. Returns each node's sequence number.
+
+        `last_seq`: what the call before returned, {} in the first call.
         """
 
     async def end(self, home: str) -> bool:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from sio_cluster.protocol.keys import Keys
@@ -82,7 +82,7 @@ class MemoryInboxReader:
         self._key = keys.inbox(node_id)
         self._keeps_log = keeps_log
         self._last = 0
-        self._last_seq: dict[str, int] = {}
+        self._last_seq: Mapping[str, int] = {}
 
     async def read(self, block_ms: int) -> list[InboxEntry]:
         def look() -> list[InboxEntry]:
@@ -108,11 +108,7 @@ class MemoryInboxReader:
 
     async def forget_silent(self) -> None:
         async with self._broker.operation():
-            known = self._broker.streams[self._key].last_seq
-            for node_id, seq in self._last_seq.items():
-                if known.get(node_id) == seq:
-                    del known[node_id]
-            self._last_seq = dict(known)
+            self._last_seq = forget_silent(self._broker.streams[self._key], self._last_seq)
 
     async def close(self) -> None:
         pass
@@ -131,6 +127,15 @@ async def read_on(broker: MemoryBroker, look: Callable[[], list[InboxEntry]], bl
             return found
         if not waiter.is_set():
             await broker.wait(waiter, left_s)
+
+
+def forget_silent(stream: MemoryStream, last_seq: Mapping[str, int]) -> Mapping[str, int]:
+    """Forgets those whose sequence number still is that of `last_seq`. Returns all numbers."""
+    known = stream.last_seq
+    for node_id, seq in last_seq.items():
+        if known.get(node_id) == seq:
+            del known[node_id]
+    return dict(known)
 
 
 def entries_behind(stream: MemoryStream, after: int, count: int) -> list[InboxEntry]:

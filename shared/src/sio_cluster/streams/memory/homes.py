@@ -1,6 +1,6 @@
 """The logs of homes."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from sio_cluster.protocol.errors import HomeLost
 from sio_cluster.protocol.keys import Keys
@@ -9,7 +9,7 @@ from sio_cluster.streams.api.homes import AtHorizon
 from sio_cluster.streams.api.inboxes import InboxEntry, RoomOp
 from sio_cluster.streams.api.quiet import MOST_MARKS, UP_TO, Gone, Marks, names_of, start_again
 from sio_cluster.streams.memory.broker import MemoryBroker, MemoryLog, MemoryStream
-from sio_cluster.streams.memory.entries import READ_COUNT, entries_behind, forget, read_on
+from sio_cluster.streams.memory.entries import READ_COUNT, entries_behind, forget, forget_silent, read_on
 from sio_cluster.streams.memory.lanes import number_of
 from sio_cluster.streams.memory.records import absent, clients_at
 from sio_cluster.streams.memory.registry import forget_node
@@ -105,6 +105,11 @@ class MemoryHomes:
                 if ops is None and number_of(up_to) > found[1].horizon:
                     found[1].torn |= clients_at(self._broker, home)
                 forget(self._broker, found[0], number_of(up_to), ops or ())
+
+    async def forget_silent(self, home: str, last_seq: Mapping[str, int]) -> Mapping[str, int]:
+        async with self._broker.operation():
+            found = self._find(home)
+            return {} if found is None else forget_silent(found[0], last_seq)
 
     async def end(self, home: str) -> bool:
         async with self._broker.operation():

@@ -2,7 +2,7 @@
 
 import secrets
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from sio_cluster.protocol.errors import BusRefused, BusUnavailable, HomeLost
 from sio_cluster.protocol.keys import Keys
@@ -13,7 +13,17 @@ from sio_cluster.streams.api.quiet import MOST_MARKS, UP_TO, Gone, Marks, names_
 from sio_cluster.streams.redis.absences import traces
 from sio_cluster.streams.redis.connection import RedisCommand, raise_first_error
 from sio_cluster.streams.redis.connections import Connections, call
-from sio_cluster.streams.redis.inbox import FIRST_COUNT, START, entries_of, last_id, log_of, next_count, order, xread
+from sio_cluster.streams.redis.inbox import (
+    FIRST_COUNT,
+    START,
+    entries_of,
+    forget_silent,
+    last_id,
+    log_of,
+    next_count,
+    order,
+    xread,
+)
 from sio_cluster.streams.redis.records import RedisClientRecords
 from sio_cluster.streams.redis.registry import RedisRegistry
 from sio_cluster.streams.redis.rooms import decode_room
@@ -155,6 +165,9 @@ class RedisHomes:
 
     async def forget_parked(self, home: str, up_to: bytes, ops: Sequence[RoomOp] | None) -> None:
         await self._connections.run(log_of(self._keys, home).forget(up_to, ops, if_parked=True))
+
+    async def forget_silent(self, home: str, last_seq: Mapping[str, int]) -> Mapping[str, int]:
+        return await forget_silent(self._connections, Keys.state(self._keys.inbox(home)), last_seq)
 
     async def end(self, home: str) -> bool:
         keys, inbox = self._keys, self._keys.inbox(home)

@@ -2,7 +2,7 @@
 
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -50,7 +50,7 @@ class RedisInboxReader:
         self._read_bytes = 0
         self._trimmed = START
         self._trimming: tuple[bytes, int] | None = None
-        self._last_seq: dict[bytes, bytes] = {}
+        self._last_seq: Mapping[str, int] = {}
 
     async def read(self, block_ms: int) -> list[InboxEntry]:
         number = await self._connection.ready()
@@ -79,12 +79,7 @@ class RedisInboxReader:
         await self._connections.run(self._log.forget(up_to, ops))
 
     async def forget_silent(self) -> None:
-        [flat] = await self._connections.run(("HGETALL", self._state))
-        known = {field: seq for field, seq in zip(flat[::2], flat[1::2], strict=True) if _is_node(field)}
-        silent = [word for node, seq in self._last_seq.items() if known.get(node) == seq for word in (node, seq)]
-        if silent:
-            await self._connections.run(call(FORGET_SILENT, (self._state,), *silent))
-        self._last_seq = known
+        self._last_seq = await forget_silent(self._connections, self._state, self._last_seq)
 
     async def close(self) -> None:
         await self._connections.close_reader(self._connection)
@@ -124,6 +119,16 @@ class RedisInboxReader:
             await self._connections.run(call(LOST, (self._key, self._state), self._last))
         self._last = self._trimmed = place
         self._trimming, self._read_bytes = None, 0
+
+
+async def forget_silent(connections: Connections, state: str, last_seq: Mapping[str, int]) -> Mapping[str, int]:
+    """Forgets those in this inbox' state whose sequence number still is that of `last_seq`. Returns all numbers."""
+    [flat] = await connections.run(("HGETALL", state))
+    known = {field.decode(): int(seq) for field, seq in zip(flat[::2], flat[1::2], strict=True) if _is_node(field)}
+    silent = [word for node, seq in last_seq.items() if known.get(node) == seq for word in (node, seq)]
+    if silent:
+        await connections.run(call(FORGET_SILENT, (state,), *silent))
+    return known
 
 
 @dataclass(frozen=True, slots=True)
