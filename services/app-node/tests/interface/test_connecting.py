@@ -172,3 +172,15 @@ async def test_always_connect(stage: Any) -> None:
     good, bad = await io.connect(), await io.ask(auth={"x": 1})
     assert await io.wait(1, Disconnect) == [Disconnect(bad)]
     assert io.commands == [Accept(good), Accept(bad), Disconnect(bad)]
+
+
+async def test_auth_may_be_any_json(stage: Any) -> None:
+    auths = ["text", ["a", 1], 7, False, "", {}, None]
+    got: list[Any] = []
+    sio = stage.server()
+    sio.on("connect", lambda sid, environ, auth: got.append(auth))
+    io = await stage.io_node()
+    await sio.start()
+    for auth in auths:
+        await io.connect(auth=auth)
+    assert got == auths
