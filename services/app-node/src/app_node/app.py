@@ -28,6 +28,7 @@ from app_node.lanes.lane import Lane
 from app_node.membership.parts import MembershipParts
 from app_node.metrics import Levels, families
 from app_node.payloads import CLIENTS_TAKE_ATTACHMENTS
+from app_node.starting import STOPPED, Start
 from app_node.uplink.parts import UplinkParts
 from sio_cluster.node.loops import Loops
 from sio_cluster.node.membership.joining import join
@@ -111,8 +112,8 @@ class AppNode:
         self.loops = Loops(on_failure=self._fail)
         self.over = asyncio.Event()  # stopped, or failed
         self._opening = asyncio.Lock()
-        self._starting = asyncio.Lock()
-        self._started = False
+        self._start = Start()
+        self._ended = False
         self._event_loop = OwnEventLoop(self._close)  # entered once it is open
         self._stopping = False
 
@@ -140,7 +141,10 @@ class AppNode:
     # --- start
 
     async def open(self) -> None:
-        """For emitting. Waits for Redis. Raises ConfigError where Redis refuses this node, or the cluster differs."""
+        """For emitting. Waits for Redis. Raises ConfigError where Redis refuses this node, or the cluster differs.
+
+        Raises RuntimeError where the node was stopped meanwhile.
+        """
         self._event_loop.require()
         if self._event_loop.entered:
             return
@@ -148,9 +152,15 @@ class AppNode:
             if self._event_loop.entered:
                 return
             await join(self.bus.start, Retry("start", self.counters.redis_retries))
+            await self._require_not_ended()
             self.loops.start("outbox", self.downlink.outbox.run())
             self.loops.start("records", self.downlink.writer.run())
             await self._event_loop.enter()
+
+    async def _require_not_ended(self) -> None:
+        if self._ended:
+            await self.bus.stop()  # it was opened again
+            raise RuntimeError(STOPPED)
 
     async def open_callbacks(self) -> None:
         """For callbacks: gets an epoch, which makes ack ids unique, and reads the inbox into which answers come."""
@@ -161,7 +171,9 @@ class AppNode:
             if self.clients.callbacks.is_open:
                 return
             retry = Retry("epoch", self.counters.redis_retries)
-            self.clients.callbacks.open(await retry.call(self.bus.registry.next_epoch))
+            epoch = await retry.call(self.bus.registry.next_epoch)
+            await self._require_not_ended()
+            self.clients.callbacks.open(epoch)
             self.loops.start("inbox", self.uplink.inbox.run())
             self.loops.start("unanswered", self.clients.unanswered.run())
             self.loops.start("heartbeat", self.membership.presence.run())
@@ -173,20 +185,18 @@ class AppNode:
 
         Returns when the lanes have been divided, and this node has those of its own that are free. Does nothing if the
         node has started; while another call starts it, waits for that one. Raises what `before` and `open` raise, and
-        what a loop raised that failed meanwhile.
+        what a loop raised that failed meanwhile. Raises RuntimeError where `stop` was called.
         """
-        async with self._starting:
-            if self._started:
-                return
-            await before()
-            await self.open()
-            await self.membership.presence.take_lanes()  # the lanes are divided among registered app-nodes
-            await self.open_callbacks()
-            if "plan" not in self.loops:  # else an earlier call started them, and was cancelled
-                self._start_loops()
-            await self._planned()
-            self._started = True
-            log.info("app_node_started", node=self.id, lanes=self.keeper.lanes_held)
+        await self._start.once(before, self._take_part)
+
+    async def _take_part(self) -> None:
+        await self.open()
+        await self.membership.presence.take_lanes()  # the lanes are divided among registered app-nodes
+        await self.open_callbacks()
+        if "plan" not in self.loops:  # else an earlier call started them, and was cancelled
+            self._start_loops()
+        await self._planned()
+        log.info("app_node_started", node=self.id, lanes=self.keeper.lanes_held)
 
     def _start_loops(self) -> None:
         if self.config.handler_block_ms:
@@ -228,10 +238,12 @@ class AppNode:
             log.warning("app_node_stop_late", node=self.id)
         except BusError as error:
             log.warning("app_node_stop_without_redis", node=self.id, error=str(error))
-        await self._end()
+        finally:  # also where the stop itself is cancelled
+            await self._end()
         log.info("app_node_stopped", node=self.id, **self.counters.totals())
 
     async def _wind_down(self) -> None:
+        await self._start.cut_off()
         if "plan" in self.loops:
             await self.membership.presence.drain()  # the others divide the lanes without this node
             await self.keeper.hand_over_all()  # handlers end, output is flushed, entries are committed, leases released
@@ -246,6 +258,7 @@ class AppNode:
         self.over.set()
 
     async def _close(self) -> None:
+        self._ended = True
         for lane in list(self.keeper.held.values()):
             self.uplink.drop_lane(lane)
         await self.loops.stop()
@@ -265,6 +278,11 @@ class AppNode:
         self.over.set()
 
     # --- what others ask
+
+    @property
+    def stopping(self) -> bool:
+        """Whether `stop` was called: `over` will be set."""
+        return self._stopping
 
     @property
     def stranded(self) -> bool:

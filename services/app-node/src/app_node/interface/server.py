@@ -93,8 +93,11 @@ class ClusterServer(socketio.AsyncServer):  # type: ignore[misc]  # socketio has
     async def start(self) -> None:
         """Becomes an app-node: takes lanes and runs handlers. Waits for Redis. Raises ConfigError as `AppNode.open`.
 
-        Does nothing where it is one. A second call waits for the first, and `on_start` handlers run once.
+        Does nothing where it is one. A second call waits for the first, and `on_start` handlers run once. Waits for a
+        `shutdown` that is under way. Raises RuntimeError where `shutdown` is called before it returns.
         """
+        while self._node is not None and self._node.stopping:
+            await self._node.over.wait()
         await self.node.start(self._run_start_handlers)
 
     async def _run_start_handlers(self) -> None:

@@ -1,0 +1,119 @@
+"""`start` and `shutdown` at the same time: nothing of a node runs after its `shutdown` has returned."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+LOOPS = {"outbox", "records", "inbox", "unanswered", "heartbeat", "watch", "renew", "read", "plan", "reaper"}
+
+
+def loops_that_run() -> set[str]:
+    return LOOPS & {task.get_name() for task in asyncio.all_tasks()}
+
+
+def held_up(call: Callable[..., Awaitable[Any]]) -> tuple[Callable[..., Awaitable[Any]], asyncio.Event, asyncio.Event]:
+    """`call`, which waits for a gate before it goes on; an event that tells of its begin; the gate."""
+    begun, gate = asyncio.Event(), asyncio.Event()
+
+    async def wait_first(*args: Any) -> Any:
+        begun.set()
+        await gate.wait()
+        return await call(*args)
+
+    return wait_first, begun, gate
+
+
+async def test_a_shutdown_while_on_start_runs_is_the_end(stage: Any) -> None:
+    sio = stage.echo_server()
+    begun, gate = asyncio.Event(), asyncio.Event()
+
+    @sio.on_start
+    async def prepare() -> None:
+        begun.set()
+        await gate.wait()
+
+    starting = asyncio.create_task(sio.start())
+    await begun.wait()
+    await asyncio.wait_for(sio.shutdown(), 5)
+    gate.set()
+    with pytest.raises(RuntimeError, match="stopped before it had started"):
+        await starting
+    assert not loops_that_run()
+
+
+async def test_an_on_start_handler_may_shut_down(stage: Any) -> None:
+    sio = stage.echo_server()
+
+    @sio.on_start
+    async def prepare() -> None:
+        await sio.shutdown()
+
+    with pytest.raises(RuntimeError, match="stopped before it had started"):
+        await asyncio.wait_for(sio.start(), 5)
+    assert not loops_that_run()
+
+
+@pytest.mark.parametrize("step", ["join_cluster", "heartbeat", "next_epoch", "app_nodes"])
+async def test_a_shutdown_cuts_off_a_start_wherever_it_waits_for_redis(stage: Any, step: str) -> None:
+    sio = stage.echo_server()
+    registry = sio.node.bus.registry
+    wait_first, begun, _gate = held_up(getattr(registry, step))
+    setattr(registry, step, wait_first)
+    starting = asyncio.create_task(sio.start())
+    await begun.wait()
+    await asyncio.wait_for(sio.shutdown(), 5)
+    with pytest.raises(RuntimeError, match="stopped before it had started"):
+        await starting
+    assert not loops_that_run()
+    io = await stage.io_node()
+    assert await io.bus.registry.app_nodes() == {}
+    await sio.start()  # as a new app-node
+    assert sorted(sio.node.keeper.held) == [0, 1, 2, 3]
+
+
+async def test_a_start_during_a_shutdown_starts_a_new_app_node(stage: Any) -> None:
+    sio = stage.echo_server()
+    await sio.start()
+    former = sio.node
+    stopping = asyncio.create_task(sio.shutdown())
+    await asyncio.sleep(0)
+    await sio.start()
+    assert stopping.done()
+    assert sio.node is not former
+    assert sorted(sio.node.keeper.held) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("step", ["join_cluster", "next_epoch"])
+async def test_what_waits_for_redis_during_a_shutdown_does_not_open_the_node_later(
+    memory_stage: Any, step: str
+) -> None:
+    sio = memory_stage.server()
+    registry = sio.node.bus.registry
+    wait_first, begun, gate = held_up(getattr(registry, step))
+    setattr(registry, step, wait_first)
+    asking = asyncio.create_task(sio.call("ask", to="io1-a.b"))
+    await begun.wait()
+    await asyncio.wait_for(sio.shutdown(), 5)
+    gate.set()
+    with pytest.raises(RuntimeError, match="stopped before it had started"):
+        await asking
+    assert not loops_that_run()
+
+
+async def test_a_shutdown_that_is_cancelled_ends_the_node_all_the_same(memory_stage: Any) -> None:
+    sio = memory_stage.server()
+    io = await memory_stage.io_node()
+
+    @sio.event
+    async def hang(sid: str) -> None:
+        await asyncio.Event().wait()
+
+    await sio.start()
+    sid = await io.connect()
+    await io.event(sid, "hang")
+    await memory_stage.until(lambda: sio.node.uplink.consumer.facts_in_work)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(sio.shutdown(), 0.05)
+    assert not loops_that_run()
