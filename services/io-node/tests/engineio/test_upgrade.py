@@ -49,6 +49,41 @@ async def test_a_poll_that_comes_after_the_probe_is_released() -> None:
             assert await soon(socket.recv()) == "4hello"
 
 
+@pytest.mark.parametrize("reason", [reasons.SERVER_DISCONNECT, reasons.NODE_DRAINED])
+async def test_what_is_queued_leaves_by_the_websocket_where_the_session_closes_meanwhile(reason: str) -> None:
+    """The JavaScript client does not poll between `3probe` and `5`, nor after its probe has failed."""
+    async with serve() as node, http_client() as client:
+        sid = await open_polling(node, client)
+        recorder = await node.recorder()
+        async with connect(node.ws_url(sid)) as socket:
+            await socket.send("2probe")
+            assert await soon(socket.recv()) == "3probe"
+            for data in (b"one", b"two"):
+                recorder.connection.send(Outbound(data))
+            recorder.connection.close(reason)
+            await socket.send("5")
+            assert [await soon(socket.recv()), await soon(socket.recv())] == ["4one", "4two"]
+            with pytest.raises(ConnectionClosed):
+                await soon(socket.recv())
+        assert await soon(recorder.closed.get()) == reason
+
+
+async def test_a_client_that_polls_on_gets_what_is_queued_where_the_session_closes_meanwhile() -> None:
+    async with serve() as node, http_client() as client:
+        sid = await open_polling(node, client)
+        recorder = await node.recorder()
+        async with connect(node.ws_url(sid)) as socket:
+            await socket.send("2probe")
+            assert await soon(socket.recv()) == "3probe"
+            recorder.connection.send(Outbound(b"one"))
+            recorder.connection.close(reasons.SERVER_DISCONNECT)
+            assert (await soon(client.get(node.url(sid)))).text == "4one"
+            assert (await soon(client.get(node.url(sid)))).text == "1"
+            with pytest.raises(ConnectionClosed):
+                await soon(socket.recv())
+        assert await soon(recorder.closed.get()) == reasons.SERVER_DISCONNECT
+
+
 async def test_messages_wait_for_no_silent_probe() -> None:
     async with serve(upgrade_timeout_ms=400) as node, http_client() as client:
         sid = await open_polling(node, client)

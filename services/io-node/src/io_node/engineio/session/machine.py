@@ -287,6 +287,7 @@ class EngineSession:
         """Begin to close. `flush` must be called.
 
         What is queued still leaves, as long as the client takes something in each `wait_s`. None: PING_TIMEOUT_MS.
+        A client that has got `3probe` may not poll any more: then it leaves when the WebSocket has taken over.
         """
         if self.state is not State.OPEN:
             return []
@@ -295,7 +296,7 @@ class EngineSession:
         self._close_reason = reason
         self._close_at = now + (self.limits.ping_timeout_s if wait_s is None else wait_s)
         self._linger_until = now + _LINGER_S
-        return self.drop_probe()
+        return [] if self.probe is not None and self.probe.probed else self.drop_probe()
 
     def overflow(self) -> list[Effect]:
         """End as a slow consumer: too much waits in the node, and most of it here."""
