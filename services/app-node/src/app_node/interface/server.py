@@ -252,7 +252,8 @@ class ClusterServer(socketio.AsyncServer):  # type: ignore[misc]  # socketio has
     async def close_connection(self, sid: str, namespace: str | None = None) -> None:
         """As `disconnect`, and closes the client's whole connection. Not in python-socketio.
 
-        The clients that the connection has in other namespaces count as connected until its io-node reports the end.
+        The clients that the connection has in other namespaces count as connected until its io-node reports the end. So
+        does the client itself, where another app-node holds its lane.
         """
         namespace = namespace or "/"
         if await self.manager.can_disconnect(sid, namespace):
