@@ -48,6 +48,10 @@ class Target:
         """Resident memory."""
         return {part: sum(process.memory_info().rss for process in self._of(part)) for part in PARTS}
 
+    def has(self, part: Part) -> bool:
+        """Whether it has such a process."""
+        return bool(self._of(part))
+
     def _of(self, part: Part) -> list[psutil.Process]:
         return [process for its, process in self.processes if its == part]
 

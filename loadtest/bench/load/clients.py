@@ -38,7 +38,7 @@ class Tally:
 class Client:
     """One client in the namespace `/`."""
 
-    def __init__(self, number: int, tally: Tally, *, polling: bool = False) -> None:
+    def __init__(self, number: int, tally: Tally, *, polling: bool = False, recovers: bool = False) -> None:
         self.again = b""
         """An event that is sent anew whenever an ack comes: a closed loop."""
         self.unanswered: dict[int, float] = {}
@@ -48,8 +48,11 @@ class Client:
         self._last_news = -1
         self._accepted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting: dict[int, asyncio.Future[None]] = {}
-        kind = PollingClient if polling else WebSocketClient
-        self._connection = kind(self.took, self._closed)
+        self._connection: PollingClient | WebSocketClient
+        if polling:
+            self._connection = PollingClient(self.took, self._closed)
+        else:
+            self._connection = WebSocketClient(self.took, self._closed, query="&recovery=1" if recovers else "")
 
     async def connect(self, url: str) -> None:
         """Returns when its CONNECT is accepted. Raises TimeoutError, or ConnectionError where the server closes."""
@@ -113,13 +116,18 @@ class Client:
             self._accepted.set_exception(ConnectionError("closed while connecting"))
 
 
-async def connect(ports: Sequence[int], count: int, tally: Tally, *, polling: bool = False) -> list[Client]:
-    """`count` clients, spread evenly over the ports, each accepted in the namespace `/`."""
+async def connect(
+    ports: Sequence[int], count: int, tally: Tally, *, polling: bool = False, recovers: bool = False
+) -> list[Client]:
+    """`count` clients, spread evenly over the ports, each accepted in the namespace `/`.
+
+    `recovers`: over WebSocket they say that they can come back and get what they missed.
+    """
     gate = asyncio.Semaphore(CONNECT_AT_ONCE)
 
     async def one(number: int) -> Client:
         async with gate:
-            client = Client(number, tally, polling=polling)
+            client = Client(number, tally, polling=polling, recovers=recovers)
             await client.connect(f"http://127.0.0.1:{ports[number % len(ports)]}")
             return client
 

@@ -10,11 +10,13 @@ SETTLE_S = 0.5
 """How long after the last one arrived memory is looked at."""
 
 
-async def arrive(target: Target, tally: Tally, count: int) -> tuple[list[Client], dict[str, float]]:
+async def arrive(
+    target: Target, tally: Tally, count: int, *, recovers: bool = False
+) -> tuple[list[Client], dict[str, float]]:
     """`count` clients connect over WebSocket, 50 at a time, and are accepted. Memory is what one of them adds."""
     before = target.memory_bytes()
     gauge = Gauge(target)
-    clients = await connect(target.ports, count, tally)
+    clients = await connect(target.ports, count, tally, recovers=recovers)
     used = gauge.read()
     await asyncio.sleep(SETTLE_S)
     after = target.memory_bytes()

@@ -1,13 +1,15 @@
 """What was carried out is forgotten when it is too old or too much, with what it said of rooms."""
 
+import tracemalloc
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 
 from io_node.bus.retention import Retention
 from sio_cluster.node.retry import Retry
 from sio_cluster.protocol.errors import BusUnavailable, RedisFull
+from sio_cluster.protocol.messages import Accept
 from sio_cluster.streams.api.inboxes import InboxEntry, RoomOp
 from sio_cluster.streams.api.quiet import Gone
 
@@ -41,7 +43,7 @@ class Marking:
 
 
 class World:
-    def __init__(self, max_bytes: int = 100_000_000) -> None:
+    def __init__(self, max_bytes: int = 100_000_000, own_text: Callable[[str], str] = str) -> None:
         self.now = 100.0
         self.reader = Reader()
         self.marking = Marking()
@@ -50,6 +52,7 @@ class World:
             self.reader,  # type: ignore[arg-type]
             self.marking,  # type: ignore[arg-type]
             is_known=lambda sid: True,
+            own_text=own_text,
             keep_ms=int(KEEP_S * 1000),
             max_bytes=max_bytes,
             retry=Retry("retention", Counter()),
@@ -58,6 +61,11 @@ class World:
 
     def took(self, number: int, size: int = 100_000) -> None:
         self.retention.took(InboxEntry(b"%d-0" % number, bytes(size)), [])
+
+    def took_accepts(self, number: int, *accepts: Accept) -> None:
+        self.retention.took(InboxEntry(b"%d-0" % number, b""), accepts)
+        for accept in accepts:
+            self.retention.note(accept.sid, accept.sid, True)
 
     async def forgotten(self) -> list[bytes]:
         await self.retention.forget_due()
@@ -162,3 +170,27 @@ async def test_while_redis_is_away_nothing_is_lost() -> None:
     world.reader.is_away = False
     await world.retention.forget_due()
     assert world.reader.forgotten == [(b"1-0", [RoomOp("ann", "red", True)])]
+
+
+async def test_the_own_rooms_of_clients_that_were_accepted() -> None:
+    """A later Accept says nothing new, but the first may have left the log already."""
+    world = World()
+    world.took_accepts(1, Accept("ann"), Accept("ann", 1), Accept("bob", 2))
+    world.now += KEEP_S + 6
+    world.took(2)
+    await world.retention.forget_due()
+    assert world.reader.forgotten == [(b"1-0", [RoomOp("ann", "ann", True), RoomOp("bob", "bob", True)])]
+
+
+async def test_a_client_that_came_lately_takes_little_memory() -> None:
+    """It does so for as long as it may come back, and a node that started may have 100,000 of them at once."""
+    sids = {sid: sid for sid in (f"io1-aaaaaa.{number:016}" for number in range(2_000))}
+    world = World(own_text=sids.__getitem__)
+    tracemalloc.start()
+    try:
+        for number, sid in enumerate(sids, 1):
+            world.took_accepts(number, Accept(sid.encode().decode()))
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert taken / len(sids) < 150

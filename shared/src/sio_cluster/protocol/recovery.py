@@ -72,15 +72,23 @@ def position_of(entry_id: bytes, command: int) -> Position:
     return Position(int(milliseconds), int(number), command)
 
 
+def pack(ms: int, number: int, command: int) -> int:
+    """A place in one number, for up to 2**24 entries in a millisecond, of 2**24 commands each."""
+    return ms << 48 | number << 24 | command
+
+
+def unpack(packed: int) -> Position:
+    """The place that `pack` was given."""
+    return Position(packed >> 48, packed >> 24 & 0xFFFFFF, packed & 0xFFFFFF)
+
+
 def encode_offset(position: Position) -> bytes:
-    """The offset of a message: 16 characters, for up to 2**24 entries in a millisecond, of 2**24 commands each."""
-    packed = position.ms << 48 | position.number << 24 | position.command
-    return base64.urlsafe_b64encode(packed.to_bytes(12, "big"))
+    """The offset of a message: 16 characters."""
+    return base64.urlsafe_b64encode(pack(*position).to_bytes(12, "big"))
 
 
 def parse_offset(offset: object) -> Position | None:
     """The place that a client's offset says. None for anything that cannot be one: any type, any length."""
     if not isinstance(offset, str) or not _OFFSET.fullmatch(offset):
         return None
-    packed = int.from_bytes(base64.urlsafe_b64decode(offset), "big")
-    return Position(packed >> 48, packed >> 24 & 0xFFFFFF, packed & 0xFFFFFF)
+    return unpack(int.from_bytes(base64.urlsafe_b64decode(offset), "big"))

@@ -28,13 +28,17 @@ class Client(WSListener):
 
     `on_packet(packet)` gets each text message but PING, which is answered here. The first is the open packet,
     `b'0{"sid":...'`. `on_close()` is called once: with the server's close frame, or when the connection ends without
-    one. Nothing can be sent from then on. `closed` is set when the connection has ended.
+    one. Nothing can be sent from then on. `closed` is set when the connection has ended. `query` is put at the end of
+    the URL, such as `&recovery=1`.
     """
 
-    def __init__(self, on_packet: Callable[[bytes], None], on_close: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self, on_packet: Callable[[bytes], None], on_close: Callable[[], None] | None = None, *, query: str = ""
+    ) -> None:
         self.closed = asyncio.Event()
         self._on_packet = on_packet
         self._on_close = on_close or _nothing
+        self._query = query
         self._transport: WSTransport | None = None
 
     async def connect(self, url: str) -> None:
@@ -42,7 +46,7 @@ class Client(WSListener):
 
         Raises OSError, TimeoutError after 10 s, or WSError where the server refuses.
         """
-        address = f"{url.replace('http', 'ws', 1)}/socket.io/?EIO=4&transport=websocket"
+        address = f"{url.replace('http', 'ws', 1)}/socket.io/?EIO=4&transport=websocket{self._query}"
         async with asyncio.timeout(CONNECT_S):
             await ws_connect(lambda: self, address)
 

@@ -38,13 +38,15 @@ _MOST_OPS = 5_000
 
 @dataclass(slots=True)
 class _Stretch:
-    """Entries that follow each other. `began_at`: when the first was carried out, in seconds."""
+    """Entries that follow each other. `began_at`: when the first was carried out, in seconds. `ops`: what they say of
+    rooms, without the own rooms of clients that were accepted: `gone` has these.
+    """
 
     began_at: float
+    gone: Gone
     last: bytes = b""
     size: int = 0
     ops: list[RoomOp] = field(default_factory=list)
-    gone: Gone = field(default_factory=Gone)
 
 
 class Retention:
@@ -59,16 +61,18 @@ class Retention:
         keep_ms: int,
         max_bytes: int,
         is_known: Callable[[str], bool],
+        own_text: Callable[[str], str] = str,
         retry: Retry,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`is_known`: whether a client of this home is here, or may come back."""
+        """`is_known`: whether a client of this home is here, or may come back. `own_text`: as for `Gone`."""
         self._home = home
         self._reader = reader
         self._homes = homes
         self._keep_s = keep_ms / 1000
         self._max_bytes = max_bytes
         self._is_known = is_known
+        self._own_text = own_text
         self._retry = retry
         self._clock = clock
         self._stretches: deque[_Stretch] = deque()
@@ -90,7 +94,7 @@ class Retention:
         now = self._clock()
         stretch = self._stretches[-1] if self._stretches else None
         if stretch is None or self._is_full(stretch, now):
-            stretch = _Stretch(now)
+            stretch = _Stretch(now, Gone(self._own_text))
             self._stretches.append(stretch)
         size = len(entry.entry)
         stretch.last = entry.id
@@ -100,11 +104,14 @@ class Retention:
 
     def note(self, sid: str, room: Room, inside: bool) -> None:
         """The entry says that this client is in a room now, or is not any more."""
-        if self._stretches:
-            stretch = self._stretches[-1]
-            stretch.ops.append(RoomOp(sid, room, inside))
-            if not inside:
-                stretch.gone.left(sid, room)
+        if not self._stretches:
+            return
+        stretch = self._stretches[-1]
+        if room == sid and inside and sid in stretch.gone.accepted:
+            return
+        stretch.ops.append(RoomOp(sid, room, inside))
+        if not inside:
+            stretch.gone.left(sid, room)
 
     async def run(self) -> NoReturn:
         """For as long as the node lives."""
@@ -115,7 +122,8 @@ class Retention:
         while len(self._stretches) > 1 and self._is_due(self._stretches[0]):
             stretch = self._stretches[0]
             await self._mark(stretch)
-            await self._reader.forget_log(stretch.last, stretch.ops)
+            own_rooms = [RoomOp(sid, sid, True) for sid in stretch.gone.accepted]
+            await self._reader.forget_log(stretch.last, own_rooms + stretch.ops)
             self._stretches.popleft()
             self._size -= stretch.size
             self._horizon_at = stretch.began_at
@@ -135,4 +143,4 @@ class Retention:
     def _is_full(self, stretch: _Stretch, now: float) -> bool:
         age_s = now - stretch.began_at
         is_large = stretch.size > min(_FEW_BYTES, self._max_bytes // 100) and age_s > _STRETCH_S
-        return is_large or age_s > _LONG_STRETCH_S or len(stretch.ops) > _MOST_OPS
+        return is_large or age_s > _LONG_STRETCH_S or len(stretch.ops) + len(stretch.gone.accepted) > _MOST_OPS

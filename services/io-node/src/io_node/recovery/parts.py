@@ -86,6 +86,7 @@ class Recovery:
             reader,
             bus.homes,
             is_known=self._is_known,
+            own_text=self.hub.own_text,
             keep_ms=config.recovery_window_ms + config.node_timeout_ms + SPARE_MS,
             max_bytes=config.recovery_max_bytes,
             retry=Retry("retention", counters.redis_retries),

@@ -100,6 +100,11 @@ class Hub:
         """All clients that are pending or joined now."""
         return list(self._clients.values())
 
+    def own_text(self, sid: str) -> str:
+        """The object that the client of this sid has for it. `sid` itself if the client is not here."""
+        client = self._clients.get(sid)
+        return sid if client is None else client.sid
+
     # --- for sessions
 
     @property

@@ -16,7 +16,7 @@ An error is on the safe side: a client may be taken for one that has missed some
 later in a room of the same name in another namespace, or in a room before the client entered it.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import assert_never
 
 import msgspec
@@ -36,7 +36,7 @@ from sio_cluster.protocol.messages import (
     Refuse,
     Room,
 )
-from sio_cluster.protocol.recovery import START, Position, position_of
+from sio_cluster.protocol.recovery import START, Position, pack, position_of, unpack
 
 UP_TO = b"up-to"
 """The name of the mark that says up to which entry there are marks: an id."""
@@ -84,10 +84,12 @@ class _Pending:
 class Gone:
     """What some entries say, that follow each other."""
 
-    def __init__(self) -> None:
+    def __init__(self, own_text: Callable[[str], str] = str) -> None:
+        """`own_text` gives the caller's own object for a sid, where it has one: a node may keep thousands of them."""
+        self._own_text = own_text
         self._events: dict[Room | bytes, _Pending] = {}  # by room, or by the mark of a whole namespace
         self._left: list[tuple[str, Room]] = []
-        self._accepted: dict[str, Position] = {}
+        self._accepted: dict[str, int] = {}  # packed: each connection that came lately has one
 
     def add(self, entry_id: bytes, commands: Iterable[Command]) -> None:
         """The next entry."""
@@ -103,13 +105,19 @@ class Gone:
                             pending = events[room] = _Pending()
                         pending.event(place, command.skip)
                 case Accept(sid, generation=0):
-                    self._accepted.setdefault(sid, Position(milliseconds, number, index))
+                    if sid not in self._accepted:
+                        self._accepted[self._own_text(sid)] = pack(milliseconds, number, index)
                 case Emit() | Accept() | Ack() | Join() | Leave():
                     pass  # asks for an ack, is volatile, concerns a later connection, or no event
                 case CloseRoom() | Refuse() | Disconnect() | Evict() | Canary():
                     pass
                 case _:
                     assert_never(command)
+
+    @property
+    def accepted(self) -> Collection[str]:
+        """The clients that were accepted for the first time."""
+        return self._accepted.keys()
 
     def left(self, sid: str, room: Room) -> None:
         """A client has left this room. What was said there before still was for it."""
@@ -139,7 +147,7 @@ class Gone:
             if other is not None and (own is None or own.last_for(sid) < other.last_for(sid)):
                 marks[_room(sid)] = Mark(other.last_for(sid))
         for sid, place in self._accepted.items():
-            marks[_accept(sid)] = marks[_accept(sid)] or Mark(place)
+            marks[_accept(sid)] = marks[_accept(sid)] or Mark(unpack(place))
         return {name: _encode(mark) for name, mark in marks.items() if mark is not None}
 
 
