@@ -1,12 +1,13 @@
 """Which questions are given up though nobody has said that they will not be answered."""
 
+import asyncio
 from typing import Any
 
 import pytest
 
 from app_node.clients.callbacks import Callbacks
 from app_node.clients.record_access import RecordAccess
-from app_node.clients.unanswered import LOOKS, Unanswered
+from app_node.clients.unanswered import LOOKS, MOST, Unanswered
 from app_node.counters import Counters
 from sio_cluster.protocol.messages import ClientConnected, Handshake
 from sio_cluster.streams.api.records import Accepted, Ended
@@ -115,3 +116,21 @@ async def test_many_take_turns(world: World, monkeypatch: pytest.MonkeyPatch) ->
     assert await world.look(3 * LOOKS - 1) > 0
     assert await world.look(1) == 0
     assert world.counters.acks_missed == 5
+
+
+async def test_the_records_of_many_are_asked_for_together(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One by one, 500 round trips to a slow Redis would take longer than a heartbeat."""
+    under_way, most = 0, 0
+
+    async def load(sid: str) -> None:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        await asyncio.sleep(0)
+        under_way -= 1
+
+    monkeypatch.setattr(world.bus.records, "load", load)
+    for number in range(MOST + 1):
+        world.callbacks.ask(lambda: None, f"io9-zzzzzz.{number:016}")
+    await world.look()
+    assert most == MOST

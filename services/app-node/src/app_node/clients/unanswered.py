@@ -5,6 +5,7 @@ records of clients that owe an answer are looked at once in a heartbeat. A quest
 gone `LOOKS` times in a row: by then, an answer that did come has been read.
 """
 
+import asyncio
 from collections.abc import Collection
 
 from app_node.clients.callbacks import Callbacks
@@ -18,7 +19,7 @@ from sio_cluster.streams.api.registry import Registry
 LOOKS = 3
 """How often in a row a client must look gone."""
 MOST = 500
-"""How many clients one look is for. Where more owe answers, they take turns."""
+"""How many clients one look is for: their records are asked for together. Where more owe answers, they take turns."""
 
 
 class Unanswered:
@@ -53,10 +54,12 @@ class Unanswered:
             self._looks.clear()
         alive = await self._registry.io_nodes()
         sids, self._turn = self._turn[:MOST], self._turn[MOST:]
-        for sid in sids:
-            asked = self._callbacks.asked(sid)  # before the record is read: it may be gone when others ask
-            record = await self._records.load(sid)
-            for ack_id in asked:
+        asked = [
+            self._callbacks.asked(sid) for sid in sids
+        ]  # before the records are read: they may be gone when others ask
+        records = await asyncio.gather(*[self._records.load(sid) for sid in sids])
+        for sid, ack_ids, record in zip(sids, asked, records, strict=True):
+            for ack_id in ack_ids:
                 self._judge(sid, ack_id, record, alive)
 
     def _judge(self, sid: str, ack_id: int, record: ClientRecord | None, alive: Collection[str]) -> None:
