@@ -262,8 +262,8 @@ class AppNode:
         for lane in list(self.keeper.held.values()):
             self.uplink.drop_lane(lane)
         await self.loops.stop()
-        await self.downlink.routes.stop()
         await self.uplink.close()
+        await self.downlink.close()
         await self.bus.stop()
 
     async def _announce(self, quarantined: Collection[int]) -> None:

@@ -1,11 +1,16 @@
 """`start` and `shutdown` at the same time: nothing of a node runs after its `shutdown` has returned."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
+from app_node.downlink.routes import MAX_AGE_S
+from sio_cluster.node.settings.config import Config
+
+STOPPED = "RuntimeError('this app-node was stopped: Redis may not have all of this')"
 LOOPS = {"outbox", "records", "inbox", "unanswered", "heartbeat", "watch", "renew", "read", "plan", "reaper"}
 
 
@@ -117,3 +122,60 @@ async def test_a_shutdown_that_is_cancelled_ends_the_node_all_the_same(memory_st
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(sio.shutdown(), 0.05)
     assert not loops_that_run()
+
+
+async def test_emits_that_are_under_way_when_a_shutdown_ends_raise(stage: Any) -> None:
+    sio = stage.server()
+    await stage.io_node()
+    await sio.emit("first", 0)
+
+    async def emit_on_and_on() -> None:
+        while True:
+            await sio.emit("news", 1)
+
+    emitting = [asyncio.create_task(emit_on_and_on()) for _ in range(5)]
+    await asyncio.sleep(0.05)
+    await asyncio.wait_for(sio.shutdown(), 10)
+    ends = await asyncio.wait_for(asyncio.gather(*emitting, return_exceptions=True), 5)
+    assert [repr(end) for end in ends] == [STOPPED] * 5
+
+
+def emit(sio: Any, sid: str) -> Awaitable[Any]:
+    return sio.emit("news", "x" * 1_000, to=sid)  # type: ignore[no-any-return]
+
+
+def emit_to_all(sio: Any, sid: str) -> Awaitable[Any]:
+    return sio.emit("news", 1)  # type: ignore[no-any-return]
+
+
+def enter_room(sio: Any, sid: str) -> Awaitable[Any]:
+    return sio.enter_room(sid, "tea")  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(
+    ("part", "step", "calls"),
+    [
+        ("appender", "flush", [emit, emit]),  # the second waits for room
+        ("records", "update", [enter_room]),
+        ("registry", "registered_io_nodes", [emit_to_all]),
+    ],
+)
+async def test_what_waits_for_redis_when_a_node_ends_raises(
+    make_stage: Any, memory_stage: Any, part: str, step: str, calls: list[Callable[[Any, str], Awaitable[Any]]]
+) -> None:
+    config = Config(lanes=1, lease_ms=2_000, shutdown_ms=1_000, max_inflight_bytes=1_000)
+    stage = make_stage(config, memory_stage.make_bus, None)
+    sio, io = stage.echo_server(), await stage.io_node()
+    await sio.start()
+    sid = await io.connect()
+    await stage.until(lambda: sio.node.downlink.outbox.waiting == 0)
+    await asyncio.sleep(MAX_AGE_S)  # now the list of io-nodes is old
+    owner = getattr(sio.node.bus, part)
+    wait_first, begun, _gate = held_up(getattr(owner, step))
+    setattr(owner, step, wait_first)
+    asking = [asyncio.ensure_future(call(sio, sid)) for call in calls]
+    await asyncio.wait_for(begun.wait(), 5)
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(sio.shutdown(), 0.05)
+    ends = await asyncio.wait_for(asyncio.gather(*asking, return_exceptions=True), 5)
+    assert {repr(end) for end in ends} == {STOPPED}

@@ -5,6 +5,8 @@ import asyncio
 from app_node.lanes.progress import EntryProgress
 from sio_cluster.protocol.messages import Command
 
+STOPPED = "this app-node was stopped: Redis may not have all of this"
+
 
 class Batch:
     """The commands of one inbox entry, and who waits until it has landed."""
@@ -20,12 +22,17 @@ class Batch:
         self._outcome: bool | None = None
 
     async def landed(self) -> bool:
-        """Waits until the batch has come to its end. True: Redis has it. False: it was dropped."""
+        """Waits until the batch has come to its end. True: Redis has it. False: it was dropped.
+
+        Raises RuntimeError where the app-node ended before that.
+        """
         if self._outcome is None:
             if self._landed is None:
                 self._landed = asyncio.Event()
             await self._landed.wait()
-        return bool(self._outcome)
+        if self._outcome is None:
+            raise RuntimeError(STOPPED)
+        return self._outcome
 
     def finish(self, written: bool) -> None:
         """The batch has come to its end: tells all who wait."""
@@ -34,6 +41,12 @@ class Batch:
             self._landed.set()
         for progress in self.waiting:
             progress.end()
+
+    def abandon(self) -> None:
+        """Nobody brings the batch to its end any more."""
+        if self._landed is None:
+            self._landed = asyncio.Event()
+        self._landed.set()
 
     def drop_lost(self) -> int:
         """Drops the commands that lane entries of lost lanes caused: the next holder's handlers say them again.

@@ -92,7 +92,7 @@ class InboxQueue:
 
     def drop(self) -> None:
         """Gives everything up: the io-node is gone, and nobody reads its inbox."""
-        batches = [*([self.flying[0]] if self.flying else []), *self.batches]
+        batches = self._all()
         number = sum(len(batch.items) for batch in batches)
         self._around.counters.commands_dropped["node_gone"] += number
         log.warning("outbox_dropped", node=self.node, commands=number)
@@ -100,6 +100,14 @@ class InboxQueue:
         self.batches = []
         for batch in batches:
             self._around.on_end(batch, False)
+
+    def abandon(self) -> None:
+        """The node has ended: nothing more is written."""
+        for batch in self._all():
+            batch.abandon()
+
+    def _all(self) -> list[Batch]:
+        return [*([self.flying[0]] if self.flying else []), *self.batches]
 
     def _make_next(self) -> None:
         while self.batches:

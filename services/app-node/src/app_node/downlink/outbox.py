@@ -19,7 +19,7 @@ from typing import TypeAlias
 
 from app_node.clock import Clock
 from app_node.counters import Counters
-from app_node.downlink.batch import Batch
+from app_node.downlink.batch import STOPPED, Batch
 from app_node.downlink.inbox_queue import InboxQueue, Surroundings
 from app_node.lanes.commits import Commits, LaneCommit
 from app_node.lanes.progress import EntryProgress
@@ -86,6 +86,7 @@ class Outbox:
         commits.on_put = self._wake.set
         self._empty = asyncio.Event()
         self._empty.set()
+        self._closed = False
 
     @property
     def has_room(self) -> bool:
@@ -102,7 +103,11 @@ class Outbox:
         anything else.
 
         While a handler waits here, Redis is asked to take everything, also when it is out of memory.
+
+        Raises RuntimeError where the node ends first.
         """
+        if self._closed:
+            raise RuntimeError(STOPPED)
         loop = asyncio.get_running_loop()
         turn = _Turn(size, loop.create_future())
         self._line.append(turn)
@@ -124,6 +129,15 @@ class Outbox:
         """Returns when nothing waits."""
         await self._empty.wait()
 
+    def close(self) -> None:
+        """The node has ended, and `run` with it: tells all who wait, and all who come later. Idempotent."""
+        self._closed = True
+        for queue in self._queues.values():
+            queue.abandon()
+        for turn in self._line:
+            if not turn.come.done():  # else it has been cancelled
+                turn.come.set_exception(RuntimeError(STOPPED))
+
     def put(self, node: str, command: Command, size: int, progress: EntryProgress | None) -> Batch:
         """Queues a command of about `size` bytes for this io-node. Never waits. Returns the batch that it leaves in.
 
@@ -139,6 +153,8 @@ class Outbox:
             self._empty.clear()
             self._wake.set()
         batch = batches[-1]
+        if self._closed:
+            batch.abandon()
         batch.items.append((command, progress))
         self.emitted += 1
         batch.size += size + COMMAND_BYTES

@@ -31,3 +31,9 @@ class DownlinkParts:
         )
         self.writer = RecordWriter(bus.records, counters)
         self.emitter = Emitter(self.outbox, self.routes, counters)
+
+    async def close(self) -> None:
+        """The node has ended: whoever still waits here gets RuntimeError. Idempotent."""
+        await self.routes.stop()
+        self.outbox.close()
+        self.writer.close()

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import structlog
 
 from app_node.counters import Counters
+from app_node.downlink.batch import STOPPED
 from app_node.lanes.progress import EntryProgress
 from sio_cluster.node.retry import Retry
 from sio_cluster.protocol.errors import LeaseLost
@@ -56,21 +57,19 @@ class RecordWriter:
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
+        self._asked: set[asyncio.Future[ChangeResult]] = set()  # callers that wait
+        self._closed = False
 
     def change(self, change: RecordChange, progress: EntryProgress | None) -> None:
         """Queues a change. `progress`: the lane entry that must wait for it, None outside of handlers."""
         self._put(_Waiting(change, progress))
 
     async def write(self, change: RecordChange, progress: EntryProgress | None) -> ChangeResult:
-        """Queues a change, and returns when it is written, whatever else waits. Raises LeaseLost where it is fenced."""
-        written: asyncio.Future[ChangeResult] = asyncio.get_running_loop().create_future()
+        """Queues a change, and returns when it is written, whatever else waits. Raises LeaseLost where it is fenced.
 
-        def tell(result: ChangeResult) -> None:
-            if not written.done():  # else the caller was cancelled
-                written.set_result(result)
-
-        self._put(_Waiting(change, progress, tell))
-        result = await written
+        Raises RuntimeError where the node ends first.
+        """
+        result = await self._written_by_turn(change, progress)
         if result is ChangeResult.FENCED:
             raise LeaseLost("a record was not changed: another app-node holds the lane")
         return result
@@ -80,16 +79,23 @@ class RecordWriter:
         self._put(_Waiting(ended, progress, lambda _: when_forgotten()))
 
     async def caught_up(self) -> None:
-        """Returns when all that waits now is written. What comes meanwhile is not waited for."""
-        if self._idle.is_set():
-            return
-        written = asyncio.Event()
-        self._put(_Waiting(None, None, lambda _: written.set()))
-        await written.wait()
+        """Returns when all that waits now is written. What comes meanwhile is not waited for.
+
+        Raises RuntimeError where the node ends first.
+        """
+        if not self._idle.is_set():
+            await self._written_by_turn(None, None)
 
     async def emptied(self) -> None:
         """Returns when everything is written."""
         await self._idle.wait()
+
+    def close(self) -> None:
+        """The node has ended, and `run` with it: tells all who wait, and all who come later. Idempotent."""
+        self._closed = True
+        for asked in self._asked:
+            if not asked.done():
+                asked.set_exception(RuntimeError(STOPPED))
 
     async def run(self) -> None:
         """A loop for as long as the node lives. Retried while Redis is away: nothing is lost."""
@@ -100,6 +106,22 @@ class RecordWriter:
                 batch = [self._waiting.popleft() for _ in range(min(MAX_CHANGES, len(self._waiting)))]
                 await self._write(batch)
             self._idle.set()
+
+    async def _written_by_turn(self, change: RecordChange | None, progress: EntryProgress | None) -> ChangeResult:
+        if self._closed:
+            raise RuntimeError(STOPPED)
+        written: asyncio.Future[ChangeResult] = asyncio.get_running_loop().create_future()
+
+        def tell(result: ChangeResult) -> None:
+            if not written.done():  # else the caller was cancelled
+                written.set_result(result)
+
+        self._asked.add(written)
+        try:
+            self._put(_Waiting(change, progress, tell))
+            return await written
+        finally:
+            self._asked.discard(written)
 
     def _put(self, waiting: _Waiting) -> None:
         if waiting.progress is not None:

@@ -14,6 +14,7 @@ import structlog
 
 from app_node.clock import Clock
 from app_node.counters import Counters
+from app_node.downlink.batch import STOPPED
 from sio_cluster.node.retry import Retry
 from sio_cluster.protocol.ids import node_of
 
@@ -44,6 +45,7 @@ class Routes:
         self._refreshing: asyncio.Task[None] | None = None
         self._line = asyncio.Lock()
         self._in_line = 0  # callers of `all` that wait for a newer list
+        self._stopped = False
 
     @property
     def fresh(self) -> bool:
@@ -81,13 +83,22 @@ class Routes:
         return node if self.knows(node) else None
 
     async def refresh(self) -> None:
-        """Reads the list again, and tries until Redis answers. Callers that come at the same time share one read."""
+        """Reads the list again, and tries until Redis answers. Callers that come at the same time share one read.
+
+        Raises RuntimeError where the node ends first.
+        """
+        if self._stopped:
+            raise RuntimeError(STOPPED)
         if self._refreshing is None or self._refreshing.done():
             self._refreshing = asyncio.create_task(self._retry.call(self._look))
-        await asyncio.shield(self._refreshing)
+        await asyncio.wait([self._refreshing])
+        if self._refreshing.cancelled():
+            raise RuntimeError(STOPPED)
+        self._refreshing.result()
 
     async def stop(self) -> None:
-        """Ends a read that is under way."""
+        """The node has ended: ends a read that is under way."""
+        self._stopped = True
         if self._refreshing is not None:
             self._refreshing.cancel()
 

@@ -118,7 +118,8 @@ class ClusterServer(socketio.AsyncServer):  # type: ignore[misc]  # socketio has
     async def shutdown(self) -> None:
         """Stops cleanly: handlers end (within SHUTDOWN_MS), their output is in Redis, lanes are handed over.
 
-        Clients stay connected. The object can be used again, and is then a new app-node.
+        Clients stay connected. The object can be used again, and is then a new app-node. An `emit` or the like that
+        another task still waits for raises RuntimeError there: Redis may have got it or not.
         """
         node = self._node
         if node is None or node.stranded:
