@@ -10,6 +10,7 @@ from tests.model.history import History, Run
 from app_node.counters import DEFECT
 from app_node.interface.server import ClusterServer
 from app_node.lanes.progress import current_progress
+from app_node.starting import STOPPED
 from sio_cluster.node.settings.config import Config
 from sio_cluster.streams.memory import MemoryBroker, MemoryBus
 from sio_cluster.testing.simulation import Network, Remote, RemoteInboxReader, RemoteLaneReader, SteppedLoop
@@ -127,7 +128,11 @@ class SimulatedAppNode:
             self._history.violated(f"{self.id} failed: {self.node.loops.failure!r}")
         if self.node.counters.outcomes[DEFECT]:
             self._history.violated(f"a defect in {self.id}'s dispatcher")
-        if self.starting.done() and not self.starting.cancelled() and (error := self.starting.exception()):
+        if not self.starting.done() or self.starting.cancelled():
+            return
+        error = self.starting.exception()
+        cut_off = self.stopping is not None and error is not None and error.args == (STOPPED,)
+        if error is not None and not cut_off:
             self._history.violated(f"{self.id} did not start: {error!r}")
 
     def _loop_error(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
