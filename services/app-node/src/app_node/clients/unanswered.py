@@ -54,9 +54,8 @@ class Unanswered:
             self._looks.clear()
         alive = await self._registry.io_nodes()
         sids, self._turn = self._turn[:MOST], self._turn[MOST:]
-        asked = [
-            self._callbacks.asked(sid) for sid in sids
-        ]  # before the records are read: they may be gone when others ask
+        # Before the records are read: they may be gone when others ask.
+        asked = [self._callbacks.asked(sid) for sid in sids]
         records = await asyncio.gather(*[self._records.load(sid) for sid in sids])
         for sid, ack_ids, record in zip(sids, asked, records, strict=True):
             for ack_id in ack_ids:
