@@ -18,6 +18,7 @@ ClusterError
 |       |-- RedisFull           Redis is out of memory
 |       `-- AccessRefused       Redis refuses this node, or what it asks for: ends a start (`node.membership.joining`)
 |-- ClientGone                  the client that was to be asked is not connected: nobody will answer
+|-- NodesTooOld               a registered node does not understand what was asked for: nothing was sent
 |-- HomeLost                    what a client missed cannot be read any more: it begins anew, and trying again is no use
 `-- LeaseLost                   another app-node holds the lane: stop acting for its clients, and never try again
 """
@@ -98,6 +99,10 @@ class AccessRefused(BusRefused):
 
 class ClientGone(ClusterError):
     """The client that was to be asked is not connected. It may claim its session back, but is not asked again."""
+
+
+class NodesTooOld(ClusterError):
+    """A registered node is of a release that does not understand what was asked for. Nothing was sent."""
 
 
 class HomeLost(ClusterError):

@@ -15,12 +15,16 @@ import msgspec
 
 PROTOCOL_VERSION = 2
 
-LEVEL = 2
+LEVEL = 3
 """What this release understands: each kind of message that an older one cannot read raises it. Nodes register with it,
 and nobody sends what the oldest node cannot read."""
 
 RECOVERY_LEVEL = 2
 """The level from which on nodes know `Evict`, sessions that are claimed back, and parked homes."""
+
+SERVER_LEVEL = 3
+"""The level from which on nodes know all that a server may be asked: selections of many clients, questions to many,
+messages between app-nodes."""
 
 Room: TypeAlias = str | int
 """A room's name. python-socketio allows any hashable; on the bus it is text or a whole number."""

@@ -16,6 +16,7 @@ from app_node.clock import Clock
 from app_node.counters import Counters
 from app_node.downlink.batch import STOPPED
 from sio_cluster.node.retry import Retry
+from sio_cluster.protocol.errors import NodesTooOld
 from sio_cluster.protocol.ids import node_of
 
 log = structlog.get_logger()
@@ -26,23 +27,28 @@ SEEN_S = 10.0
 """How long an io-node counts that sent us facts and is not in the list: it may be newer than the list."""
 
 
-class IoNodes(Protocol):
+class Nodes(Protocol):
     """The part of `streams.api.registry.Registry` that is needed here."""
 
     async def registered_io_nodes(self) -> list[str]: ...
+
+    async def level(self) -> int: ...
 
 
 class Routes:
     """The list of io-nodes, as this app-node last saw it."""
 
-    def __init__(self, registry: IoNodes, clock: Clock, counters: Counters) -> None:
+    def __init__(self, registry: Nodes, clock: Clock, counters: Counters) -> None:
         self._registry = registry
         self._clock = clock
         self._retry = Retry("routes", counters.redis_retries)
+        self._retry_level = Retry("level", counters.redis_retries)
         self._view: frozenset[str] = frozenset()
         self._viewed_at = float("-inf")
         self._seen: dict[str, float] = {}
         self._refreshing: asyncio.Task[None] | None = None
+        self._level = 0
+        self._level_known_at = float("-inf")
         self._line = asyncio.Lock()
         self._in_line = 0  # callers of `all` that wait for a newer list
         self._stopped = False
@@ -81,6 +87,18 @@ class Routes:
         if not self.fresh:
             await self.refresh()
         return node if self.knows(node) else None
+
+    async def require_level(self, level: int, what: str) -> None:
+        """Raises NodesTooOld where a registered node does not understand `what`, which needs this level.
+
+        An old node that has started since the last look, at most MAX_AGE_S ago, has no clients yet.
+        """
+        if self._level < level or self._clock() - self._level_known_at >= MAX_AGE_S:
+            asked_at = self._clock()
+            self._level = await self._retry_level.call(self._registry.level)
+            self._level_known_at = asked_at
+        if self._level < level:
+            raise NodesTooOld(f"{what} needs nodes of level {level}, and a node of this cluster has {self._level}")
 
     async def refresh(self) -> None:
         """Reads the list again, and tries until Redis answers. Callers that come at the same time share one read.
