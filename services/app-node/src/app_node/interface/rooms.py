@@ -1,9 +1,15 @@
 """The forms in which python-socketio takes rooms and sids, brought into the one that the bus knows."""
 
-from typing import Any
+from collections.abc import Collection
+from typing import Any, TypeAlias
 
 from sio_cluster.protocol.ids import node_of
 from sio_cluster.protocol.messages import Room
+
+Rooms: TypeAlias = Room | Collection[Room]
+"""What `to` and `room` take: one room (a sid is one), or several."""
+Sids: TypeAlias = str | Collection[str]
+"""What `skip_sid` takes: one sid, or several."""
 
 
 def rooms_of(room: Any) -> list[Room] | None:

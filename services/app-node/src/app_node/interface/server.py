@@ -4,12 +4,10 @@ Whatever is public has the signature and the meaning that it has in python-socke
 """
 
 import asyncio
-from collections.abc import Mapping
-from typing import Any, NoReturn
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, NoReturn, TypeVar, overload
 
-import socketio
 from socketio import exceptions
-from socketio.async_namespace import AsyncNamespace
 
 from app_node.app import AppNode, BusFactory
 from app_node.clients.session_codec import encode_session
@@ -23,11 +21,16 @@ from app_node.interface.engine import Engine
 from app_node.interface.environs import Environs
 from app_node.interface.manager import ClusterManager
 from app_node.interface.options import checked_options
+from app_node.interface.python_socketio import AsyncNamespace, AsyncServer
+from app_node.interface.rooms import Rooms, Sids
 from app_node.lanes.progress import current_progress
 from sio_cluster.node.monitoring.log import configure_logging_of_guest
 from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.errors import ClientGone, TooManyCalls
 from sio_cluster.streams.redis import RedisBus
+
+_H = TypeVar("_H", bound=Handler)
+_T = TypeVar("_T")
 
 
 def get_client(config: Config | Mapping[str, Any] | None = None, **python_socketio_options: Any) -> "ClusterServer":
@@ -39,7 +42,7 @@ def get_client(config: Config | Mapping[str, Any] | None = None, **python_socket
     return ClusterServer(config, **python_socketio_options)
 
 
-class ClusterServer(socketio.AsyncServer):  # type: ignore[misc]  # socketio has no types
+class ClusterServer(AsyncServer):
     """An `AsyncServer` whose clients are connected to io-nodes."""
 
     def __init__(
@@ -80,7 +83,7 @@ class ClusterServer(socketio.AsyncServer):  # type: ignore[misc]  # socketio has
 
     # --- life cycle: not in python-socketio
 
-    def on_start(self, handler: Handler) -> Handler:
+    def on_start(self, handler: _H) -> _H:
         """Decorator: `handler()` runs each time this app-node starts, before its first event.
 
         This is the place for `start_background_task`. A task that a `connect` handler starts ends with its app-node.
@@ -132,7 +135,17 @@ class ClusterServer(socketio.AsyncServer):  # type: ignore[misc]  # socketio has
 
     # --- events
 
-    def on(self, event: str, handler: Any = None, namespace: str | None = None, *, atomic: bool = False) -> Any:
+    @overload
+    def on(
+        self, event: str, handler: None = None, namespace: str | None = None, *, atomic: bool = False
+    ) -> Callable[[_H], _H]: ...
+
+    @overload
+    def on(self, event: str, handler: _H, namespace: str | None = None, *, atomic: bool = False) -> None: ...
+
+    def on(
+        self, event: str, handler: Handler | None = None, namespace: str | None = None, *, atomic: bool = False
+    ) -> Any:
         """As in python-socketio. `event` (the decorator) takes `atomic` too.
 
         `atomic`: what the handler emits leaves when it has ended, together with the note that the event is done. So if
@@ -146,22 +159,35 @@ class ClusterServer(socketio.AsyncServer):  # type: ignore[misc]  # socketio has
         if event in ("connect", "disconnect"):
             raise ValueError(f"{event} cannot be atomic: its outcome is written into the client's record first")
 
-        def register(its: Handler) -> Handler:
+        def register(its: _H) -> _H:
             self.application.make_atomic(its)
             super(ClusterServer, self).on(event, its, namespace)
             return its
 
-        return register if handler is None else register(handler)
+        if handler is None:
+            return register
+        register(handler)
+        return None
+
+    @overload
+    def event(self, handler: _H, /) -> _H: ...
+
+    @overload
+    def event(self, *, namespace: str | None = None, atomic: bool = False) -> Callable[[_H], _H]: ...
+
+    def event(self, *args: Any, **kwargs: Any) -> Any:
+        """As in python-socketio, and `atomic` as for `on`."""
+        return super().event(*args, **kwargs)
 
     async def emit(
         self,
         event: str,
         data: Any = None,
-        to: Any = None,
-        room: Any = None,
-        skip_sid: Any = None,
+        to: Rooms | None = None,
+        room: Rooms | None = None,
+        skip_sid: Sids | None = None,
         namespace: str | None = None,
-        callback: Any = None,
+        callback: Callable[..., Any] | None = None,
         ignore_queue: bool = False,
     ) -> None:
         """As in python-socketio, for all clients of the cluster. None as `to` is everybody, an empty list is nobody.
@@ -176,8 +202,8 @@ class ClusterServer(socketio.AsyncServer):  # type: ignore[misc]  # socketio has
         self,
         event: str,
         data: Any = None,
-        to: Any = None,
-        sid: Any = None,
+        to: str | None = None,
+        sid: str | None = None,
         namespace: str | None = None,
         timeout: float = 60,
         ignore_queue: bool = False,
@@ -275,12 +301,14 @@ class ClusterServer(socketio.AsyncServer):  # type: ignore[misc]  # socketio has
         client = self.node.clients.known.present(sid, namespace or "/")
         return client is not None and client.is_recovered
 
-    def start_background_task(self, target: Any, *args: Any, **kwargs: Any) -> "asyncio.Task[Any]":
+    def start_background_task(
+        self, target: Callable[..., Awaitable[_T]], *args: Any, **kwargs: Any
+    ) -> "asyncio.Task[_T]":
         """As in python-socketio. The task does not count as a part of the handler that started it."""
         token = current_progress.set(None)
         try:
             with nothing_held():
-                task: asyncio.Task[Any] = super().start_background_task(target, *args, **kwargs)
+                task = super().start_background_task(target, *args, **kwargs)
         finally:
             current_progress.reset(token)
         return task

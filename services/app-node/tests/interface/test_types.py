@@ -1,0 +1,80 @@
+"""The types that we give python-socketio's classes say of each method what its code says."""
+
+import ast
+import inspect
+from pathlib import Path
+from typing import Any
+
+import pytest
+import socketio
+
+from app_node import ClusterServer, Namespace
+from app_node.interface import python_socketio
+
+STUB = ast.parse(Path(python_socketio.__file__).with_suffix(".pyi").read_text())
+CLASSES = {node.name: node for node in STUB.body if isinstance(node, ast.ClassDef)}
+CHECKED = [("AsyncServer", socketio.AsyncServer), ("AsyncNamespace", socketio.AsyncNamespace)]
+
+
+def names(kind: str) -> set[str]:
+    """All that the stub says of a class."""
+    of_stub = set()
+    for node in CLASSES[kind].body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            of_stub.add(node.name)
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            of_stub.add(node.target.id)
+    return of_stub
+
+
+def stated(node: ast.FunctionDef | ast.AsyncFunctionDef) -> list[tuple[str, str]]:
+    """The arguments that the stub says, with their defaults as source text."""
+    arguments = node.args
+    defaults = [None] * (len(arguments.args) - len(arguments.defaults)) + list(arguments.defaults)
+    found = [
+        (argument.arg, "" if default is None else repr(ast.literal_eval(default)))
+        for argument, default in zip(arguments.args, defaults, strict=True)
+    ]
+    return found + [(rest.arg, "") for rest in (arguments.vararg, arguments.kwarg) if rest is not None]
+
+
+def real(function: Any) -> list[tuple[str, str]]:
+    return [
+        (parameter.name, "" if parameter.default is inspect.Parameter.empty else repr(parameter.default))
+        for parameter in inspect.signature(function).parameters.values()
+    ]
+
+
+@pytest.mark.parametrize(("name", "theirs"), CHECKED)
+def test_every_public_name_has_a_type(name: str, theirs: Any) -> None:
+    assert {one for one in dir(theirs()) if not one.startswith("_")} <= names(name)
+
+
+@pytest.mark.parametrize(
+    ("node", "theirs"),
+    [
+        pytest.param(node, theirs, id=f"{name}.{node.name}")
+        for name, theirs in CHECKED
+        for node in CLASSES[name].body
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and node.name != "__init__"
+        and not node.decorator_list  # overloads say less than the whole
+    ],
+)
+def test_each_method_is_typed_as_it_is(node: ast.FunctionDef | ast.AsyncFunctionDef, theirs: Any) -> None:
+    method = getattr(theirs, node.name)
+    assert stated(node) == real(method)
+    assert isinstance(node, ast.AsyncFunctionDef) == inspect.iscoroutinefunction(method)
+
+
+def test_a_namespace_is_one_of_python_socketio() -> None:
+    assert issubclass(Namespace, socketio.AsyncNamespace)
+    assert issubclass(ClusterServer, socketio.AsyncServer)
+
+
+def test_a_namespace_has_what_the_server_has_besides() -> None:
+    """Of what is ours, it has all that concerns clients, with the same arguments."""
+    lives = {"application", "config", "node", "on_start", "serve", "start"}
+    ours = {name for name in dir(ClusterServer) if not name.startswith("_")} - set(dir(socketio.AsyncServer)) - lives
+    for name in ours:
+        assert inspect.signature(getattr(Namespace, name)) == inspect.signature(getattr(ClusterServer, name)), name

@@ -1,0 +1,69 @@
+"""An application as its author's type checker sees it. `make types` reads it, nobody runs it.
+
+Each `type: ignore` is a mistake that must be found: mypy complains of one that is not needed.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, assert_type
+
+from app_node import ClusterServer, Namespace, get_client
+
+sio = get_client({"LANES": 4}, always_connect=True)
+assert_type(sio, ClusterServer)
+
+
+@sio.event
+async def connect(sid: str, environ: Mapping[str, Any], auth: Any, is_reconnect: bool) -> None:
+    await sio.enter_room(sid, "lobby")
+    await sio.enter_room(sid, 7)
+    await sio.enter_room(sid, 7.5)  # type: ignore[arg-type]
+    await sio.save_session(sid, {"user": "anna"})
+
+
+@sio.event(namespace="/shop", atomic=True)
+async def pay(sid: str, cents: int) -> bool:
+    await sio.emit("paid", cents, to=sid, skip_sid=[sid], namespace="/shop")
+    await sio.emit("paid", cents, room=["a", 2], callback=paid)
+    await sio.emit("paid", cents, rooms="a")  # type: ignore[call-arg]
+    await sio.emit(5)  # type: ignore[arg-type]
+    await sio.emitt("paid")  # type: ignore[attr-defined]
+    async with sio.session(sid) as session:
+        session["paid"] = True
+    return True
+
+
+@sio.on("*", namespace="*")
+def anything(event: str, namespace: str, sid: str, *args: Any) -> int:
+    return len(args)
+
+
+def paid(*args: Any) -> None: ...
+
+
+async def tick(seconds: float) -> int:
+    await sio.sleep(seconds)
+    return 5
+
+
+class Shop(Namespace):
+    async def on_look(self, sid: str, thing: str) -> list[str | int]:
+        await self.emit("seen", thing, skip_sid=sid)
+        await self.emit("seen", thing, skip=sid)  # type: ignore[call-arg]
+        await self.close_connection(sid)
+        return self.rooms(sid)
+
+
+async def use() -> None:
+    # What is decorated stays what it was.
+    assert_type(await pay("sid", 5), bool)
+    handler: Callable[[str, str, str], int] = anything
+    assert_type(sio.on("later", handler), None)
+    sio.register_namespace(Shop("/shop"))
+    assert_type(sio.rooms("sid"), list[str | int])
+    assert_type(sio.transport("sid"), str)
+    assert_type(sio.start_background_task(tick, 0.5), asyncio.Task[int])
+    sio.start_background_task(paid)  # type: ignore[arg-type]
+    waits: Awaitable[None] = sio.serve()
+    await waits
+    assert_type(sio.was_recovered("sid"), bool)
