@@ -16,7 +16,7 @@ from io_node.socketio.throttle import ConnectThrottle
 from io_node.turns import Turns
 from sio_cluster.protocol.errors import MalformedPacket
 from sio_cluster.protocol.messages import (
-    LEVEL,
+    RECOVERY_LEVEL,
     AckRequest,
     Canary,
     ClientConnected,
@@ -185,7 +185,7 @@ class Node:
             clock=lambda: self.now,
         )
         self.claims = FakeClaims()
-        self.level = 2
+        self.level = RECOVERY_LEVEL
         self.phantoms: list[tuple[str, bool]] = []
         self.ops: list[tuple[str, Room, bool]] = []
         self.unanswerable: list[tuple[str, int]] = []
@@ -207,7 +207,7 @@ class Node:
             random_bytes=self._random_bytes,
             recovers=limits.recovery_window_ms > 0,
             clients="known",
-            is_offered=lambda: self.level >= LEVEL,
+            is_offered=lambda: self.level >= RECOVERY_LEVEL,
         )
 
     def connect(self) -> FakeConnection:
