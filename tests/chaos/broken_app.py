@@ -68,7 +68,7 @@ _is_ack = _spoiled(Ack, b"")
 
 
 def _nothing() -> Batch:
-    batch = Batch()
+    batch = Batch(0.0)
     batch.finish(True)
     return batch
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -168,3 +169,33 @@ async def test_metrics_are_not_for_those_outside(one: Stack) -> None:
         inside = await http.get(f"{one.io_nodes[0].url}/metrics")
         assert inside.status_code == 200
         assert "sio_io_facts_accepted_total" in inside.text
+
+
+async def test_each_step_of_a_message_is_timed(one: Stack) -> None:
+    async with Wire.open(one.io_nodes[0].url) as wire:
+        await wire.join(packets=1)
+        await wire.send('42["shout","timed"]')
+        while str(await wire.receive(5)) != '42["shouted","timed"]':
+            pass
+    async with http_client() as http:
+        of_io_node = (await http.get(f"{one.io_nodes[0].url}/metrics")).text
+        of_app_node = (await http.get(f"{one.app_nodes[0].url}/metrics")).text
+    for name in ("io_uplink_wait", "io_inbox_wait", "io_fan_out", "io_loop_lag"):
+        count, seconds = _timed(of_io_node, f"sio_{name}_seconds")
+        assert count > 0, name
+        assert 0 < seconds < 5 * count, name
+    for name in ("app_lane_wait", "app_outbox_wait", "app_loop_lag"):
+        count, seconds = _timed(of_app_node, f"sio_{name}_seconds")
+        assert count > 0, name
+        assert 0 < seconds < 5 * count, name
+    assert 'sio_app_handler_seconds_count{event="shout"}' in of_app_node
+    assert "sio_build_info{" in of_io_node
+    assert "sio_build_info{" in of_app_node
+
+
+def _timed(metrics: str, name: str) -> tuple[float, float]:
+    """How often this was measured, and how many seconds in all."""
+    count, seconds = (re.search(rf"^{name}_{part} (.*)$", metrics, re.MULTILINE) for part in ("count", "sum"))
+    assert count is not None
+    assert seconds is not None
+    return float(count[1]), float(seconds[1])

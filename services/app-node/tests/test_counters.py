@@ -6,7 +6,9 @@ from dataclasses import fields
 import pytest
 
 from app_node.counters import EVENT_HANDLED, EVENT_UNHANDLED, LANE_LOST, Counters
+from app_node.durations import Durations
 from app_node.metrics import Levels, families
+from sio_cluster.node.monitoring.histogram import Histogram
 from sio_cluster.node.monitoring.metrics import exposition
 
 
@@ -20,7 +22,7 @@ def test_outcomes_by_their_end() -> None:
     assert counters.ended("refused") == {}
 
 
-@pytest.mark.parametrize("name", [field.name for field in fields(Counters)])
+@pytest.mark.parametrize("name", [field.name for field in fields(Counters) if field.name != "durations"])
 def test_every_counter_is_shown(name: str) -> None:
     counters, nothing = Counters(), Levels(False, 0, 0, 0, 0, 0, 0, 0)
     before = exposition(families(counters, nothing))
@@ -29,6 +31,15 @@ def test_every_counter_is_shown(name: str) -> None:
         value[EVENT_HANDLED if name == "outcomes" else "some"] += 1
     else:
         setattr(counters, name, 1)
+    assert exposition(families(counters, nothing)) != before, f"{name} is counted and never shown"
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(Durations)])
+def test_every_duration_is_shown(name: str) -> None:
+    counters, nothing = Counters(), Levels(False, 0, 0, 0, 0, 0, 0, 0)
+    before = exposition(families(counters, nothing))
+    value = getattr(counters.durations, name)
+    (value if isinstance(value, Histogram) else value["pay"]).observe(0.2)
     assert exposition(families(counters, nothing)) != before, f"{name} is counted and never shown"
 
 

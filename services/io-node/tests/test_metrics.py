@@ -7,12 +7,14 @@ from typing import Any
 import pytest
 
 from io_node.bus.counters import BusCounters
+from io_node.durations import Durations
 from io_node.engineio.counters import EngineCounters
 from io_node.metrics import Counts, Levels, families
 from io_node.socketio.counters import ClientCounters
+from sio_cluster.node.monitoring.histogram import Histogram
 from sio_cluster.node.monitoring.metrics import exposition
 
-KINDS = {"clients": ClientCounters, "bus": BusCounters, "engine": EngineCounters}
+KINDS = {"clients": ClientCounters, "bus": BusCounters, "engine": EngineCounters, "durations": Durations}
 NOTHING = Levels(False, 0, 0, 0, 0, 0, 0, 0, 0)
 
 
@@ -27,5 +29,8 @@ def shown(**changed: Any) -> bytes:
 def test_every_counter_is_shown(part: str, name: str) -> None:
     counters = KINDS[part]()
     value = getattr(counters, name)
-    setattr(counters, name, Counter({"some": 3}) if isinstance(value, Counter) else 3)
+    if isinstance(value, Histogram):
+        value.observe(0.2)
+    else:
+        setattr(counters, name, Counter({"some": 3}) if isinstance(value, Counter) else 3)
     assert shown(**{part: counters}) != shown(), f"{name} is counted and never shown"

@@ -34,7 +34,8 @@ from sio_cluster.node.loops import Loops
 from sio_cluster.node.membership.joining import join
 from sio_cluster.node.membership.naming import name_of_host
 from sio_cluster.node.membership.presence import unready_because
-from sio_cluster.node.monitoring.metrics import exposition
+from sio_cluster.node.monitoring.loop_lag import watch_loop_lag
+from sio_cluster.node.monitoring.metrics import exposition, exposition_of_process
 from sio_cluster.node.retry import Retry
 from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.errors import BusError
@@ -100,6 +101,7 @@ class AppNode:
             max_attachments=self.max_attachments,
             announce=self._announce,
             canary_returned=self.membership.presence.proof.returned,
+            redis_clock=self.membership.presence.redis_clock,
         )
         self.keeper = self._make_keeper(clock)
         self.block_watch = BlockWatch(
@@ -109,6 +111,7 @@ class AppNode:
             counters=self.counters,
         )
         # Its life.
+        self._clock = clock
         self.loops = Loops(on_failure=self._fail)
         self.over = asyncio.Event()  # stopped, or failed
         self._opening = asyncio.Lock()
@@ -199,6 +202,7 @@ class AppNode:
         log.info("app_node_started", node=self.id, lanes=self.keeper.lanes_held)
 
     def _start_loops(self) -> None:
+        self.loops.start("loop lag", watch_loop_lag(self.counters.durations.loop_lag, self._clock))
         if self.config.handler_block_ms:
             self.loops.start("block watch", self.block_watch.run())  # before the first handler runs
         self.loops.start("watch", self.keeper.run_watch())
@@ -316,4 +320,4 @@ class AppNode:
             parked_homes=self.membership.parked_homes.number,
             clients_absent=self.membership.parked_homes.absent,
         )
-        return exposition(families(self.counters, levels))
+        return exposition(families(self.counters, levels)) + exposition_of_process()

@@ -10,6 +10,8 @@ from collections import Counter
 from dataclasses import dataclass, field, fields
 from typing import Literal
 
+from app_node.durations import Durations
+
 
 @dataclass(frozen=True, slots=True, eq=False)  # without `eq` the hash is the object's own, which is quick
 class Outcome:
@@ -59,6 +61,8 @@ QUARANTINED = Outcome("abandoned", "quarantined")
 @dataclass(slots=True)
 class Counters:
     """Counts since this app-node began. All of them only rise."""
+
+    durations: Durations = field(default_factory=Durations)
 
     facts_read: int = 0
     """Facts that were read from lanes for the first time."""
@@ -147,6 +151,8 @@ class Counters:
     def totals(self) -> dict[str, int]:
         """Every count that is not nought, for a log line. Families are summed up: `commands_dropped=3`."""
         ends = {f"facts_{end}": sum(self.ended(end).values()) for end in ("handled", "refused", "abandoned")}
-        counts = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "outcomes"}
+        counts = {
+            one.name: getattr(self, one.name) for one in fields(self) if one.name not in ("durations", "outcomes")
+        }
         summed = {name: count.total() if isinstance(count, Counter) else count for name, count in counts.items()}
         return {name: number for name, number in (ends | summed).items() if number}

@@ -10,7 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from app_node.counters import Counters
-from sio_cluster.node.monitoring.metrics import Family, labelled
+from app_node.durations import Durations
+from sio_cluster.node.monitoring.histogram import Histogram
+from sio_cluster.node.monitoring.metrics import AnyFamily, Family, HistogramFamily, labelled
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +29,14 @@ class Levels:
     clients_absent: int
 
 
-def families(counters: Counters, levels: Levels) -> Iterator[Family]:
+def families(counters: Counters, levels: Levels) -> Iterator[AnyFamily]:
     """All metrics of an app-node. Constant names, each with a fixed set of labels."""
     yield from _facts(counters, levels)
     yield from _commands(counters, levels)
     yield from _lanes(counters, levels)
     yield from _homes(counters, levels)
     yield from _clients(counters)
+    yield from _durations(counters.durations)
 
 
 def _facts(counters: Counters, levels: Levels) -> Iterator[Family]:
@@ -182,6 +185,30 @@ def _clients(counters: Counters) -> Iterator[Family]:
         "Calls that failed at once, since too many waited for the same client",
         counters.calls_refused,
     )
+
+
+def _durations(durations: Durations) -> Iterator[HistogramFamily]:
+    yield _seconds(
+        "sio_app_lane_wait_seconds",
+        "From Redis taking a lane entry until its facts go to their handlers",
+        durations.lane_wait,
+    )
+    yield HistogramFamily(
+        "sio_app_handler_seconds",
+        "Handlers of the application, by event; other: an event that has no handler of its own",
+        {(event,): histogram for event, histogram in sorted(durations.handlers.items())},
+        ("event",),
+    )
+    yield _seconds(
+        "sio_app_outbox_wait_seconds",
+        "From the first command of an inbox entry until Redis has the entry",
+        durations.outbox_wait,
+    )
+    yield _seconds("sio_app_loop_lag_seconds", "By how much the event loop is late", durations.loop_lag)
+
+
+def _seconds(name: str, text: str, histogram: Histogram) -> HistogramFamily:
+    return HistogramFamily(name, text, {(): histogram})
 
 
 def _count(name: str, text: str, value: int) -> Family:

@@ -24,5 +24,5 @@ def test_an_event_with_the_name_of_the_catch_all_comes_with_its_name(namespace: 
     server.on("*", any_event, namespace=namespace)
     found = application(server).event("/", "sid-of-the-client", "*", ["sid-of-another"], redelivered=False)
     assert found is not None
-    handler, args, _ = found
+    handler, args, _, _ = found
     assert handler(*args) == (*leading, "sid-of-the-client", "sid-of-another")

@@ -115,3 +115,41 @@ async def test_namespace_classes_and_catch_all(stage: Any) -> None:
     await io.disconnect(chat)
     await io.settle()
     assert seen == [("connect", 3), "bye"]
+
+
+async def test_handlers_are_timed_by_event(stage: Any) -> None:
+    """Clients choose the names of events: those that only a catch-all serves share one label."""
+    sio = stage.server(namespaces="*")
+
+    @sio.event
+    async def slow(sid: str) -> None:
+        await asyncio.sleep(0.02)
+
+    @sio.event
+    async def fail(sid: str) -> None:
+        raise ZeroDivisionError
+
+    @sio.on("*")
+    async def anything(event: str, sid: str) -> None: ...
+
+    class Shop(socketio.AsyncNamespace):  # type: ignore[misc]
+        async def on_look(self, sid: str) -> None: ...
+
+    sio.register_namespace(Shop("/shop"))
+    io = await stage.io_node()
+    await sio.start()
+    sid, shopper = await io.connect(), await io.connect("/shop")
+    for name in ("slow", "fail", "a", "b", "*"):
+        await io.event(sid, name)
+    for name in ("look", "smell"):
+        await io.event(shopper, name)
+    await io.settle()
+    handlers = sio.node.counters.durations.handlers
+    assert {name: histogram.total for name, histogram in handlers.items()} == {
+        "slow": 1,
+        "fail": 1,
+        "look": 1,
+        "other": 4,
+    }
+    assert 0.02 <= handlers["slow"].sum < 2
+    assert sio.node.counters.durations.outbox_wait.total > 0

@@ -13,6 +13,7 @@ from app_node.lanes.commits import Commits
 from app_node.lanes.lane import Lane
 from app_node.uplink.consumer import FACT_BYTES, TURN_FACTS, Consumer
 from app_node.uplink.dead_letters import DeadLetters
+from sio_cluster.node.membership.redis_clock import RedisClock
 from sio_cluster.protocol.codec import encode_uplink
 from sio_cluster.protocol.errors import BusUnavailable
 from sio_cluster.protocol.messages import EventReceived
@@ -76,7 +77,15 @@ async def test_what_a_former_holder_left_waits_for_room_and_holds_nobody_up() ->
     reader: Any = EmptyReader()
     letters = DeadLetters(reader, counters)
     consumer = Consumer(
-        reader, parts, room, counters, handling=parts, condemned=parts, letters=letters, commits=commits_of(counters)
+        reader,
+        parts,
+        room,
+        counters,
+        handling=parts,
+        condemned=parts,
+        letters=letters,
+        commits=commits_of(counters),
+        redis_clock=RedisClock(time.monotonic),
     )
     reading = asyncio.create_task(consumer.run_read(keeper))
     async with asyncio.timeout(5):
@@ -151,7 +160,15 @@ async def test_new_entries_are_read_behind_the_last_page(lost: bool, monkeypatch
     counters = Counters()
     letters = DeadLetters(reader, counters)
     consumer = Consumer(
-        reader, parts, 1 << 30, counters, handling=parts, condemned=parts, letters=letters, commits=commits_of(counters)
+        reader,
+        parts,
+        1 << 30,
+        counters,
+        handling=parts,
+        condemned=parts,
+        letters=letters,
+        commits=commits_of(counters),
+        redis_clock=RedisClock(time.monotonic),
     )
     consumer.take_claimed(lanes[0], Claimed([_entry(1)], _rest(1)))
     reading = asyncio.create_task(consumer.run_read(keeper))
@@ -198,6 +215,7 @@ async def test_what_was_read_does_not_wait_for_each_look_at_other_lanes(away: bo
         condemned=handling,
         letters=letters,
         commits=commits_of(counters),
+        redis_clock=RedisClock(time.monotonic),
     )
     reading = asyncio.create_task(consumer.run_read(keeper))
     await asyncio.wait_for(all_done.wait(), 20)
@@ -254,6 +272,7 @@ async def test_reads_begin_small_where_much_may_have_come_meanwhile(monkeypatch:
         condemned=parts,
         letters=letters,
         commits=commits_of(counters),
+        redis_clock=RedisClock(time.monotonic),
     )
     reading = asyncio.create_task(consumer.run_read(keeper))
     async with asyncio.timeout(5):

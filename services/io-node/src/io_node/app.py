@@ -14,6 +14,7 @@ from io_node.bus.fairness import Fairness
 from io_node.bus.registration import SETTLE_MS, ClusterView, IoNodeRegistration
 from io_node.bus.uplink import Uplink, UplinkLimits
 from io_node.client_files import ClientFiles, find_client
+from io_node.durations import Durations
 from io_node.engineio.server import EngineServer
 from io_node.front import AsgiApp, Front
 from io_node.metrics import Counts, Levels, families
@@ -30,8 +31,10 @@ from sio_cluster.node.membership.inbox import InboxLoop
 from sio_cluster.node.membership.joining import join
 from sio_cluster.node.membership.naming import name_of_host
 from sio_cluster.node.membership.presence import BusProof, Pace, Presence, unready_because
+from sio_cluster.node.membership.redis_clock import RedisClock
 from sio_cluster.node.monitoring.health import Health
-from sio_cluster.node.monitoring.metrics import Family, exposition
+from sio_cluster.node.monitoring.loop_lag import watch_loop_lag
+from sio_cluster.node.monitoring.metrics import AnyFamily, exposition, exposition_of_process
 from sio_cluster.node.retry import Retry
 from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol import reasons
@@ -56,6 +59,7 @@ class IoNode:
         self.node_id = new_node_id(config.node_name or name_of_host("io"), os.urandom)
         self.client_counters = ClientCounters()
         self.bus_counters = BusCounters()
+        self.durations = Durations()
         self.backpressure = Backpressure()
         self._draining = False
         self._loops = Loops()
@@ -63,12 +67,14 @@ class IoNode:
 
         self._proof = self._make_proof()
         self._registration = self._make_registration(settle_ms)
+        redis_clock = RedisClock(time.monotonic)
         self._presence = Presence(
             self.node_id,
             Pace(config.heartbeat_ms, config.heartbeat_ttl_ms),
             registry=self._bus.registry,
             registration=self._registration,
             proof=self._proof,
+            redis_clock=redis_clock,
             retry=self._retry("heartbeat", cap_ms=config.heartbeat_ms),
         )
         self._fairness = self._make_fairness()
@@ -83,6 +89,8 @@ class IoNode:
             on_canary=self._proof.returned,
             client_counters=self.client_counters,
             counters=self.bus_counters,
+            durations=self.durations,
+            redis_clock=redis_clock,
         )
         self.hub = self._recovery.hub
         self._downlink = InboxLoop(
@@ -102,7 +110,7 @@ class IoNode:
             self.node_id,
             dead_because=lambda: self._loops.dead_because,
             unready_because=lambda: self.unready_because,
-            metrics=lambda: exposition(self.metrics()),
+            metrics=lambda: exposition(self.metrics()) + exposition_of_process(),
         )
         routes = make_routes(health, lambda: self.view, path, files)
         return Front(
@@ -129,6 +137,7 @@ class IoNode:
             self._loops.start("downlink", self._downlink.run())
             self._recovery.start(self._loops)
             self._loops.start("heartbeat", self._presence.run())
+            self._loops.start("loop lag", watch_loop_lag(self.durations.loop_lag, time.monotonic))
             await self._loops.raise_failure()
         finally:
             await self._recovery.claims.stop()
@@ -176,11 +185,17 @@ class IoNode:
         """Why a balancer should send no clients here. Empty where it should."""
         return unready_because(self._proof, stopping=self._draining, started=self.ready.is_set())
 
-    def metrics(self) -> list[Family]:
+    def metrics(self) -> list[AnyFamily]:
         """All counters and levels, as of now."""
         return list(
             families(
-                Counts(self.client_counters, self.bus_counters, self.engine.counters, self.backpressure.pauses),
+                Counts(
+                    self.client_counters,
+                    self.bus_counters,
+                    self.engine.counters,
+                    self.durations,
+                    self.backpressure.pauses,
+                ),
                 Levels(
                     ready=not self.unready_because,
                     clients=self._recovery.homes.clients(),
@@ -248,6 +263,7 @@ class IoNode:
             retry=self._retry("uplink"),
             is_gone=self._registration.is_gone,
             is_alive=self._bus.registry.is_alive,
+            waits=self.durations.uplink_wait,
         )
 
     def _make_throttle(self) -> ConnectThrottle:

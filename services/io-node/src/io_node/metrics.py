@@ -10,9 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from io_node.bus.counters import BusCounters
+from io_node.durations import Durations
 from io_node.engineio.counters import EngineCounters
 from io_node.socketio.counters import ClientCounters
-from sio_cluster.node.monitoring.metrics import Family, labelled
+from sio_cluster.node.monitoring.histogram import Histogram
+from sio_cluster.node.monitoring.metrics import AnyFamily, Family, HistogramFamily, labelled
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +22,7 @@ class Counts:
     clients: ClientCounters
     bus: BusCounters
     engine: EngineCounters
+    durations: Durations
     pauses: int
 
 
@@ -40,7 +43,7 @@ class Levels:
     recovery_window_s: float = 0.0
 
 
-def families(counts: Counts, levels: Levels) -> Iterator[Family]:
+def families(counts: Counts, levels: Levels) -> Iterator[AnyFamily]:
     """All metrics of the node. Constant names, each with a fixed set of labels."""
     yield from _facts(counts.clients, counts.bus, levels)
     yield from _inputs(counts.clients, counts.engine)
@@ -49,6 +52,7 @@ def families(counts: Counts, levels: Levels) -> Iterator[Family]:
     yield from _clients(counts.clients, counts.engine, levels)
     yield from _recovery(counts.clients, levels)
     yield from _redis(counts, levels)
+    yield from _durations(counts.durations)
 
 
 def _facts(clients: ClientCounters, bus: BusCounters, levels: Levels) -> Iterator[Family]:
@@ -155,6 +159,22 @@ def _redis(counts: Counts, levels: Levels) -> Iterator[Family]:
     yield _counter("sio_io_redis_full", "Writes that Redis refused because it was out of memory", bus.redis_full)
     yield _counter("sio_io_redis_data_lost", "How often Redis had lost its data", bus.data_lost)
     yield _counter("sio_io_declared_lost", "How often the cluster took this node for dead", bus.declared_lost)
+
+
+def _durations(durations: Durations) -> Iterator[HistogramFamily]:
+    yield _seconds("sio_io_uplink_wait_seconds", "From the first fact of an entry until Redis has the entry",
+                   durations.uplink_wait)  # fmt: skip
+    yield _seconds(
+        "sio_io_inbox_wait_seconds",
+        "From Redis taking an entry of this node's inbox until its commands are carried out",
+        durations.inbox_wait,
+    )
+    yield _seconds("sio_io_fan_out_seconds", "Carrying out the commands of one inbox entry", durations.fan_out)
+    yield _seconds("sio_io_loop_lag_seconds", "By how much the event loop is late", durations.loop_lag)
+
+
+def _seconds(name: str, help: str, histogram: Histogram) -> HistogramFamily:
+    return HistogramFamily(name, help, {(): histogram})
 
 
 def _counter(name: str, help: str, value: float) -> Family:

@@ -8,6 +8,7 @@ import pytest
 from io_node.bus.counters import BusCounters
 from io_node.bus.registration import IoNodeRegistration
 from sio_cluster.node.membership.presence import BusProof, Pace, Presence
+from sio_cluster.node.membership.redis_clock import RedisClock
 from sio_cluster.node.retry import Retry
 from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.codec import decode_downlink, encode_downlink
@@ -63,6 +64,7 @@ class World:
             registry=self.registry,
             registration=self.registration,
             proof=self.proof,
+            redis_clock=RedisClock(lambda: self.now),
             retry=Retry("heartbeat", self.counters.redis_retries, cap_ms=BEAT_MS),
         )
 

@@ -129,10 +129,10 @@ async def test_what_is_no_answer_has_no_place_in_an_inbox() -> None:
 
 def test_batches_are_bounded() -> None:
     facts: deque[UplinkItem] = deque(event(number) for number in range(MAX_BATCH_FACTS + 1))
-    assert next_batch(facts, NODE, 1, for_inbox=False).facts == MAX_BATCH_FACTS
-    assert next_batch(facts, NODE, 2, for_inbox=False).facts == 1
+    assert next_batch(facts, NODE, 1, 0.0, for_inbox=False).facts == MAX_BATCH_FACTS
+    assert next_batch(facts, NODE, 2, 0.0, for_inbox=False).facts == 1
     facts.extend(event(number, 400_000) for number in range(3))
-    assert next_batch(facts, NODE, 3, for_inbox=False).facts == 2
+    assert next_batch(facts, NODE, 3, 0.0, for_inbox=False).facts == 2
     assert len(facts) == 1
     facts.appendleft(event(0, MAX_BATCH_BYTES))
-    assert next_batch(facts, NODE, 4, for_inbox=False).facts == 1
+    assert next_batch(facts, NODE, 4, 0.0, for_inbox=False).facts == 1

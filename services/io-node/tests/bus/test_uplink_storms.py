@@ -9,6 +9,7 @@ from io_node.backpressure import Backpressure
 from io_node.bus.counters import BusCounters
 from io_node.bus.fairness import Fairness
 from io_node.bus.uplink import Uplink, UplinkLimits
+from sio_cluster.node.monitoring.histogram import Histogram
 from sio_cluster.node.retry import Retry
 from sio_cluster.protocol.messages import ClientConnected
 from sio_cluster.streams.api.appends import Append, AppendResult
@@ -41,6 +42,7 @@ class World:
             retry=Retry("uplink", Counter()),
             is_gone=lambda app_node: False,
             is_alive=self.is_alive,
+            waits=Histogram(),
             clock=lambda: next(looks) / 1000,
         )
 

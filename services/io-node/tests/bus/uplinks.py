@@ -7,6 +7,7 @@ from io_node.backpressure import Backpressure
 from io_node.bus.counters import BusCounters
 from io_node.bus.fairness import Fairness
 from io_node.bus.uplink import Uplink, UplinkLimits
+from sio_cluster.node.monitoring.histogram import Histogram
 from sio_cluster.node.retry import Retry
 from sio_cluster.protocol.codec import decode_uplink
 from sio_cluster.protocol.errors import BusError
@@ -49,6 +50,7 @@ def make_uplink(
         retry=Retry("uplink", counters.redis_retries),
         is_gone=lambda node_id: node_id in gone or node_id in only_emits,
         is_alive=is_alive,
+        waits=Histogram(),
     )
 
 

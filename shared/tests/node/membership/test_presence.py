@@ -6,6 +6,7 @@ from collections import Counter
 import pytest
 
 from sio_cluster.node.membership.presence import BusProof, Pace, Presence, unready_because
+from sio_cluster.node.membership.redis_clock import RedisClock
 from sio_cluster.node.retry import Retry
 from sio_cluster.protocol.codec import decode_app_inbox, encode_app_inbox
 from sio_cluster.protocol.errors import BusUnavailable, ClusterMismatch
@@ -44,6 +45,7 @@ class World:
             registry=self.bus.registry,
             registration=self,
             proof=self.proof,
+            redis_clock=RedisClock(lambda: self.now),
             retry=Retry("heartbeat", self.retries, cap_ms=1),
         )
 

@@ -11,9 +11,10 @@ STOPPED = "this app-node was stopped: Redis may not have all of this"
 class Batch:
     """The commands of one inbox entry, and who waits until it has landed."""
 
-    __slots__ = ("_landed", "_outcome", "items", "last_progress", "size", "waiting")
+    __slots__ = ("_landed", "_outcome", "items", "last_progress", "since", "size", "waiting")
 
-    def __init__(self) -> None:
+    def __init__(self, since: float) -> None:
+        self.since = since  # when it began, in seconds of the app-node's clock
         self.items: list[tuple[Command, EntryProgress | None]] = []  # each with the lane entry that caused it
         self.size = 0  # bytes, about
         self.waiting: list[EntryProgress] = []  # lane entries that are not done before this has landed

@@ -70,6 +70,7 @@ class Outbox:
         self._is_known = is_known
         self._clock = clock
         self._retry = Retry("outbox", counters.redis_retries)
+        self._waits = counters.durations.outbox_wait
         self._around = Surroundings(node_id, inbox_max_bytes, counters, self._forget)
         self._queues: dict[str, InboxQueue] = {}
         self._last: dict[str, tuple[int, int]] = {}
@@ -149,7 +150,7 @@ class Outbox:
             queue = self._queues[node] = InboxQueue(node, self._inbox_key(node), seq, bar, self._around)
         batches = queue.batches
         if not batches or batches[-1].size >= MAX_ENTRY_BYTES or len(batches[-1].items) >= MAX_ENTRY_COMMANDS:
-            batches.append(Batch())
+            batches.append(Batch(self._clock()))
             self._empty.clear()
             self._wake.set()
         batch = batches[-1]
@@ -249,6 +250,7 @@ class Outbox:
     def _settle(self, queue: InboxQueue, batch: Batch, result: AppendResult) -> None:
         match result:
             case AppendResult.APPENDED | AppendResult.DUPLICATE:
+                self._waits.observe(self._clock() - batch.since)
                 queue.written(batch)
             case AppendResult.BARRED:
                 pass  # it is made anew

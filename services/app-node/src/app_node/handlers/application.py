@@ -47,6 +47,8 @@ class _Target(NamedTuple):
     call: Handler
     leading: tuple[Any, ...]
     signature: Signature
+    is_named: bool = False
+    """Whether it is the handler of this event alone."""
 
 
 class Application:
@@ -117,27 +119,32 @@ class Application:
 
     def event(
         self, namespace: str, sid: str, name: Any, args: Sequence[Any], *, redelivered: bool
-    ) -> tuple[Handler, Sequence[Any], dict[str, Any] | None] | None:
-        """The handler of this event with its arguments and keywords. None where no handler serves it."""
+    ) -> tuple[Handler, Sequence[Any], dict[str, Any] | None, bool] | None:
+        """The handler of this event with its arguments and keywords, and whether it serves this event alone.
+
+        None where no handler serves it.
+        """
         target = self._target(name, namespace, (sid, *args))
         if target is None:
             return None
         keywords = {"is_redelivered": redelivered} if target.signature.is_redelivered else None
-        return target.call, target.leading, keywords
+        return target.call, target.leading, keywords, target.is_named
 
     def _target(self, event: Any, namespace: str, args: tuple[Any, ...]) -> _Target | None:
         handler, leading = self._server._get_event_handler(event, namespace, args)
         if handler:
+            is_named = leading is args  # else a catch-all, which gets what it catches as an argument more
             if event == "*":  # python-socketio finds the catch-all by its name, and takes it for an ordinary handler
-                leading = (event, *leading)
-            return _Target(handler, leading, self._signatures.of(handler))
+                leading, is_named = (event, *leading), False
+            return _Target(handler, leading, self._signatures.of(handler), is_named)
         handler, leading = self._server._get_namespace_handler(namespace, args)
         if not handler:
             return None
         method = getattr(handler, f"on_{event}", None)
         if getattr(handler.trigger_event, "__func__", None) is self._plain_trigger:
+            is_named = method is not None
             method = method or _nothing
-            return _Target(method, leading, self._signatures.of(method))
+            return _Target(method, leading, self._signatures.of(method), is_named)
         trigger, of = handler.trigger_event, self._signatures.of
         return _Target(_through(trigger, event), leading, _passed_on(of(trigger), of(method or _anything)))
 

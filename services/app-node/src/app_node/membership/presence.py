@@ -9,6 +9,7 @@ from app_node.clock import Clock
 from app_node.counters import Counters
 from app_node.membership.registration import AppNodeRegistration
 from sio_cluster.node.membership.presence import BusProof, Pace, Presence
+from sio_cluster.node.membership.redis_clock import RedisClock
 from sio_cluster.node.retry import Retry
 from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.codec import encode_app_inbox
@@ -20,7 +21,8 @@ class AppNodePresence:
 
     One that only emits sends heartbeats, which keep its inbox, and does not register: else the others would leave lanes
     to it. Nor does one whose application has no handlers: it would swallow the events of its lanes. It registers with
-    the first heartbeat after `has_handlers()`. `proof` says whether canaries come back.
+    the first heartbeat after `has_handlers()`. `proof` says whether canaries come back,
+    `redis_clock` how old entries are.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class AppNodePresence:
             encode=lambda seq, canary: encode_app_inbox(node_id, seq, [canary]),
             clock=clock,
         )
+        self.redis_clock = RedisClock(clock)
         self._registration = AppNodeRegistration(node_id, bus.registry, has_handlers)
         self._retry = Retry("heartbeat", counters.redis_retries, cap_ms=config.heartbeat_ms)
         self._presence = Presence(
@@ -49,6 +52,7 @@ class AppNodePresence:
             registry=bus.registry,
             registration=self._registration,
             proof=self.proof,
+            redis_clock=self.redis_clock,
             retry=self._retry,
         )
 

@@ -22,6 +22,7 @@ from app_node.uplink.dead_letters import DeadLetters
 from app_node.uplink.pages import Pages
 from app_node.uplink.portion import Portion
 from app_node.uplink.round_robin import RoundRobin
+from sio_cluster.node.membership.redis_clock import RedisClock
 from sio_cluster.node.retry import Retry
 from sio_cluster.protocol.codec import decode_uplink
 from sio_cluster.protocol.errors import BusError, MalformedBatch
@@ -76,8 +77,10 @@ class Consumer:
         condemned: Deliver,
         letters: DeadLetters,
         commits: Commits,
+        redis_clock: RedisClock,
     ) -> None:
         self._reader = reader
+        self._redis_clock = redis_clock
         self._handling = handling
         self._condemned = condemned
         self._letters = letters
@@ -207,6 +210,9 @@ class Consumer:
             self._counters.facts_read_again += number
         else:
             self._counters.facts_read += number
+            waited = self._redis_clock.age_of(entry.id)
+            if waited is not None:
+                self._counters.durations.lane_wait.observe(waited)
         self.facts_in_work += number
         unfinished.facts = number
         own = f"{batch.node}."  # other sids: the reaper wrote it, or the io-node has clients of another home

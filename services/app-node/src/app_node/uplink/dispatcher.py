@@ -8,6 +8,7 @@ handler has.
 
 from collections import deque
 from collections.abc import Sequence
+from time import perf_counter
 from typing import Any, assert_never
 
 import structlog
@@ -32,6 +33,7 @@ from app_node.counters import (
 from app_node.downlink.held import HeldOutput, hold_output
 from app_node.downlink.outbox import Outbox
 from app_node.downlink.record_writer import RecordWriter
+from app_node.durations import OTHER, Durations
 from app_node.handlers.application import Application
 from app_node.handlers.calls import is_awaitable
 from app_node.handlers.endings import forget_cancellation, raise_unless_own, running_task
@@ -73,6 +75,7 @@ class Dispatcher:
         turns: HandlerTurns,
         async_handlers: bool,
         max_attachments: int,
+        durations: Durations,
         trace: bool = False,
     ) -> None:
         self._application = application
@@ -85,6 +88,7 @@ class Dispatcher:
         self._async_handlers = async_handlers
         self._max_attachments = max_attachments
         self._trace = trace
+        self._durations = durations.handlers
 
     def deliver(self, fact: Fact, progress: EntryProgress) -> None:
         """Takes over one fact, which `progress` counts already. Never waits."""
@@ -202,13 +206,17 @@ class Dispatcher:
             call = application.event(client.namespace, client.sid, name, args, redelivered=progress.redelivered)
             if call is None:
                 return EVENT_UNHANDLED
-            handler, args, keywords = call
+            handler, args, keywords, is_named = call
             if application.is_atomic(handler):
                 held = hold_output()
             progress.lane.require_held()  # not earlier: the process may stand still at any point
-            result = handler(*args, **keywords) if keywords else handler(*args)
-            if is_awaitable(result):
-                result = await result
+            began = perf_counter()
+            try:
+                result = handler(*args, **keywords) if keywords else handler(*args)
+                if is_awaitable(result):
+                    result = await result
+            finally:
+                self._durations[name if is_named else OTHER].observe(perf_counter() - began)
             if held is not None:
                 held.release(self._outbox.put, progress)
             if fact.ack_id is not None:

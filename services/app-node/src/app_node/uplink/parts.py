@@ -18,6 +18,7 @@ from app_node.uplink.dead_letters import DeadLetters
 from app_node.uplink.dispatcher import Dispatcher
 from app_node.uplink.suspects import Suspects
 from sio_cluster.node.membership.inbox import InboxLoop
+from sio_cluster.node.membership.redis_clock import RedisClock
 from sio_cluster.node.retry import Retry
 from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.ids import is_quarantine
@@ -45,6 +46,7 @@ class UplinkParts:
         max_attachments: int,
         announce: Callable[[Collection[int]], Awaitable[None]],
         canary_returned: Callable[[Canary], None],
+        redis_clock: RedisClock,
     ) -> None:
         """`announce(lanes)` tells the other app-nodes which quarantines of these lanes hold something.
 
@@ -62,6 +64,7 @@ class UplinkParts:
             turns=clients.turns,
             async_handlers=async_handlers,
             max_attachments=max_attachments,
+            durations=counters.durations,
             trace=config.log_level == "debug",
         )
         self.suspects = Suspects(
@@ -80,6 +83,7 @@ class UplinkParts:
             condemned=Condemned(downlink.outbox, downlink.writer, clients.records),
             letters=DeadLetters(self.readers.lanes, counters),
             commits=commits,
+            redis_clock=redis_clock,
         )
         self.alone = Alone(
             self.readers.quarantines,

@@ -18,7 +18,7 @@ class Batch:
     """An encoded entry.
 
     `facts`: how many it holds. `size`: what they weighed in the buffer. `connected`: the new clients among them whose
-    records have not been stored yet.
+    records have not been stored yet. `since`: when the first of its facts came.
     """
 
     seq: int
@@ -26,9 +26,10 @@ class Batch:
     facts: int
     size: int
     connected: list[ClientConnected]
+    since: float
 
 
-def next_batch(waiting: deque[UplinkItem], node_id: str, seq: int, *, for_inbox: bool) -> Batch:
+def next_batch(waiting: deque[UplinkItem], node_id: str, seq: int, since: float, *, for_inbox: bool) -> Batch:
     """Take the first facts out of `waiting`, which is not empty, and encode them."""
     facts: list[UplinkItem] = []
     connected: list[ClientConnected] = []
@@ -45,5 +46,5 @@ def next_batch(waiting: deque[UplinkItem], node_id: str, seq: int, *, for_inbox:
             connected.append(fact)
     if for_inbox:
         answers = cast(list[AppInboxItem], facts)  # `Uplink.put` lets nothing else into an inbox
-        return Batch(seq, encode_app_inbox(node_id, seq, answers), len(facts), total, connected)
-    return Batch(seq, encode_uplink(node_id, seq, cast(list[Fact], facts)), len(facts), total, connected)
+        return Batch(seq, encode_app_inbox(node_id, seq, answers), len(facts), total, connected, since)
+    return Batch(seq, encode_uplink(node_id, seq, cast(list[Fact], facts)), len(facts), total, connected, since)

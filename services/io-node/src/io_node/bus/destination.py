@@ -24,6 +24,7 @@ class Destination:
         "max_bytes",
         "paused",
         "retry_at",
+        "since",
         "stream",
         "waiting_bytes",
     )
@@ -34,6 +35,8 @@ class Destination:
         self.max_bytes = max_bytes
         self.facts: deque[UplinkItem] = deque()
         """Facts that are in no batch yet."""
+        self.since = 0.0
+        """When the first came of those that wait, or of those that left in the batch before them."""
         self.waiting_bytes = 0
         """What `facts` and `batch` weigh."""
         self.batch: Batch | None = None
@@ -49,7 +52,7 @@ class Destination:
     def next_batch(self, node_id: str, seq: int) -> Batch:
         """The batch that is to be tried again, or a new one with this sequence number."""
         if self.batch is None:
-            self.batch = next_batch(self.facts, node_id, seq, for_inbox=self.app_node is not None)
+            self.batch = next_batch(self.facts, node_id, seq, self.since, for_inbox=self.app_node is not None)
         return self.batch
 
     def settle(self, batch: Batch) -> bool:

@@ -9,7 +9,9 @@ import structlog
 
 from io_node.bus.counters import BusCounters
 from io_node.bus.repeats import Repeats
+from io_node.durations import Durations
 from io_node.turns import TURN_S
+from sio_cluster.node.membership.redis_clock import RedisClock
 from sio_cluster.protocol.codec import decode_downlink
 from sio_cluster.protocol.errors import MalformedBatch
 from sio_cluster.protocol.messages import Command
@@ -27,7 +29,8 @@ class Downlink:
     """Carries out inbox entries. `take` is what `node.membership.inbox.InboxLoop` calls.
 
     `on_batch` is told of each entry and its commands before they are carried out. `on_repeated` is told of each entry
-    that came before, and is passed over. `repeats` knows of what was read before this one began.
+    that came before, and is passed over. `repeats` knows of what was read before this one began. `durations` says how
+    long entries waited, by `redis_clock`, and how long they took.
 
     An entry that cannot be decoded is logged, counted and passed over.
     """
@@ -40,6 +43,8 @@ class Downlink:
         on_repeated: Callable[[InboxEntry], None] = lambda entry: None,
         repeats: Repeats | None = None,
         counters: BusCounters,
+        durations: Durations | None = None,
+        redis_clock: RedisClock | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._execute = execute
@@ -47,12 +52,14 @@ class Downlink:
         self._on_repeated = on_repeated
         self._repeats = repeats if repeats is not None else Repeats()
         self._counters = counters
+        self._durations = durations if durations is not None else Durations()
+        self._redis_clock = redis_clock if redis_clock is not None else RedisClock(clock)
         self._clock = clock
         self._turn_ends = 0.0
 
     async def take(self, entries: list[InboxEntry]) -> None:
         """Carry out entries in order."""
-        counters = self._counters
+        counters, durations = self._counters, self._durations
         self._turn_ends = self._clock() + TURN_S
         for entry in entries:
             try:
@@ -69,11 +76,16 @@ class Downlink:
                 continue
             counters.batches_read += 1
             counters.commands_read += len(batch.commands)
+            waited = self._redis_clock.age_of(entry.id)
+            if waited is not None:
+                durations.inbox_wait.observe(waited)
+            began = self._clock()
             self._on_batch(entry, batch.commands)
             commands = iter(batch.commands)
             while not self._execute(commands, self._turn_is_over):
                 await asyncio.sleep(0)
                 self._turn_ends = self._clock() + TURN_S
+            durations.fan_out.observe(self._clock() - began)
 
     def _turn_is_over(self) -> bool:
         return self._clock() > self._turn_ends

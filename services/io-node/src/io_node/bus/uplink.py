@@ -23,6 +23,7 @@ from io_node.bus.counters import BusCounters
 from io_node.bus.destination import Destination
 from io_node.bus.fairness import Fairness
 from io_node.turns import TURN_S
+from sio_cluster.node.monitoring.histogram import Histogram
 from sio_cluster.node.retry import Retry
 from sio_cluster.protocol.errors import BusError, RedisFull
 from sio_cluster.protocol.keys import Keys
@@ -60,10 +61,11 @@ class Uplink:
         retry: Retry,
         is_gone: Callable[[str], bool],
         is_alive: Callable[[str], Awaitable[bool]],
+        waits: Histogram,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`is_gone` tells whether an app-node is known not to be registered any more. `is_alive` asks Redis whether it
-        is alive all the same, as one that only emits may be.
+        is alive all the same, as one that only emits may be. `waits` counts how long entries wait for Redis.
         """
         self._counters = counters
         self._node_id = node_id
@@ -76,6 +78,7 @@ class Uplink:
         self._retry = retry
         self._is_gone = is_gone
         self._is_alive = is_alive
+        self._waits = waits
         self._clock = clock
         self._seq = 0  # one for all streams: it needs only to rise within each
         self._destinations: dict[int | str, Destination] = {}
@@ -114,6 +117,8 @@ class Uplink:
             return
         queue = self._destinations.get(destination) or self._new_destination(destination)
         size = size_of(fact)
+        if not queue.facts:
+            queue.since = self._clock()
         queue.facts.append(fact)
         queue.waiting_bytes += size
         self._waiting_bytes += size
@@ -260,6 +265,7 @@ class Uplink:
 
     def _settle(self, queue: Destination, batch: Batch, *, repeated: bool) -> None:
         """The batch is in Redis."""
+        self._waits.observe(self._clock() - batch.since)
         self._counters.batches_appended += 1
         self._counters.batches_repeated += repeated
         self._counters.facts_appended += batch.facts

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from io_node.bus.counters import BusCounters
 from io_node.bus.downlink import Downlink
 from io_node.bus.retention import SPARE_MS, Retention
+from io_node.durations import Durations
 from io_node.recovery.claims import Facts, LogClaims
 from io_node.recovery.evictions import Evictions
 from io_node.recovery.home import Home
@@ -16,6 +17,7 @@ from io_node.socketio.counters import ClientCounters
 from io_node.socketio.hub import Hub
 from io_node.turns import Turns
 from sio_cluster.node.loops import Loops
+from sio_cluster.node.membership.redis_clock import RedisClock
 from sio_cluster.node.retry import Retry
 from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol import reasons
@@ -56,6 +58,8 @@ class Recovery:
         on_canary: Callable[[Canary], None],
         client_counters: ClientCounters,
         counters: BusCounters,
+        durations: Durations,
+        redis_clock: RedisClock,
     ) -> None:
         self.is_on = config.recovery_window_ms > 0
         self._node_id = node_id
@@ -79,7 +83,12 @@ class Recovery:
         )
         self._own = Home(node_id, self.hub)
         self.downlink = Downlink(
-            self.hub.execute, on_batch=self._took, on_repeated=self._passed_over, counters=counters
+            self.hub.execute,
+            on_batch=self._took,
+            on_repeated=self._passed_over,
+            counters=counters,
+            durations=durations,
+            redis_clock=redis_clock,
         )
         self.retention = Retention(
             node_id,

@@ -13,6 +13,7 @@ from typing import Protocol
 
 import structlog
 
+from sio_cluster.node.membership.redis_clock import RedisClock
 from sio_cluster.node.retry import Retry
 from sio_cluster.protocol.errors import BusError
 from sio_cluster.protocol.messages import Canary
@@ -114,13 +115,22 @@ class Presence:
     """The heartbeat of one node. `run` is a loop for as long as the node lives."""
 
     def __init__(
-        self, node_id: str, pace: Pace, *, registry: Registry, registration: Registration, proof: BusProof, retry: Retry
+        self,
+        node_id: str,
+        pace: Pace,
+        *,
+        registry: Registry,
+        registration: Registration,
+        proof: BusProof,
+        redis_clock: RedisClock,
+        retry: Retry,
     ) -> None:
         self._node_id = node_id
         self._pace = pace
         self._registry = registry
         self._registration = registration
         self._proof = proof
+        self._redis_clock = redis_clock
         self._retry = retry
         self._beating = asyncio.Lock()
         self._left = False
@@ -148,7 +158,10 @@ class Presence:
         async with self._beating:
             if self._left:
                 return usual_s
-            await self._registry.heartbeat(self._node_id, self._pace.ttl_ms)
+            asked_at = self._redis_clock.clock()
+            redis_s = await self._registry.heartbeat(self._node_id, self._pace.ttl_ms)
+            if redis_s is not None:
+                self._redis_clock.heard(redis_s, asked_at)
             due_s = await self._registration.refresh()
             await self._proof.send()
             self.beats += 1

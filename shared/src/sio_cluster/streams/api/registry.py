@@ -28,8 +28,11 @@ class Registry(Protocol):
     async def register_app_node(self, node_id: str, info: dict[str, str]) -> None:
         """Enters the node, or changes its info. It counts once it has sent a heartbeat."""
 
-    async def heartbeat(self, node_id: str, ttl_ms: int) -> None:
-        """Says that the node lives for `ttl_ms` from now on."""
+    async def heartbeat(self, node_id: str, ttl_ms: int) -> float | None:
+        """Says that the node lives for `ttl_ms` from now on.
+
+        Returns the time in seconds by the clock that gives stream entries their ids. None where ids are no times.
+        """
 
     async def retire_io_node(self, node_id: str) -> None:
         """Before its clients are disconnected: the node is no longer registered, and counts as lost until it is

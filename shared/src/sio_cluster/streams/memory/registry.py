@@ -45,9 +45,10 @@ class MemoryRegistry:
         async with self._broker.operation():
             self._broker.app_nodes[node_id] = dict(info)
 
-    async def heartbeat(self, node_id: str, ttl_ms: int) -> None:
+    async def heartbeat(self, node_id: str, ttl_ms: int) -> float | None:
         async with self._broker.operation():
             self._broker.alive_until[node_id] = self._broker.clock() + ttl_ms / 1000
+        return None
 
     async def retire_io_node(self, node_id: str) -> None:
         async with self._broker.operation():

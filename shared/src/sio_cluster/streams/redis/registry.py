@@ -60,8 +60,9 @@ class RedisRegistry:
     async def register_app_node(self, node_id: str, info: dict[str, str]) -> None:
         await self._connections.run(call(REGISTER, (self._keys.app_nodes,), node_id, _encode_info(info)))
 
-    async def heartbeat(self, node_id: str, ttl_ms: int) -> None:
-        await self._connections.run(call(HEARTBEAT, (self._keys.alive(node_id),), ttl_ms))
+    async def heartbeat(self, node_id: str, ttl_ms: int) -> float:
+        [[seconds, microseconds]] = await self._connections.run(call(HEARTBEAT, (self._keys.alive(node_id),), ttl_ms))
+        return int(seconds) + int(microseconds) / 1_000_000
 
     async def retire_io_node(self, node_id: str) -> None:
         keys = self._keys

@@ -25,11 +25,12 @@ end
 return 1
 """)
 
-# KEYS alive; ARGV ttl_ms
+# KEYS alive; ARGV ttl_ms. Returns Redis' time: seconds, microseconds.
 # Again: the node lives for ttl_ms from then on.
 HEARTBEAT = script("""
 redis.call('DEL', KEYS[1])
-return redis.call('SET', KEYS[1], 1, 'PX', ARGV[1])
+redis.call('SET', KEYS[1], 1, 'PX', ARGV[1])
+return redis.call('TIME')
 """)
 
 # KEYS epoch
