@@ -19,6 +19,7 @@ from tests.model.mutants import (
     bars_nobody,
     believes_a_late_end,
     holds_nobody_back,
+    reads_new_entries_between_the_pages,
     takes_no_leave,
 )
 from tests.model.test_model import history_settings
@@ -30,6 +31,9 @@ HISTORIES = 500
 
 SEED = 19
 """From which the histories follow. Other seeds find the same defects, some of them after hundreds of histories."""
+
+SEEDS: Mapping[Mutant, int] = {believes_a_late_end: 1, reads_new_entries_between_the_pages: 5}
+"""For defects that show from `SEED` only after many histories. All other seeds that were tried find them too."""
 
 AIMED: Mapping[Mutant, type[ClusterMachine]] = {
     bars_nobody: LateOutputMachine,
@@ -74,7 +78,7 @@ def ended_only_by(message: str) -> Iterator[None]:
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.__name__)
 def test_the_defect_is_found(mutant: Mutant) -> None:
     chosen = history_settings(HISTORIES, derandomize=False, phases=[Phase.generate], report_multiple_bugs=False)
-    machine = seed(SEED)(type("Machine", (AIMED.get(mutant, ClusterMachine),), {}))
+    machine = seed(SEEDS.get(mutant, SEED))(type("Machine", (AIMED.get(mutant, ClusterMachine),), {}))
     with quiet_logs(), same_draws(), mutant(), ended_only_by(MUTANTS[mutant]), pytest.raises(Found) as found:
         run_state_machine_as_test(machine, settings=chosen)
     print(f"{mutant.__name__}: {found.value}")
