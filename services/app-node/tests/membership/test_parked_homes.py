@@ -209,3 +209,20 @@ async def test_many_of_whom_nobody_has_told(world: World, monkeypatch: pytest.Mo
     await world.bus.records.forget([Ended(fact.sid) for fact in world.told()])
     await world.parked.look()
     assert len(world.told()) == 5
+
+
+async def test_who_is_not_in_charge_any_more_ends_no_home(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between two homes, another app-node may have taken over."""
+    await world.client()
+    await world.bus.registry.register_io_node(OTHER, {"level": "2"})
+    asked: list[str] = []
+    away = world.bus.records.away
+
+    async def loses_charge(home: str) -> int:
+        asked.append(home)
+        world.in_charge = False
+        return await away(home)
+
+    monkeypatch.setattr(world.bus.records, "away", loses_charge)
+    await world.parked.look()
+    assert len(asked) == 1

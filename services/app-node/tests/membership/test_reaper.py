@@ -1,13 +1,17 @@
 """The reaper alone: whom it buries, and whom no more. Registry, records and appender are played by the test."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
+
+import pytest
 
 from app_node.counters import Counters
 from app_node.membership.farewells import CHUNK, Farewells
 from app_node.membership.parked_homes import ParkedHomes
-from app_node.membership.reaper import GRACE_BEATS, Reaper
+from app_node.membership.reaper import APP_NODE_KEPT_S, GRACE_BEATS, Reaper
 from sio_cluster.protocol.codec import decode_uplink
+from sio_cluster.protocol.errors import BusError, BusUnavailable
 from sio_cluster.streams.api.appends import Append, AppendResult
 
 FIRST, SECOND = "io1-aaaaaa", "io2-bbbbbb"
@@ -18,10 +22,14 @@ class Cluster:
 
     def __init__(self) -> None:
         self.lost = {FIRST, SECOND}
+        self.lost_apps: list[str] = []
+        self.after_forget: Callable[[], None] = lambda: None
         self.retired: list[str] = []
         self.forgotten: list[str] = []
         self.told: list[str] = []
         self.in_charge = True
+        self.appends = 0
+        self.answer: AppendResult | BusError = AppendResult.APPENDED
         self.after_append: Callable[[], None] = lambda: None
         self.after_retire: Callable[[], None] = lambda: None
 
@@ -29,7 +37,7 @@ class Cluster:
         return sorted(self.lost)
 
     async def lost_app_nodes(self) -> list[str]:
-        return []
+        return self.lost_apps
 
     async def retire_io_node(self, node_id: str) -> None:
         self.retired.append(node_id)
@@ -40,22 +48,27 @@ class Cluster:
         self.forgotten.append(node_id)
 
     async def unregister_app_node(self, node_id: str) -> None:
-        raise AssertionError(node_id)
+        self.forgotten.append(node_id)
+        self.after_forget()
 
     async def clients_of(self, node_id: str) -> list[tuple[str, int]]:
         return [(f"{node_id}.{number:016}", 0) for number in range(3 * CHUNK)]
 
     async def append(self, appends: Sequence[Append]) -> list[AppendResult]:
-        self.told += [fact.sid for append in appends for fact in decode_uplink(append.entry).facts]
+        self.appends += 1
+        if self.answer is AppendResult.APPENDED:
+            self.told += [fact.sid for append in appends for fact in decode_uplink(append.entry).facts]
         self.after_append()
-        return [AppendResult.APPENDED] * len(appends)
+        if isinstance(self.answer, BusError):
+            raise self.answer
+        return [self.answer] * len(appends)
 
     def told_of(self, node_id: str) -> int:
         return sum(sid.startswith(node_id) for sid in self.told)
 
 
-async def look(cluster: Cluster) -> Counters:
-    """Until the lost nodes are due."""
+async def look(cluster: Cluster, later_s: float = GRACE_BEATS) -> Counters:
+    """Twice: the lost nodes are due the second time."""
     now, counters = 0.0, Counters()
     parts: Any = cluster  # it plays all of Redis
     charge: Any = {"records": parts, "is_in_charge": lambda: cluster.in_charge, "counters": counters}
@@ -82,7 +95,7 @@ async def look(cluster: Cluster) -> Counters:
     )
     await reaper.look()
     assert cluster.retired == []
-    now += GRACE_BEATS
+    now += later_s
     await reaper.look()
     return counters
 
@@ -135,3 +148,32 @@ async def test_who_is_not_in_charge_any_more_leaves_the_rest_to_the_next() -> No
     assert cluster.lost == {FIRST, SECOND}
     assert cluster.forgotten == []
     assert counters.io_nodes_lost == 0
+
+
+@pytest.mark.parametrize("answer", [AppendResult.FULL, BusUnavailable("away")])
+async def test_who_is_not_in_charge_any_more_does_not_wait_for_a_lane(answer: AppendResult | BusError) -> None:
+    """Lanes may be full, and Redis may be away, for as long as they like. Another app-node tells of the clients."""
+    cluster = Cluster()
+    cluster.answer = answer
+
+    def lose_charge() -> None:
+        cluster.in_charge = cluster.appends < 2
+
+    cluster.after_append = lose_charge
+    counters = await asyncio.wait_for(look(cluster), 5)
+    assert (cluster.appends, counters.reaper_facts_written) == (2, 0)
+    assert cluster.retired == [FIRST]
+    assert cluster.forgotten == []
+
+
+async def test_who_is_not_in_charge_any_more_forgets_no_app_node() -> None:
+    cluster = Cluster()
+    cluster.lost = set()
+    cluster.lost_apps = ["app2-aaaaaa", "app3-aaaaaa"]
+
+    def lose_charge() -> None:
+        cluster.in_charge = False
+
+    cluster.after_forget = lose_charge
+    await look(cluster, APP_NODE_KEPT_S)
+    assert cluster.forgotten == ["app2-aaaaaa"]

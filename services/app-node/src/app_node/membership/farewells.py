@@ -9,13 +9,13 @@ no harm is done: a client is disconnected once.
 import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Sequence
-from functools import partial
 from typing import TypeVar
 
 from app_node.counters import Counters
 from sio_cluster.node.retry import Backoff, Retry
 from sio_cluster.protocol import reasons
 from sio_cluster.protocol.codec import encode_uplink
+from sio_cluster.protocol.errors import BusError
 from sio_cluster.protocol.ids import lane_of, node_of
 from sio_cluster.protocol.messages import ClientDisconnected, Fact
 from sio_cluster.streams.api.appends import Append, Appender, AppendResult
@@ -97,11 +97,19 @@ class Farewells:
         ]
 
     async def _write(self, disconnects: Sequence[Fact]) -> None:
-        """Tries until every lane has taken its part."""
+        """Tries until every lane has taken its part, or this app-node is not in charge any more.
+
+        A lane that is full is tried again with backoff, and so is a Redis that is away.
+        """
         waiting, facts_in = self._encode(disconnects)
         backoff = Backoff()  # for lanes that are full
-        while waiting:
-            results = await self._retry.call(partial(self._appender.append, waiting))
+        while waiting and self._is_in_charge():
+            try:
+                results = await self._appender.append(waiting)
+            except BusError as error:
+                await asyncio.sleep(self._retry.failed(error))
+                continue
+            self._retry.succeeded()
             full = [append for append, result in zip(waiting, results, strict=True) if result is AppendResult.FULL]
             written = sum(facts_in[append.seq] for append in waiting) - sum(facts_in[append.seq] for append in full)
             self._counters.reaper_facts_written += written

@@ -142,9 +142,16 @@ class ParkedHomes:
         homes = await self._registry.registered_io_nodes()
         if not await self._tell_late(homes):
             return
-        self._absent = {home: await self._records.away(home) for home in homes}
+        absent: dict[str, int] = {}
         for home in homes:
-            if home in self._parked and not self._absent[home] and await self._homes.end(home):
+            if not self._is_in_charge():
+                return
+            absent[home] = await self._records.away(home)
+        self._absent = absent
+        for home in homes:
+            if not self._is_in_charge():
+                return
+            if home in self._parked and not absent[home] and await self._homes.end(home):
                 log.info("home_ended", home=home)
                 del self._parked[home]
 

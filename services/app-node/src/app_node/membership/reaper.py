@@ -77,7 +77,7 @@ class Reaper:
             if now - self._lost_since[node] >= GRACE_BEATS * self._heartbeat_s:
                 await self._bury(node)
         for node in app_nodes:
-            if now - self._lost_since[node] >= APP_NODE_KEPT_S:
+            if now - self._lost_since[node] >= APP_NODE_KEPT_S and self._is_in_charge():
                 log.info("app_node_forgotten", lost_node=node)
                 await self._registry.unregister_app_node(node)
 
