@@ -187,6 +187,7 @@ class IoNode:
 
     def metrics(self) -> list[AnyFamily]:
         """All counters and levels, as of now."""
+        own, adopted = self._recovery.homes.logs_in_memory
         return list(
             families(
                 Counts(
@@ -208,6 +209,10 @@ class IoNode:
                     downlink_waiting_bytes=self.engine.connections.buffers.waiting_bytes,
                     connections_paused=len(self.backpressure),
                     homes_adopted=self._recovery.homes.adopted,
+                    own_log_bytes=own.log_bytes,
+                    own_log_entries=own.log_entries,
+                    adopted_log_bytes=adopted.log_bytes,
+                    adopted_log_entries=adopted.log_entries,
                     recovery_window_s=self._recovery.retention.window_s if self._recovery.is_on else 0.0,
                 ),
             )

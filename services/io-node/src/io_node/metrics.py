@@ -40,6 +40,10 @@ class Levels:
     downlink_waiting_bytes: int
     connections_paused: int
     homes_adopted: int = 0
+    own_log_bytes: int = 0
+    own_log_entries: int = 0
+    adopted_log_bytes: int = 0
+    adopted_log_entries: int = 0
     recovery_window_s: float = 0.0
 
 
@@ -141,6 +145,10 @@ def _recovery(clients: ClientCounters, levels: Levels) -> Iterator[Family]:
     yield _counter("sio_io_connections_evicted", "Connections closed because their client came back on another one",
                    clients.evicted)  # fmt: skip
     yield _gauge("sio_io_homes_adopted", "Homes of other io-nodes whose clients came back here", levels.homes_adopted)
+    yield _by_home("sio_io_home_log_bytes", "What logs of homes take in memory",
+                   levels.own_log_bytes, levels.adopted_log_bytes)  # fmt: skip
+    yield _by_home("sio_io_home_log_entries", "Entries of inboxes in these logs",
+                   levels.own_log_entries, levels.adopted_log_entries)  # fmt: skip
     yield _gauge("sio_io_recovery_window_seconds", "For how long a client may have been away and miss nothing",
                  levels.recovery_window_s)  # fmt: skip
 
@@ -187,3 +195,7 @@ def _gauge(name: str, help: str, value: float) -> Family:
 
 def _by_reason(name: str, help: str, counts: dict[str, int]) -> Family:
     return Family("counter", name, help, labelled(counts), ("reason",))
+
+
+def _by_home(name: str, help: str, own: int, adopted: int) -> Family:
+    return Family("gauge", name, help, labelled({"own": own, "adopted": adopted}), ("home",))

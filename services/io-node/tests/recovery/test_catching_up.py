@@ -300,6 +300,6 @@ async def test_the_log_grows_too_long_meanwhile() -> None:
         [browser] = await missed(world, node, NAMES[: 2 * MOST], takes=False)
         browser.open(node)
         await browser.joined()
-        await carried_out(world, *(emit("x" * 1_000) for _ in range(30)))
+        await carried_out(world, *(emit("x" * 10_000) for _ in range(30)))
         await node.io_node._recovery.homes.tidy()
         assert browser.connection.closed == reasons.SLOW_CONSUMER

@@ -1,7 +1,10 @@
 """Who missed what: as if each client had stood in its rooms and listened, entry by entry."""
 
-from collections.abc import Iterator
+import gc
+import tracemalloc
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given, settings
@@ -9,6 +12,8 @@ from hypothesis import strategies as st
 
 from io_node.engineio.api import Outbound
 from io_node.recovery.home_log import HomeLog, Since
+from io_node.recovery.log_items import MOST_MADE_BYTES
+from sio_cluster.protocol.codec import decode_downlink, encode_downlink
 from sio_cluster.protocol.messages import (
     Accept,
     Ack,
@@ -86,6 +91,7 @@ def places(entries: list[list[Command]]) -> list[Position]:
 
 
 @pytest.mark.slow
+@patch("io_node.recovery.log_items._STRETCH_BYTES", 1)
 @settings(max_examples=4 * settings().max_examples)
 @given(entries, sids, namespaces, st.data())
 def test_as_if_it_had_listened(entries: list[list[Command]], sid: str, namespace: str, data: st.DataObject) -> None:
@@ -93,7 +99,8 @@ def test_as_if_it_had_listened(entries: list[list[Command]], sid: str, namespace
     known = [Position(horizon, 0, 2**20), *(place for place in places(entries) if place.ms > horizon)]
     after = data.draw(st.sampled_from(known))
     end = Position(len(entries) + 1, 0, 0)
-    until = data.draw(st.sampled_from([place for place in (*known, end) if place >= after]))
+    loaded, over = data.draw(st.just((0, 0)) | st.tuples(st.integers(0, len(entries)), st.integers(0, 2_000)))
+    until = data.draw(st.sampled_from([place for place in (*known, end) if place >= after and place.ms > loaded]))
     listener, log, at = Listener(sid, namespace), HomeLog(), START
     rooms: set[Room] = set()
     for ms, entry in enumerate(entries, 1):
@@ -104,6 +111,8 @@ def test_as_if_it_had_listened(entries: list[list[Command]], sid: str, namespace
             if Position(ms, 0, number) == until:
                 rooms = set(listener.rooms)
             listener.take(Position(ms, 0, number), command)
+        if ms == loaded:
+            shorten(log, max(0, log.size - over))
     if horizon == len(entries):
         at = AtHorizon(b"%d-0" % horizon, frozenset(listener.rooms | {sid}))
     if until == end:
@@ -112,11 +121,20 @@ def test_as_if_it_had_listened(entries: list[list[Command]], sid: str, namespace
     if after.ms <= horizon:
         assert since is None
         return
+    if not log.has_all(sid, namespace, at, Since(after, after)):
+        assert loaded
+        return
     assert since == (after, after)
     stays = log.rooms(sid, namespace, at, until)
     expected = [(place, packet) for place, packet in listener.heard if after < place < until]
     assert [(message.place, message.packet) for message in missed(log, sid, namespace, at, since, until)] == expected
     assert stays.rooms - {sid} == rooms - {sid}
+
+
+def shorten(log: HomeLog, max_bytes: int) -> None:
+    for _ in log.shorten(max_bytes):
+        pass
+    assert log.size <= max_bytes
 
 
 def missed(log: HomeLog, sid: str, namespace: str, at: AtHorizon, since: Since, until: Position) -> Iterator[Outbound]:
@@ -192,7 +210,7 @@ def test_an_entry_in_parts() -> None:
         parts.add(b"1-0", entry[first : first + 2], first)
     for log in (whole, parts):
         assert heard(log, START, None, Position(9, 0, 0)) == b"ab"
-    assert whole.size == parts.size == 2
+    assert whole.size == parts.size
 
 
 def test_a_client_in_10_000_rooms_is_told_in_small_pieces() -> None:
@@ -212,3 +230,129 @@ def test_a_client_in_10_000_rooms_is_told_in_small_pieces() -> None:
     ]
     assert told[:40] == [None] * 40
     assert None not in told[40:]
+
+
+PLACE = Position(9, 0, 0)
+HERE = AtHorizon(b"0-0", frozenset({"ann", "red"}))
+_NAMES = [f"io1-aaaaaa.{number:016}" for number in range(2_000)]
+
+
+def a_lot(kind: str) -> bytes:
+    """An entry with many commands of one kind."""
+    commands: dict[str, Callable[[int, str], Command]] = {
+        "joins": lambda number, sid: Join(sid, f"room{number % 50}"),
+        "leaves": lambda number, sid: Leave(sid, f"room{number % 50}"),
+        "joins of one client": lambda number, sid: Join(_NAMES[0], f"room{number}"),
+        "closings": lambda number, sid: CloseRoom("/", f"room{number}"),
+        "accepts": lambda number, sid: Accept(sid),
+        "small events": lambda number, sid: Emit("/", b'2["a",%d]' % number, to=[f"room{number % 50}"]),
+        "events to sids": lambda number, sid: Emit("/", b'2["a",%d]' % number, to=[sid]),
+        "events to five rooms": lambda number, sid: Emit("/", b'2["a"]', to=[f"room{n % 50}" for n in range(5)]),
+        "attachments": lambda number, sid: Emit("/", b'51-["a"]', [b"x" * 50, b"y" * 50]),
+        "one skipped": lambda number, sid: Emit("/", b'2["a"]', skip=[sid]),
+        "many skipped": lambda number, sid: Emit("/", b'2["a"]', skip=_NAMES[number : number + 100]),
+    }
+    made = [commands[kind](number, sid) for number, sid in enumerate(_NAMES)]
+    return encode_downlink("app1-aaaaaa", 1, made)
+
+
+KINDS = [
+    "joins", "leaves", "joins of one client", "closings", "accepts", "small events", "events to sids",
+    "events to five rooms", "attachments", "one skipped", "many skipped",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_all_that_it_holds_is_weighed(kind: str) -> None:
+    entry, log = a_lot(kind), HomeLog()
+    gc.collect()
+    tracemalloc.start()
+    try:
+        log.add(b"1700000000000-0", decode_downlink(entry).commands)
+        gc.collect()
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert 0.8 < log.size / taken < 1.4
+
+
+def test_the_oldest_go_first() -> None:
+    """Who has missed none of these is told all, though what they said of its rooms is long ago."""
+    log = log_of(
+        [Join("ann", "red"), Join("ann", "blue"), Emit("/", b"a" * 50_000, to=["red"])],
+        [Leave("ann", "blue"), Emit("/", b"b" * 50_000), Emit("/", b"c" * 50_000, to=["blue"])],
+        [Emit("/", b"d", to=["red"]), Emit("/", b"e", to=["blue"]), Emit("/", b"f", to=["red"])],
+    )
+    assert log.entries == 3
+    shorten(log, 30_000)
+    assert log.is_cut
+    assert log.entries == 1
+    last = Position(2, 0, 2)
+    assert log.has_all("ann", "/", HERE, Since(last, last))
+    assert heard(log, HERE, last, PLACE) == b"df"
+    assert log.rooms("ann", "/", HERE, PLACE).rooms == {"ann", "red"} - {"ann"}
+    for missed_one in (Position(1, 0, 1), Position(2, 0, 0)):
+        assert not log.has_all("ann", "/", HERE, Since(missed_one, missed_one))
+
+
+def test_who_was_quiet_misses_nothing_where_the_oldest_go() -> None:
+    """It was in none of the rooms that had something to do with them, and in no other namespace."""
+    log = log_of(
+        [Join("ann", "green"), Join("bob", "blue")],
+        [Emit("/", b"a" * 50_000, to=["blue"]), Emit("/other", b"b" * 50_000)],
+        [Emit("/", b"c", to=["green"])],
+    )
+    shorten(log, 30_000)
+    long_ago = Since(Position(1, 0, 0), Position(1, 0, 0))
+    assert log.has_all("ann", "/", HERE, long_ago)
+    assert heard(log, HERE, long_ago.rooms, PLACE) == b"c"
+    assert not log.has_all("bob", "/", START, long_ago)
+    assert not log.has_all("ann", "/other", HERE, long_ago)
+
+
+def test_who_comes_and_goes_all_the_time_takes_little() -> None:
+    """Of all that is said of one client and one room, what was said last is enough."""
+    log = HomeLog()
+    for ms in range(1, 5_001):
+        log.add(b"%d-0" % ms, [Join("ann", "red"), Emit("/", b"a", to=["red"]), Leave("ann", "red"), CloseRoom("/", 7)])
+    log.add(b"5001-0", [Join("ann", "blue"), Emit("/", b"b", to=["blue"])])
+    assert log.size > 1_500_000
+    shorten(log, 50_000)
+    late = Position(5_000, 0, 3)
+    assert log.has_all("ann", "/", HERE, Since(late, late))
+    assert heard(log, HERE, late, Position(6_000, 0, 0)) == b"b"
+    assert log.rooms("ann", "/", HERE, Position(6_000, 0, 0)).rooms == {"blue"}
+
+
+def test_where_rooms_alone_are_too_much_nobody_comes_back() -> None:
+    log = HomeLog()
+    log.add(b"1-0", [Join(f"io1-aaaaaa.{number:016}", "red") for number in range(1_000)])
+    log.add(b"2-0", [Emit("/", b"a")])
+    shorten(log, 30_000)
+    assert log.size == 0
+    log.add(b"3-0", [Emit("/", b"b")])
+    assert log.size == 0
+    late = Position(2, 0, 0)
+    assert not log.has_all("ann", "/", HERE, Since(late, late))
+
+
+def test_to_shorten_it_pauses() -> None:
+    log = HomeLog()
+    log.add(b"1-0", [Emit("/", b"a", to=[f"room{number}"]) for number in range(10_000)])
+    log.add(b"2-0", [Join(f"io1-aaaaaa.{number:016}", "red") for number in range(10_000)])
+    assert len(list(log.shorten(5_000_000))) > 15
+
+
+def test_messages_that_were_sent_do_not_stay_for_ever() -> None:
+    """They are shared by all who missed them. But a client that missed very much does not fill the memory by that."""
+    log = log_of([Accept("ann")], [Emit("/", b"%d" % number + b"x" * 100_000) for number in range(30)])
+    tracemalloc.start()
+    try:
+        since = Since(Position(1, 0, 0), Position(1, 0, 0))
+        for message in missed(log, "ann", "/", HERE, since, PLACE):
+            assert message.with_offset().ws_frames
+        del message
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert taken < MOST_MADE_BYTES + 500_000

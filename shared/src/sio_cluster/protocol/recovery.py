@@ -74,7 +74,7 @@ def position_of(entry_id: bytes, command: int) -> Position:
 
 def pack(ms: int, number: int, command: int) -> int:
     """A place in one number, for up to 2**24 entries in a millisecond, of 2**24 commands each."""
-    return ms << 48 | number << 24 | command
+    return (ms << 48) + (number << 24) + command
 
 
 def unpack(packed: int) -> Position:

@@ -247,6 +247,8 @@ class LogClaims:
         since = pinned.log.since(pid.sid, at, offset, waited)
         if since is None:
             since = await self._quiet_since(client, pid, at, offset, waited)
+        if not pinned.log.has_all(pid.sid, client.namespace, at, since):
+            raise _Refused("window")
         if offset is not None and offset[:2] > position_of(pinned.home.place, 0)[:2]:
             # Either the former io-node was ahead of this one, or it is no offset of this log.
             later = await self._ask(client, lambda: self._logs.page(home, _before(offset), 1))

@@ -43,7 +43,7 @@ class Home:
 
     @property
     def size(self) -> int:
-        """How many bytes of events its logs in memory hold."""
+        """How many bytes its logs in memory take, about."""
         return sum(loaded.log.size for loaded in self.logs)
 
     def took(self, entry: InboxEntry, commands: Sequence[Command]) -> None:

@@ -7,7 +7,7 @@ many do so at once, it is loaded once.
 import asyncio
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import structlog
 
@@ -33,6 +33,10 @@ _UNUSED_S = 60.0
 """So long a log stays in memory after the last client has come back, and a home is read that has none left."""
 _GROWTH = 0.25
 """A log that grew by so much of the bound since a client last came back goes, too."""
+_LEAST_BYTES = 100_000
+"""The bound is no less: a few clients and their rooms alone take some KB."""
+_SHORTENED = 0.75
+"""A log that takes more than the bound while it is loaded is cut to so much of it."""
 _LOOK_S = 1.0
 """How often it is looked at what nobody needs any more."""
 _BLOCK_MS = 2_000
@@ -41,14 +45,21 @@ _SLICE = 1_000
 """So many commands of an entry are taken into the log between two looks at the clock."""
 
 
+class LogsHeld(NamedTuple):
+    """What logs take in memory, about, and how many entries of inboxes are in them."""
+
+    log_bytes: int
+    log_entries: int
+
+
 class OpenHomes:
     """All homes that this node reads. `run` is a loop that closes those that nobody needs.
 
-    Bound: a log holds at most `max_bytes` of events when it is loaded, and is loaded anew for whoever comes back
-    `max_age_s` later. It goes when nobody has needed it for a minute, or while a quarter of the bound was said. While
-    clients that came back wait for the application or catch up, it grows. When the logs of a
-    home have more than twice the bound together, the clients that need the oldest one are closed, as any other would be
-    for which too much waits.
+    Bound: a log takes at most `max_bytes` when it is loaded: its oldest events are left out, and whoever missed one of
+    these begins anew. It is loaded again for whoever comes back `max_age_s` later. It goes when nobody has needed it
+    for a minute, or while it grew by a quarter of the bound. While clients that came back wait for the application or
+    catch up, it grows. When the logs of a home take more than twice the bound together, the oldest goes. Clients that
+    need it are closed, as any other would be for which too much waits.
     """
 
     def __init__(
@@ -69,7 +80,7 @@ class OpenHomes:
         self._new_hub = new_hub
         self._counters = counters
         self._retry = retry
-        self._max_bytes = max_bytes
+        self._max_bytes = max(max_bytes, _LEAST_BYTES)
         self._max_age_s = max_age_s
         self._clock = clock
         self._homes = {own.name: own}
@@ -79,6 +90,11 @@ class OpenHomes:
     def adopted(self) -> int:
         """How many homes of others are read here."""
         return len(self._homes) - 1
+
+    @property
+    def logs_in_memory(self) -> tuple[LogsHeld, LogsHeld]:
+        """The logs of this node's own home, and of all that it has adopted."""
+        return _held([self._own]), _held([home for home in self._homes.values() if home is not self._own])
 
     def hubs(self) -> Iterator[Hub]:
         """The hubs of all homes, this node's own first."""
@@ -133,8 +149,8 @@ class OpenHomes:
             for loaded in list(home.logs):
                 if not loaded.pins and (loaded is not home.logs[-1] or self._is_unused(loaded)):
                     home.logs.remove(loaded)
-            if home.logs and home.logs[0].pins and home.size > 2 * self._max_bytes:
-                await self._give_up_waiting(home)
+            if home.logs and home.size > 2 * self._max_bytes:
+                await self._give_up(home, home.logs[0])
             unused = not home.logs and not len(home.hub) and now - home.used_at > _UNUSED_S
             if unused and home is not self._own and home.name not in self._loading:
                 await self._close(home)
@@ -166,7 +182,7 @@ class OpenHomes:
         if home.lost:
             raise HomeLost(f"{name} was lost while it was loaded")
         home.logs.append(loaded)
-        log.info("home_log_loaded", home=name, size=loaded.log.size)
+        log.info("home_log_loaded", home=name, size=loaded.log.size, cut=loaded.log.is_cut)
         return loaded
 
     async def _take_page(
@@ -181,6 +197,9 @@ class OpenHomes:
             skipped = home.repeated if home is not None else ()
             for first, commands in () if entry.id in skipped else _slices(entry, repeats):
                 into.add(entry.id, commands, first)
+                if into.size > self._max_bytes:
+                    for _ in into.shorten(round(self._max_bytes * _SHORTENED)):
+                        await asyncio.sleep(0)
                 if time.perf_counter() > ends_at:
                     await asyncio.sleep(0)
                     ends_at = time.perf_counter() + TURN_S
@@ -234,14 +253,23 @@ class OpenHomes:
             home.tail.cancel()
             await asyncio.gather(home.tail, return_exceptions=True)
 
-    async def _give_up_waiting(self, home: Home) -> None:
+    async def _give_up(self, home: Home, loaded: LoadedLog) -> None:
+        """It goes in the next look, when nobody has it any more. One that nobody has now goes at once."""
+        if not loaded.pins:
+            home.logs.remove(loaded)
+            return
         log.warning("home_log_full", home=home.name)
-        await self._fail([pinned.connection for pinned in home.logs[0].pins], reasons.SLOW_CONSUMER)
+        await self._fail([pinned.connection for pinned in loaded.pins], reasons.SLOW_CONSUMER)
 
     @staticmethod
     async def _fail(connections: list[Connection], reason: str) -> None:
         async for connection in in_turns(connections):
             connection.fail(reason)
+
+
+def _held(homes: Sequence[Home]) -> LogsHeld:
+    entries = sum(loaded.log.entries for home in homes for loaded in home.logs)
+    return LogsHeld(sum(home.size for home in homes), entries)
 
 
 def _slices(entry: InboxEntry, repeats: Repeats) -> Iterator[tuple[int, Sequence[Command]]]:
