@@ -6,6 +6,7 @@ import pytest
 
 from sio_cluster.protocol.errors import HomeLost
 from sio_cluster.protocol.messages import LEVEL, ClientConnected, Handshake
+from sio_cluster.protocol.recovery import position_of
 from sio_cluster.streams.api.appends import AppendResult
 from sio_cluster.streams.api.homes import AtHorizon, HomeTail
 from sio_cluster.streams.api.inboxes import InboxEntry, InboxReader, RoomOp
@@ -59,10 +60,10 @@ class TestLog:
         homes = cluster.homes()
         await writer(cluster).write(b"a")
         assert await homes.horizon(IO1) is None
-        assert await homes.rooms(IO1, SID) is None
+        assert await homes.rooms(IO1, SID, None) is None
         await cluster.inbox_reader(IO1, keeps_log=True).read(0)
         assert await homes.horizon(IO1) == START
-        assert await homes.rooms(IO1, SID) == AtHorizon(START, frozenset())
+        assert await homes.rooms(IO1, SID, None) == AtHorizon(START, frozenset())
         assert await homes.page(IO2, START) == []
         assert await homes.absent(IO2) == []
 
@@ -129,12 +130,12 @@ class TestRoomsAtTheHorizon:
             entries[0].id,
             [RoomOp(SID, 42, True), RoomOp(SID, "42", True), RoomOp(SID, "x", True), RoomOp(OTHER, "y", True)],
         )
-        assert await homes.rooms(IO1, SID) == AtHorizon(entries[0].id, frozenset({42, "42", "x"}))
+        assert await homes.rooms(IO1, SID, None) == AtHorizon(entries[0].id, frozenset({42, "42", "x"}))
         await reader.forget_log(
             entries[1].id, [RoomOp(SID, 42, False), RoomOp(SID, "x", False), RoomOp(SID, "x", True)]
         )
-        assert await homes.rooms(IO1, SID) == AtHorizon(entries[1].id, frozenset({"42", "x"}))
-        assert await homes.rooms(IO1, OTHER) == AtHorizon(entries[1].id, frozenset({"y"}))
+        assert await homes.rooms(IO1, SID, None) == AtHorizon(entries[1].id, frozenset({"42", "x"}))
+        assert await homes.rooms(IO1, OTHER, None) == AtHorizon(entries[1].id, frozenset({"y"}))
 
     async def test_forgetting_the_same_again_does_nothing(self, cluster: Cluster) -> None:
         await store(cluster, SID)
@@ -143,7 +144,7 @@ class TestRoomsAtTheHorizon:
         await reader.forget_log(entries[1].id, [RoomOp(SID, "x", False)])
         await reader.forget_log(entries[1].id, [RoomOp(SID, "x", True)])
         await reader.forget_log(entries[0].id, [RoomOp(SID, "x", True)])
-        assert await cluster.homes().rooms(IO1, SID) == AtHorizon(entries[1].id, frozenset())
+        assert await cluster.homes().rooms(IO1, SID, None) == AtHorizon(entries[1].id, frozenset())
 
     async def test_who_is_gone_for_good_has_none_and_gets_none(self, cluster: Cluster) -> None:
         await store(cluster, SID, OTHER)
@@ -151,11 +152,11 @@ class TestRoomsAtTheHorizon:
         homes, unknown = cluster.homes(), f"{IO2}.{1:016d}"
         await reader.forget_log(entries[0].id, [RoomOp(SID, "x", True), RoomOp(OTHER, "x", True)])
         await forget(cluster, SID)
-        assert await homes.rooms(IO1, SID) == AtHorizon(entries[0].id, frozenset())
+        assert await homes.rooms(IO1, SID, None) == AtHorizon(entries[0].id, frozenset())
         await reader.forget_log(entries[1].id, [RoomOp(SID, "y", True), RoomOp(unknown, "y", True)])
-        assert await homes.rooms(IO1, SID) == AtHorizon(entries[1].id, frozenset())
-        assert await homes.rooms(IO1, unknown) == AtHorizon(entries[1].id, frozenset())
-        assert await homes.rooms(IO1, OTHER) == AtHorizon(entries[1].id, frozenset({"x"}))
+        assert await homes.rooms(IO1, SID, None) == AtHorizon(entries[1].id, frozenset())
+        assert await homes.rooms(IO1, unknown, None) == AtHorizon(entries[1].id, frozenset())
+        assert await homes.rooms(IO1, OTHER, None) == AtHorizon(entries[1].id, frozenset({"x"}))
 
     async def test_those_of_an_absent_client_are_kept(self, cluster: Cluster) -> None:
         await store(cluster, SID, OTHER)
@@ -167,12 +168,12 @@ class TestRoomsAtTheHorizon:
         await records.claim(OTHER, "/", HASH, IO2)
         assert sorted(await homes.absent(IO1)) == [SID, OTHER]
         await reader.forget_log(entries[0].id, [RoomOp(SID, "x", True), RoomOp(OTHER, "y", True)])
-        assert await homes.rooms(IO1, SID) == AtHorizon(entries[0].id, frozenset({"x"}))
-        assert await homes.rooms(IO1, OTHER) == AtHorizon(entries[0].id, frozenset({"y"}))
+        assert await homes.rooms(IO1, SID, None) == AtHorizon(entries[0].id, frozenset({"x"}))
+        assert await homes.rooms(IO1, OTHER, None) == AtHorizon(entries[0].id, frozenset({"y"}))
         await records.claim(OTHER, "/", HASH, IO1)
         assert await homes.absent(IO1) == [SID]
         await reader.forget_log(entries[1].id, [RoomOp(OTHER, "z", True)])
-        assert await homes.rooms(IO1, OTHER) == AtHorizon(entries[1].id, frozenset({"y", "z"}))
+        assert await homes.rooms(IO1, OTHER, None) == AtHorizon(entries[1].id, frozenset({"y", "z"}))
 
 
 class TestTail:
@@ -248,11 +249,11 @@ class TestParked:
         await homes.park(IO1, 8)
         more = writer(cluster, max_bytes=1, node_id=APP2)
         assert await more.write(b"78") == [AppendResult.APPENDED]
-        assert await homes.rooms(IO1, SID) == AtHorizon(START, frozenset())
+        assert await homes.rooms(IO1, SID, None) == AtHorizon(START, frozenset())
         assert await more.write(b"901") == [AppendResult.APPENDED]
         assert await all_of(cluster) == [b"6", b"78", b"901"]
         assert await homes.horizon(IO1) == entries[1].id
-        assert await homes.rooms(IO1, SID) is None
+        assert await homes.rooms(IO1, SID, None) is None
         assert await more.write(b"ten characters and more") == [AppendResult.APPENDED]
         assert await all_of(cluster) == [b"ten characters and more"]
         assert await more.write_as(3, b"ten characters and more") is AppendResult.DUPLICATE
@@ -267,10 +268,10 @@ class TestParked:
         await homes.park(IO1, 5)
         for _ in range(2):
             await homes.forget_parked(IO1, entries[1].id, [RoomOp(SID, "x", False), RoomOp(SID, "y", True)])
-        assert await homes.rooms(IO1, SID) == AtHorizon(entries[1].id, frozenset({"y"}))
+        assert await homes.rooms(IO1, SID, None) == AtHorizon(entries[1].id, frozenset({"y"}))
         assert await writer(cluster, node_id=APP2).write(b"7890") == [AppendResult.APPENDED]
         assert await all_of(cluster) == [b"6", b"7890"]
-        assert await homes.rooms(IO1, SID) == AtHorizon(entries[1].id, frozenset({"y"}))
+        assert await homes.rooms(IO1, SID, None) == AtHorizon(entries[1].id, frozenset({"y"}))
 
     async def test_entries_that_nobody_can_read_leave_the_rooms_unknown(self, cluster: Cluster) -> None:
         await store(cluster, SID)
@@ -278,7 +279,9 @@ class TestParked:
         homes = cluster.homes()
         await homes.park(IO1, 100)
         await homes.forget_parked(IO1, entries[0].id, None)
-        assert await homes.rooms(IO1, SID) is None
+        assert await homes.rooms(IO1, SID, None) is None
+        assert await homes.rooms(IO1, SID, position_of(entries[0].id, 0)) is None
+        assert await homes.rooms(IO1, SID, position_of(entries[1].id, 0)) == AtHorizon(entries[0].id, frozenset())
         assert await homes.horizon(IO1) == entries[0].id
         assert await all_of(cluster) == [b"b"]
 
@@ -357,8 +360,10 @@ class TestParked:
         await store(cluster, OTHER)
         horizon = await homes.horizon(IO1)
         assert horizon is not None
-        assert await homes.rooms(IO1, SID) is None
-        assert await homes.rooms(IO1, OTHER) == AtHorizon(horizon, frozenset())
+        assert await homes.rooms(IO1, SID, None) is None
+        [entry] = await homes.page(IO1, horizon)
+        assert await homes.rooms(IO1, OTHER, position_of(horizon, 9)) is None
+        assert await homes.rooms(IO1, OTHER, position_of(entry.id, 0)) == AtHorizon(horizon, frozenset())
 
 
 class TestEnd:

@@ -12,6 +12,7 @@ from sio_cluster.protocol.errors import BusUnavailable, HomeLost, RedisFull
 from sio_cluster.protocol.ids import lane_of
 from sio_cluster.protocol.keys import Keys
 from sio_cluster.protocol.messages import ClientConnected, Handshake
+from sio_cluster.protocol.recovery import position_of
 from sio_cluster.streams.api.appends import AppendResult
 from sio_cluster.streams.api.homes import AtHorizon
 from sio_cluster.streams.api.inboxes import InboxReader, RoomOp
@@ -306,7 +307,7 @@ class TestFull:
         await reader.trim()
         assert await bus.appender.held_bytes([bus.keys.inbox(IO1)]) == [0]
         await reader.forget_log(first, [RoomOp(sid, "x", True) for sid in sids])
-        assert await bus.homes.rooms(IO1, SID) == AtHorizon(first, frozenset({"x"}))
+        assert await bus.homes.rooms(IO1, SID, None) == AtHorizon(first, frozenset({"x"}))
         await bus.records.forget([Ended(sids[0], 0, LONG_MS), Ended(sids[1], 0, LONG_MS), Ended(sids[2])])
         assert isinstance(await bus.records.claim(sids[0], "/", HASH, IO2), Claim)
         assert isinstance(await bus.records.claim(sids[3], "/", HASH, IO2), Claim)
@@ -355,11 +356,12 @@ class TestLostData:
             await tail.read(0)
         assert await reader.read(0) == []
         assert await bus.homes.horizon(IO1) == last
-        assert await bus.homes.rooms(IO1, SID) is None
+        assert await bus.homes.rooms(IO1, SID, None) is None
         await bus.records.store([ClientConnected(OTHER, "c", "/", None, HANDSHAKE, "polling", HASH)])
-        assert await bus.homes.rooms(IO1, OTHER) == AtHorizon(last, frozenset())
-        await bus.records.forget([Ended(SID)])
-        assert await bus.homes.rooms(IO1, SID) == AtHorizon(last, frozenset())  # nobody asks for it any more
+        assert await bus.homes.rooms(IO1, SID, position_of(last, 5)) is None
+        await Writer(bus.appender, inbox, APP1).write_as(3, b"c")
+        later = position_of((await ids(bus))[-1], 0)
+        assert await bus.homes.rooms(IO1, OTHER, later) == AtHorizon(last, frozenset())
 
 
 class TestTail:

@@ -10,7 +10,7 @@ from app_node.membership.parked_homes import ParkedHomes
 from sio_cluster.protocol.codec import decode_uplink, encode_downlink
 from sio_cluster.protocol.ids import new_sid
 from sio_cluster.protocol.messages import ClientConnected, ClientDisconnected, Command, Handshake
-from sio_cluster.protocol.recovery import hash_of
+from sio_cluster.protocol.recovery import hash_of, parse_offset
 from sio_cluster.streams.api.appends import Append, AppendResult
 from sio_cluster.streams.api.records import Accepted, Ended
 from sio_cluster.streams.memory import MemoryBroker, MemoryBus
@@ -99,7 +99,9 @@ class World:
 
     async def rooms(self, sid: str) -> list[str] | None:
         """The client's rooms at the horizon, without its own."""
-        at = await self.bus.homes.rooms(HOME, sid)
+        record = await self.bus.records.load(sid)
+        since = None if record is None else parse_offset(record.connected.since)
+        at = await self.bus.homes.rooms(HOME, sid, since)
         return None if at is None else sorted(str(room) for room in at.rooms - {sid})
 
     def told(self) -> list[ClientDisconnected]:

@@ -43,7 +43,7 @@ async def test_what_is_old_goes_with_what_it_said_of_rooms(world: World) -> None
     await world.parked.look()
     assert await horizon(world) == last
     assert await world.rooms(sid) == ["7", "a"]
-    at = await world.bus.homes.rooms(HOME, sid)
+    at = await world.bus.homes.rooms(HOME, sid, None)
     assert at is not None
     assert sid in at.rooms
     assert world.counters.parked_entries_forgotten == 2

@@ -241,7 +241,7 @@ async def test_rooms_at_the_horizon_of_clients_that_are_elsewhere() -> None:
             await world.say(emit("x" * 2_000, ["nobody"]))
             await world.settled()
         await home.io_node._recovery.retention.forget_due()
-        at = await world.bus.homes.rooms(home.id, sid)
+        at = await world.bus.homes.rooms(home.id, sid, None)
         assert at is not None
         assert at.rooms == {sid, "green", "gold"}
 

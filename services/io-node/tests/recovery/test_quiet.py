@@ -59,7 +59,7 @@ async def test_quiet_for_longer_than_the_log_goes_back(heard: str, said: str) ->
             await world.settled()
             home.later()
         await home.io_node._recovery.retention.forget_due()
-        at = await world.bus.homes.rooms(home.id, browser.sid)
+        at = await world.bus.homes.rooms(home.id, browser.sid, None)
         assert at is not None
         assert at.rooms == {browser.sid, "red"}
         browser.drop()

@@ -18,7 +18,6 @@ and ended together with its place in the registry: a cluster uses one Redis serv
                                               -inf: its time is over, and the application must be told
 {PREFIX}:{node:ID}:rooms:SID          set     rooms of a client of this home at the log's horizon, each as JSON
 {PREFIX}:{node:ID}:marks              hash    what events left the log of this home: see `streams.api.quiet`
-{PREFIX}:{node:ID}:torn               zset    sids of this home's clients whose rooms at the horizon nobody knows
 {PREFIX}:{lane:N}:uplink              stream  facts of this lane's clients
 {PREFIX}:{lane:N}:uplink:state        hash    see streams/redis/scripts/__init__.py
 {PREFIX}:{lane:N}:done                hash    id of an entry that is done in part -> the numbers of its facts that are
@@ -99,9 +98,6 @@ class Keys:
 
     def rooms_at_horizon(self, node_id: str, sid: str) -> str:
         return f"{self.prefix}:{{node:{node_id}}}:rooms:{sid}"
-
-    def torn(self, node_id: str) -> str:
-        return f"{self.prefix}:{{node:{node_id}}}:torn"
 
     def uplink(self, lane: int) -> str:
         return _of_lane(self.prefix, lane, "uplink")

@@ -19,6 +19,7 @@ from sio_cluster.protocol.messages import (
     Refuse,
     Room,
 )
+from sio_cluster.protocol.recovery import parse_offset
 from sio_cluster.streams.api.homes import Homes
 from sio_cluster.streams.api.inboxes import RoomOp
 from sio_cluster.streams.api.records import ClientRecords
@@ -77,8 +78,11 @@ class ParkedRooms:
         return members
 
     async def _read_one(self, sid: str, horizon: bytes, members: "_Members") -> None:
-        record, at = await asyncio.gather(self._records.load(sid), self._homes.rooms(self._home, sid))
-        if record is None or at is None:
+        record = await self._records.load(sid)
+        if record is None:
+            return
+        at = await self._homes.rooms(self._home, sid, parse_offset(record.connected.since))
+        if at is None:
             return
         if at.horizon != horizon:
             raise HorizonMoved

@@ -241,7 +241,7 @@ class LogClaims:
         self, client: Client, pinned: Pinned, pid: Pid, offset: Position | None, waited: Position | None
     ) -> tuple[AtHorizon, Since]:
         home = pinned.home.name
-        at = await self._ask(client, lambda: self._logs.rooms(home, pid.sid))
+        at = await self._ask(client, lambda: self._logs.rooms(home, pid.sid, waited))
         if at is None:
             raise _Refused("home")
         since = pinned.log.since(pid.sid, at, offset, waited)

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from sio_cluster.protocol.messages import Room
+from sio_cluster.protocol.recovery import Position
 from sio_cluster.streams.api.inboxes import InboxEntry, RoomOp
 from sio_cluster.streams.api.quiet import Gone, Marks
 
@@ -51,11 +52,14 @@ class Homes(Protocol):
     async def page(self, home: str, after: bytes, count: int = 500) -> list[InboxEntry]:
         """The next entries behind this id, at most `count`. [] at the end."""
 
-    async def rooms(self, home: str, sid: str) -> AtHorizon | None:
+    async def rooms(self, home: str, sid: str, since: Position | None) -> AtHorizon | None:
         """The client's rooms at the horizon, with the horizon, in one step.
 
-        None where there is no such home, or where nobody knows: entries of the log are gone that nobody has read, since
-        a parked home had to drop them, or Redis lost them.
+        `since`: behind this place in the log the client waited for its first Accept (`ClientConnected.since`). None:
+        nobody knows.
+        None where there is no such home, or where nobody knows: entries are gone that nobody has read, since a parked
+        home had to drop them, or Redis lost them, or they could not be decoded. Of a client that came later, nothing
+        was said there.
         """
 
     async def absent(self, home: str) -> list[str]:
@@ -78,13 +82,13 @@ class Homes(Protocol):
         neither alive nor lost (`Registry.parked_io_nodes`). Repeating it does no harm.
 
         `forget_parked` is expected to keep it small. Where an append would make it hold more than `max_bytes`, its
-        oldest entries go, and `rooms` knows nothing any more; the append is never FULL.
+        oldest entries go, and `rooms` knows nothing of clients that were there by then. The append is never FULL.
         """
 
     async def forget_parked(self, home: str, up_to: bytes, ops: Sequence[RoomOp] | None) -> None:
         """As `InboxReader.forget_log`, for a parked home.
 
-        `ops` None: nobody knows what these entries said. Then `rooms` knows nothing of the home's clients any more.
+        `ops` None: nobody knows what these entries said. Then `rooms` knows nothing of clients that were there by then.
         """
 
     async def forget_silent(self, home: str, last_seq: Mapping[str, int]) -> Mapping[str, int]:

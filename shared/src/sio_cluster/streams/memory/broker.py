@@ -16,14 +16,15 @@ from sio_cluster.protocol.messages import Room
 class MemoryLog:
     """What is known of an inbox that its reader, the node `home`, has found. `horizon`: the last id that is gone.
     `parked`: how many bytes it may hold without a reader. `rooms`: of each client, at the horizon. `marks`: see
-    `api.quiet`. `torn`: clients whose rooms nobody knows."""
+    `api.quiet`. `torn`: up to this id, nobody knows what was
+    said of rooms."""
 
     home: str
     horizon: int = 0
     parked: int | None = None
     rooms: dict[str, set[Room]] = field(default_factory=dict)
     marks: dict[bytes, bytes] = field(default_factory=dict)
-    torn: set[str] = field(default_factory=set)
+    torn: int = 0
 
 
 @dataclass

@@ -162,11 +162,10 @@ def forget(broker: MemoryBroker, stream: MemoryStream, up_to: int, ops: Sequence
             rooms.discard(op.room)
 
 
-def _make_room(broker: MemoryBroker, stream: MemoryStream, log: MemoryLog, max_bytes: int) -> None:
+def _make_room(stream: MemoryStream, log: MemoryLog, max_bytes: int) -> None:
     """Drops the oldest entries of a parked home."""
     while stream.entries and sum(map(len, stream.entries.values())) > max_bytes:
-        log.horizon = min(stream.entries)
-        log.torn |= clients_at(broker, log.home)
+        log.horizon = log.torn = min(stream.entries)
         stream.remove([log.horizon])
 
 
@@ -177,7 +176,7 @@ def _append(broker: MemoryBroker, append: Append) -> AppendResult:
     if append.bar != stream.bars.get(append.node_id, 0):
         return AppendResult.BARRED
     if stream.log is not None and stream.log.parked is not None:
-        _make_room(broker, stream, stream.log, stream.log.parked - len(append.entry))
+        _make_room(stream, stream.log, stream.log.parked - len(append.entry))
     elif stream.held_bytes and stream.held_bytes + len(append.entry) > append.max_bytes:
         return AppendResult.FULL
     stream.add(append.entry)

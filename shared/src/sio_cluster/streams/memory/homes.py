@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from sio_cluster.protocol.errors import HomeLost
 from sio_cluster.protocol.keys import Keys
 from sio_cluster.protocol.messages import Room
+from sio_cluster.protocol.recovery import Position
 from sio_cluster.streams.api.homes import AtHorizon
 from sio_cluster.streams.api.inboxes import InboxEntry, RoomOp
 from sio_cluster.streams.api.quiet import MOST_MARKS, UP_TO, Gone, Marks, names_of, start_again
@@ -56,12 +57,14 @@ class MemoryHomes:
             found = self._find(home)
             return [] if found is None else entries_behind(found[0], number_of(after), count)
 
-    async def rooms(self, home: str, sid: str) -> AtHorizon | None:
+    async def rooms(self, home: str, sid: str, since: Position | None) -> AtHorizon | None:
         async with self._broker.operation():
             found = self._find(home)
-            if found is None or sid in found[1].torn:
+            if found is None:
                 return None
             _, log = found
+            if log.torn and (since is None or since.ms <= log.torn):
+                return None
             return AtHorizon(b"%d-0" % log.horizon, frozenset(log.rooms.get(sid, ())))
 
     async def absent(self, home: str) -> list[str]:
@@ -103,7 +106,7 @@ class MemoryHomes:
             found = self._find(home)
             if found is not None and found[1].parked is not None:
                 if ops is None and number_of(up_to) > found[1].horizon:
-                    found[1].torn |= clients_at(self._broker, home)
+                    found[1].torn = number_of(up_to)
                 forget(self._broker, found[0], number_of(up_to), ops or ())
 
     async def forget_silent(self, home: str, last_seq: Mapping[str, int]) -> Mapping[str, int]:

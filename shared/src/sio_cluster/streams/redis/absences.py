@@ -145,5 +145,5 @@ def traces(keys: Keys, sids: Sequence[str]) -> list[RedisCommand]:
         # Last what is kept at the horizon: `FORGET_LOG` writes there only for who is in one of these two.
         marks = [name for sid in gone for name in marks_of_client(sid)]
         commands.append(("HDEL", keys.marks(home), *marks))
-        commands += [("ZREM", keys.torn(home), *gone), ("UNLINK", *[keys.rooms_at_horizon(home, sid) for sid in gone])]
+        commands.append(("UNLINK", *[keys.rooms_at_horizon(home, sid) for sid in gone]))
     return commands

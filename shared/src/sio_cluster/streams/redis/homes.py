@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from sio_cluster.protocol.errors import BusRefused, BusUnavailable, HomeLost
 from sio_cluster.protocol.keys import Keys
 from sio_cluster.protocol.messages import Room
+from sio_cluster.protocol.recovery import Position
 from sio_cluster.streams.api.homes import AtHorizon
 from sio_cluster.streams.api.inboxes import InboxEntry, RoomOp
 from sio_cluster.streams.api.quiet import MOST_MARKS, UP_TO, Gone, Marks, names_of, start_again
@@ -124,10 +125,11 @@ class RedisHomes:
         page = call(LOG_PAGE, (self._keys.inbox(home),), b"(" + after, count, _PAGE_BYTES)
         return entries_of((await self._connections.run(page))[0])
 
-    async def rooms(self, home: str, sid: str) -> AtHorizon | None:
+    async def rooms(self, home: str, sid: str, since: Position | None) -> AtHorizon | None:
         keys = self._keys
-        of_home = (Keys.state(keys.inbox(home)), keys.torn(home), keys.rooms_at_horizon(home, sid))
-        [found] = await self._connections.run(call(AT_HORIZON, of_home, sid))
+        of_home = (Keys.state(keys.inbox(home)), keys.rooms_at_horizon(home, sid))
+        waited = b"" if since is None else b"%d-%d" % since[:2]
+        [found] = await self._connections.run(call(AT_HORIZON, of_home, waited))
         return None if found is None else AtHorizon(found[0], frozenset(map(decode_room, found[1])))
 
     async def absent(self, home: str) -> list[str]:
@@ -174,7 +176,7 @@ class RedisHomes:
         if home not in await self._registry.parked_io_nodes():
             return False
         await self._forget_traces(home)
-        of_home = (keys.clients(home), keys.away(home), inbox, Keys.state(inbox), keys.torn(home))
+        of_home = (keys.clients(home), keys.away(home), inbox, Keys.state(inbox))
         [ended] = await self._connections.run(call(END, (keys.parked_io_nodes, *of_home), home))
         if ended:
             await self._registry.unregister_io_node(home)

@@ -77,7 +77,7 @@ class RedisRegistry:
         await self._connections.run(
             *self._forget(node_id, self._lane_states()),
             *[("UNLINK", *rooms[start : start + _CHUNK]) for start in range(0, len(rooms), _CHUNK)],
-            ("UNLINK", keys.clients(node_id), keys.away(node_id), keys.torn(node_id), keys.marks(node_id)),
+            ("UNLINK", keys.clients(node_id), keys.away(node_id), keys.marks(node_id)),
             ("HDEL", keys.io_nodes, node_id),
             ("SREM", keys.lost_io_nodes, node_id),
             ("SREM", keys.parked_io_nodes, node_id),

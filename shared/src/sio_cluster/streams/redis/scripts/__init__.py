@@ -14,7 +14,7 @@ and of an inbox that is a log (`api.homes`), where `bytes` counts only what its 
     read       how many bytes of entries it holds besides those
     horizon    the last id that is gone from the log
     parked     how many bytes it may hold without a reader: while it is there, the home is parked
-    torn       it had to drop entries since it was parked
+    torn       up to this id, nobody knows what its entries said of rooms
 
 A Redis that is out of memory refuses writes that need memory. But readers must still remove what they have read, and an
 app-node must still take over from a dead one, since nothing else frees memory. Redis lets a script go on once its first

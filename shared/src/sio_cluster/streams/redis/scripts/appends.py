@@ -1,17 +1,14 @@
 """Appending to streams (lanes and inboxes), and what is committed together with that."""
 
-from sio_cluster.streams.redis.scripts.script import GIVE_BACK, HOLDS, TEAR, script
+from sio_cluster.streams.redis.scripts.script import GIVE_BACK, HOLDS, script
 
 # Appends one entry. From ARGV[at] on: node, seq, entry, max_bytes, ttl_ms (0: no expiry), bar, urgent (1: even if Redis
 # is full). Returns 0 appended, 1 duplicate, 2 the stream is full, 3 the node was barred more often than it knows.
 # A parked home is never full: its oldest entries go, until it holds `parked` bytes with the new one.
-_APPEND_ONE = (
-    TEAR
-    + """
+_APPEND_ONE = """
 local function make_room(inbox, state, held, parked)
-  local past = redis.call('HMGET', state, 'read', 'torn')
   local dropped, horizon = 0, nil
-  held = held + (past[1] or 0)
+  held = held + (redis.call('HGET', state, 'read') or 0)
   while held - dropped > parked do
     local oldest = redis.call('XRANGE', inbox, '-', '+', 'COUNT', 1)[1]
     if not oldest then break end
@@ -20,8 +17,7 @@ local function make_room(inbox, state, held, parked)
   end
   if not horizon then return end
   redis.call('HINCRBY', state, 'read', -dropped)
-  redis.call('HSET', state, 'horizon', horizon, 'torn', 1)
-  if not past[2] then tear(inbox) end
+  redis.call('HSET', state, 'horizon', horizon, 'torn', horizon)
 end
 
 local function append(stream, state, at)
@@ -46,7 +42,6 @@ local function append(stream, state, at)
   return 0
 end
 """
-)
 
 # KEYS stream, state; ARGV as above. Returns what is said above.
 # Again, with the same seq: 1, and nothing is appended.

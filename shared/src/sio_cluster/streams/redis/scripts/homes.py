@@ -1,14 +1,19 @@
 """Homes: inboxes that are logs. Their horizon, the rooms there, and what happens when nobody reads them any more."""
 
-from sio_cluster.streams.redis.scripts.script import IS_LATER, NOW, TEAR, script
+from sio_cluster.streams.redis.scripts.script import IS_LATER, NOW, script
 
-# KEYS state, torn, rooms at the horizon; ARGV sid. Returns the horizon, and the client's rooms there; nil where there
-# is no such home, or where nobody knows the rooms.
-AT_HORIZON = script("""
-local known = redis.call('HMGET', KEYS[1], 'reader', 'horizon')
-if not known[1] or redis.call('ZSCORE', KEYS[2], ARGV[1]) then return false end
-return {known[2] or '0-0', redis.call('SMEMBERS', KEYS[3])}
-""")
+# KEYS state, rooms of the client at the horizon; ARGV the last id of which nothing was said to the client ("": nobody
+# knows). Returns the horizon, and the client's rooms there; nil where there is no such home, or where nobody knows the
+# rooms.
+AT_HORIZON = script(
+    IS_LATER
+    + """
+local known = redis.call('HMGET', KEYS[1], 'reader', 'horizon', 'torn')
+if not known[1] then return false end
+if known[3] and (ARGV[1] == '' or not is_later(ARGV[1], known[3])) then return false end
+return {known[2] or '0-0', redis.call('SMEMBERS', KEYS[2])}
+"""
+)
 
 # KEYS inbox; ARGV where to begin, count, max_bytes. Returns the first entries from there on, at most `count`, and at
 # most `max_bytes` unless the first one is larger.
@@ -32,7 +37,6 @@ end
 # Again, or with an older id: nothing happens.
 FORGET_LOG = script(
     IS_LATER
-    + TEAR
     + """
 local now = redis.call('HMGET', KEYS[2], 'reader', 'horizon', 'parked')
 if not now[1] or (ARGV[4] == '1' and not now[3]) or not is_later(ARGV[1], now[2] or '0-0') then return 0 end
@@ -47,7 +51,7 @@ redis.call('XTRIM', KEYS[1], 'MINID', '=', ARGV[2])
 redis.call('HDEL', KEYS[2], '')
 redis.call('HSET', KEYS[2], 'horizon', ARGV[1])
 redis.call('HINCRBY', KEYS[2], 'read', -bytes)
-if ARGV[5] == '0' then tear(KEYS[1]) end
+if ARGV[5] == '0' then redis.call('HSET', KEYS[2], 'torn', ARGV[1]) end
 for i = 6, #ARGV, 3 do
   local sid = ARGV[i]
   if redis.call('SISMEMBER', KEYS[3], sid) == 1 or redis.call('ZSCORE', KEYS[4], sid) then
@@ -62,13 +66,11 @@ return 1
 # Again: the same.
 LOST = script(
     IS_LATER
-    + TEAR
     + """
 redis.call('HDEL', KEYS[2], '')
-if is_later(ARGV[1], redis.call('HGET', KEYS[2], 'horizon') or '0-0') then
-  redis.call('HSET', KEYS[2], 'horizon', ARGV[1])
-end
-tear(KEYS[1])
+local horizon = redis.call('HGET', KEYS[2], 'horizon') or '0-0'
+if is_later(ARGV[1], horizon) then horizon = ARGV[1] end
+redis.call('HSET', KEYS[2], 'horizon', horizon, 'torn', horizon)
 return 1
 """
 )
@@ -89,13 +91,13 @@ redis.call('DEL', KEYS[6])
 return 1
 """)
 
-# KEYS parked io-nodes, clients, away, inbox, state, torn; ARGV home. Returns 0 where it is not parked, or still has
+# KEYS parked io-nodes, clients, away, inbox, state; ARGV home. Returns 0 where it is not parked, or still has
 # clients. Again: 0.
 END = script("""
 if redis.call('SISMEMBER', KEYS[1], ARGV[1]) == 0 then return 0 end
 if redis.call('SCARD', KEYS[2]) > 0 or redis.call('ZCARD', KEYS[3]) > 0 then return 0 end
 redis.call('SREM', KEYS[1], ARGV[1])
-redis.call('UNLINK', KEYS[4], KEYS[5], KEYS[6])
+redis.call('UNLINK', KEYS[4], KEYS[5])
 return 1
 """)
 

@@ -17,7 +17,7 @@ redis.call('HDEL', KEYS[1], '')
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
 if redis.call('SREM', KEYS[2], ARGV[1]) == 0 then return 1 end
 local read = tonumber(redis.call('HGET', KEYS[3], 'read') or 0)
-redis.call('HDEL', KEYS[3], 'parked', 'torn')
+redis.call('HDEL', KEYS[3], 'parked')
 if read < 0 then
   redis.call('HINCRBY', KEYS[3], 'bytes', read)
   redis.call('HSET', KEYS[3], 'read', 0)

@@ -54,12 +54,3 @@ local function now()
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 """
-
-# Of all clients of a home, nobody knows the rooms at its horizon any more. `inbox` is the key of its inbox: the others
-# have the same hash tag.
-TEAR = """
-local function tear(inbox)
-  local home = string.sub(inbox, 1, -6)
-  redis.call('ZUNIONSTORE', home .. 'torn', 3, home .. 'torn', home .. 'clients', home .. 'away')
-end
-"""
