@@ -60,10 +60,10 @@ class World:
         )
 
     def took(self, number: int, size: int = 100_000) -> None:
-        self.retention.took(InboxEntry(b"%d-0" % number, bytes(size)), [])
+        list(self.retention.took(InboxEntry(b"%d-0" % number, bytes(size)), []))
 
     def took_accepts(self, number: int, *accepts: Accept) -> None:
-        self.retention.took(InboxEntry(b"%d-0" % number, b""), accepts)
+        list(self.retention.took(InboxEntry(b"%d-0" % number, b""), accepts))
         for accept in accepts:
             self.retention.note(accept.sid, accept.sid, True)
 

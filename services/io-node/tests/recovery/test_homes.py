@@ -150,6 +150,32 @@ async def test_a_log_of_very_many_small_things_is_cut_when_it_is_loaded() -> Non
         assert node.io_node._recovery.retention.kept_bytes < 150_000, "in Redis there was no need to forget any"
 
 
+async def test_a_large_entry_is_taken_in_parts() -> None:
+    """An app-node writes up to 2,000 commands in one entry. A log that is loaded in the midst of it has each once."""
+    async with cluster(1) as world:
+        [node] = world.nodes
+        browser = await world.browser(node)
+        await come_back(world, browser, node)
+        await world.settled()
+        own, recovery = homes_of(node)._own, node.io_node._recovery
+        node.io_node._loops._tasks["downlink"].cancel()
+        [loaded] = own.logs
+        await world.say(*(emit(f"{number}") for number in range(2_000)))
+        [entry] = await world.bus.homes.page(node.id, own.place, 1)
+        steps = recovery._took(entry, decode_downlink(entry.entry).commands)
+        before, parts = loaded.log.size, []
+        for step, _ in enumerate(steps):
+            parts.append(loaded.log.size - before)
+            before = loaded.log.size
+            if step == 12:
+                fresh = (await homes_of(node)._load(node.id)).log
+        assert max(parts) < 260 * 200
+        place = AtHorizon(b"0-0", frozenset())
+        for log in (loaded.log, fresh):
+            told = log.events(browser.sid, "/", place, Since(START, START), Position(2**40, 0, 0))
+            assert len([event for event in told if event is not None]) == 2_000
+
+
 async def test_a_node_that_is_drained_leaves_its_home_for_its_clients() -> None:
     async with cluster(2) as world:
         home, other = world.nodes
@@ -284,7 +310,7 @@ async def test_what_was_not_carried_out_yet_is_taken_when_it_is() -> None:
         pinned = await homes_of(node).pin(node.id, FakeConnection())
         size = pinned.log.size
         [entry] = await world.bus.homes.page(node.id, place, 1)
-        own.took(entry, decode_downlink(entry.entry).commands)
+        list(own.took(entry, decode_downlink(entry.entry).commands))
         assert pinned.log.size > size
         since = Since(START, START)
         told = pinned.log.events(browser.sid, "/", AtHorizon(b"0-0", frozenset()), since, Position(2**40, 0, 0))

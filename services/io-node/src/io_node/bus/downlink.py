@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeAlias
 
 import structlog
@@ -22,15 +22,16 @@ log = structlog.get_logger()
 Execute: TypeAlias = Callable[[Iterator[Command], Callable[[], bool]], bool]
 """`Hub.execute`: carries out commands until there are no more (True) or until the function says stop (False)."""
 
-OnBatch: TypeAlias = Callable[[InboxEntry, Sequence[Command]], None]
+OnBatch: TypeAlias = Callable[[InboxEntry, Sequence[Command]], Iterable[None]]
+"""Takes note of an entry, a part with each step: other work may go on in between."""
 
 
 class Downlink:
     """Carries out inbox entries. `take` is what `node.membership.inbox.InboxLoop` calls.
 
-    `on_batch` is told of each entry and its commands before they are carried out. `on_repeated` is told of each entry
-    that came before, and is passed over. `repeats` knows of what was read before this one began. `durations` says how
-    long entries waited, by `redis_clock`, and how long they took.
+    `on_batch` is told of each entry and its commands before they are carried out, in as many turns as that takes.
+    `on_repeated` is told of each entry that came before, and is passed over. `repeats` knows of what was read before
+    this one began. `durations` says how long entries waited, by `redis_clock`, and how long they took.
 
     An entry that cannot be decoded is logged, counted and passed over.
     """
@@ -39,7 +40,7 @@ class Downlink:
         self,
         execute: Execute,
         *,
-        on_batch: OnBatch = lambda entry, commands: None,
+        on_batch: OnBatch = lambda entry, commands: (),
         on_repeated: Callable[[InboxEntry], None] = lambda entry: None,
         repeats: Repeats | None = None,
         counters: BusCounters,
@@ -80,12 +81,17 @@ class Downlink:
             if waited is not None:
                 durations.inbox_wait.observe(waited)
             began = self._clock()
-            self._on_batch(entry, batch.commands)
+            for _ in self._on_batch(entry, batch.commands):
+                if self._turn_is_over():
+                    await self._next_turn()
             commands = iter(batch.commands)
             while not self._execute(commands, self._turn_is_over):
-                await asyncio.sleep(0)
-                self._turn_ends = self._clock() + TURN_S
+                await self._next_turn()
             durations.fan_out.observe(self._clock() - began)
+
+    async def _next_turn(self) -> None:
+        await asyncio.sleep(0)
+        self._turn_ends = self._clock() + TURN_S
 
     def _turn_is_over(self) -> bool:
         return self._clock() > self._turn_ends

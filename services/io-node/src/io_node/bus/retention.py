@@ -8,7 +8,7 @@ what must be known of clients that hear nothing for longer (`streams.api.quiet`)
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NoReturn
 
@@ -32,6 +32,8 @@ _LONG_STRETCH_S = 5.0
 """As long as they are few, those of this time are."""
 _FEW_BYTES = 64_000
 """Or a hundredth of RECOVERY_MAX_BYTES."""
+_SLICE = 250
+"""So many commands are looked at at a time."""
 _MOST_OPS = 5_000
 """No stretch says more of rooms, by much."""
 
@@ -89,8 +91,8 @@ class Retention:
         """What was carried out and is kept."""
         return self._size
 
-    def took(self, entry: InboxEntry, commands: Sequence[Command]) -> None:
-        """This entry is carried out from now on."""
+    def took(self, entry: InboxEntry, commands: Sequence[Command]) -> Iterator[None]:
+        """This entry is carried out when the iterator has ended. Other work may go on between its steps."""
         now = self._clock()
         stretch = self._stretches[-1] if self._stretches else None
         if stretch is None or self._is_full(stretch, now):
@@ -99,8 +101,10 @@ class Retention:
         size = len(entry.entry)
         stretch.last = entry.id
         stretch.size += size
-        stretch.gone.add(entry.id, commands)
         self._size += size
+        for first in range(0, len(commands), _SLICE):
+            stretch.gone.add(entry.id, commands[first : first + _SLICE], first)
+            yield
 
     def note(self, sid: str, room: Room, inside: bool) -> None:
         """The entry says that this client is in a room now, or is not any more."""

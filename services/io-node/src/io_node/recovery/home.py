@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from io_node.engineio.api import Connection
@@ -12,6 +12,8 @@ from sio_cluster.protocol.messages import Command
 from sio_cluster.streams.api.inboxes import InboxEntry
 
 _NOTHING = b"0-0"
+_SLICE = 250
+"""So many commands are taken into the logs at a time."""
 _MOST_REPEATED = 1_000
 """So many ids of entries that came before are remembered, for the loading of a log: a repetition comes seldom."""
 
@@ -46,11 +48,17 @@ class Home:
         """How many bytes its logs in memory take, about."""
         return sum(loaded.log.size for loaded in self.logs)
 
-    def took(self, entry: InboxEntry, commands: Sequence[Command]) -> None:
-        """This entry is carried out from now on."""
+    def took(self, entry: InboxEntry, commands: Sequence[Command]) -> Iterator[None]:
+        """This entry is carried out when the iterator has ended. Other work may go on between its steps.
+
+        Who asks a log meanwhile asks for nothing of this entry. A log that is loaded meanwhile has the whole entry.
+        """
         self.place = entry.id
-        for loaded in self.logs:
-            loaded.log.add(entry.id, commands)
+        logs = [loaded.log for loaded in self.logs]
+        for first in range(0, len(commands) if logs else 0, _SLICE):
+            for log in logs:
+                log.add(entry.id, commands[first : first + _SLICE], first)
+            yield
         self.hub.begin(entry.id)
 
     def passed_over(self, entry: InboxEntry) -> None:

@@ -1,7 +1,7 @@
 """What the recovery of an io-node is made of, and what the node asks of it."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from io_node.bus.counters import BusCounters
 from io_node.bus.downlink import Downlink
@@ -132,11 +132,11 @@ class Recovery:
         """Whether clients get pids, in a cluster whose oldest node understands this level."""
         return self.is_on and level >= RECOVERY_LEVEL
 
-    def _took(self, entry: InboxEntry, commands: Sequence[Command]) -> None:
+    def _took(self, entry: InboxEntry, commands: Sequence[Command]) -> Iterator[None]:
         """An entry of this node's inbox is carried out from now on."""
         if self.is_on:
-            self.retention.took(entry, commands)
-            self._own.took(entry, commands)
+            yield from self.retention.took(entry, commands)
+            yield from self._own.took(entry, commands)
 
     def _passed_over(self, entry: InboxEntry) -> None:
         """An entry of this node's inbox came before, and is not carried out."""

@@ -91,11 +91,11 @@ class Gone:
         self._left: list[tuple[str, Room]] = []
         self._accepted: dict[str, int] = {}  # packed: each connection that came lately has one
 
-    def add(self, entry_id: bytes, commands: Iterable[Command]) -> None:
-        """The next entry."""
+    def add(self, entry_id: bytes, commands: Iterable[Command], first: int = 0) -> None:
+        """The next entry, or the next part of one: the commands from number `first` on."""
         milliseconds, number, _ = position_of(entry_id, 0)
         events = self._events
-        for index, command in enumerate(commands):
+        for index, command in enumerate(commands, first):
             match command:
                 case Emit(ack=None, volatile=False):
                     place = Position(milliseconds, number, index)
