@@ -10,7 +10,7 @@ from app_node.membership.parked_homes import ParkedHomes
 from sio_cluster.protocol.codec import decode_uplink, encode_downlink
 from sio_cluster.protocol.ids import new_sid
 from sio_cluster.protocol.messages import ClientConnected, ClientDisconnected, Command, Handshake
-from sio_cluster.protocol.recovery import hash_of, parse_offset
+from sio_cluster.protocol.recovery import encode_offset, hash_of, parse_offset, position_of
 from sio_cluster.streams.api.appends import Append, AppendResult
 from sio_cluster.streams.api.records import Accepted, Ended
 from sio_cluster.streams.memory import MemoryBroker, MemoryBus
@@ -69,18 +69,22 @@ class World:
         await self.bus.registry.register_io_node(HOME, {"level": str(level)})
         await self.bus.inbox_reader(HOME, keeps_log=True).read(0)
 
-    async def client(self, namespace: str = "/", *, pid: bytes = PID, let_in: bool = True) -> str:
-        """A client of this home that is connected: its sid."""
+    async def client(
+        self, namespace: str = "/", *, pid: bytes = PID, let_in: bool = True, since: bytes | None = None
+    ) -> str:
+        """A client of this home that is connected: its sid. `since`: the last entry before it came."""
         sid = new_sid(HOME, os.urandom)
         handshake = Handshake("GET", "/", "", [], "10.0.0.1")
-        await self.bus.records.store([ClientConnected(sid, "c", namespace, None, handshake, "polling", pid)])
+        place = "" if since is None else encode_offset(position_of(since, 0)).decode()
+        connected = ClientConnected(sid, "c", namespace, None, handshake, "polling", pid, since=place)
+        await self.bus.records.store([connected])
         if let_in:
             await self.bus.records.update([Accepted(sid)])
         return sid
 
-    async def away(self, namespace: str = "/", keep_ms: int = 100 * WINDOW_MS) -> str:
+    async def away(self, namespace: str = "/", keep_ms: int = 100 * WINDOW_MS, *, since: bytes | None = None) -> str:
         """A client of this home that is away: its sid."""
-        sid = await self.client(namespace)
+        sid = await self.client(namespace, since=since)
         await self.bus.records.forget([Ended(sid, 0, keep_ms)])
         return sid
 

@@ -96,20 +96,60 @@ async def test_a_client_that_another_io_node_has_counts_as_a_member(world: World
 
 
 async def test_an_entry_that_cannot_be_decoded(world: World) -> None:
-    """Nobody knows whom it let into a room. So nobody of this home comes back, rather than to the wrong rooms."""
+    """Nobody knows whom it let into a room. So nobody who was there by then comes back, rather than to wrong rooms."""
     sid = await world.away()
     await world.say(Join(sid, "a"))
-    await world.say_raw(b"\xc1")
+    malformed = await world.say_raw(b"\xc1")
+    later = await world.away(since=malformed)
+    still_later = await world.away(since=await world.say(Join(sid, "b"), Join(later, "c")))
+    await world.say(Join(still_later, "d"))
     await parked(world)
     world.now += KEPT_S + 1
     await world.parked.look()
-    assert await world.rooms(sid) is None
+    assert [await world.rooms(who) for who in (sid, later, still_later)] == [None, None, ["d"]]
     assert world.counters.parked_entries_malformed == 1
-    last = await world.say(CloseRoom("/", "a"))
+    assert world.counters.parked_entries_forgotten == 4
+    last = await world.say(CloseRoom("/", "d"))
     await world.parked.look()
     world.now += KEPT_S + 1
     await world.parked.look()
     assert await horizon(world) == last
+    assert [await world.rooms(who) for who in (sid, still_later)] == [None, []]
+
+
+async def test_what_goes_at_a_time_is_little(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However much is due: while it is read and told to Redis, the app-node serves others."""
+    sids = [await world.away() for _ in range(10)]
+    for room in range(200):
+        await world.say(*[Join(sid, f"room{room}-{number}") for sid in sids for number in range(10)])
+    await parked(world)
+    world.now += KEPT_S + 1
+    told: list[int] = []
+    forget = world.bus.homes.forget_parked
+
+    async def counting(home: str, up_to: bytes, ops: Any) -> None:
+        told.append(len(ops))
+        await forget(home, up_to, ops)
+
+    monkeypatch.setattr(world.bus.homes, "forget_parked", counting)
+    await world.parked.look()
+    assert sum(told) == 20_000
+    assert max(told) <= 1_500
+    assert len(await world.rooms(sids[0]) or ()) == 2_000
+
+
+async def test_rooms_that_are_empty_again_are_forgotten(world: World) -> None:
+    """An application may use a new room for each game, for as long as the home is parked."""
+    sid = await world.away()
+    await world.say(CloseRoom("/", "a"))
+    for room in range(100):
+        await world.say(Join(sid, room), Leave(sid, room))
+    await parked(world)
+    world.now += KEPT_S + 1
+    await world.parked.look()
+    members = world.parked._parked[HOME].log._rooms._members
+    assert members is not None
+    assert not members._rooms
 
 
 async def test_who_was_quiet_for_long_is_told_apart_from_who_missed_something(world: World) -> None:

@@ -5,10 +5,12 @@ a client that comes back must be told of what was said to its rooms since. So it
 over together with what it said of rooms (`parked_rooms`).
 """
 
+import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import structlog
 
@@ -30,9 +32,16 @@ PAGE_BYTES = 1_000_000
 PAGES = 32
 """About PAGE_BYTES are read and removed at a time, or a part of what the log may hold, if that is less."""
 
+PART_BYTES = 50_000
+"""So much of a page is decoded, and told to Redis, in one go: some 1,000 commands, which take milliseconds."""
+
 MOST_ENTRIES = 500
 FIRST_ENTRIES = 20
 """How many entries are read at a time, at most, and the first time: nobody knows yet how large they are."""
+
+
+_Said: TypeAlias = tuple[bytes, list[Command]]
+"""An entry: its id, and what it says."""
 
 
 class RedisTime:
@@ -129,30 +138,63 @@ class ParkedLog:
         entries = await self._homes.page(self._home, self._horizon, page.entries)
         if not entries or entries[-1].id != page.last:
             raise HorizonMoved
-        await self._forget(entries, self._horizon)
-        self._horizon = page.last
+        for part in _parts(entries):
+            await self._forget(part)
         self._pages.popleft()
         self._bytes -= page.size
-        self._counters.parked_entries_forgotten += len(entries)
 
-    async def _forget(self, entries: list[InboxEntry], horizon: bytes) -> None:
-        """Where nobody can tell what they say of rooms, no client of this home comes back."""
-        up_to = entries[-1].id
-        try:
-            said = [(entry.id, decode_downlink(entry.entry).commands) for entry in entries]
-        except MalformedBatch as error:
-            self._counters.parked_entries_malformed += 1
-            log.error("parked_entry_malformed", home=self._home, up_to=up_to.decode(), why=str(error))
-            self._rooms = ParkedRooms(self._home, self._homes, self._records)
-            await self._homes.forget_parked(self._home, up_to, None)
+    async def _forget(self, entries: list[InboxEntry]) -> None:
+        """An entry that cannot be decoded goes alone: the others still say what they say."""
+        said: list[_Said] = []
+        for entry in entries:
+            try:
+                said.append((entry.id, decode_downlink(entry.entry).commands))
+            except MalformedBatch as error:
+                await self._forget_said(said)
+                said = []
+                await self._forget_unread(entry, error)
+        await self._forget_said(said)
+
+    async def _forget_said(self, said: list[_Said]) -> None:
+        if not said:
             return
-        ops = await self._rooms.ops([command for _, commands in said for command in commands], horizon)
+        assert self._horizon is not None
+        up_to = said[-1][0]
+        await asyncio.sleep(0)
+        ops = await self._rooms.ops([command for _, commands in said for command in commands], self._horizon)
+        await asyncio.sleep(0)
         with suppress(RedisFull):  # then nobody who was quiet comes back, and Redis gets room
             await self._homes.mark_gone(self._home, _gone(said, ops), up_to)
         await self._homes.forget_parked(self._home, up_to, ops)
+        self._gone_up_to(up_to, len(said))
+
+    async def _forget_unread(self, entry: InboxEntry, error: MalformedBatch) -> None:
+        """Nobody can tell what it says of rooms. So no client that was there by then comes back."""
+        self._counters.parked_entries_malformed += 1
+        log.error("parked_entry_malformed", home=self._home, entry=entry.id.decode(), why=str(error))
+        self._rooms = ParkedRooms(self._home, self._homes, self._records)
+        await self._homes.forget_parked(self._home, entry.id, None)
+        self._gone_up_to(entry.id, 1)
+
+    def _gone_up_to(self, horizon: bytes, entries: int) -> None:
+        self._horizon = horizon
+        self._counters.parked_entries_forgotten += entries
 
 
-def _gone(said: list[tuple[bytes, list[Command]]], ops: list[RoomOp]) -> Gone:
+def _parts(entries: list[InboxEntry]) -> Iterator[list[InboxEntry]]:
+    """Some at a time, of PART_BYTES in all, or one that is larger."""
+    part: list[InboxEntry] = []
+    size = 0
+    for entry in entries:
+        if part and size + len(entry.entry) > PART_BYTES:
+            yield part
+            part, size = [], 0
+        part.append(entry)
+        size += len(entry.entry)
+    yield part
+
+
+def _gone(said: list[_Said], ops: list[RoomOp]) -> Gone:
     """What stays known of these entries, so that a client that was quiet for long can come back."""
     gone = Gone()
     for entry_id, commands in said:

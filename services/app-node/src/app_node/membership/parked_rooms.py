@@ -104,8 +104,10 @@ class _Members:
             return
         if inside:
             self._rooms[namespace, room].add(sid)
-        else:
-            self._rooms[namespace, room].discard(sid)
+        elif (members := self._rooms.get((namespace, room))) is not None:
+            members.discard(sid)
+            if not members:
+                del self._rooms[namespace, room]
 
     def close(self, namespace: str, room: Room) -> set[str]:
         """Empties the room. Returns who was in it."""
