@@ -9,7 +9,16 @@ from hypothesis import strategies as st
 
 from sio_cluster.protocol.messages import Accept, AckRequest, CloseRoom, Command, Emit, Join, Leave, Room
 from sio_cluster.protocol.recovery import START, Position
-from sio_cluster.streams.api.quiet import FLOOR, UP_TO, Gone, Marks, marks_of_client, names_of, start_again
+from sio_cluster.streams.api.quiet import (
+    FLOOR,
+    MOST_SKIPPED,
+    UP_TO,
+    Gone,
+    Marks,
+    marks_of_client,
+    names_of,
+    start_again,
+)
 
 ANN, BOB = "io1-aaaaaa.aaaaaaaaaaaaaaaa", "io1-aaaaaa.bbbbbbbbbbbbbbbb"
 SIDS = (ANN, BOB)
@@ -199,3 +208,16 @@ def test_clients_that_are_gone_leave_no_marks() -> None:
     is_bob: Callable[[str], bool] = BOB.__eq__
     gone.keep_only(is_bob)
     assert set(gone.marks({})) == {*marks_of_client(BOB), b'room:"red"'}
+
+
+def test_a_mark_does_not_grow_with_those_that_were_skipped() -> None:
+    """There may be 100,000 marks, each of another room."""
+    sids = [f"io1-aaaaaa.{number:016}" for number in range(10_000)]
+    few, many = Gone(), Gone()
+    few.add(b"5-0", [Emit("/", b"", to=["red"], skip=[ANN, *sids[: MOST_SKIPPED - 1]])])
+    many.add(b"5-0", [Emit("/", b"", to=["red"], skip=[ANN, *sids])])
+    sizes = [len(gone.marks({})[b'room:"red"']) for gone in (few, many)]
+    assert sizes[1] < 100 < sizes[0] < 5_000
+    before = Position(4, 0, 0)
+    reached = [Marks(ANN, {UP_TO: b"5-0", **gone.marks({})}).reached(before, b"5-0") for gone in (few, many)]
+    assert reached == [before, None], "on the safe side"

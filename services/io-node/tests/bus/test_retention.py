@@ -158,6 +158,20 @@ async def test_very_many_changes_of_rooms_are_told_in_parts() -> None:
     assert max(len(ops) for _, ops in world.reader.forgotten) == 6_000
 
 
+async def test_by_what_is_noted_of_rooms() -> None:
+    """A room that is closed is one small command, and concerns each of its members."""
+    world = World(max_bytes=1_000_000)
+    for number in range(1, 11):
+        world.took(number, 30)
+        for _ in range(2_000):
+            world.retention.note("ann", "red", False)
+    await world.retention.forget_due()
+    assert sum(len(ops) for _, ops in world.reader.forgotten) == 18_000
+    world.reader.forgotten.clear()
+    await world.retention.forget_due()
+    assert world.reader.forgotten == []
+
+
 async def test_while_redis_is_away_nothing_is_lost() -> None:
     world = World()
     world.took(1)

@@ -32,6 +32,8 @@ _LONG_STRETCH_S = 5.0
 """As long as they are few, those of this time are."""
 _FEW_BYTES = 64_000
 """Or a hundredth of RECOVERY_MAX_BYTES."""
+_OP_BYTES = 200
+"""What a change of a room takes in memory, about. Closing a room is one command, and a change for each member."""
 _SLICE = 250
 """So many commands are looked at at a time."""
 _MOST_OPS = 5_000
@@ -79,6 +81,7 @@ class Retention:
         self._clock = clock
         self._stretches: deque[_Stretch] = deque()
         self._size = 0
+        self._noted = 0
         self._horizon_at = clock()
 
     @property
@@ -114,6 +117,7 @@ class Retention:
         if room == sid and inside and sid in stretch.gone.accepted:
             return
         stretch.ops.append(RoomOp(sid, room, inside))
+        self._noted += _OP_BYTES
         if not inside:
             stretch.gone.left(sid, room)
 
@@ -130,6 +134,7 @@ class Retention:
             await self._reader.forget_log(stretch.last, own_rooms + stretch.ops)
             self._stretches.popleft()
             self._size -= stretch.size
+            self._noted -= len(stretch.ops) * _OP_BYTES
             self._horizon_at = stretch.began_at
             await asyncio.sleep(0)
 
@@ -142,7 +147,10 @@ class Retention:
             log.warning("marks_given_up", error=str(error))
 
     def _is_due(self, stretch: _Stretch) -> bool:
-        return self._size > self._max_bytes or self._clock() - stretch.began_at > self._keep_s + _LONG_STRETCH_S
+        return (
+            max(self._size, self._noted) > self._max_bytes
+            or self._clock() - stretch.began_at > self._keep_s + _LONG_STRETCH_S
+        )
 
     def _is_full(self, stretch: _Stretch, now: float) -> bool:
         age_s = now - stretch.began_at

@@ -13,7 +13,8 @@ behind: when each room had its last event there, and so had all clients of a nam
     marks.reached(offset, horizon)
 
 An error is on the safe side: a client may be taken for one that has missed something. That happens where an event came
-later in a room of the same name in another namespace, or in a room before the client entered it.
+later in a room of the same name in another namespace, or in a room before the client entered it, or skipped it among
+more than MOST_SKIPPED others.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -47,6 +48,10 @@ MOST_MARKS = 100_000
 """How many marks a home keeps. When it has more, they are given up: whoever was quiet until then begins anew."""
 
 
+MOST_SKIPPED = 100
+"""An event that skips more clients counts as one that skipped nobody: a mark has to be small."""
+
+
 class Mark(msgspec.Struct, array_like=True, frozen=True):
     """When a room had its last event: `last`, and of those whom that event skipped, when their last one was."""
 
@@ -68,7 +73,8 @@ class _Pending:
         self.skipped: dict[str, Position | None] = {}
 
     def event(self, place: Position, skip: Sequence[str]) -> None:
-        self.skipped = {sid: self.skipped.get(sid, self.last) for sid in skip} if skip else {}
+        is_noted = 0 < len(skip) <= MOST_SKIPPED
+        self.skipped = {sid: self.skipped.get(sid, self.last) for sid in skip} if is_noted else {}
         self.last = place
 
     def after(self, before: Mark | None) -> Mark:
