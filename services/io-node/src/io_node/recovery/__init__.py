@@ -7,4 +7,5 @@ May import: io_node.socketio, io_node.bus, io_node.engineio.api, sio_cluster.str
     homes, evictions, restoring         the homes that are read here; closing former connections; after a loss of data
     home                                one home, as it is read here
     home_log                            one log in memory: who missed what
+    log_items                           what stands in it, and what that takes
 """
