@@ -113,6 +113,7 @@ async def test_after_mixed_traffic_the_counters_balance() -> None:
         "event": 22,
         "ack": 1,
         "missed": 1,
+        "expected": 0,
         "upgraded": 0,
         "room": 0,
         "disconnected": 5,  # four, and the phantom

@@ -22,10 +22,10 @@ from sio_cluster.protocol.messages import (
     LEVEL,
     Accept,
     Ack,
+    AckExpected,
     AckMissed,
     AckReceived,
     AckRequest,
-    Canary,
     ClientConnected,
     Command,
     Disconnect,
@@ -56,7 +56,7 @@ class TinyApp:
 
     def __init__(self, config: Config, broker: MemoryBroker | None) -> None:
         self.facts: list[Fact] = []
-        self.inbox: list[AckReceived | AckMissed] = []
+        self.inbox: list[AckReceived | AckMissed | AckExpected] = []
         self.accepting = True
         self._config = config
         self._came = asyncio.Condition()
@@ -116,7 +116,7 @@ class TinyApp:
                 continue
             for entry in entries:
                 items = decode_app_inbox(entry.entry).items
-                self.inbox += [item for item in items if not isinstance(item, Canary)]
+                self.inbox += [item for item in items if isinstance(item, AckReceived | AckMissed | AckExpected)]
                 await self._take([item for item in items if isinstance(item, AckReceived)])
 
     async def _take(self, facts: list[Fact]) -> None:

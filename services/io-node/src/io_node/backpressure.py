@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from typing import Protocol, TypeAlias, assert_never
 
 from sio_cluster.protocol.messages import (
+    AckExpected,
     AckMissed,
     AckReceived,
     ClientConnected,
@@ -27,6 +28,7 @@ from sio_cluster.protocol.messages import (
 )
 
 _FACT_BYTES = 100
+_SID_BYTES = 40
 """What a fact weighs besides its payload, roughly: its sid and its tag on the wire, its objects in memory."""
 
 
@@ -102,5 +104,7 @@ def size_of(fact: UplinkItem) -> int:
             return _FACT_BYTES + headers + len(handshake.query) + len(fact.namespace) + len(fact.auth or b"")
         case ClientUpgraded() | RoomChanged() | ClientDisconnected() | AckMissed():
             return _FACT_BYTES
+        case AckExpected():
+            return _FACT_BYTES + _SID_BYTES * (len(fact.sids) + len(fact.elsewhere) + len(fact.away))
         case _:
             assert_never(fact)

@@ -65,6 +65,7 @@ def _facts(clients: ClientCounters, bus: BusCounters, levels: Levels) -> Iterato
         "event": clients.events,
         "ack": clients.acks_received,
         "missed": clients.acks_missed,
+        "expected": clients.asked_many,
         "upgraded": clients.upgraded,
         "room": clients.rooms_changed,
         "disconnected": clients.disconnected.total() + clients.phantoms,
@@ -74,8 +75,11 @@ def _facts(clients: ClientCounters, bus: BusCounters, levels: Levels) -> Iterato
     )
     yield _counter("sio_io_facts_written", "Facts that are in Redis, in lanes or inboxes of app-nodes",
                    bus.facts_appended)  # fmt: skip
-    yield _counter("sio_io_acks_written", "Facts in Redis that went to app-nodes: answers, and that none will come",
-                   bus.acks_appended)  # fmt: skip
+    yield _counter(
+        "sio_io_acks_written",
+        "Facts in Redis that went to app-nodes: answers, that none will come, and who was asked",
+        bus.acks_appended,
+    )
     yield _by_reason(
         "sio_io_facts_dropped", "Facts that were given up", {"app_node_gone": 0, "misplaced": 0, **bus.facts_dropped}
     )

@@ -1,7 +1,7 @@
 """App-nodes are told at once of questions that no client will answer."""
 
 from sio_cluster.protocol import reasons
-from sio_cluster.protocol.messages import AckMissed, AckReceived, AckRequest, Emit
+from sio_cluster.protocol.messages import AckExpected, AckMissed, AckReceived, AckRequest, Emit
 
 from ..tiny_app import NODE
 from .cluster import Browser, Cluster, cluster, until
@@ -14,7 +14,7 @@ async def ask(world: Cluster, browser: Browser, *ack_ids: int, hears_missed: boo
         await world.app.send(browser.sid, Emit("/", b'2%d["q"]' % ack_id, to=[browser.sid], ack=request))
 
 
-async def told(world: Cluster, *items: AckMissed | AckReceived) -> None:
+async def told(world: Cluster, *items: AckMissed | AckReceived | AckExpected) -> None:
     """This came into the inbox of who asked, in this order, and nothing else."""
     await until(lambda: len(world.app.inbox) >= len(items))
     assert world.app.inbox == list(items)

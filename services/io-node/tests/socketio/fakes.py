@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from io_node.backpressure import Backpressure
 from io_node.engineio.api import Connection, Outbound
 from io_node.socketio.absent import Absent
+from io_node.socketio.asked import AskedMany
 from io_node.socketio.client import Client, SessionLimits
 from io_node.socketio.counters import ClientCounters
 from io_node.socketio.hub import Hub
@@ -189,6 +190,7 @@ class Node:
         self.phantoms: list[tuple[str, bool]] = []
         self.ops: list[tuple[str, Room, bool]] = []
         self.unanswerable: list[tuple[str, int]] = []
+        self.asked: list[tuple[int, AskedMany]] = []
         self.hub = Hub(
             counters=self.counters,
             absent=Absent(lambda: 0.0),
@@ -197,6 +199,7 @@ class Node:
             on_room_op=lambda sid, room, inside: self.ops.append((sid, room, inside)),
             on_evict=self._evict,
             on_unanswerable=self._note_unanswerable,
+            on_asked=lambda request, asked: self.asked.append((request.ack_id, asked)),
             on_canary=self.canaries.append,
             on_room_changed=lambda lane, fact: self.told.append((lane, fact)),
         )

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from io_node.socketio.absent import Absent
+from io_node.socketio.asked import AskedMany
 from io_node.socketio.client import Client
 from io_node.socketio.hub import Hub
 from io_node.turns import Turns
@@ -133,12 +134,14 @@ class Adopting:
     def __init__(self, node: Node) -> None:
         self.node = node
         self.unanswerable: list[int] = []
+        self.asked: list[tuple[int, AskedMany]] = []
         self.hub = Hub(
             counters=node.counters,
             absent=Absent(lambda: 0.0),
             turns=Turns(),
             adopted=True,
             on_unanswerable=lambda sid, request: self.unanswerable.append(request.ack_id),
+            on_asked=lambda request, asked: self.asked.append((request.ack_id, asked)),
         )
         self.hub.begin(b"5-0")
 

@@ -160,13 +160,15 @@ class AckRequest(msgspec.Struct, array_like=True, frozen=True):
     The id is unique in the cluster and for all time that matters: (epoch of the app-node << 20) + a counter.
     It stays below 2**31, since many clients keep it in 32 bits. `is_call`: a `call` waits for the answer, which no
     number of other questions may push out. `hears_missed`: the app-node understands `AckMissed`. It says so itself,
-    since one that only emits is not registered, and counts in nobody's level.
+    since one that only emits is not registered, and counts in nobody's level. `names_asked`: the app-node wants to know
+    whom the question reached (`AckExpected`), and of each of them that leaves without an answer (`AckMissed`).
     """
 
     app_node: str
     ack_id: int
     is_call: bool = False
     hears_missed: bool = False
+    names_asked: bool = False
 
 
 class Emit(msgspec.Struct, array_like=True, frozen=True, tag="emit"):
@@ -249,18 +251,58 @@ Command: TypeAlias = Accept | Refuse | Emit | Ack | Join | Leave | CloseRoom | D
 
 
 class AckMissed(msgspec.Struct, array_like=True, frozen=True, tag="missed"):
-    """The answer to an `Emit` to this client alone will not come: the client's connection has ended, or there was none.
+    """This client's answer to an `Emit` will not come: the client's connection has ended, or there was none.
 
-    Behind every answer that the same io-node has passed on.
+    For an `Emit` to one client alone, and for one that asks for it (`AckRequest.names_asked`). Behind every answer that
+    the same io-node has passed on.
     """
 
     sid: str
     ack_id: int
 
 
-AppInboxItem: TypeAlias = AckReceived | AckMissed | Canary
-UplinkItem: TypeAlias = Fact | AckMissed
-"""What an io-node passes on: facts to lanes, answers and `AckMissed` to the app-nodes that asked."""
+class AckExpected(msgspec.Struct, array_like=True, frozen=True, tag="expected"):
+    """Whom a question reached (`AckRequest.names_asked`), of the clients of one home. From each io-node that reads that
+    home's inbox, before any answer.
+
+    `sids`: the sender holds them and has asked them. `elsewhere`: they belong to those who are asked, and another
+    io-node holds them: it says the same. Only the home's own io-node can know of these. `away`: they belong to those
+    who are asked, have lost their connection, and are not asked. Large lists come in `parts`; `part` counts from 0.
+    """
+
+    home: str
+    ack_id: int
+    sids: list[str]
+    elsewhere: list[str] = []
+    away: list[str] = []
+    part: int = 0
+    parts: int = 1
+
+
+class ServerEvent(msgspec.Struct, array_like=True, frozen=True, tag="server_event"):
+    """From the app-node that sends the batch: run the handler of this event. `data`, `attachments`: as of
+    `EventReceived`. `ask_id`: the number of the question, which a `ServerAnswer` carries back. None: no answer."""
+
+    data: bytes
+    attachments: list[bytes] = []
+    ask_id: int | None = None
+
+
+class ServerAnswer(msgspec.Struct, array_like=True, frozen=True, tag="server_answer"):
+    """The answer of the app-node that sends the batch. `data`, `attachments`: as of `AckReceived`.
+
+    `error`: why there is none, "" where there is one: "failed", the handler raised; "no handler".
+    """
+
+    ask_id: int
+    data: bytes
+    attachments: list[bytes] = []
+    error: str = ""
+
+
+AppInboxItem: TypeAlias = AckReceived | AckMissed | AckExpected | ServerEvent | ServerAnswer | Canary
+UplinkItem: TypeAlias = Fact | AckMissed | AckExpected
+"""What an io-node passes on: facts to lanes; answers, `AckMissed` and `AckExpected` to the app-nodes that asked."""
 
 
 # --- batches: one stream entry each -----------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from app_node.payloads import JsonModule, decode
 from sio_cluster.node.monitoring.log import log_raised
 from sio_cluster.protocol.codec import decode_app_inbox
 from sio_cluster.protocol.errors import MalformedBatch, MalformedPacket
-from sio_cluster.protocol.messages import AckMissed, AckReceived, Canary
+from sio_cluster.protocol.messages import AckExpected, AckMissed, AckReceived, Canary, ServerAnswer, ServerEvent
 from sio_cluster.streams.api.inboxes import InboxEntry
 
 log = structlog.get_logger()
@@ -55,6 +55,8 @@ class Answers:
                         self._answer(item)
                     case AckMissed(sid, ack_id):
                         self._callbacks.missed(sid, ack_id)
+                    case AckExpected() | ServerEvent() | ServerAnswer():
+                        pass
                     case Canary():
                         self._on_canary(item)
                     case _:

@@ -27,7 +27,7 @@ from sio_cluster.node.monitoring.histogram import Histogram
 from sio_cluster.node.retry import Retry
 from sio_cluster.protocol.errors import BusError, RedisFull
 from sio_cluster.protocol.keys import Keys
-from sio_cluster.protocol.messages import AckMissed, AckReceived, UplinkItem
+from sio_cluster.protocol.messages import AckExpected, AckMissed, AckReceived, UplinkItem
 from sio_cluster.streams.api.appends import Append, Appender, AppendResult
 from sio_cluster.streams.api.records import ClientRecords
 
@@ -109,9 +109,9 @@ class Uplink:
     def put(self, destination: int | str, fact: UplinkItem, sender: Sender | None) -> None:
         """Queue a fact for a lane (int) or for the inbox of an app-node (its id). `sender` None: nobody sent it.
 
-        An inbox takes answers, and that none will come. Anything else is logged, counted and dropped.
+        An inbox takes answers, that none will come, and who was asked. Anything else is logged, counted and dropped.
         """
-        if isinstance(destination, str) and not isinstance(fact, AckReceived | AckMissed):
+        if isinstance(destination, str) and not isinstance(fact, AckReceived | AckMissed | AckExpected):
             self._counters.facts_dropped["misplaced"] += 1
             log.error("fact_misplaced", app_node=destination, fact=type(fact).__name__, sid=fact.sid)
             return

@@ -67,14 +67,14 @@ class OpenHomes:
         own: Home,
         logs: Homes,
         *,
-        new_hub: Callable[[], Hub],
+        new_hub: Callable[[str], Hub],
         counters: BusCounters,
         retry: Retry,
         max_bytes: int,
         max_age_s: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`new_hub` makes the hub of another home."""
+        """`new_hub` makes the hub of another home, given its name."""
         self._own = own
         self._logs = logs
         self._new_hub = new_hub
@@ -176,7 +176,7 @@ class OpenHomes:
             if home is not None and (is_reached or (not page and home.place == place)):
                 break
             if home is None and not page:
-                home = self._homes[name] = Home(name, self._new_hub(), after, used_at=self._clock())
+                home = self._homes[name] = Home(name, self._new_hub(name), after, used_at=self._clock())
                 home.tail = asyncio.create_task(self._follow(home, repeats), name=f"home {name}")
                 break
         if home.lost:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 from io_node.bus.counters import BusCounters
 from io_node.bus.downlink import Downlink
@@ -13,6 +14,7 @@ from io_node.recovery.home import Home
 from io_node.recovery.homes import OpenHomes
 from io_node.recovery.restoring import restore
 from io_node.socketio.absent import Absent
+from io_node.socketio.asked import AskedMany
 from io_node.socketio.counters import ClientCounters
 from io_node.socketio.hub import Hub
 from io_node.turns import Turns
@@ -80,6 +82,7 @@ class Recovery:
             on_evict=self._evict,
             on_room_op=self._note_room,
             on_unanswerable=self._report_unanswerable,
+            on_asked=partial(self._report_asked, node_id),
         )
         self._own = Home(node_id, self.hub)
         self.downlink = Downlink(
@@ -174,7 +177,7 @@ class Recovery:
 
     # --- what the hubs ask
 
-    def _new_hub(self) -> Hub:
+    def _new_hub(self, home: str) -> Hub:
         return Hub(
             counters=self._client_counters,
             absent=Absent(time.monotonic),
@@ -182,6 +185,7 @@ class Recovery:
             turns=self._turns,
             on_room_changed=self._report_room,
             on_unanswerable=self._report_unanswerable,
+            on_asked=partial(self._report_asked, home),
         )
 
     def _report_phantom(self, sid: str, comes_back: bool) -> None:
@@ -200,6 +204,11 @@ class Recovery:
         if request.hears_missed:
             self._client_counters.acks_missed += 1
             self._facts.put(request.app_node, AckMissed(sid, request.ack_id), None)
+
+    def _report_asked(self, home: str, request: AckRequest, asked: AskedMany) -> None:
+        for message in asked.messages(home, request.ack_id):
+            self._client_counters.asked_many += 1
+            self._facts.put(request.app_node, message, None)
 
     def _evict(self, evict: Evict) -> None:
         self.claims.evict(evict)

@@ -90,6 +90,23 @@ class Absent:
             self._clients[sid][1].remove(room)
         return sids
 
+    def asked(self, namespace: str, to: list[Room] | None, skip: Collection[str]) -> tuple[list[str], list[str]]:
+        """Of those to whom this is said: who is at another io-node, and who is away."""
+        sids = self._said_to(namespace, to)
+        sids.difference_update(skip)
+        elsewhere = sids & self._elsewhere
+        return sorted(elsewhere), sorted(sids - elsewhere)
+
+    def _said_to(self, namespace: str, to: list[Room] | None) -> set[str]:
+        if to is None:
+            return {sid for sid, (name, _, _) in self._clients.items() if name == namespace}
+        sids: set[str] = set()
+        for room in to:
+            sids |= self._members.get((namespace, room), set())
+            if room in self._clients and self._clients[str(room)][0] == namespace:
+                sids.add(str(room))
+        return sids
+
     def forget_others(self, known: Collection[str], for_s: float) -> None:
         """Forget who has been absent for so long and is not among those whom Redis still knows."""
         before = self._clock() - for_s

@@ -287,9 +287,14 @@ class Client:
         self.pid = ""
 
     def unanswered(self) -> list[AckRequest]:
-        """It is gone: the questions to it alone whose answers it still owes. They are forgotten."""
+        """It is gone: the questions whose answers it still owes, and of which the app-node is told. They are forgotten.
+
+        It is told of those to this client alone, and where it wants to know whom it has asked.
+        """
         owed, self._owed = self._owed or {}, None
-        return [request for (_, alone), asked in owed.items() if alone for request in asked.values()]
+        return [
+            request for (_, alone), asked in owed.items() for request in asked.values() if alone or request.names_asked
+        ]
 
     def _hold(self, message: Outbound) -> None:
         if message.volatile:

@@ -48,6 +48,8 @@ class ClientCounters:
     """Answers of clients that nobody asked for, or that came twice. They are dropped."""
     acks_missed: int = 0
     """Questions of which their app-node was told that no answer will come: the client they were for is gone."""
+    asked_many: int = 0
+    """Messages to app-nodes about whom their questions to many clients have reached."""
     forgotten_acks: int = 0
     """Questions given up because their client owes too many answers."""
     late_packets: int = 0

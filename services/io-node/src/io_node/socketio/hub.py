@@ -12,6 +12,7 @@ import structlog
 
 from io_node.engineio.api import Outbound
 from io_node.socketio.absent import Absent
+from io_node.socketio.asked import AskedMany
 from io_node.socketio.client import Client, Replay
 from io_node.socketio.counters import ClientCounters
 from io_node.socketio.rooms import Rooms
@@ -52,7 +53,8 @@ class Hub:
     changed. `on_evict` gets each Evict. `on_room_op` gets sid, room, and whether the client is inside now: all that the
     inbox says about the rooms of this home's clients, wherever they are. A client enters the room of its own when it is
     accepted. `on_unanswerable` gets sid and request of each question to one client that will not be answered: the
-    client is gone, and no other io-node has it.
+    client is gone, and no other io-node has it. It also gets each client that has gone without an answer to a question
+    whose app-node wants to know whom it has asked. `on_asked` gets each such question, with whom it has reached.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class Hub:
         on_evict: Callable[[Evict], None] = lambda evict: None,
         on_room_op: Callable[[str, Room, bool], None] = lambda sid, room, inside: None,
         on_unanswerable: Callable[[str, AckRequest], None] = lambda sid, request: None,
+        on_asked: Callable[[AckRequest, AskedMany], None] = lambda request, asked: None,
     ) -> None:
         self.counters = counters
         self.absent = absent
@@ -78,6 +81,7 @@ class Hub:
         self._on_evict = on_evict
         self._on_room_op = on_room_op
         self._on_unanswerable = on_unanswerable
+        self._on_asked = on_asked
         self._clients: dict[str, Client] = {}
         self._rooms = Rooms(
             self._find, counters=counters, absent=self.absent, on_changed=on_room_changed, on_op=on_room_op
@@ -216,10 +220,12 @@ class Hub:
         namespace = self._rooms.namespaces.get(emit.namespace)
         members = namespace.members(emit.to, emit.skip) if namespace is not None else None
         if not members:
-            if emit.ack is not None and emit.to is not None and len(emit.to) == 1:
-                self._asked_nobody(emit.to[0], emit.ack)
+            if emit.ack is not None:
+                self._asked_nobody(emit, emit.ack)
             return
         if emit.ack is not None:
+            if emit.ack.names_asked:
+                self._tell_asked(emit, emit.ack, members)
             alone = emit.to is not None and len(emit.to) == 1 and emit.to[0] in self._clients
             for sid in members:
                 if not self._clients[sid].expect_ack(emit.ack, alone=alone):
@@ -231,8 +237,19 @@ class Hub:
         for send in list(members.values()):  # a copy: a send may close its connection, which removes its clients
             send(message)
 
-    def _asked_nobody(self, room: Room, request: AckRequest) -> None:
-        """Nobody here got this question. Says so if it was to one client, and it is on this node to know that."""
+    def _tell_asked(self, emit: Emit, request: AckRequest, members: Iterable[str]) -> None:
+        """Says whom this question reaches, before any of them can answer or leave."""
+        elsewhere, away = self.absent.asked(emit.namespace, emit.to, emit.skip)
+        # Of who is at another io-node only the home's own hub knows enough.
+        self._on_asked(request, AskedMany(list(members), [] if self._adopted else elsewhere, away))
+
+    def _asked_nobody(self, emit: Emit, request: AckRequest) -> None:
+        """Nobody here got this question. Says so where that is wanted, or if it was to one client, and it is on this
+        node to know that."""
+        if request.names_asked:
+            self._tell_asked(emit, request, ())
+            return
+        room = emit.to[0] if emit.to is not None and len(emit.to) == 1 else None
         if not isinstance(room, str) or node_of(room) is None:
             return
         client = self._clients.get(room)
