@@ -18,8 +18,8 @@ from sio_cluster.protocol.codec import decode_downlink, encode_app_inbox, encode
 from sio_cluster.protocol.ids import lane_of, new_node_id, new_sid
 from sio_cluster.protocol.messages import (
     Accept,
-    AckMissed,
     AckReceived,
+    AppInboxItem,
     Canary,
     ClientConnected,
     ClientDisconnected,
@@ -179,7 +179,7 @@ class FakeIoNode:
     async def answer(self, app_node: str, ack_id: int, sid: str, *args: Any) -> None:
         await self.to_app_node(app_node, AckReceived(sid, ack_id, json.dumps(list(args)).encode()))
 
-    async def to_app_node(self, app_node: str, *items: AckReceived | AckMissed) -> None:
+    async def to_app_node(self, app_node: str, *items: AppInboxItem) -> None:
         """One entry of this app-node's inbox."""
         await self._append([(self.bus.keys.inbox(app_node), encode_app_inbox, list(items))])
 

@@ -6,8 +6,9 @@ the cluster knows of it, and `interface` is what the application sees. Each fold
 import; import-linter checks it.
 """
 
+from app_node.interface.asking import Answers, AnswersMissing
 from app_node.interface.namespace import Namespace
 from app_node.interface.server import ClusterServer, get_client
 from sio_cluster.node.settings.config import Config
 
-__all__ = ["ClusterServer", "Config", "Namespace", "get_client"]
+__all__ = ["Answers", "AnswersMissing", "ClusterServer", "Config", "Namespace", "get_client"]

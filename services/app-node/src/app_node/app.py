@@ -83,6 +83,7 @@ class AppNode:
             always_connect=always_connect,
             late_notice=config.recovery_notice == "late",
             heartbeat_ms=config.heartbeat_ms,
+            max_answer_bytes=config.max_inflight_bytes,
         )
         self.membership = MembershipParts(
             self.id,
@@ -179,6 +180,7 @@ class AppNode:
             self.clients.callbacks.open(epoch)
             self.loops.start("inbox", self.uplink.inbox.run())
             self.loops.start("unanswered", self.clients.unanswered.run())
+            self.loops.start("questions", self.clients.questions.run())
             self.loops.start("heartbeat", self.membership.presence.run())
 
     async def start(self, before: Callable[[], Awaitable[None]]) -> None:

@@ -141,6 +141,8 @@ class Counters:
     """Callbacks that were dropped since too many waited."""
     calls_refused: int = 0
     """Calls that failed at once, since too many waited for the same client."""
+    answers_too_large: int = 0
+    """Questions to many that failed, since the answers that nobody had taken weighed too much."""
     inbox_entries_malformed: int = 0
     """Entries of our own inbox that could not be decoded."""
 

@@ -182,8 +182,13 @@ def _clients(counters: Counters) -> Iterator[Family]:
     )
     yield _count(
         "sio_app_calls_refused",
-        "Calls that failed at once, since too many waited for the same client",
+        "Calls that failed at once, since too many waited for the same client, or too many questions to many were open",
         counters.calls_refused,
+    )
+    yield _count(
+        "sio_app_answers_too_large",
+        "Questions to many that failed, since the answers that waited weighed more than MAX_INFLIGHT_BYTES",
+        counters.answers_too_large,
     )
 
 

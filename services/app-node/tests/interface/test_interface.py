@@ -14,8 +14,8 @@ from app_node import ClusterServer, Config, get_client
 from sio_cluster.protocol.errors import ConfigError
 
 OURS = {
-    "application", "close_connection", "config", "is_redelivered", "node", "on_start", "serve", "start",
-    "was_recovered",
+    "answers", "application", "call_many", "close_connection", "config", "is_redelivered", "node", "on_start", "serve",
+    "start", "was_recovered",
 }  # fmt: skip
 
 

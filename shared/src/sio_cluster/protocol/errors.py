@@ -11,7 +11,8 @@ ClusterError
 |       `-- UnknownVersion      the entry speaks a protocol version that this build does not know
 |-- Overload                    a bounded queue is full: whoever fills it waits or is refused
 |   |-- PayloadTooLarge         one message exceeds MAX_PAYLOAD_BYTES
-|   `-- TooManyCalls            as many calls as a client may have wait for its answers
+|   |-- TooManyCalls            as many calls as a client may have wait for its answers, or too many questions are open
+|   `-- TooManyAnswers          the answers to questions to many clients weigh too much
 |-- BusError                    Redis is away, slow, or refuses: try again, with backoff (`node.retry.Retry`)
 |   |-- BusUnavailable          no connection, a lost answer, or a time-out: nobody knows what has happened
 |   `-- BusRefused              Redis answered with an error: nothing has happened
@@ -69,7 +70,11 @@ class PayloadTooLarge(Overload):
 
 
 class TooManyCalls(Overload):
-    """As many calls as a client may have wait for its answers."""
+    """As many calls as a client may have wait for its answers, or as many questions to many clients as may be open."""
+
+
+class TooManyAnswers(Overload):
+    """The answers to questions to many clients weigh more than may wait. Take them one by one, or ask fewer."""
 
 
 class BusError(ClusterError):

@@ -72,6 +72,7 @@ class Callbacks:
         self._calls: dict[int, _Call] = {}
         self._of_clients: dict[int, _OfClient] = {}  # the oldest first
         self._of_rooms: dict[int, _OfRoom] = {}  # the oldest first
+        self._reserved: set[int] = set()
         self._ids_of: dict[str, set[int]] = {}  # by sid: calls and emits
         self._calls_of: Counter[str] = Counter()  # by sid
         self._ids: Iterator[int] | None = None
@@ -126,8 +127,20 @@ class Callbacks:
             self._calls_of[sid] += is_call
         return ack_id
 
+    def reserve(self) -> int:
+        """A new ack id, under which no callback waits, for whoever calls `release` later."""
+        if self._ids is None:
+            raise RuntimeError("no epoch yet")
+        ack_id = next(self._ids)
+        self._reserved.add(ack_id)
+        return ack_id
+
+    def release(self, ack_id: int) -> None:
+        """Nobody waits under this id any more. Idempotent."""
+        self._reserved.discard(ack_id)
+
     def answer(self, sid: str, ack_id: int) -> Callback | None:
-        """The callback that this client's answer belongs to. None, counted, where none waits for it."""
+        """The callback that this client's answer belongs to. None where none waits for it."""
         waiting = self._calls.get(ack_id) or self._of_clients.get(ack_id)
         if waiting is not None and waiting.sid in (sid, None):
             self.forget(ack_id)
@@ -135,7 +148,6 @@ class Callbacks:
         of_room = self._of_rooms.get(ack_id)
         if of_room is not None and of_room.until > self._clock():
             return of_room.callback
-        self._counters.acks_refused["unknown"] += 1
         return None
 
     def forget(self, ack_id: int) -> None:
@@ -183,7 +195,7 @@ class Callbacks:
 
     def waits(self, ack_id: int) -> bool:
         """Whether this id still waits for an answer."""
-        return ack_id in self._calls or ack_id in self._of_clients or ack_id in self._of_rooms
+        return any(ack_id in ids for ids in (self._calls, self._of_clients, self._of_rooms, self._reserved))
 
     def _ask_room(self, ack_id: int, callback: Callback) -> None:
         now = self._clock()

@@ -6,6 +6,7 @@ from app_node.clients.connection_handlers import ConnectionHandlers
 from app_node.clients.departures import Departures
 from app_node.clients.incidents import Incidents
 from app_node.clients.lifecycle import ClientLifecycle
+from app_node.clients.questions import Questions
 from app_node.clients.reach import Reach
 from app_node.clients.record_access import RecordAccess
 from app_node.clients.sessions import Sessions
@@ -35,6 +36,7 @@ class ClientParts:
         always_connect: bool,
         late_notice: bool,
         heartbeat_ms: int,
+        max_answer_bytes: int,
     ) -> None:
         """`late_notice`: see `ClientLifecycle`."""
         self.known = Clients()
@@ -44,6 +46,15 @@ class ClientParts:
         self.records = RecordAccess(bus.records, bus.homes, counters)
         self.reach = Reach(self.known, self.records, downlink.routes, bus.registry, counters)
         self.unanswered = Unanswered(self.callbacks, self.records, bus.registry, counters, pause_s=heartbeat_ms / 1000)
+        self.questions = Questions(
+            self.callbacks,
+            self.records,
+            bus.registry,
+            clock,
+            counters,
+            pause_s=heartbeat_ms / 1000,
+            max_bytes=max_answer_bytes,
+        )
         self.sessions = Sessions(self.known, self.records)
         handlers = ConnectionHandlers(application, self.callbacks, self.incidents)
         self.departures = Departures(

@@ -4,6 +4,7 @@ from app_node.counters import Counters
 from app_node.lanes.progress import open_progress
 from sio_cluster.node.retry import Retry
 from sio_cluster.protocol.errors import LeaseLost
+from sio_cluster.protocol.ids import node_of
 from sio_cluster.streams.api.homes import Homes
 from sio_cluster.streams.api.leases import Lease
 from sio_cluster.streams.api.records import ChangeResult, ClientRecord, ClientRecords, Restoring
@@ -20,6 +21,13 @@ class RecordAccess:
     async def load(self, sid: str) -> ClientRecord | None:
         """The client's record, None when it is gone."""
         return await self._retry.call(lambda: self._records.load(sid))
+
+    async def clients_of_home(self, home: str) -> list[str]:
+        """The clients of this home, in any order: those that its io-node holds, as far as Redis knows, those that are
+        away, and those that another io-node holds."""
+        held = await self._retry.call(lambda: self._records.clients_of(home))
+        absent = await self._retry.call(lambda: self._homes.absent(home))
+        return list({*(sid for sid, _ in held if node_of(sid) == home), *absent})
 
     async def has_home(self, home: str) -> bool:
         """Whether the home is there. If it is gone, its clients cannot come back."""

@@ -37,16 +37,19 @@ class Emitter:
         to: list[Room] | None,
         skip: list[str],
         ack: AckRequest | None = None,
-    ) -> None:
+    ) -> Iterable[str]:
         """Sends an event to the members of these rooms (a sid is a room too), None for the whole namespace.
 
-        `skip` lists sids that do not get it. With an `ack` each client that gets it is asked for an answer.
+        `skip` lists sids that do not get it. With an `ack` each client that gets it is asked for an answer. Returns the
+        homes into whose inboxes it goes.
         """
         ack_id = None if ack is None else ack.ack_id
         packet = encode_event(namespace, payload.text, len(payload.attachments), ack_id)
         command = Emit(namespace, packet, payload.attachments, to, skip, False, ack)
         size = len(packet) + sum(map(len, payload.attachments))
-        await self._send(await self._nodes(to), command, size)
+        nodes = await self._nodes(to)
+        await self._send(nodes, command, size)
+        return nodes
 
     async def join(self, sid: str, room: Room, *, tell: bool) -> None:
         """The client enters a room, wherever it is connected. `tell`: its io-node tells the holder of its lane."""

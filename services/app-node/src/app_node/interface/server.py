@@ -17,6 +17,7 @@ from app_node.handlers.application import Application
 from app_node.handlers.calls import run
 from app_node.handlers.signatures import Handler
 from app_node.interface import serving
+from app_node.interface.asking import Asking
 from app_node.interface.engine import Engine
 from app_node.interface.environs import Environs
 from app_node.interface.manager import ClusterManager
@@ -42,7 +43,7 @@ def get_client(config: Config | Mapping[str, Any] | None = None, **python_socket
     return ClusterServer(config, **python_socketio_options)
 
 
-class ClusterServer(AsyncServer):
+class ClusterServer(Asking, AsyncServer):
     """An `AsyncServer` whose clients are connected to io-nodes."""
 
     def __init__(

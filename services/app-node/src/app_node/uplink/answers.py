@@ -8,6 +8,7 @@ from typing import Any, assert_never
 import structlog
 
 from app_node.clients.callbacks import Callbacks
+from app_node.clients.questions import Questions
 from app_node.counters import Counters
 from app_node.handlers.calls import run
 from app_node.handlers.endings import raise_unless_own, running_task
@@ -28,12 +29,14 @@ class Answers:
     def __init__(
         self,
         callbacks: Callbacks,
+        questions: Questions,
         on_canary: Callable[[Canary], None],
         counters: Counters,
         turns: HandlerTurns,
         json_module: JsonModule | None = None,
     ) -> None:
         self._callbacks = callbacks
+        self._questions = questions
         self._on_canary = on_canary
         self._counters = counters
         self._turns = turns
@@ -55,7 +58,10 @@ class Answers:
                         self._answer(item)
                     case AckMissed(sid, ack_id):
                         self._callbacks.missed(sid, ack_id)
-                    case AckExpected() | ServerEvent() | ServerAnswer():
+                        self._questions.missed(sid, ack_id)
+                    case AckExpected():
+                        self._questions.expected(batch.node, item)
+                    case ServerEvent() | ServerAnswer():
                         pass
                     case Canary():
                         self._on_canary(item)
@@ -65,6 +71,8 @@ class Answers:
     def _answer(self, answer: AckReceived) -> None:
         callback = self._callbacks.answer(answer.sid, answer.ack_id)
         if callback is None:
+            if not self._questions.answered(answer):
+                self._counters.acks_refused["unknown"] += 1
             return
         task = asyncio.create_task(self._call(callback, answer, answer.sid))
         self._running.add(task)

@@ -93,7 +93,9 @@ class UplinkParts:
             rest_s=config.lease_ms / 2000,
             on_empty=self.suspects.emptied,
         )
-        answers = Answers(clients.callbacks, canary_returned, counters, clients.turns, application.json_module)
+        answers = Answers(
+            clients.callbacks, clients.questions, canary_returned, counters, clients.turns, application.json_module
+        )
         self._inbox_reader = bus.inbox_reader(node_id)
         self.inbox = InboxLoop(self._inbox_reader, answers.take, Retry("inbox", counters.redis_retries), clock)
 

@@ -1,0 +1,279 @@
+"""Questions to many clients: each of them is named, with its answer or with the reason why there is none."""
+
+import asyncio
+from contextlib import aclosing
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import socketio
+
+from app_node import AnswersMissing
+from sio_cluster.protocol.errors import NodesTooOld, TooManyAnswers, TooManyCalls
+from sio_cluster.protocol.messages import AckExpected, AckMissed, AckReceived, AckRequest, Emit
+
+LONG_S = 30
+"""A time-out that no test waits for."""
+
+
+@pytest.fixture
+def stage(stage: Any) -> Any:
+    """Leases are long: who gets no processor for 0.6 s would lose its lanes in the middle of a burial."""
+    stage.config = stage.config.model_copy(update={"lease_ms": 8000, "node_timeout_ms": 9000})
+    return stage
+
+
+@pytest.fixture
+async def world(stage: Any) -> Any:
+    """An application that holds all lanes, a program that only emits, and two io-nodes with two clients each."""
+    app, program = stage.echo_server(), stage.server()
+    nodes = [await stage.io_node("io1"), await stage.io_node("io2")]
+    for node in nodes:
+        await node.bus.registry.register_io_node(node.id, {"level": "3"})
+    await app.start()
+    sids = [[await node.connect() for _ in range(2)] for node in nodes]
+    return SimpleNamespace(app=app, program=program, one=nodes[0], two=nodes[1], sids=sids)
+
+
+@pytest.fixture(params=["an app-node", "a program that only emits"])
+def asker(world: Any, request: pytest.FixtureRequest) -> Any:
+    return world.app if request.param == "an app-node" else world.program
+
+
+async def asked(*nodes: Any, number: int = 1) -> AckRequest:
+    """The question that came to these io-nodes, as the `number`th."""
+    emits = [(await node.wait(number, Emit))[number - 1] for node in nodes]
+    [ack] = {emit.ack for emit in emits}
+    assert isinstance(ack, AckRequest)
+    assert (ack.names_asked, ack.hears_missed, ack.is_call) == (True, True, True)
+    return ack
+
+
+async def say(node: Any, request: AckRequest, *items: AckExpected | AckReceived | AckMissed) -> None:
+    await node.to_app_node(request.app_node, *items)
+
+
+async def dies(io: Any) -> None:
+    """As kill -9."""
+    io._reader.cancel()
+    await io.bus.registry.heartbeat(io.id, 1)
+
+
+async def test_each_is_named(world: Any, asker: Any) -> None:
+    (ann, bob), (eve, joe) = world.sids
+    asking = asyncio.create_task(asker.call_many("vote", "now", timeout=LONG_S))
+    ack = await asked(world.one, world.two)
+    await say(
+        world.one,
+        ack,
+        AckExpected(world.one.id, ack.ack_id, [ann, bob]),
+        AckReceived(ann, ack.ack_id, b'["yes"]'),
+        AckMissed(bob, ack.ack_id),
+    )
+    await say(
+        world.two,
+        ack,
+        AckExpected(world.two.id, ack.ack_id, [eve, joe]),
+        AckReceived(eve, ack.ack_id, b"[1,2]"),
+        AckReceived(joe, ack.ack_id, b"[]"),
+    )
+    answers = await asyncio.wait_for(asking, 5)
+    assert dict(answers) == {ann: "yes", eve: (1, 2), joe: None}
+    assert answers.missing == {bob: "disconnected"}
+    with pytest.raises(socketio.exceptions.TimeoutError) as caught:
+        answers.check()
+    assert isinstance(caught.value, AnswersMissing)
+    assert caught.value.answers is answers
+    assert len(asker.node.clients.questions) == 0
+    assert asker.node.counters.acks_received == 3
+    assert asker.node.clients.questions.waiting_bytes == 0
+
+
+async def test_a_binary_answer(world: Any) -> None:
+    (ann, _), _ = world.sids
+    asking = asyncio.create_task(world.app.call_many("vote", b"x", room=ann, timeout=LONG_S))
+    ack = await asked(world.one)
+    answer = AckReceived(ann, ack.ack_id, b'[{"_placeholder":true,"num":0}]', [b"yes"])
+    await say(world.one, ack, AckExpected(world.one.id, ack.ack_id, [ann]), answer)
+    answers = await asyncio.wait_for(asking, 5)
+    assert answers.check() is answers
+    assert dict(answers) == {ann: b"yes"}
+
+
+async def test_an_answer_that_cannot_be_decoded(world: Any) -> None:
+    (ann, _), _ = world.sids
+    asking = asyncio.create_task(world.app.call_many("vote", room=ann, timeout=LONG_S))
+    ack = await asked(world.one)
+    answer = AckReceived(ann, ack.ack_id, b'[{"_placeholder":true,"num":7}]', [b"yes"])
+    await say(world.one, ack, AckExpected(world.one.id, ack.ack_id, [ann]), answer)
+    answers = await asyncio.wait_for(asking, 5)
+    assert (dict(answers), answers.missing) == ({}, {ann: "malformed"})
+
+
+async def test_only_the_silent_wait_for_the_time_out(world: Any) -> None:
+    (ann, bob), _ = world.sids
+    asking = asyncio.create_task(world.app.call_many("vote", room=[ann, bob], timeout=0.3))
+    ack = await asked(world.one)
+    await say(world.one, ack, AckExpected(world.one.id, ack.ack_id, [ann, bob]), AckReceived(ann, ack.ack_id, b"[1]"))
+    answers = await asyncio.wait_for(asking, 5)
+    assert (dict(answers), answers.missing) == ({ann: 1}, {bob: "timeout"})
+    await say(world.one, ack, AckReceived(bob, ack.ack_id, b"[1]"))
+    await world.one.settle()
+    counters = world.app.node.counters
+    async with asyncio.timeout(5):
+        while not counters.acks_refused["unknown"]:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("nobody", [[], ()])
+async def test_nobody(world: Any, nobody: Any) -> None:
+    answers = await world.app.call_many("vote", room=nobody, timeout=LONG_S)
+    assert (dict(answers), answers.missing) == ({}, {})
+
+
+async def test_a_sid_that_is_not_there_is_named_all_the_same(world: Any) -> None:
+    gone, dead = world.one.connected().sid, world.one.connected(sid="io9-zzzzzz.AAAAAAAAAAAAAAAA").sid
+    asking = asyncio.create_task(world.app.call_many("vote", room=[gone, dead], timeout=LONG_S))
+    ack = await asked(world.one)
+    await say(world.one, ack, AckExpected(world.one.id, ack.ack_id, []))
+    answers = await asyncio.wait_for(asking, 5)
+    assert answers.missing == {gone: "disconnected", dead: "disconnected"}
+    answers = await asyncio.wait_for(world.app.call_many("vote", room=dead, skip_sid=gone, timeout=LONG_S), 5)
+    assert answers.missing == {dead: "disconnected"}
+
+
+async def test_answers_as_they_come(world: Any) -> None:
+    (ann, bob), _ = world.sids
+    stream = world.app.answers("vote", room=[ann, bob], timeout=LONG_S)
+    came = []
+    first = asyncio.ensure_future(anext(stream))
+    ack = await asked(world.one)
+    await say(world.one, ack, AckReceived(ann, ack.ack_id, b"[1]"))
+    assert await asyncio.wait_for(first, 5) == (ann, 1)
+    assert world.app.node.clients.questions.waiting_bytes == 0
+    await say(world.one, ack, AckExpected(world.one.id, ack.ack_id, [ann, bob]), AckMissed(bob, ack.ack_id))
+    async with asyncio.timeout(5):
+        async for pair in stream:
+            came.append(pair)
+    assert came == []
+    assert stream.missing == {bob: "disconnected"}
+
+
+async def test_who_stops_listening_leaves_nothing_behind(world: Any) -> None:
+    (ann, bob), _ = world.sids
+    async with aclosing(world.app.answers("vote", room=[ann, bob], timeout=LONG_S)) as stream:
+        first = asyncio.ensure_future(anext(stream))
+        ack = await asked(world.one)
+        await say(world.one, ack, *[AckReceived(sid, ack.ack_id, b"[1]") for sid in (ann, bob)])
+        await first
+    questions = world.app.node.clients.questions
+    assert (len(questions), questions.waiting_bytes) == (0, 0)
+    asking = asyncio.create_task(world.app.call_many("vote", room=[ann, bob], timeout=LONG_S))
+    await asked(world.one, number=2)
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    assert len(questions) == 0
+    assert len(world.app.node.clients.callbacks) == 0
+
+
+async def test_an_io_node_that_dies_when_it_has_asked(world: Any, asker: Any) -> None:
+    (ann, bob), (eve, joe) = world.sids
+    asking = asyncio.create_task(asker.call_many("vote", timeout=LONG_S))
+    ack = await asked(world.one, world.two)
+    await say(world.one, ack, AckExpected(world.one.id, ack.ack_id, [ann, bob]), AckReceived(ann, ack.ack_id, b"[1]"))
+    await say(world.two, ack, AckExpected(world.two.id, ack.ack_id, [eve, joe]))
+    await say(world.two, ack, *[AckReceived(sid, ack.ack_id, b"[1]") for sid in (eve, joe)])
+    await dies(world.one)
+    answers = await asyncio.wait_for(asking, 8)
+    assert set(answers) == {ann, eve, joe}
+    assert answers.missing == {bob: "node lost"}
+
+
+async def test_an_io_node_that_dies_before_it_has_asked(world: Any, asker: Any) -> None:
+    """Its clients are known from their records."""
+    (ann, bob), (eve, _) = world.sids
+    world.one._reader.cancel()
+    await world.app.enter_room(ann, "red")
+    await world.app.enter_room(eve, "red")
+    asking = asyncio.create_task(asker.call_many("vote", room="red", timeout=LONG_S))
+    ack = await asked(world.two)
+    await say(world.two, ack, AckExpected(world.two.id, ack.ack_id, [eve]), AckReceived(eve, ack.ack_id, b"[1]"))
+    await dies(world.one)
+    answers = await asyncio.wait_for(asking, 8)
+    assert (dict(answers), answers.missing) == ({eve: 1}, {ann: "node lost"})
+    await world.two.bus.registry.heartbeat(world.one.id, 100_000)
+    answers = await world.app.call_many("vote", room=[bob], timeout=0.3)  # it lives, and says nothing
+    assert answers.missing == {bob: "timeout"}
+
+
+async def test_one_of_whom_nobody_says_that_it_was_asked(world: Any) -> None:
+    (ann, bob), _ = world.sids
+    asking = asyncio.create_task(world.app.call_many("vote", room=[ann, bob], timeout=LONG_S))
+    ack = await asked(world.one)
+    await say(world.one, ack, AckExpected(world.one.id, ack.ack_id, [bob], elsewhere=[ann]))
+    await say(world.one, ack, AckReceived(bob, ack.ack_id, b"[1]"))
+    answers = await asyncio.wait_for(asking, 8)
+    assert (dict(answers), answers.missing) == ({bob: 1}, {ann: "disconnected"})
+
+
+async def test_answers_that_weigh_too_much(stage: Any, world: Any) -> None:
+    (ann, bob), _ = world.sids
+    questions = world.app.node.clients.questions
+    questions.max_bytes = 1000
+    asking = asyncio.create_task(world.app.call_many("vote", room=[ann, bob], timeout=LONG_S))
+    ack = await asked(world.one)
+    await say(world.one, ack, AckReceived(ann, ack.ack_id, b'["%b"]' % (b"x" * 2000)))
+    await say(world.one, ack, AckReceived(bob, ack.ack_id, b"[1]"))
+    with pytest.raises(TooManyAnswers):
+        await asyncio.wait_for(asking, 5)
+    assert (len(questions), questions.waiting_bytes) == (0, 0)
+    assert world.app.node.counters.answers_too_large == 1
+    stream = world.app.answers("vote", room=[ann, bob], timeout=LONG_S)  # which keeps nothing
+    for number, sid in enumerate((ann, bob)):
+        pair = asyncio.ensure_future(anext(stream))
+        ack = await asked(world.one, number=2)
+        await say(world.one, ack, AckReceived(sid, ack.ack_id, b'["%b"]' % (b"x" * 2000)))
+        assert (await asyncio.wait_for(pair, 5))[0] == sid, number
+    await stream.aclose()
+
+
+async def test_too_many_questions(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app_node.clients.questions.MAX_QUESTIONS", 1)
+    (ann, _), _ = world.sids
+    asking = asyncio.create_task(world.app.call_many("vote", room=ann, timeout=LONG_S))
+    ack = await asked(world.one)
+    with pytest.raises(TooManyCalls):
+        await world.app.call_many("vote", room=ann, timeout=LONG_S)
+    await say(world.one, ack, AckReceived(ann, ack.ack_id, b"[1]"), AckExpected(world.one.id, ack.ack_id, [ann]))
+    assert dict(await asyncio.wait_for(asking, 5)) == {ann: 1}
+
+
+async def test_an_older_node_is_not_asked(world: Any, stage: Any) -> None:
+    await world.one.bus.registry.register_io_node(world.one.id, {"level": "2"})
+    with pytest.raises(NodesTooOld):
+        await world.program.call_many("vote", timeout=LONG_S)
+    assert not [command for command in world.one.commands if isinstance(command, Emit)]
+
+
+async def test_where_it_cannot_be_asked(stage: Any) -> None:
+    with pytest.raises(RuntimeError, match="async_handlers"):
+        await stage.server(async_handlers=False).call_many("vote")
+    sio = stage.server()
+    with pytest.raises(TypeError):
+        await sio.call_many("vote", object())
+
+
+async def test_in_a_handler(world: Any) -> None:
+    (ann, bob), _ = world.sids
+    got: list[Any] = []
+
+    @world.app.event
+    async def poll(sid: str) -> None:
+        got.append(dict(await world.app.call_many("vote", room=bob, timeout=LONG_S)))
+
+    await world.one.event(ann, "poll")
+    ack = await asked(world.one)
+    await say(world.one, ack, AckExpected(world.one.id, ack.ack_id, [bob]), AckReceived(bob, ack.ack_id, b"[1]"))
+    await world.one.settle()
+    assert got == [{bob: 1}]
