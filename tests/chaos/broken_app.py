@@ -18,7 +18,7 @@ from app_node.downlink.batch import Batch
 from app_node.downlink.outbox import Outbox
 from app_node.handlers.application import Application
 from app_node.uplink.dispatcher import Dispatcher
-from sio_cluster.protocol.messages import Ack, Command, Emit, EventReceived, Fact
+from sio_cluster.protocol.messages import Ack, Command, Emit, EventReceived, Fact, ServerItem
 
 RATE = int(os.environ.get("CHAOS_BROKEN_RATE", "1000"))
 
@@ -56,8 +56,8 @@ def swap_events(self: Dispatcher, fact: Fact, progress: Any) -> None:
         _deliver(self, *_held.pop(fact.sid))
 
 
-def _spoiled(kind: type[Emit] | type[Ack], name: bytes) -> Callable[[Command], bool]:
-    def spoil(command: Command) -> bool:
+def _spoiled(kind: type[Emit] | type[Ack], name: bytes) -> Callable[[Command | ServerItem], bool]:
+    def spoil(command: Command | ServerItem) -> bool:
         return isinstance(command, kind) and name in command.packet and _hits()
 
     return spoil
@@ -73,17 +73,17 @@ def _nothing() -> Batch:
     return batch
 
 
-def drop_emit(self: Outbox, node: str, command: Command, size: int, progress: Any) -> Batch:
+def drop_emit(self: Outbox, node: str, command: Command | ServerItem, size: int, progress: Any) -> Batch:
     return _nothing() if _is_down(command) else _put(self, node, command, size, progress)
 
 
-def double_emit(self: Outbox, node: str, command: Command, size: int, progress: Any) -> Batch:
+def double_emit(self: Outbox, node: str, command: Command | ServerItem, size: int, progress: Any) -> Batch:
     if _is_down(command):
         _put(self, node, command, size, progress)
     return _put(self, node, command, size, progress)
 
 
-def swap_emits(self: Outbox, node: str, command: Command, size: int, progress: Any) -> Batch:
+def swap_emits(self: Outbox, node: str, command: Command | ServerItem, size: int, progress: Any) -> Batch:
     if type(command) is not Emit or b'"down"' not in command.packet or command.to is None:
         return _put(self, node, command, size, progress)
     sid = str(command.to[0])
@@ -96,11 +96,11 @@ def swap_emits(self: Outbox, node: str, command: Command, size: int, progress: A
     return batch
 
 
-def drop_ack(self: Outbox, node: str, command: Command, size: int, progress: Any) -> Batch:
+def drop_ack(self: Outbox, node: str, command: Command | ServerItem, size: int, progress: Any) -> Batch:
     return _nothing() if _is_ack(command) else _put(self, node, command, size, progress)
 
 
-def double_ack(self: Outbox, node: str, command: Command, size: int, progress: Any) -> Batch:
+def double_ack(self: Outbox, node: str, command: Command | ServerItem, size: int, progress: Any) -> Batch:
     if _is_ack(command):
         _put(self, node, command, size, progress)
     return _put(self, node, command, size, progress)

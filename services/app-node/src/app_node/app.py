@@ -181,6 +181,7 @@ class AppNode:
             self.loops.start("inbox", self.uplink.inbox.run())
             self.loops.start("unanswered", self.clients.unanswered.run())
             self.loops.start("questions", self.clients.questions.run())
+            self.loops.start("peers", self.uplink.peers.run())
             self.loops.start("heartbeat", self.membership.presence.run())
 
     async def start(self, before: Callable[[], Awaitable[None]]) -> None:
@@ -254,6 +255,7 @@ class AppNode:
             await self.membership.presence.drain()  # the others divide the lanes without this node
             await self.keeper.hand_over_all()  # handlers end, output is flushed, entries are committed, leases released
         if self._event_loop.entered:
+            await self.uplink.peers.idle()
             await self.downlink.outbox.emptied()
             await self.downlink.writer.emptied()
             await self.membership.presence.leave()  # also where it only emitted: that leaves sequence numbers behind

@@ -16,6 +16,7 @@ import structlog
 
 from app_node.counters import Counters
 from app_node.handlers.application import Application
+from app_node.handlers.server_events import ServerHandlers
 from app_node.uplink.answers import Answers
 from app_node.uplink.dispatcher import Dispatcher
 from sio_cluster.node.process.watchdog import CpuLimit, Watchdog
@@ -90,7 +91,7 @@ class BlockWatch:
 
 
 def handler_in(frame: FrameType | None) -> dict[str, Any]:
-    """The event and the client of the handler that runs in this stack. Empty if it is no handler.
+    """The event and the client (or app-node) of the handler that runs in this stack. Empty if it is no handler.
 
     Read from the stack, since keeping a note of each running handler would cost time for each event.
     """
@@ -106,5 +107,6 @@ _HANDLERS: dict[Any, Callable[[Any], dict[str, Any]]] = {
     Application.connect.__code__: lambda found: {"event_name": "connect", "sid": found["sid"]},
     Application.disconnect.__code__: lambda found: {"event_name": "disconnect", "sid": found["sid"]},
     Answers._call.__code__: lambda found: {"event_name": "ack", "sid": found["sid"]},
+    ServerHandlers.run.__code__: lambda found: {"event_name": found["name"], "sender": found["sender"]},
 }
 """What calls handlers, and where its variables have the event and the client."""

@@ -141,6 +141,8 @@ class Counters:
     """Callbacks that were dropped since too many waited."""
     calls_refused: int = 0
     """Calls that failed at once, since too many waited for the same client."""
+    server_events: Counter[str] = field(default_factory=Counter)
+    """Events of app-nodes that came here, by what became of them: `handled`, `failed`, `unhandled`, `refused`."""
     answers_too_large: int = 0
     """Questions to many that failed, since the answers that nobody had taken weighed too much."""
     inbox_entries_malformed: int = 0

@@ -185,6 +185,8 @@ def _clients(counters: Counters) -> Iterator[Family]:
         "Calls that failed at once, since too many waited for the same client, or too many questions to many were open",
         counters.calls_refused,
     )
+    results = {"handled": 0, "failed": 0, "unhandled": 0, "refused": 0, **counters.server_events}
+    yield _by("result", "sio_app_server_events", "Events of app-nodes that came here", results)
     yield _count(
         "sio_app_answers_too_large",
         "Questions to many that failed, since the answers that waited weighed more than MAX_INFLIGHT_BYTES",

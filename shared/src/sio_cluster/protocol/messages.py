@@ -300,6 +300,8 @@ class ServerAnswer(msgspec.Struct, array_like=True, frozen=True, tag="server_ans
     error: str = ""
 
 
+ServerItem: TypeAlias = ServerEvent | ServerAnswer
+"""What app-nodes say to each other."""
 AppInboxItem: TypeAlias = AckReceived | AckMissed | AckExpected | ServerEvent | ServerAnswer | Canary
 UplinkItem: TypeAlias = Fact | AckMissed | AckExpected
 """What an io-node passes on: facts to lanes; answers, `AckMissed` and `AckExpected` to the app-nodes that asked."""

@@ -3,7 +3,7 @@
 import asyncio
 
 from app_node.lanes.progress import EntryProgress
-from sio_cluster.protocol.messages import Command
+from sio_cluster.protocol.messages import Command, ServerItem
 
 STOPPED = "this app-node was stopped: Redis may not have all of this"
 
@@ -15,7 +15,8 @@ class Batch:
 
     def __init__(self, since: float) -> None:
         self.since = since  # when it began, in seconds of the app-node's clock
-        self.items: list[tuple[Command, EntryProgress | None]] = []  # each with the lane entry that caused it
+        self.items: list[tuple[Command | ServerItem, EntryProgress | None]] = []
+        """Each with the lane entry that caused it."""
         self.size = 0  # bytes, about
         self.waiting: list[EntryProgress] = []  # lane entries that are not done before this has landed
         self.last_progress: EntryProgress | None = None  # the latest of them: most commands in a row have the same

@@ -16,7 +16,17 @@ from app_node.downlink.routes import Routes
 from app_node.lanes.progress import open_progress
 from app_node.payloads import Payload
 from sio_cluster.protocol.ids import node_of
-from sio_cluster.protocol.messages import AckRequest, CloseRoom, Command, Disconnect, Emit, Join, Leave, Room
+from sio_cluster.protocol.messages import (
+    AckRequest,
+    CloseRoom,
+    Command,
+    Disconnect,
+    Emit,
+    Join,
+    Leave,
+    Room,
+    ServerItem,
+)
 from sio_cluster.protocol.socketio import encode_event
 
 log = structlog.get_logger()
@@ -67,6 +77,10 @@ class Emitter:
         """Disconnects the client from its namespace; with `close`, the whole connection."""
         await self._to_client(sid, Disconnect(sid, close))
 
+    async def to_app_nodes(self, nodes: Iterable[str], item: ServerItem) -> None:
+        """Says this to other app-nodes, by their ids."""
+        await self._send(nodes, item, len(item.data) + sum(map(len, item.attachments)))
+
     async def _to_client(self, sid: str, command: Command) -> None:
         """To its io-node, and to none where it is gone, or the sid is none."""
         node = await self._node(sid)
@@ -93,7 +107,7 @@ class Emitter:
             log.debug("recipient_gone", sid=sid)
         return node
 
-    async def _send(self, nodes: Iterable[str], command: Command, size: int) -> None:
+    async def _send(self, nodes: Iterable[str], command: Command | ServerItem, size: int) -> None:
         if (held := held_output()) is not None:
             held.add(nodes, command, size)
             return

@@ -3,10 +3,13 @@
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import TypeAlias
 
 from app_node.lanes.progress import EntryProgress
-from sio_cluster.protocol.messages import Command
+from sio_cluster.protocol.messages import Command, ServerItem
 from sio_cluster.streams.api.appends import FLUSH_BYTES
+
+Put: TypeAlias = Callable[[str, Command | ServerItem, int, EntryProgress], object]
 
 
 class HeldOutput:
@@ -15,11 +18,11 @@ class HeldOutput:
     __slots__ = ("_commands", "_size", "over")
 
     def __init__(self) -> None:
-        self._commands: list[tuple[list[str], Command, int]] = []
+        self._commands: list[tuple[list[str], Command | ServerItem, int]] = []
         self._size = 0
         self.over = False  # the handler has ended: what its tasks still say is not held
 
-    def add(self, nodes: Iterable[str], command: Command, size: int) -> None:
+    def add(self, nodes: Iterable[str], command: Command | ServerItem, size: int) -> None:
         """Raises ValueError where all of it would be too much for one step."""
         nodes = [*nodes]
         self._size += size * len(nodes)
@@ -27,7 +30,7 @@ class HeldOutput:
             raise ValueError(f"an atomic handler may emit {FLUSH_BYTES} bytes, counted once for each io-node")
         self._commands.append((nodes, command, size))
 
-    def release(self, put: Callable[[str, Command, int, EntryProgress], object], progress: EntryProgress) -> None:
+    def release(self, put: Put, progress: EntryProgress) -> None:
         """The handler has ended. Calls `put` for each command and io-node. Raises LeaseLost where the lane is lost."""
         self.over = True
         progress.lane.require_held()

@@ -1,4 +1,4 @@
-"""What waits for the inbox of one io-node, and the one entry that is on its way there.
+"""What waits for the inbox of one node, and the one entry that is on its way there.
 
 The inbox gets the commands in the order in which they were put, each once. For that, an entry keeps its sequence number
 until Redis has taken it, and the next one is made only then. When another app-node takes over a lane of ours it bars
@@ -8,13 +8,15 @@ are lost.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import cast
 
 import structlog
 
 from app_node.counters import Counters
 from app_node.downlink.batch import Batch
 from sio_cluster.node.retry import Backoff
-from sio_cluster.protocol.codec import encode_downlink
+from sio_cluster.protocol.codec import encode_app_inbox, encode_downlink
+from sio_cluster.protocol.messages import AppInboxItem, Command
 from sio_cluster.streams.api.appends import Append
 
 log = structlog.get_logger()
@@ -31,12 +33,20 @@ class Surroundings:
 
 
 class InboxQueue:
-    """One inbox. `flying` is the entry on its way: its batch and the append that carries it."""
+    """One inbox. `flying` is the entry on its way: its batch and the append that carries it.
 
-    __slots__ = ("_around", "backoff", "bar", "batches", "flying", "held_until", "node", "seq", "stream")
+    `for_app_node`: the inbox is that of an app-node, which takes other messages.
+    """
 
-    def __init__(self, node: str, stream: str, seq: int, bar: int, around: Surroundings) -> None:
+    __slots__ = (
+        "_around", "backoff", "bar", "batches", "flying", "for_app_node", "held_until", "node", "seq", "stream",
+    )  # fmt: skip
+
+    def __init__(
+        self, node: str, stream: str, seq: int, bar: int, around: Surroundings, *, for_app_node: bool = False
+    ) -> None:
         self.node = node
+        self.for_app_node = for_app_node
         self.stream = stream
         self.seq = seq  # of the last entry made
         self.bar = bar  # how often we were barred at this inbox, as far as we know
@@ -142,4 +152,7 @@ class InboxQueue:
         return dropped
 
     def _encode(self, batch: Batch, seq: int) -> bytes:
-        return encode_downlink(self._around.node_id, seq, [command for command, _ in batch.items])
+        items = [item for item, _ in batch.items]
+        if self.for_app_node:
+            return encode_app_inbox(self._around.node_id, seq, cast(list[AppInboxItem], items))
+        return encode_downlink(self._around.node_id, seq, cast(list[Command], items))

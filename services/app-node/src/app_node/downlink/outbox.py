@@ -25,7 +25,7 @@ from app_node.lanes.commits import Commits, LaneCommit
 from app_node.lanes.progress import EntryProgress
 from sio_cluster.node.retry import Retry
 from sio_cluster.protocol.errors import BusError, BusRefused
-from sio_cluster.protocol.messages import Command
+from sio_cluster.protocol.messages import Command, ServerAnswer, ServerEvent, ServerItem
 from sio_cluster.streams.api.appends import Append, AppendResult, Flushed, Flusher
 
 MAX_ENTRY_BYTES = 1_000_000
@@ -47,7 +47,10 @@ class _Turn:
 
 
 class Outbox:
-    """Takes commands with `put`; `run` brings them to Redis. `is_known` tells whether an io-node still counts."""
+    """Takes commands with `put`; `run` brings them to Redis. `is_known` tells whether a node still counts.
+
+    What it takes for the inboxes of other app-nodes goes the same way.
+    """
 
     def __init__(
         self,
@@ -75,6 +78,7 @@ class Outbox:
         self._queues: dict[str, InboxQueue] = {}
         self._last: dict[str, tuple[int, int]] = {}
         """Last sequence number and bar by io-node that went: one that comes back must not see a number twice."""
+        self._last_of_app_nodes = 0  # sequence number: it rises over all of them, so that none must be remembered
         self._bytes = 0
         self._handlers_waiting = 0  # in `room`
         self._line: deque[_Turn] = deque()  # who waits in `room`
@@ -139,15 +143,14 @@ class Outbox:
             if not turn.come.done():  # else it has been cancelled
                 turn.come.set_exception(RuntimeError(STOPPED))
 
-    def put(self, node: str, command: Command, size: int, progress: EntryProgress | None) -> Batch:
-        """Queues a command of about `size` bytes for this io-node. Never waits. Returns the batch that it leaves in.
+    def put(self, node: str, command: Command | ServerItem, size: int, progress: EntryProgress | None) -> Batch:
+        """Queues a command of about `size` bytes for this node. Never waits. Returns the batch that it leaves in.
 
         `progress`: the lane entry that caused the command, and is not done before it has landed.
         """
         queue = self._queues.get(node)
         if queue is None:
-            seq, bar = self._last.get(node, (0, 0))
-            queue = self._queues[node] = InboxQueue(node, self._inbox_key(node), seq, bar, self._around)
+            queue = self._queues[node] = self._new_queue(node, command)
         batches = queue.batches
         if not batches or batches[-1].size >= MAX_ENTRY_BYTES or len(batches[-1].items) >= MAX_ENTRY_COMMANDS:
             batches.append(Batch(self._clock()))
@@ -165,6 +168,11 @@ class Outbox:
             batch.waiting.append(progress)
             progress.begin()
         return batch
+
+    def _new_queue(self, node: str, first: Command | ServerItem) -> InboxQueue:
+        for_app_node = isinstance(first, ServerEvent | ServerAnswer)
+        seq, bar = (self._last_of_app_nodes, 0) if for_app_node else self._last.get(node, (0, 0))
+        return InboxQueue(node, self._inbox_key(node), seq, bar, self._around, for_app_node=for_app_node)
 
     async def run(self) -> None:
         """A loop for as long as the node lives: one flush after the other. Retried while Redis is away."""
@@ -275,9 +283,12 @@ class Outbox:
         batch.finish(written)
 
     def _after_flush(self) -> None:
-        """Forgets the empty queues of io-nodes that are gone, and says so when nothing waits."""
+        """Forgets the empty queues of nodes that are gone, and says so when nothing waits."""
         for node in [n for n, queue in self._queues.items() if queue.is_empty and not self._is_known(n)]:
             queue = self._queues.pop(node)
-            self._last[node] = queue.seq, queue.bar
+            if queue.for_app_node:
+                self._last_of_app_nodes = max(self._last_of_app_nodes, queue.seq)
+            else:
+                self._last[node] = queue.seq, queue.bar
         if all(queue.is_empty for queue in self._queues.values()):
             self._empty.set()

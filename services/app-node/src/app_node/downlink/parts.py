@@ -2,6 +2,7 @@
 
 from app_node.clock import Clock
 from app_node.counters import Counters
+from app_node.downlink.app_nodes import AppNodes
 from app_node.downlink.emitter import Emitter
 from app_node.downlink.outbox import Outbox
 from app_node.downlink.record_writer import RecordWriter
@@ -18,6 +19,7 @@ class DownlinkParts:
         self, node_id: str, config: Config, bus: Bus, clock: Clock, counters: Counters, *, commits: Commits
     ) -> None:
         self.routes = Routes(bus.registry, clock, counters)
+        self.app_nodes = AppNodes(bus.registry, clock, counters)
         self.outbox = Outbox(
             bus.appender,
             node_id=node_id,
@@ -25,7 +27,7 @@ class DownlinkParts:
             inbox_max_bytes=config.inbox_max_bytes,
             max_bytes=config.max_inflight_bytes,
             commits=commits,
-            is_known=self.routes.knows,
+            is_known=lambda node: self.routes.knows(node) or self.app_nodes.knows(node),
             clock=clock,
             counters=counters,
         )

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol
 
 from app_node.handlers.calls import call_connect, call_disconnect
+from app_node.handlers.server_events import ServerHandlers
 from app_node.handlers.signatures import Handler, Signature, Signatures
 from app_node.payloads import JsonModule
 
@@ -67,6 +68,7 @@ class Application:
         self._signatures = Signatures()
         self.json_module = json_module
         self._atomic: set[Handler] = set()
+        self.of_servers = ServerHandlers()
 
     def make_atomic(self, handler: Handler) -> None:
         """What this handler says is held until it ends."""

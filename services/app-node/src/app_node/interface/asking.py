@@ -29,12 +29,12 @@ class AnswersMissing(exceptions.TimeoutError):  # type: ignore[misc]  # socketio
 
 
 class Answers(Mapping[str, Any]):
-    """What `call_many` gives: sid -> answer. `missing`: sid -> why there is none.
+    """What `call_many` gives: sid -> answer. `missing`: sid -> why there is none. `call_server`: by app-nodes' ids.
 
     An answer is what `call` returns: the value, a tuple of several values, or None for none.
     """
 
-    def __init__(self, answers: dict[str, Any], missing: dict[str, Missing]) -> None:
+    def __init__(self, answers: dict[str, Any], missing: Mapping[str, str]) -> None:
         self._answers = answers
         self.missing = missing
 

@@ -22,6 +22,7 @@ from app_node.interface.engine import Engine
 from app_node.interface.environs import Environs
 from app_node.interface.manager import ClusterManager
 from app_node.interface.options import checked_options
+from app_node.interface.peers import AppNodeEvents
 from app_node.interface.python_socketio import AsyncNamespace, AsyncServer
 from app_node.interface.rooms import Rooms, Sids
 from app_node.lanes.progress import current_progress
@@ -43,7 +44,7 @@ def get_client(config: Config | Mapping[str, Any] | None = None, **python_socket
     return ClusterServer(config, **python_socketio_options)
 
 
-class ClusterServer(Asking, AsyncServer):
+class ClusterServer(Asking, AppNodeEvents, AsyncServer):
     """An `AsyncServer` whose clients are connected to io-nodes."""
 
     def __init__(

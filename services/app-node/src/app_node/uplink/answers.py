@@ -1,5 +1,5 @@
-"""What comes into this app-node's own inbox: clients' answers to what it asked them, which ones will not come, and its
-canaries."""
+"""What comes into this app-node's own inbox: clients' answers to what it asked them, who was asked, which answers will
+not come, what other app-nodes say, and its canaries."""
 
 import asyncio
 from collections.abc import Callable
@@ -14,6 +14,7 @@ from app_node.handlers.calls import run
 from app_node.handlers.endings import raise_unless_own, running_task
 from app_node.handlers.turns import HandlerTurns
 from app_node.payloads import JsonModule, decode
+from app_node.uplink.peers import Peers
 from sio_cluster.node.monitoring.log import log_raised
 from sio_cluster.protocol.codec import decode_app_inbox
 from sio_cluster.protocol.errors import MalformedBatch, MalformedPacket
@@ -30,6 +31,7 @@ class Answers:
         self,
         callbacks: Callbacks,
         questions: Questions,
+        peers: Peers,
         on_canary: Callable[[Canary], None],
         counters: Counters,
         turns: HandlerTurns,
@@ -37,6 +39,7 @@ class Answers:
     ) -> None:
         self._callbacks = callbacks
         self._questions = questions
+        self._peers = peers
         self._on_canary = on_canary
         self._counters = counters
         self._turns = turns
@@ -62,7 +65,7 @@ class Answers:
                     case AckExpected():
                         self._questions.expected(batch.node, item)
                     case ServerEvent() | ServerAnswer():
-                        pass
+                        self._peers.take(batch.node, item)
                     case Canary():
                         self._on_canary(item)
                     case _:

@@ -16,6 +16,7 @@ from app_node.uplink.condemned import Condemned
 from app_node.uplink.consumer import Consumer
 from app_node.uplink.dead_letters import DeadLetters
 from app_node.uplink.dispatcher import Dispatcher
+from app_node.uplink.peers import Peers
 from app_node.uplink.suspects import Suspects
 from sio_cluster.node.membership.inbox import InboxLoop
 from sio_cluster.node.membership.redis_clock import RedisClock
@@ -93,8 +94,26 @@ class UplinkParts:
             rest_s=config.lease_ms / 2000,
             on_empty=self.suspects.emptied,
         )
+        self.peers = Peers(
+            node_id,
+            handlers=application.of_servers,
+            emitter=downlink.emitter,
+            app_nodes=downlink.app_nodes,
+            turns=clients.turns,
+            counters=counters,
+            json_module=application.json_module,
+            max_attachments=max_attachments,
+            max_bytes=config.max_inflight_bytes,
+            pause_s=config.heartbeat_ms / 1000,
+        )
         answers = Answers(
-            clients.callbacks, clients.questions, canary_returned, counters, clients.turns, application.json_module
+            clients.callbacks,
+            clients.questions,
+            self.peers,
+            canary_returned,
+            counters,
+            clients.turns,
+            application.json_module,
         )
         self._inbox_reader = bus.inbox_reader(node_id)
         self.inbox = InboxLoop(self._inbox_reader, answers.take, Retry("inbox", counters.redis_retries), clock)
@@ -119,6 +138,7 @@ class UplinkParts:
 
     async def close(self) -> None:
         """Closes the connections of all its readers. Idempotent."""
+        await self.peers.close()
         await self.readers.close()
         await self._inbox_reader.close()
 
