@@ -135,3 +135,12 @@ def test_whether_it_was_asked_on_an_older_connection(stage: Stage) -> None:
     assert [stage.callbacks.is_older(unknown, let_in) for let_in in (None, 4, 4, 5)] == [False, False, False, True]
     stage.callbacks.forget(asked)
     assert not stage.callbacks.is_older(asked, 2)
+
+
+def test_an_id_that_is_reserved_is_given_to_nobody_else(stage: Stage) -> None:
+    ack_id = stage.callbacks.reserve()
+    assert stage.callbacks.waits(ack_id)
+    assert stage.callbacks.answer(ANN, ack_id) is None
+    stage.callbacks.release(ack_id)
+    stage.callbacks.release(ack_id)
+    assert not stage.callbacks.waits(ack_id)

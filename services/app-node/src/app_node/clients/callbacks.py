@@ -8,6 +8,8 @@ Each waits under an ack id (`ack_ids`). There are three kinds, each with its own
 - An emit to a room, and nobody knows how many will answer: `MAX_WAITING_ROOMS`. Its callback is forgotten after
   `ROOM_S`.
 
+Questions to many have their answers collected elsewhere (`questions`). Here they reserve their ids.
+
 Beyond the bounds of the last two, the oldest callback of that kind is given up and counted. What waits for one client
 alone is forgotten and counted when no answer can come any more (`missed`): an io-node says so (`AckMissed`), or it is
 found out here (`unanswered`). Who waits for a call is told.
@@ -195,7 +197,8 @@ class Callbacks:
 
     def waits(self, ack_id: int) -> bool:
         """Whether this id still waits for an answer."""
-        return any(ack_id in ids for ids in (self._calls, self._of_clients, self._of_rooms, self._reserved))
+        waits = ack_id in self._calls or ack_id in self._of_clients or ack_id in self._of_rooms
+        return waits or ack_id in self._reserved
 
     def _ask_room(self, ack_id: int, callback: Callback) -> None:
         now = self._clock()
