@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+import socketio
 from tests.conformance.raw import Wire
 from tests.conftest import ROOT
 from tests.e2e.test_restart_app import ENV
@@ -134,6 +135,41 @@ async def test_a_handler_asks(stack: Stack, program: ClusterServer) -> None:
         await voter.listen(1)
         answer: Any = json.loads(str(await asker.receive(15))[3:])
         assert answer == [{voter.sid: voter.sid}, {}]
+
+
+@pytest.mark.parametrize("transport", ["polling", "websocket"])
+async def test_official_clients(stack: Stack, program: ClusterServer, transport: str) -> None:
+    """Whatever their handlers return comes with their names. One that raises answers nothing, and stays connected."""
+    await serving(stack)
+    answers = {"value": 7, "several": ("a", {"b": [1]}), "nothing": None, "bytes": b"\x00\xff", "raises": None}
+    sids: dict[str, str] = {}
+    async with AsyncExitStack() as exits:
+        for kind in answers:
+            client = socketio.AsyncClient(reconnection=False, logger=False)
+
+            async def vote(question: Any, kind: str = kind) -> Any:
+                assert question == {"data": b"x"}
+                if kind == "raises":
+                    raise ValueError("by intent")
+                return answers[kind]
+
+            client.on("vote", vote)
+            await client.connect(stack.url, transports=[transport], auth={"rooms": [transport]}, wait_timeout=5)
+            exits.push_async_callback(client.disconnect)
+            sids[kind] = client.get_sid("/")
+        got = await program.call_many("vote", {"data": b"x"}, room=transport, timeout=3)
+        assert got.missing == {sids["raises"]: "timeout"}
+        expected = {sids[kind]: answer for kind, answer in answers.items() if kind != "raises"}
+        assert dict(got) == expected
+        came: dict[str, Any] = {}
+        async for sid, value in program.answers(
+            "vote", {"data": b"x"}, room=transport, skip_sid=sids["raises"], timeout=30
+        ):
+            came[sid] = value
+        assert came == expected
+    began = time.monotonic()
+    assert len(await program.call_many("vote", room=transport, timeout=30)) == 0  # nobody is there any more
+    assert time.monotonic() - began < 10
 
 
 async def test_app_nodes_answer_each_other(stack: Stack, program: ClusterServer) -> None:

@@ -1,11 +1,13 @@
 """What app-nodes say to each other."""
 
 import asyncio
+import sys
 from typing import Any
 
 import pytest
 import socketio
 
+from app_node.blocking import handler_in
 from sio_cluster.protocol.errors import NodesTooOld, TooManyCalls
 from sio_cluster.protocol.messages import ServerEvent
 
@@ -277,6 +279,17 @@ async def test_from_handlers(cluster: Any, stage: Any) -> None:
     await cluster.until_heard(*(set(cluster.ids) - {holder}), number=2)
     assert {tuple(heard) for heard in cluster.heard.values()} == {((holder, "said"), (holder, "held"))}
     assert first.node.counters.handlers_failed == 0
+
+
+async def test_one_that_blocks_is_named(cluster: Any) -> None:
+    found: list[Any] = []
+
+    @cluster.servers[1].on_server("block")
+    def block(sender: str) -> None:
+        found.append(handler_in(sys._getframe()))
+
+    await cluster.servers[0].call_server("block", timeout=LONG_S)
+    assert found == [{"event_name": "block", "sender": cluster.ids[0]}]
 
 
 async def test_an_answer_that_nobody_waits_for(cluster: Any) -> None:

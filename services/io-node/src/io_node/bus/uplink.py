@@ -7,7 +7,7 @@ drops what it already has. So nothing is lost or doubled, and each destination k
 Bounds: UPLINK_BUFFER_BYTES for all that waits, and within it a share for each destination that Redis calls full, so
 that it does not stop the others. When a bound is exceeded the node stops reading from whoever sends more, so that TCP
 pushes back. It reads again when half of the bound is left. Facts that nobody sent (a client is gone) are taken even
-then: there are at most as many of them as clients.
+then: there are at most as many of them as clients, and for each question to many its `AckExpected`.
 """
 
 import asyncio
