@@ -207,6 +207,17 @@ async def test_an_io_node_that_dies_before_it_has_asked(world: Any, asker: Any) 
     assert answers.missing == {bob: "timeout"}
 
 
+async def test_an_io_node_that_left_a_moment_ago(world: Any) -> None:
+    """It is still asked, as far as the list goes, and says nothing."""
+    (ann, _), _ = world.sids
+    await world.program.emit("the list is read")
+    await world.two.bus.registry.unregister_io_node(world.two.id)
+    asking = asyncio.create_task(world.program.call_many("vote", timeout=LONG_S))
+    ack = await asked(world.one, number=2)
+    await say(world.one, ack, AckExpected(world.one.id, ack.ack_id, [ann]), AckReceived(ann, ack.ack_id, b"[1]"))
+    assert dict(await asyncio.wait_for(asking, 5)) == {ann: 1}
+
+
 async def test_one_of_whom_nobody_says_that_it_was_asked(world: Any) -> None:
     (ann, bob), _ = world.sids
     asking = asyncio.create_task(world.app.call_many("vote", room=[ann, bob], timeout=LONG_S))

@@ -4,8 +4,9 @@ Bounds: `MAX_QUESTIONS` may be open; one more is refused. The answers that nobod
 those of all questions together; the question whose answer is one too many fails.
 
 An io-node says who was asked and who has left (`question`). One that was killed says nothing. So the registry is looked
-at once in a heartbeat: an io-node that looks dead `LOOKS` times in a row is lost, and so is a parked one at once. A
-client of which nobody says that it was asked is given up after as many looks.
+at once in a heartbeat: an io-node that looks dead `LOOKS` times in a row is lost. So is one that is not registered any
+more, after `GONE_LOOKS`, and a parked one at once. A client of which nobody says that it was asked is given up after
+`LOOKS`.
 """
 
 import asyncio
@@ -31,6 +32,8 @@ from sio_cluster.streams.api.registry import Registry
 
 log = structlog.get_logger()
 
+GONE_LOOKS = 2
+"""Not one: when Redis has lost its data, nodes register anew at their next heartbeat."""
 MAX_QUESTIONS = 1_000
 ANSWER_BYTES = 200
 """What an answer weighs besides its data."""
@@ -308,12 +311,14 @@ class Questions:
             self._dead_looks.clear()
             self._unconfirmed.clear()
         alive = await self._registry.io_nodes()
+        registered = frozenset(await self._registry.registered_io_nodes())
         self._parked_known_at = float("-inf")
         parked = await self.parked()
         waited_for = set[str]().union(*[question.state.nodes for question in self._open.values()])
         looks = {node: self._dead_looks[node] + 1 for node in waited_for if node not in alive}
         self._dead_looks = Counter(looks)
-        lost = [node for node, number in looks.items() if number >= LOOKS or node in parked]
+        most = {node: LOOKS if node in registered else GONE_LOOKS for node in looks}
+        lost = [node for node, number in looks.items() if number >= most[node] or node in parked]
         for question in list(self._open.values()):
             for node in lost:
                 question.lose(node)
