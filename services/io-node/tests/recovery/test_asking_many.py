@@ -70,3 +70,37 @@ async def test_of_a_killed_home_the_holder_names_its_clients() -> None:
             AckExpected(other.id, 2, []),
         )
         assert other.counters.asked_many == 4
+
+
+async def test_without_recovery_too() -> None:
+    async with cluster(2, RECOVERY_WINDOW_MS=0) as world:
+        home, other = world.nodes
+        browser = await world.browser(home)
+        await ask(world, 1)
+        await browser.got("q")
+        browser.drop()
+        await world.gone(browser)
+        await ask(world, 2)
+        await told(
+            world,
+            AckExpected(home.id, 1, [browser.sid]),
+            AckExpected(other.id, 1, []),
+            AckMissed(browser.sid, 1),
+            AckExpected(home.id, 2, []),
+            AckExpected(other.id, 2, []),
+        )
+
+
+async def test_one_that_is_drained_is_told_of() -> None:
+    async with cluster(2) as world:
+        home, other = world.nodes
+        browser = await world.browser(home)
+        await ask(world, 1)
+        await browser.got("q")
+        await world.drain(home)
+        await told(
+            world,
+            AckExpected(home.id, 1, [browser.sid]),
+            AckExpected(other.id, 1, []),
+            AckMissed(browser.sid, 1),
+        )
