@@ -54,7 +54,7 @@ def families(counts: Counts, levels: Levels) -> Iterator[AnyFamily]:
     yield from _commands(counts.clients, counts.bus)
     yield from _deliveries(counts.clients, counts.engine, levels)
     yield from _clients(counts.clients, counts.engine, levels)
-    yield from _recovery(counts.clients, levels)
+    yield from _recovery(counts.clients, counts.bus, levels)
     yield from _redis(counts, levels)
     yield from _durations(counts.durations)
 
@@ -139,7 +139,7 @@ def _clients(clients: ClientCounters, engine: EngineCounters, levels: Levels) ->
     yield _by_reason("sio_io_slow_consumers", "Connections closed because their client took too little", slow)
 
 
-def _recovery(clients: ClientCounters, levels: Levels) -> Iterator[Family]:
+def _recovery(clients: ClientCounters, bus: BusCounters, levels: Levels) -> Iterator[Family]:
     results = dict.fromkeys(("error", "gone", "home", "future", "malformed", "pending", "window", "wrong"), 0)
     results |= {"recovered": clients.recovered, **clients.claims_refused}
     yield Family(
@@ -153,6 +153,8 @@ def _recovery(clients: ClientCounters, levels: Levels) -> Iterator[Family]:
                    levels.own_log_bytes, levels.adopted_log_bytes)  # fmt: skip
     yield _by_home("sio_io_home_log_entries", "Entries of inboxes in these logs",
                    levels.own_log_entries, levels.adopted_log_entries)  # fmt: skip
+    yield _counter("sio_io_home_logs_loaded", "How often the log of a home was read for clients that came back",
+                   bus.home_logs_loaded)  # fmt: skip
     yield _gauge("sio_io_recovery_window_seconds", "For how long a client may have been away and miss nothing",
                  levels.recovery_window_s)  # fmt: skip
 

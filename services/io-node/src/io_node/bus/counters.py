@@ -33,6 +33,8 @@ class BusCounters:
     commands_read: int = 0
     malformed_batches: int = 0
     """Inbox entries that could not be decoded."""
+    home_logs_loaded: int = 0
+    """How often the log of a home was read into memory, from its horizon on."""
 
     data_lost: int = 0
     """How often Redis had lost its data."""

@@ -182,6 +182,7 @@ class OpenHomes:
         if home.lost:
             raise HomeLost(f"{name} was lost while it was loaded")
         home.logs.append(loaded)
+        self._counters.home_logs_loaded += 1
         log.info("home_log_loaded", home=name, size=loaded.log.size, cut=loaded.log.is_cut)
         return loaded
 
