@@ -90,7 +90,7 @@ class Browser:
 
     async def joined(self) -> "Browser":
         """Waits for the CONNECT packet."""
-        await until(lambda: self.look().recovered is not None)
+        await until(lambda: self.look().recovered is not None, 15)
         return self
 
     async def got(self, *names: str) -> None:

@@ -1,15 +1,24 @@
 """Thousands of clients that come back at once, and clients that outlive one io-node after the other."""
 
+import asyncio
 from collections import Counter
 from typing import Any
 
 import pytest
 
+from io_node.recovery import claims
 from sio_cluster.streams.api.inboxes import InboxEntry
+from sio_cluster.streams.api.records import Accepted
 
 from .cluster import Node, cluster, emit, until
 
 CLIENTS = 500
+
+
+async def until_quiet() -> None:
+    """All that can go on has gone on."""
+    for _ in range(100):
+        await asyncio.sleep(0)
 
 
 def read_pages(node: Node, monkeypatch: pytest.MonkeyPatch) -> Counter[tuple[str, bytes]]:
@@ -42,9 +51,67 @@ async def test_each_survivor_reads_the_log_of_a_dead_home_once(monkeypatch: pyte
             await browser.joined()
             await browser.got("seen", "missed")
             assert browser.recovered
-        for of_one in pages:
+        for node, of_one in zip(survivors, pages, strict=True):
             assert {home for home, _ in of_one} == {dead.id}
             assert set(of_one.values()) == {1}
+            assert node.io_node.bus_counters.home_logs_loaded == 1
+
+
+async def test_few_claims_go_on_in_one_turn_of_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Redis answers all of them at once."""
+    async with cluster(2) as world:
+        home, other = world.nodes
+        browsers = [await world.browser(home) for _ in range(CLIENTS)]
+        records = other.io_node._bus.records
+        load, answer = records.load, asyncio.Event()
+        asked = 0
+
+        async def slow(sid: str) -> Any:
+            nonlocal asked
+            asked += 1
+            await answer.wait()
+            return await load(sid)
+
+        monkeypatch.setattr(records, "load", slow)
+        for browser in browsers:
+            browser.open(other)
+        await until(lambda: asked > 0)
+        await until_quiet()
+        assert asked == claims._AT_ONCE
+        answer.set()
+        for browser in browsers:
+            await browser.joined()
+            assert browser.recovered
+
+
+async def test_claims_that_wait_do_not_hold_up_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For the log of another home, or until the application has let them in."""
+    async with cluster(3) as world:
+        slow, home, other = world.nodes
+        browsers = [await world.browser(slow) for _ in range(claims._AT_ONCE + 1)]
+        quick = await world.browser(home)
+        world.app.recording = False
+        pending = [await world.browser(home) for _ in range(claims._AT_ONCE + 1)]
+        logs = other.io_node._recovery.homes._logs
+        horizon, loads = logs.horizon, asyncio.Event()
+
+        async def slowly(name: str) -> bytes | None:
+            if name == slow.id:
+                await loads.wait()
+            return await horizon(name)
+
+        monkeypatch.setattr(logs, "horizon", slowly)
+        for browser in (*browsers, *pending):
+            browser.open(other)
+        quick.open(other)
+        await quick.joined()
+        assert quick.recovered
+        assert all(browser.look().recovered is None for browser in (*browsers, *pending))
+        loads.set()
+        await world.bus.records.update([Accepted(browser.sid) for browser in pending])
+        for browser in (*browsers, *pending):
+            await browser.joined()
+            assert browser.recovered
 
 
 async def test_after_many_deploys_homes_are_read_that_have_clients() -> None:
