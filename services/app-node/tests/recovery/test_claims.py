@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from app_node.clients import lifecycle
 from app_node.counters import STALE_CONNECT, STALE_DISCONNECT, STALE_UPGRADE, UNKNOWN_CLIENT
 from sio_cluster.protocol.messages import Accept, Ack, ClientDisconnected, ClientUpgraded, Disconnect, Evict, Refuse
 
@@ -336,3 +337,35 @@ async def test_a_claim_waits_until_the_application_has_sent_the_client_away(
     await task
     await client.let_in()
     assert app.heard == ["connect", "server disconnect", "connect recovered"]
+
+
+async def test_few_that_come_back_at_once_go_on_in_one_turn_of_the_event_loop(
+    stage: Any, application: Any, returning: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Redis answers all of them at once."""
+    app, home = application(), await stage.io_node("io1")
+    await app.sio.start()
+    clients = [returning(home) for _ in range(3 * lifecycle._READS)]
+    for client in clients:
+        await client.come()
+    facts = [await client.claim() for client in clients]
+    records = app.sio.node.clients.records
+    load, answer = records.load, asyncio.Event()
+    asked = 0
+
+    async def slow(sid: str) -> Any:
+        nonlocal asked
+        asked += 1
+        await answer.wait()
+        return await load(sid)
+
+    monkeypatch.setattr(records, "load", slow)
+    await home.send(*facts)
+    await home.until(lambda: asked > 0)
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert asked == lifecycle._READS
+    answer.set()
+    for client in clients:
+        await client.let_in()
+    assert app.heard.count("connect recovered") == len(clients)

@@ -42,6 +42,10 @@ from sio_cluster.streams.api.records import Accepted, ClientRecord, Ended
 
 log = structlog.get_logger()
 
+_READS = 50
+"""So many records of clients that come back are read at a time. Redis answers many at once, and with its record each
+client goes on to its connect handler: a thousand in one turn of the event loop would take 100 ms."""
+
 
 class ClientLifecycle:
     """Connect, reconnect and disconnect of each client, and what its record says of it."""
@@ -69,6 +73,7 @@ class ClientLifecycle:
         self._counters = incidents.counters
         self._always_connect = always_connect
         self._late_notice = late_notice
+        self._reads = asyncio.Semaphore(_READS)
 
     async def is_ready(self, client: Client, progress: EntryProgress) -> bool:
         """Whether the client's events may be handled. One that is not known here yet is restored from its record."""
@@ -169,11 +174,12 @@ class ClientLifecycle:
     async def _read(self, client: Client) -> ClientRecord | None:
         """The client's record. It has all that the application has said here, and until now, of the client's rooms."""
         await self._departures.over(client)
-        settling: set[Room] = set()
-        client.settling = settling
-        await self._writer.caught_up()
-        record = await self._records.load(client.sid)
-        client.settling = None
+        async with self._reads:
+            settling: set[Room] = set()
+            client.settling = settling
+            await self._writer.caught_up()
+            record = await self._records.load(client.sid)
+            client.settling = None
         if record is not None:
             record.rooms = (record.rooms - settling) | (client.rooms & settling)
         return record
