@@ -5,7 +5,9 @@ import pytest
 from sio_cluster.protocol.ids import lane_of
 from sio_cluster.protocol.messages import ClientConnected, Handshake
 from sio_cluster.streams.api.records import Ended, Joined, Left, RoomClosed
-from sio_cluster.streams.redis import RedisBus
+from sio_cluster.streams.redis import RedisBus, records
+from sio_cluster.streams.redis.connection import RedisCommand
+from sio_cluster.streams.redis.wire import Reply
 
 from .real_server import IO1
 
@@ -20,24 +22,41 @@ class TestRecords:
         sid = f"{IO1}.{'0' * 16}"
         client = bus.keys.client(_lane(sid), sid)
         await bus.connections.run(("HSET", client, "connected", "x", "namespace", "/"), ("SCRIPT", "FLUSH"))
-        records = bus.records
-        await records.update([Joined(sid, "/", "a"), Left(sid, "a"), Joined(sid, "/", "b")])
+        await bus.records.update([Joined(sid, "/", "a"), Left(sid, "a"), Joined(sid, "/", "b")])
         assert await bus.connections.run(("SMEMBERS", bus.keys.rooms(_lane(sid), sid))) == [[b'"b"']]
 
     async def test_the_room_index_has_the_members_and_nothing_else(self, bus: RedisBus) -> None:
         clients = [ClientConnected(f"{IO1}.{n:016d}", "c", "/chat", None, HANDSHAKE, "polling") for n in range(20)]
-        records, pattern = bus.records, bus.keys.members(0).replace("{lane:0}", "{lane:*}") + "*"
-        await records.store(clients)
-        await records.update([Joined(client.sid, "/chat", room) for client in clients for room in ("a", 7)])
+        written, pattern = bus.records, bus.keys.members(0).replace("{lane:0}", "{lane:*}") + "*"
+        await written.store(clients)
+        await written.update([Joined(client.sid, "/chat", room) for client in clients for room in ("a", 7)])
         index = {key: set(members) for key, members in await self._sets(bus, pattern)}
         for client in clients:
             lane = _lane(client.sid)
             for room in ('"a"', "7"):
                 assert client.sid.encode() in index[bus.keys.room(lane, "/chat", room).encode()]
         assert sum(map(len, index.values())) == 40
-        await records.update([RoomClosed("/chat", "a"), *[Left(client.sid, 7) for client in clients[:5]]])
-        await records.forget([Ended(client.sid) for client in clients[5:]])
+        await written.update([RoomClosed("/chat", "a"), *[Left(client.sid, 7) for client in clients[:5]]])
+        await written.forget([Ended(client.sid) for client in clients[5:]])
         assert await self._sets(bus, pattern) == []
+
+    async def test_many_clients_of_an_io_node_are_asked_for_some_at_a_time(
+        self, bus: RedisBus, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Its burial must not hold up the app-node."""
+        count = 2 * records.CLIENTS_AT_ONCE + 1
+        sids = [f"{IO1}.{number:016d}" for number in range(count)]
+        await bus.records.store([ClientConnected(sid, "c", "/", None, HANDSHAKE, "polling") for sid in sids])
+        run, most = bus.connections.run, 0
+
+        async def watched(*commands: RedisCommand) -> list[Reply]:
+            nonlocal most
+            most = max(most, len(commands))
+            return await run(*commands)
+
+        monkeypatch.setattr(bus.connections, "run", watched)
+        assert await bus.records.clients_of(IO1) == [(sid, 0) for sid in sids]
+        assert most == records.CLIENTS_AT_ONCE
 
     async def _sets(self, bus: RedisBus, pattern: str) -> list[tuple[bytes, list[bytes]]]:
         [keys] = await bus.connections.run(("KEYS", pattern))

@@ -52,6 +52,9 @@ _SWEPT_WITHIN_MS = 3_600_000
 """For how long the record of a client whose time is over waits for `away`. If no app-node was there for so long, Redis
 removes it by itself, but not out of the room index."""
 
+CLIENTS_AT_ONCE = 500
+"""How many clients `clients_of` asks for in one go: to ask for 20,000 takes 80 ms of the event loop."""
+
 _FENCED, _LATER = -1, -2
 
 _RESULTS = {-1: ChangeResult.FENCED, 0: ChangeResult.GONE, 1: ChangeResult.DONE}
@@ -176,14 +179,20 @@ class RedisClientRecords:
     async def clients_of(self, node_id: str) -> list[tuple[str, int]]:
         [members] = await self._connections.run(("SMEMBERS", self._keys.clients(node_id)))
         sids = sorted(member.decode() for member in members)
-        records = await self._connections.run(
-            *[("HMGET", self._client(sid), "connected", "holder", "generation", "away") for sid in sids]
-        )
-        held = []
-        for sid, (encoded, holder, generation, away) in zip(sids, records, strict=True):
-            if encoded is not None and away is None and (holder or io_node_of(sid).encode()) == node_id.encode():
-                held.append((sid, int(generation or 0)))
+        held: list[tuple[str, int]] = []
+        for start in range(0, len(sids), CLIENTS_AT_ONCE):
+            held += await self._held_by(node_id, sids[start : start + CLIENTS_AT_ONCE])
         return held
+
+    async def _held_by(self, node_id: str, sids: Sequence[str]) -> list[tuple[str, int]]:
+        """Those of these clients that the io-node holds. Every record has a namespace."""
+        fields = ("namespace", "holder", "generation", "away")
+        records = await self._connections.run(*[("HMGET", self._client(sid), *fields) for sid in sids])
+        return [
+            (sid, int(generation or 0))
+            for sid, (namespace, holder, generation, away) in zip(sids, records, strict=True)
+            if namespace is not None and away is None and (holder or io_node_of(sid).encode()) == node_id.encode()
+        ]
 
     async def are_there(self, sids: Sequence[str]) -> set[str]:
         """Those of these clients that have a record."""
