@@ -13,7 +13,7 @@ from loadtest.bench import targets
 from loadtest.bench.load import clients as load
 from loadtest.bench.load.clients import Tally
 from loadtest.bench.targets import Target
-from loadtest.bench.work import acks, fan_out, holding
+from loadtest.bench.work import acks, fan_out, holding, returning
 
 Figures = dict[str, dict[str, float]]
 """Of one target in one round: the work's name, and its figures by name."""
@@ -36,12 +36,15 @@ class Sizes:
     rooms: int = 10_000
     members: int = 5
     room_emits: int = 500
+    returning: int = 20_000
+    live: int = 200
+    return_emits: int = 200
 
 
 FULL = Sizes()
 QUICK = Sizes(
     seconds=0.3, first=5, crowd=20, closed=(1, 5), singles=3, bursts=2, pollers=5, spread=20, open_rates=(50,),
-    room_rates=(20,), rooms=40, members=5, room_emits=50,
+    room_rates=(20,), rooms=40, members=5, room_emits=50, returning=2_000, live=20,
 )  # fmt: skip
 
 
@@ -148,6 +151,25 @@ async def many_rooms(target: Target, sizes: Sizes) -> Figures:
     return figures
 
 
+async def _all_return(target: Target, sizes: Sizes, *, waits: bool) -> Figures:
+    """One of three io-nodes is killed, and all its clients come back to the others."""
+    figures = await returning.come_back(
+        target, count=sizes.returning, live=sizes.live, per_second=sizes.return_emits, seconds=sizes.seconds,
+        waits=waits,
+    )  # fmt: skip
+    return {"return": figures}
+
+
+async def return_at_once(target: Target, sizes: Sizes) -> Figures:
+    """All of them at the same moment."""
+    return await _all_return(target, sizes, waits=False)
+
+
+async def return_as_browsers(target: Target, sizes: Sizes) -> Figures:
+    """Each after the wait that the JavaScript client has by default."""
+    return await _all_return(target, sizes, waits=True)
+
+
 def _rows_of_one(sizes: Sizes) -> list[Row]:
     loops = [
         Row(f"closed {count}", figure, f"acked round trip, {count} client{'s' * (count > 1)}: {what}")
@@ -204,6 +226,29 @@ def _rows_of_rooms(sizes: Sizes) -> list[Row]:
     ]
 
 
+def _rows_of_return(sizes: Sizes) -> list[Row]:
+    return [
+        Row("return", "recovered", "clients that are back with their session", is_cost=False),
+        Row("return", "back_s", "all are back: s"),
+        Row("return", "back_p50_s", "half of them are back: s"),
+        Row("return", "cpu_ms", "CPU ms for each of them, with what was emitted meanwhile"),
+        Row("return", "io longest_cpu_ms", "io-nodes, longest turn of the event loop: CPU ms"),
+        Row("return", "io longest_ms", "the same by the clock: ms"),
+        Row("return", "app longest_cpu_ms", "app-node, longest turn of the event loop: CPU ms"),
+        Row("return", "app longest_ms", "the same by the clock: ms"),
+        Row("return", "highest", "most that an io-node lets in: clients/s"),
+        Row("return", "loads", "how often an io-node reads the log of the dead home"),
+        Row("return", "p50_ms before", "acked event of others, before: p50 ms"),
+        Row("return", "p50_ms", "the same meanwhile: p50 ms"),
+        Row("return", "p99_ms before", "acked event of others, before: p99 ms"),
+        Row("return", "p99_ms", "the same meanwhile: p99 ms"),
+        Row("return", "busy io", "busiest io-node: share of a core"),
+        Row("return", "busy app", "app-node: share of a core"),
+        Row("return", "busy redis", "Redis: share of a core"),
+        Row("return", "machine_busy", "the machine: share of its cores"),
+    ]
+
+
 SITTINGS = {
     "one": Sitting(
         "One server",
@@ -254,11 +299,21 @@ SITTINGS = {
         },
         many_rooms, _rows_of_rooms, (("this 8", "this 1"), ("node redis 8", "node 1"), ("this 8", "node redis 8")),
     ),
+    "return": Sitting(
+        "An io-node is killed: all its clients come back at once",
+        {"this": lambda: targets.cluster(3, "returning_app", watched=True)},
+        return_at_once, _rows_of_return, (),
+    ),
+    "browsers": Sitting(
+        "An io-node is killed: its clients come back as browsers do",
+        {"this": lambda: targets.cluster(3, "returning_app", watched=True)},
+        return_as_browsers, _rows_of_return, (),
+    ),
 }  # fmt: skip
 
 COLUMNS = {
     "bare": "a loop that answers with ready-made frames, one write for each frame and nothing else",
-    "this": "this cluster: an io-node for each server (1, 4 or 8), one app-node, and Redis",
+    "this": "this cluster: an io-node for each server (1, 3, 4 or 8), one app-node, and Redis",
     "node": "Socket.IO's own server on Node.js, one process, no Redis",
     "node redis": "the same, joined by its Redis adapter (pub/sub)",
     "node streams": "the same, joined by its Redis Streams adapter",

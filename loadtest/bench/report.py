@@ -23,7 +23,7 @@ from loadtest.bench.targets import NODE, NODE_SERVER, PARTS
 BUSY = 0.9
 """A load generator that uses more than this of its core limits what is measured."""
 OURS = "this"
-FAULTS = ("lost", "out_of_order", "missing")
+FAULTS = ("lost", "out_of_order", "missing", "doubled", "disordered", "fresh", "over_rate")
 HOW_TO_READ = "Less is better, except where a row says otherwise."
 MODULES = ("socket.io", "@socket.io/redis-adapter", "@socket.io/redis-streams-adapter", "redis")
 

@@ -39,14 +39,25 @@ class Target:
 
     ports: list[int]
     processes: list[tuple[Part, psutil.Process]] = field(default_factory=list)
+    redis_port: int = 0
 
     def cpu_seconds(self) -> dict[Part, float]:
         """User and system CPU time of its processes since they started, in seconds."""
         return {part: sum(_cpu_seconds(process) for process in self._of(part)) for part in PARTS}
 
+    def cpu_seconds_each(self) -> list[tuple[Part, float]]:
+        """The same of each process by itself."""
+        return [(part, _cpu_seconds(process)) for part, process in self.processes]
+
     def memory_bytes(self) -> dict[Part, int]:
         """Resident memory."""
         return {part: sum(process.memory_info().rss for process in self._of(part)) for part in PARTS}
+
+    def kill(self, number: int) -> None:
+        """Kills the process that holds the connections of this port, with -9. It counts no more."""
+        process = self._of("holder")[number]
+        self.processes.remove(("holder", process))
+        process.kill()
 
     def has(self, part: Part) -> bool:
         """Whether it has such a process."""
@@ -106,8 +117,9 @@ async def python(processes: int) -> AsyncIterator[Target]:
 
 
 @asynccontextmanager
-async def cluster(io_nodes: int) -> AsyncIterator[Target]:
-    """This cluster: Redis, io-nodes and one app-node. Clients go to the io-nodes, without nginx."""
+async def cluster(io_nodes: int, app: str = "cluster_app", *, watched: bool = False) -> AsyncIterator[Target]:
+    """This cluster: Redis, io-nodes and one app-node, which runs this application of `servers`. Clients go to the
+    io-nodes, without nginx. `watched`: io-nodes tell for how long their event loops were held up."""
     *ports, health_port = free_ports(io_nodes + 1)
     async with _redis(wanted=True) as valkey, _processes() as start:
         assert valkey is not None
@@ -115,8 +127,9 @@ async def cluster(io_nodes: int) -> AsyncIterator[Target]:
         target = Target(ports)
         for number, port in enumerate(ports):
             command = [sys.executable, "-m", "io_node.cli", "-p", str(port)]
+            command += ["--app", "loadtest.bench.servers.io_watch:app"] if watched else []
             target.processes.append(("holder", await start(command, **environment, NODE_NAME=f"io{number}")))
-        command = [sys.executable, "-m", "app_node.cli", "loadtest.bench.servers.cluster_app:sio"]
+        command = [sys.executable, "-m", "app_node.cli", f"loadtest.bench.servers.{app}:sio"]
         target.processes.append(("app", await start(command, **environment, HEALTH_PORT=str(health_port))))
         await _are_ready(target, valkey, [*ports, health_port], "/readyz")
         yield target
@@ -154,6 +167,7 @@ async def _processes() -> AsyncIterator[Start]:
 async def _are_ready(target: Target, valkey: Valkey | None, ports: list[int], path: str) -> None:
     """Returns when a GET of this path is answered with 200 on all ports. Raises TimeoutError after START_TIMEOUT_S."""
     if valkey is not None:
+        target.redis_port = valkey.port
         target.processes.append(("redis", psutil.Process(valkey.pid)))
     async with asyncio.timeout(START_TIMEOUT_S):
         for port in ports:
