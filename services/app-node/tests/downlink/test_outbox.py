@@ -272,3 +272,20 @@ async def test_a_full_redis_makes_room_for_a_handler_that_waits_to_speak(bench: 
     assert not waiting.done()
     await asyncio.wait_for(bench.outbox.room(200, in_handler=True), 2)
     await asyncio.wait_for(waiting, 2)
+
+
+async def test_what_is_taken_back_never_leaves_unless_it_is_on_its_way(bench: Bench) -> None:
+    bench.appender.gate.clear()
+    flying = bench.put("a", "flying")
+    await asyncio.sleep(0.01)
+    waiting = bench.put("a", "waiting")
+    bench.put("a", "kept")
+    commands = [command for batch in (flying, waiting) for command, _ in batch.items][:2]
+    bench.outbox.take_back("a", commands)
+    bench.outbox.take_back("nobody", commands)
+    bench.appender.gate.set()
+    await bench.outbox.emptied()
+    assert bench.appender.arrived["a"] == ["flying", "kept"]
+    assert bench.counters.commands_dropped["taken_back"] == 1
+    assert bench.outbox.emitted == bench.counters.commands_written + 1
+    assert bench.outbox.has_room

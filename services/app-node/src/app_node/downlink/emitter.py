@@ -1,8 +1,8 @@
 """Turns what the application says into commands for the io-nodes that they concern.
 
 Inside a handler each method returns when its command is queued: it is in Redis before the handler's lane entry is
-committed. Outside of handlers it returns when Redis has the command. Both wait while the outbox is full. What an atomic
-handler says is held until it ends.
+committed. Outside of handlers it returns when Redis has the command, and an emit that is cancelled before is taken back
+if it has not left yet. Both wait while the outbox is full. What an atomic handler says is held until it ends.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,6 +11,7 @@ import structlog
 
 from app_node.counters import Counters
 from app_node.downlink.held import held_output
+from app_node.downlink.landing import Landing, landing_together
 from app_node.downlink.outbox import Outbox
 from app_node.downlink.routes import Routes
 from app_node.lanes.progress import open_progress
@@ -117,7 +118,11 @@ class Emitter:
         progress = open_progress()
         if progress is not None:
             progress.lane.require_held()
-        batches = [outbox.put(node, command, size, progress) for node in nodes]
-        if progress is None:
-            for batch in batches:
-                await batch.landed()
+            for node in nodes:
+                outbox.put(node, command, size, progress)
+            return
+        together = landing_together()
+        landing = Landing() if together is None else together
+        landing.put(outbox, nodes, command, size)
+        if together is None:
+            await landing.landed()

@@ -6,7 +6,7 @@ us at each inbox, and Redis refuses what we made before. Such an entry is made a
 are lost.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -16,7 +16,7 @@ from app_node.counters import Counters
 from app_node.downlink.batch import Batch
 from sio_cluster.node.retry import Backoff
 from sio_cluster.protocol.codec import encode_app_inbox, encode_downlink
-from sio_cluster.protocol.messages import AppInboxItem, Command
+from sio_cluster.protocol.messages import AppInboxItem, Command, ServerItem
 from sio_cluster.streams.api.appends import Append
 
 log = structlog.get_logger()
@@ -99,6 +99,14 @@ class InboxQueue:
             self.flying = None
             self.seq -= 1
         self.bar = bar
+
+    def take_back(self, commands: Collection[Command | ServerItem]) -> None:
+        """Gives these commands up, as far as they are neither on their way nor in Redis."""
+        given_up = {id(command) for command in commands}
+        for batch in self.batches:
+            kept = [item for item in batch.items if id(item[0]) not in given_up]
+            self._around.counters.commands_dropped["taken_back"] += len(batch.items) - len(kept)
+            batch.items = kept
 
     def drop(self) -> None:
         """Gives everything up: the io-node is gone, and nobody reads its inbox."""

@@ -13,7 +13,7 @@ What is full, and what happens then:
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -168,6 +168,11 @@ class Outbox:
             batch.waiting.append(progress)
             progress.begin()
         return batch
+
+    def take_back(self, node: str, commands: Collection[Command | ServerItem]) -> None:
+        """Gives up what was put for this node, as far as it has not left yet."""
+        if (queue := self._queues.get(node)) is not None:
+            queue.take_back(commands)
 
     def _new_queue(self, node: str, first: Command | ServerItem) -> InboxQueue:
         for_app_node = isinstance(first, ServerEvent | ServerAnswer)
