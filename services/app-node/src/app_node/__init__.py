@@ -1,4 +1,5 @@
 """An app-node: the process that runs the application's handlers. `get_client` returns the application's server object.
+`Emitter` says the same from code without an event loop.
 
 The way of an event through the folders: `uplink` (from Redis to the dispatcher), `clients` and `handlers` (for which
 client, which function), `downlink` (commands, back to Redis). `lanes` says what this app-node holds, `membership` what
@@ -7,8 +8,9 @@ import; import-linter checks it.
 """
 
 from app_node.interface.asking import Answers, AnswersMissing
+from app_node.interface.emitter import Emitter
 from app_node.interface.namespace import Namespace
 from app_node.interface.server import ClusterServer, get_client
 from sio_cluster.node.settings.config import Config
 
-__all__ = ["Answers", "AnswersMissing", "ClusterServer", "Config", "Namespace", "get_client"]
+__all__ = ["Answers", "AnswersMissing", "ClusterServer", "Config", "Emitter", "Namespace", "get_client"]

@@ -1,0 +1,76 @@
+"""What an io-node got, for tests that have no event loop."""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import pytest
+
+from sio_cluster.node.settings.config import Config
+from sio_cluster.protocol.codec import decode_downlink
+from sio_cluster.protocol.ids import new_node_id, new_sid
+from sio_cluster.protocol.messages import Command, Emit
+from sio_cluster.streams.redis import RedisBus
+
+_T = TypeVar("_T")
+
+
+class Ear:
+    """An io-node that only listens: what has arrived in its inbox. Not from inside of an event loop."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.id = new_node_id("io1", os.urandom)
+        self.sid = new_sid(self.id, os.urandom)
+
+    def register(self) -> None:
+        async def register(bus: RedisBus) -> None:
+            await bus.registry.register_io_node(self.id, {})
+            await bus.registry.heartbeat(self.id, ttl_ms=60_000)
+
+        self._run(register)
+
+    def commands(self) -> list[Command]:
+        """Everything that has arrived since it was registered."""
+
+        async def read(bus: RedisBus) -> list[Command]:
+            entries = await bus.connections.run(("XRANGE", bus.keys.inbox(self.id), "-", "+"))
+            return [command for _, fields in entries[0] for command in decode_downlink(fields[1]).commands]
+
+        return self._run(read)
+
+    def packets(self) -> list[str]:
+        return [command.packet.decode() for command in self.commands() if isinstance(command, Emit)]
+
+    def keys(self) -> dict[str, set[str]]:
+        """Every key of the cluster, and the fields of those that are hashes."""
+
+        async def look(bus: RedisBus) -> dict[str, set[str]]:
+            [names] = await bus.connections.run(("KEYS", f"{self.config.redis_prefix}:*"))
+            kinds = await bus.connections.run(*[("TYPE", name) for name in names])
+            found: dict[str, set[str]] = {}
+            for name, kind in zip(names, kinds, strict=True):
+                fields = await bus.connections.run(("HKEYS", name)) if kind == b"hash" else [[]]
+                found[name.decode()] = {field.decode() for field in fields[0]}
+            return found
+
+        return self._run(look)
+
+    def _run(self, question: Callable[[RedisBus], Awaitable[_T]]) -> _T:
+        async def ask() -> _T:
+            bus = RedisBus(self.config)
+            try:
+                await bus.start()
+                return await question(bus)
+            finally:
+                await bus.stop()
+
+        return asyncio.run(ask())
+
+
+@pytest.fixture
+def ear(redis_config: Config) -> Ear:
+    ear = Ear(redis_config)
+    ear.register()
+    return ear
