@@ -207,7 +207,8 @@ def test_keys_py_lists_every_key() -> None:
     assert {_general(key.removeprefix("P")) for key in made if not key.endswith(":")} <= _listed_keys()
 
 
-ARGUMENTS: dict[str, Any] = {"node_id": "ID", "lane": 0, "sid": "SID", "namespace": "NAMESPACE", "room": "ROOM"}
+ARGUMENTS: dict[str, Any] = {"node_id": "ID", "lane": 0, "sid": "SID", "namespace": "NAMESPACE", "room": "ROOM",
+                             "digest": "DIGEST"}  # fmt: skip
 
 
 def _general(key: str) -> str:

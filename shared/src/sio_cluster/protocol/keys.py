@@ -9,6 +9,8 @@ and ended together with its place in the registry: a cluster uses one Redis serv
 {PREFIX}:lost-io-nodes                set     io-nodes that died, and whose clients are being told of to the application
 {PREFIX}:parked-io-nodes              set     homes without an io-node: see api.homes
 {PREFIX}:epoch                        counter how many app-nodes have asked for an epoch (see messages.AckRequest)
+{PREFIX}:outcome:DIGEST               hash    owner, asked, outcome: a request that is carried out once, see
+                                              streams.redis.outcomes
 {PREFIX}:{node:ID}:alive              string  the node's heartbeat: expires when the node falls silent
 {PREFIX}:{node:ID}:inbox              stream  everything addressed to this process, in order
 {PREFIX}:{node:ID}:inbox:state        hash    see streams/redis/scripts/__init__.py
@@ -80,6 +82,9 @@ class Keys:
     @property
     def epoch(self) -> str:
         return f"{self.prefix}:epoch"
+
+    def outcome(self, digest: str) -> str:
+        return f"{self.prefix}:outcome:{digest}"
 
     def alive(self, node_id: str) -> str:
         return f"{self.prefix}:{{node:{node_id}}}:alive"
