@@ -12,7 +12,8 @@ from sio_stack.front_door import TEMPLATE
 from sio_stack.settings import REPOSITORY
 
 # Compose itself says where things are; an io-node's name is its container's.
-_FIXED = {"HTTP_HOST", "HTTP_PORT", "REDIS_PORT", "REDIS_URL", "NODE_NAME", "HEALTH_PORT", "CLIENT_DIST_DIR"}
+_FIXED = {"HTTP_HOST", "HTTP_PORT", "REDIS_PORT", "REDIS_URL", "NODE_NAME", "HEALTH_PORT", "CLIENT_DIST_DIR",
+          "API_PORT", "API_KEYS_FILE"}  # fmt: skip
 _FILE = (REPOSITORY / "docker-compose.yml").read_text()
 
 

@@ -1,6 +1,10 @@
 """The command `sio-cluster`: questions that people ask of a running cluster.
 
     sio-cluster dead-letters list|show|requeue|delete
+    sio-cluster nodes
+
+Other packages of the cluster add commands of their own, by an entry point of the group `sio_cluster.commands`: a
+function that is given `cli`. So a package that is not installed costs nothing, and this one need not know it.
 
 Settings come from the environment, as for the nodes: REDIS_URL or REDIS_HOST, REDIS_PORT, REDIS_PASSWORD; REDIS_PREFIX.
 """
@@ -9,8 +13,10 @@ import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import asdict
 from datetime import datetime
-from typing import Annotated, Any, TypeVar
+from importlib.metadata import entry_points
+from typing import Annotated, Any, NoReturn, TypeVar
 
 import msgspec
 import structlog
@@ -24,6 +30,7 @@ from sio_cluster.protocol.codec import decode_uplink
 from sio_cluster.protocol.errors import BusError, ConfigError, MalformedBatch
 from sio_cluster.streams.redis import RedisBus
 from sio_cluster.streams.redis.dead_letters import DeadLetter, DeadLetters
+from sio_cluster.streams.redis.overview import Overview
 
 EXIT_NOT_FOUND = 1
 EXIT_REFUSED = 2
@@ -44,6 +51,20 @@ All = Annotated[bool, typer.Option("--all", help="All dead letters of this lane,
 @cli.callback()
 def root() -> None:
     """Questions about a running cluster. Settings come from the environment, as for its nodes."""
+
+
+@cli.command()
+def nodes(as_json: AsJson = False) -> None:
+    """Lists the nodes of the cluster, and what each of them holds."""
+    found = answer_of(lambda bus: Overview(bus.connections, bus.keys).nodes())
+    if as_json:
+        typer.echo(json.dumps([asdict(node) for node in found], indent=2))
+        return
+    table = Table("node", "kind", "state", "level", "clients", "lanes")
+    for node in found:
+        lanes = "" if node.lanes is None else ", ".join(map(str, node.lanes)) or "none"
+        table.add_row(node.id, node.kind, node.state, _shown(node.level), _shown(node.clients), lanes)
+    Console().print(table if found else "There are no nodes.")
 
 
 @dead_letters.command("list")
@@ -98,7 +119,31 @@ def main() -> None:
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR)
     )  # errors are told in one line
+    for commands in entry_points(group="sio_cluster.commands"):
+        commands.load()(cli)
     cli()
+
+
+def answer_of(question: Callable[[RedisBus], Awaitable[_T]]) -> _T:
+    """What the question brings, which gets a bus. One line and status 2 where Redis or the settings are at fault."""
+
+    async def ask() -> _T:
+        bus = RedisBus(Config())
+        try:
+            return await question(bus)
+        finally:
+            await bus.stop()
+
+    try:
+        return asyncio.run(ask())
+    except (ConfigError, BusError) as error:
+        refuse(error, EXIT_REFUSED)
+
+
+def refuse(why: object, status: int) -> NoReturn:
+    """Says why, in one line, and ends with this status."""
+    typer.echo(f"sio-cluster: {why}", err=True)
+    raise typer.Exit(status)
 
 
 def _each(
@@ -124,8 +169,7 @@ def _each(
 def _one(lane: int, letter_id: str) -> DeadLetter:
     found = _run(lambda letters: letters.read([lane], [letter_id]))
     if not found:
-        typer.echo(f"sio-cluster: lane {lane} has no dead letter {letter_id}", err=True)
-        raise typer.Exit(EXIT_NOT_FOUND)
+        refuse(f"lane {lane} has no dead letter {letter_id}", EXIT_NOT_FOUND)
     return found[0]
 
 
@@ -137,20 +181,11 @@ async def _lanes(letters: DeadLetters) -> int:
 
 
 def _run(question: Callable[[DeadLetters], Awaitable[_T]]) -> _T:
-    """One line and status 2 where Redis or the settings are at fault."""
+    return answer_of(lambda bus: question(DeadLetters(bus.connections, bus.keys)))
 
-    async def ask() -> _T:
-        bus = RedisBus(Config())
-        try:
-            return await question(DeadLetters(bus.connections, bus.keys))
-        finally:
-            await bus.stop()
 
-    try:
-        return asyncio.run(ask())
-    except (ConfigError, BusError) as error:
-        typer.echo(f"sio-cluster: {error}", err=True)
-        raise typer.Exit(EXIT_REFUSED) from None
+def _shown(number: int | None) -> str:
+    return "" if number is None else str(number)
 
 
 def _summary(letter: DeadLetter) -> dict[str, Any]:

@@ -52,6 +52,25 @@ async def test_one_who_asks_later_is_not_answered_earlier() -> None:
     assert answered == list(range(20))
 
 
+async def test_those_who_wait_share_one_read_however_long_it_takes() -> None:
+    """A process that is so busy that a read takes MAX_AGE_S answered one caller with each read."""
+    now, reads = 0.0, 0
+
+    class Slow(Registry):
+        async def registered_io_nodes(self) -> list[str]:
+            nonlocal now, reads
+            reads += 1
+            await asyncio.sleep(0)
+            now += 2 * MAX_AGE_S
+            return self.registered
+
+    routes = Routes(Slow(), lambda: now, Counters())
+    await asyncio.gather(*[routes.all() for _ in range(20)])
+    assert reads == 1
+    await routes.all()
+    assert reads == 2
+
+
 async def test_what_an_old_node_does_not_understand_is_refused() -> None:
     now = 0.0
     registry = Registry()

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from app_node import get_client
-from app_node.interface.serving import health_app, health_server, serve
+from app_node.interface.serving import health_app, http_server, serve
 from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.errors import ConfigError
 from sio_cluster.testing.http import http_client
@@ -30,7 +30,7 @@ async def test_get_and_head_by_ipv4_and_ipv6(host: str) -> None:
     port = free_port(host)
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     node = get_client().node  # it is alive, and not started
-    async with health_server(health_app(node), host, port), http_client(base_url=url) as http:
+    async with http_server(health_app(node), host, port), http_client(base_url=url) as http:
         for method in ("GET", "HEAD"):
             assert (await http.request(method, "/healthz")).status_code == 200
             assert (await http.request(method, "/readyz")).status_code == 503
@@ -40,7 +40,7 @@ async def test_get_and_head_by_ipv4_and_ipv6(host: str) -> None:
 
 async def test_a_name_that_leads_nowhere_is_one_clear_error() -> None:
     with pytest.raises(ConfigError, match="HEALTH_PORT"):
-        async with health_server(health_app(get_client().node), "nowhere.invalid", 1):
+        async with http_server(health_app(get_client().node), "nowhere.invalid", 1):
             pass
 
 
@@ -74,7 +74,7 @@ async def test_metrics_are_served_as_prometheus_reads_them(memory_stage: Any) ->
     sio = memory_stage.echo_server()
     await sio.start()
     port = free_port("127.0.0.1")
-    async with health_server(health_app(sio.node), "127.0.0.1", port), http_client() as http:
+    async with http_server(health_app(sio.node), "127.0.0.1", port), http_client() as http:
         answer = await http.get(f"http://127.0.0.1:{port}/metrics")
     assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
     assert "sio_app_lanes_held 4.0" in answer.text

@@ -68,12 +68,17 @@ class Routes:
         return node in self._view or self._seen.get(node, float("-inf")) > self._clock()
 
     async def all(self) -> Iterable[str]:
-        """Every registered io-node. Callers are answered in the order in which they asked: emits keep theirs."""
+        """Every registered io-node. Callers are answered in the order in which they asked: emits keep theirs.
+
+        A list that was new enough when it was asked for does, however long the caller had to wait: who comes later was
+        not there then. Else a process that is so busy that a read takes MAX_AGE_S would read once for each caller.
+        """
         if self._in_line or not self.fresh:
+            asked_at = self._clock()
             self._in_line += 1
             try:
                 async with self._line:
-                    if not self.fresh:
+                    while asked_at - self._viewed_at >= MAX_AGE_S:
                         await self.refresh()
             finally:
                 self._in_line -= 1

@@ -11,6 +11,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
@@ -31,8 +32,8 @@ async def serve(node: AppNode, start: Callable[[], Awaitable[None]], stop: Calla
     Raises what `start` raises, and what a loop raised that failed. Raises ConfigError where HEALTH_PORT is taken.
     """
     node.block_watch.owns_process = True
-    with _stop_signals() as signalled:
-        async with health_server(health_app(node), node.config.http_host, node.config.health_port):
+    with stop_signals() as signalled:
+        async with http_server(health_app(node), node.config.http_host, node.config.health_port):
             try:
                 await _run(node, start, signalled)
             finally:
@@ -66,7 +67,7 @@ async def _exit_of(start: Callable[[], Awaitable[None]]) -> SystemExit | None:
 
 
 @contextlib.contextmanager
-def _stop_signals() -> Iterator[asyncio.Event]:
+def stop_signals() -> Iterator[asyncio.Event]:
     """An event that a stop signal sets, while the block runs."""
     loop = asyncio.get_running_loop()
     signalled = asyncio.Event()
@@ -88,18 +89,30 @@ def health_app(node: AppNode) -> FastAPI:
 
 
 @asynccontextmanager
-async def health_server(app: FastAPI, host: str, port: int | None) -> AsyncIterator[None]:
-    """Serves while the block runs; nothing where `port` is None. Raises ConfigError where the port is taken."""
+async def http_server(
+    app: Any, host: str, port: int | None, setting: str = "HEALTH_PORT", *, stop_s: int | None = None
+) -> AsyncIterator[None]:
+    """Serves while the block runs; nothing where `port` is None. Raises ConfigError where the port is taken.
+
+    `setting` is where the port comes from. `stop_s`: how long requests that are under way at the end may take.
+    """
     if port is None:
         yield
         return
     server = uvicorn.Server(
         uvicorn.Config(
-            app, host=host, port=port, log_config=None, log_level="warning", access_log=False, lifespan="off"
+            app,
+            host=host,
+            port=port,
+            log_config=None,
+            log_level="warning",
+            access_log=False,
+            lifespan="off",
+            timeout_graceful_shutdown=stop_s,
         )
     )
     server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign, assignment]  # signals are the node's
-    task = asyncio.create_task(server.serve(sockets=[_listen(host, port)]))
+    task = asyncio.create_task(server.serve(sockets=[_listen(host, port, setting)]))
     try:
         yield
     finally:
@@ -107,8 +120,8 @@ async def health_server(app: FastAPI, host: str, port: int | None) -> AsyncItera
         await task
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def _listen(host: str, port: int, setting: str) -> socket.socket:
     try:
         return listen_on(host, port)
     except OSError as error:
-        raise ConfigError(f"HEALTH_PORT: cannot listen on {host}:{port}: {error.strerror}") from error
+        raise ConfigError(f"{setting}: cannot listen on {host}:{port}: {error.strerror}") from error

@@ -40,8 +40,8 @@ class Settings(BaseSettings):
     # where
     http_host: str = Field(
         "127.0.0.1",
-        description="Address on which a node's HTTP server listens (that of an app-node: for HEALTH_PORT). `0.0.0.0` "
-        "opens it to other machines, `::` to those with IPv6 too.",
+        description="Address on which a node's HTTP server listens (that of an app-node: for HEALTH_PORT), and the "
+        "HTTP API. `0.0.0.0` opens it to other machines, `::` to those with IPv6 too.",
     )
     http_port: Annotated[int, ReadBy.IO] = Field(
         8080, ge=0, le=65535, description="Port on which an io-node listens for its clients. 0 takes any free port."
@@ -286,6 +286,24 @@ class Settings(BaseSettings):
         ge=0,
         le=65535,
         description="Port on which an app-node serves /healthz, /readyz and /metrics. By default it serves none.",
+    )
+
+    # the HTTP API
+    api_port: Annotated[int, ReadBy.APP] = Field(
+        8070, ge=0, le=65535, description="Port on which the HTTP API (`sio-cluster api`) listens, at HTTP_HOST."
+    )
+    api_keys_file: Annotated[Path | None, ReadBy.APP] = Field(
+        None,
+        description="File with the keys of those who may use the HTTP API, one a line. The API does not start without "
+        "it. A change of the file counts a second later. docs/from-any-process.md has its form.",
+    )
+    api_timeout_ms: Annotated[Millis, ReadBy.APP] = Field(
+        5_000,
+        description="Milliseconds that a request to the HTTP API waits for Redis. Then it gets HTTP 503. A call's "
+        "`timeout` comes on top of that.",
+    )
+    api_max_body_bytes: Annotated[Bytes, ReadBy.APP] = Field(
+        4_000_000, description="Most bytes in the body of a request to the HTTP API. A larger one gets HTTP 413."
     )
 
     # logs

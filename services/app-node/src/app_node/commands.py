@@ -1,0 +1,138 @@
+"""What this package adds to the command `sio-cluster`: saying something to clients, and the HTTP API.
+
+    sio-cluster emit news '{"n": 1}' --room lobby
+    sio-cluster call vote '"now?"' --sid SID
+    sio-cluster disconnect SID
+    sio-cluster api
+
+`add_to` is the entry point (`sio_cluster.cli`). A command that lists clients or rooms gets its place there too.
+"""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any, TypeVar
+
+import typer
+import uvloop
+from socketio import exceptions
+
+from app_node.api.serving import serve
+from app_node.interface.patience import Patience
+from app_node.interface.server import ClusterServer, get_client
+from sio_cluster.cli import EXIT_NOT_FOUND, EXIT_REFUSED, AsJson, answer_of, refuse
+from sio_cluster.node.process.garbage import tune_garbage_collector
+from sio_cluster.node.process.running import run_node
+from sio_cluster.node.settings.config import Config
+from sio_cluster.protocol.errors import BusError, ConfigError
+from sio_cluster.streams.redis.overview import Overview
+
+Event = Annotated[str, typer.Argument(help="Its name", show_default=False)]
+Data = Annotated[str | None, typer.Argument(help="Its argument, as JSON", show_default=False)]
+Namespace = Annotated[str, typer.Option(help="The clients' namespace")]
+Timeout = Annotated[float, typer.Option(help="Seconds that Redis gets", min=0.001)]
+
+_T = TypeVar("_T")
+
+
+def add_to(cli: typer.Typer) -> None:
+    """Adds these commands."""
+    for command in (emit, call, disconnect, api):
+        cli.command()(command)
+
+
+def emit(
+    event: Event,
+    data: Data = None,
+    room: Annotated[list[str] | None, typer.Option(help="A room or a sid; may be given again. Else: all")] = None,
+    namespace: Namespace = "/",
+    skip_sid: Annotated[list[str] | None, typer.Option(help="A client that does not get it")] = None,
+    timeout: Timeout = 5.0,
+    as_json: AsJson = False,
+) -> None:
+    """Emits an event. Ends when Redis has it."""
+    value = _decoded(data)
+    _with_server(lambda sio: sio.emit(event, value, room=room or None, skip_sid=skip_sid, namespace=namespace), timeout)
+    typer.echo(json.dumps({"emitted": event}) if as_json else "emitted")
+
+
+def call(
+    event: Event,
+    sid: Annotated[str, typer.Option(help="The client that is asked", show_default=False)],
+    data: Data = None,
+    namespace: Namespace = "/",
+    answer_in: Annotated[float, typer.Option(help="Seconds that the client gets", min=0.001)] = 10.0,
+    timeout: Timeout = 5.0,
+    as_json: AsJson = False,
+) -> None:
+    """Emits an event to one client, and prints its answer as JSON."""
+    value = _decoded(data)
+    try:
+        answer = _with_server(
+            lambda sio: sio.call(event, value, sid=sid, namespace=namespace, timeout=answer_in), timeout + answer_in
+        )
+    except exceptions.TimeoutError:
+        refuse(f"{sid} has not answered within {answer_in:g} s", EXIT_NOT_FOUND)
+    except exceptions.DisconnectedError:
+        refuse(f"{sid} is not connected", EXIT_NOT_FOUND)
+    typer.echo(json.dumps({"answer": answer} if as_json else answer, default=repr))
+
+
+def disconnect(
+    sid: Annotated[str, typer.Argument(help="The client", show_default=False)],
+    namespace: Namespace = "/",
+    close: Annotated[bool, typer.Option("--close", help="Its whole connection, other namespaces too")] = False,
+    timeout: Timeout = 5.0,
+    as_json: AsJson = False,
+) -> None:
+    """Disconnects a client. Ends with status 1 where it was not connected."""
+
+    async def carry_out(sio: ClusterServer) -> bool:
+        connected: bool = await sio.manager.can_disconnect(sid, namespace)
+        await (sio.close_connection if close else sio.disconnect)(sid, namespace)
+        return connected
+
+    if not _with_server(carry_out, timeout):
+        refuse(f"{sid} is not connected to {namespace}", EXIT_NOT_FOUND)
+    typer.echo(json.dumps({"disconnected": sid}) if as_json else "disconnected")
+
+
+def api() -> None:
+    """Serves the HTTP API until it is stopped. Settings come from the environment; API_KEYS_FILE must be there."""
+    try:
+        tune_garbage_collector()
+        run_node(serve(Config()), uvloop.new_event_loop)
+    except ConfigError as error:
+        refuse(error, EXIT_REFUSED)
+
+
+def _decoded(data: str | None) -> Any:
+    try:
+        return None if data is None else json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise typer.BadParameter(f"is no JSON ({error}); a text needs quotes: '\"hello\"'", param_hint="DATA") from None
+
+
+def _with_server(command: Callable[[ClusterServer], Awaitable[_T]], timeout_s: float) -> _T:
+    """What the command returns or raises, within this time. One line and status 2 where Redis, the settings or the
+    arguments are at fault.
+
+    LANES need not be set: the cluster has them. There must be one, so that a wrong REDIS_PREFIX founds no other.
+    """
+    lanes = answer_of(lambda bus: Overview(bus.connections, bus.keys).lanes())
+
+    async def carry_out() -> _T:
+        sio = get_client({"LANES": lanes})
+        try:
+            return await Patience(timeout_s).or_take_back(_awaited(command(sio)))
+        finally:
+            await sio.shutdown()
+
+    try:
+        return asyncio.run(carry_out())
+    except (ConfigError, BusError, TypeError, ValueError) as error:
+        refuse(error, EXIT_REFUSED)
+
+
+async def _awaited(operation: Awaitable[_T]) -> _T:
+    return await operation

@@ -1,0 +1,92 @@
+"""The HTTP API in the test's own event loop, on a real Valkey, with an io-node that only listens."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from app_node import get_client
+from app_node.api.keys import KeyFile
+from app_node.api.once import Once
+from app_node.api.serving import make_api
+from app_node.interface.server import ClusterServer
+from sio_cluster.node.settings.config import Config
+from sio_cluster.protocol.codec import decode_downlink
+from sio_cluster.protocol.ids import new_node_id, new_sid
+from sio_cluster.protocol.messages import ClientConnected, Command, Emit, Handshake
+from sio_cluster.streams.redis import RedisBus
+
+ADMIN, SHOP, WATCH = "admin-key-0123456789", "shop-key-0123456789", "watch-key-0123456789"
+KEYS = f"""
+# who      key
+admin      {ADMIN}
+shop       {SHOP}    verbs=emit,enter_room  namespaces=/shop
+watch      {WATCH}   verbs=info
+"""
+
+
+@dataclass
+class World:
+    """`post` and `get` ask the API, `packets` is what clients would get."""
+
+    config: Config
+    sio: ClusterServer
+    once: Once
+    http: httpx.AsyncClient
+    bus: RedisBus
+    io_node: str
+    sid: str
+
+    async def post(self, verb: str, body: Any, key: str | None = ADMIN, **headers: str) -> httpx.Response:
+        if key is not None:
+            headers["X-API-Key"] = key
+        options: Any = {"content": body} if isinstance(body, bytes) else {"json": body}
+        if isinstance(body, bytes):
+            headers.setdefault("Content-Type", "application/json")
+        return await self.http.post(f"/api/{verb}", headers=headers, **options)
+
+    async def commands(self) -> list[Command]:
+        [entries] = await self.bus.connections.run(("XRANGE", self.bus.keys.inbox(self.io_node), "-", "+"))
+        return [command for _, fields in entries for command in decode_downlink(fields[1]).commands]
+
+    async def packets(self) -> list[str]:
+        return [command.packet.decode() for command in await self.commands() if isinstance(command, Emit)]
+
+
+async def open_world(config: Config, folder: Path) -> World:
+    """A world whose io-node has one client, which nobody has let in yet: its record is there."""
+    bus = RedisBus(config)
+    await bus.start()
+    io_node = new_node_id("io1", os.urandom)
+    await bus.registry.register_io_node(io_node, {})
+    await bus.registry.heartbeat(io_node, 600_000)
+    sid = new_sid(io_node, os.urandom)
+    handshake = Handshake("GET", "/socket.io/", "EIO=4", [], "10.1.2.3", 99)
+    await bus.records.store([ClientConnected(sid, "c1", "/", None, handshake, "polling")])
+    path = folder / "keys"
+    path.write_text(KEYS)
+    sio = get_client(config)
+    once, api = make_api(sio, KeyFile(path))
+    transport = httpx.ASGITransport(app=api.app, raise_app_exceptions=False)
+    http = httpx.AsyncClient(transport=transport, base_url="http://api", timeout=30)
+    return World(config, sio, once, http, bus, io_node, sid)
+
+
+async def close_world(world: World) -> None:
+    await world.http.aclose()
+    await world.once.stop(0)
+    await world.sio.shutdown()
+    await world.bus.stop()
+
+
+@pytest.fixture
+async def world(redis_config: Config, tmp_path: Path) -> AsyncIterator[World]:
+    world = await open_world(redis_config.model_copy(update={"api_max_body_bytes": 20_000}), tmp_path)
+    await asyncio.wait_for(world.sio.node.open_callbacks(), 10)
+    yield world
+    await close_world(world)

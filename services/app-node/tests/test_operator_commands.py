@@ -1,0 +1,157 @@
+"""`sio-cluster emit`, `call`, `disconnect`, `nodes` against a real Valkey, and `api` as a process."""
+
+import asyncio
+import concurrent.futures
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner, Result
+
+from app_node.commands import add_to
+from sio_cluster.cli import cli
+from sio_cluster.node.settings.config import Config
+from sio_cluster.protocol.messages import Disconnect, Emit
+from sio_cluster.streams.redis import RedisBus
+from sio_cluster.testing.valkey import Valkey
+
+from .conftest import FakeIoNode
+
+COMMAND = Path(sys.executable).with_name("sio-cluster")
+
+
+@pytest.fixture(scope="module")
+def whole() -> typer.Typer:
+    add_to(cli)
+    return cli
+
+
+@pytest.fixture
+async def io_node(redis_config: Config, valkey: Valkey, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[FakeIoNode]:
+    config = redis_config.model_copy(update={"lanes": 4})
+    monkeypatch.setenv("REDIS_URL", valkey.url)
+    monkeypatch.setenv("REDIS_PREFIX", config.redis_prefix)
+    node = FakeIoNode(config, RedisBus, "io1")
+    await node.start()
+    yield node
+    await node.stop()
+
+
+def start(whole: typer.Typer, *arguments: str) -> "concurrent.futures.Future[Result]":
+    """The command has an event loop of its own, so it runs in a thread."""
+    return concurrent.futures.ThreadPoolExecutor(1).submit(CliRunner().invoke, whole, arguments)
+
+
+def run(whole: typer.Typer, *arguments: str, status: int = 0) -> str:
+    done = start(whole, *arguments).result()
+    assert done.exit_code == status, done.output
+    return printed(done.stdout if status == 0 else done.stderr)
+
+
+def printed(text: str) -> str:
+    """Without the logs of this process: the command as a process has none but errors."""
+    return "".join(line for line in text.splitlines(keepends=True) if not re.match(r"\[[a-z]+ *\] ", line))
+
+
+async def test_emit(io_node: FakeIoNode, whole: typer.Typer) -> None:
+    room = ("--room", "a", "--room", "b", "--namespace", "/shop", "--skip-sid", "io1-aaaaaa.AAAAAAAAAAAAAAAA")
+    assert run(whole, "emit", "news", '{"n": 1}', *room) == "emitted\n"
+    assert json.loads(run(whole, "emit", "news", "--json")) == {"emitted": "news"}
+    first, second = await io_node.wait(2, Emit)
+    assert (first.packet, first.to, first.skip) == (b'2/shop,["news",{"n":1}]', ["a", "b"], [room[-1]])
+    assert (second.packet, second.to) == (b'2["news"]', None)
+
+
+async def test_call(io_node: FakeIoNode, whole: typer.Typer) -> None:
+    sid = io_node.connected().sid
+    running = start(whole, "call", "vote", '"now?"', "--sid", sid, "--json")
+    [question] = await io_node.wait(1, Emit)
+    assert question.ack is not None
+    await io_node.answer(question.ack.app_node, question.ack.ack_id, sid, "yes")
+    done = await asyncio.wrap_future(running)
+    assert json.loads(printed(done.stdout)) == {"answer": "yes"}
+    assert "has not answered within 0.1 s" in run(whole, "call", "vote", "--sid", sid, "--answer-in", "0.1", status=1)
+    elsewhere = "io9-aaaaaa.AAAAAAAAAAAAAAAA"
+    assert "is not connected" in run(whole, "call", "vote", "--sid", elsewhere, status=1)
+
+
+async def test_disconnect(io_node: FakeIoNode, whole: typer.Typer) -> None:
+    fact = io_node.connected()
+    await io_node.bus.records.store([fact])
+    assert json.loads(run(whole, "disconnect", fact.sid, "--close", "--json")) == {"disconnected": fact.sid}
+    [command] = await io_node.wait(1, Disconnect)
+    assert (command.sid, command.close) == (fact.sid, True)
+    assert "is not connected to /" in run(whole, "disconnect", "nobody", status=1)
+
+
+async def test_nodes(io_node: FakeIoNode, whole: typer.Typer) -> None:
+    [node] = json.loads(run(whole, "nodes", "--json"))
+    assert node == {
+        "id": io_node.id, "kind": "io-node", "state": "alive", "level": 1, "clients": 0, "lanes": None
+    }  # fmt: skip
+    assert io_node.id[:6] in run(whole, "nodes")
+
+
+async def test_what_is_wrong_is_one_line_and_status_2(
+    io_node: FakeIoNode, whole: typer.Typer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "is no JSON" in run(whole, "emit", "news", "{", status=2)
+    assert "--sid" in run(whole, "call", "news", status=2)
+    monkeypatch.setenv("REDIS_PREFIX", "nowhere")
+    for words in (["emit", "news"], ["nodes"], ["disconnect", "x"]):
+        assert run(whole, *words, status=2) == "sio-cluster: there is no cluster of this REDIS_PREFIX in this Redis\n"
+    monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
+    assert run(whole, "emit", "news", status=2).count("\n") == 1
+
+
+@pytest.mark.slow
+def test_the_api_as_a_process(valkey: Valkey, redis_config: Config, tmp_path: Path) -> None:
+    (tmp_path / "keys").write_text("me 0123456789abcdef\n")
+    env = {
+        "REDIS_URL": valkey.url,
+        "REDIS_PREFIX": redis_config.redis_prefix,
+        "API_PORT": "24110",
+        "API_KEYS_FILE": str(tmp_path / "keys"),
+    }
+    refused = subprocess.run([COMMAND, "api"], env=os.environ | env | {"API_KEYS_FILE": ""}, capture_output=True,
+                             text=True, timeout=30, check=False)  # fmt: skip
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("sio-cluster: API_KEYS_FILE: must name the file")
+    process = subprocess.Popen([COMMAND, "api"], env=os.environ | env, stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stderr is not None
+        assert any("api_started" in line for line in process.stderr)
+        while ask("/readyz")[0] != 200:
+            assert process.poll() is None
+        assert ask("/api/emit", {"event": "e"}, "0123456789abcdef") == (200, {"result": None})
+        assert ask("/api/emit", {"event": "e"}, "wrong")[0] == 401
+        taken = subprocess.run([COMMAND, "api"], env=os.environ | env, capture_output=True, text=True, timeout=30,
+                               check=False)  # fmt: skip
+        assert taken.returncode == 2
+        assert taken.stderr.splitlines()[-1].startswith("sio-cluster: API_PORT: cannot listen")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(15) == 0
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def ask(path: str, body: Any = None, key: str = "") -> tuple[int, Any]:
+    data = None if body is None else json.dumps(body).encode()
+    headers = {"X-API-Key": key, "Content-Type": "application/json"}
+    request = urllib.request.Request(f"http://127.0.0.1:24110{path}", data, headers)
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        return error.code, json.load(error)
