@@ -10,6 +10,8 @@ import pytest
 from tests.conftest import ROOT
 from tests.docs.pages import Page, pages, sources, tracked, words
 
+from app_node.api.metrics import ApiCounters
+from app_node.api.metrics import families as api_families
 from app_node.counters import Counters
 from app_node.metrics import Levels as AppLevels
 from app_node.metrics import families as app_families
@@ -162,14 +164,14 @@ def test_what_the_example_of_the_environment_names_is_used() -> None:
 def test_the_metrics_of_the_documentation_are_those_of_the_nodes() -> None:
     exported = {_exported_name(family) for family in _families()}
     page = (ROOT / "docs/operations.md").read_text()
-    listed = set(re.findall(r"sio_(?:io|app)_\w+", page))
+    listed = set(re.findall(r"sio_(?:io|app|api)_\w+", page))
     assert listed - _exported() == set(), "named, and not there"
     assert exported - listed == set(), "there, and not in docs/operations.md"
 
 
 @ALL_PAGES
 def test_metrics_have_their_whole_names(page: Page) -> None:
-    named = set(re.findall(r"sio_(?:io|app)_[a-z_]*[a-z]", page.text))
+    named = set(re.findall(r"sio_(?:io|app|api)_[a-z_]*[a-z]", page.text))
     assert named <= _exported()
 
 
@@ -189,7 +191,8 @@ def _families() -> list[AnyFamily]:
     nothing: dict[str, Any] = dict.fromkeys((*IoLevels.__annotations__, *AppLevels.__annotations__), 0)
     io_levels = IoLevels(**{name: nothing[name] for name in IoLevels.__annotations__})
     app_levels = AppLevels(**{name: nothing[name] for name in AppLevels.__annotations__})
-    return [*io_families(counts, io_levels), *app_families(Counters(), app_levels)]
+    return [*io_families(counts, io_levels), *app_families(Counters(), app_levels),
+            *api_families(ApiCounters())]  # fmt: skip
 
 
 # --- keys

@@ -3,7 +3,7 @@
     sio-cluster dead-letters list|show|requeue|delete
     sio-cluster nodes
 
-Other packages of the cluster add commands of their own, by an entry point of the group `sio_cluster.commands`: a
+Other packages of the cluster add commands of their own, by an entry point of the group `sio_cluster_commands`: a
 function that is given `cli`. So a package that is not installed costs nothing, and this one need not know it.
 
 Settings come from the environment, as for the nodes: REDIS_URL or REDIS_HOST, REDIS_PORT, REDIS_PASSWORD; REDIS_PREFIX.
@@ -119,7 +119,7 @@ def main() -> None:
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR)
     )  # errors are told in one line
-    for commands in entry_points(group="sio_cluster.commands"):
+    for commands in entry_points(group="sio_cluster_commands"):
         commands.load()(cli)
     cli()
 

@@ -27,7 +27,11 @@ _SID_SCHEMA = {"type": "string", "pattern": r"^[a-z0-9]{1,32}-[a-z2-7]{6}\.[A-Za
 _ROOM_SCHEMA: dict[str, Any] = {
     "anyOf": [
         {"type": "string", "maxLength": MAX_TEXT},
-        {"type": "integer", "minimum": -(1 << 63), "maximum": (1 << 63) - 1},
+        {
+            "type": "integer",
+            "minimum": 1024 - (1 << 63),
+            "maximum": (1 << 63) - 1024,
+        },  # which programs without integers know
     ]
 }
 
@@ -115,6 +119,8 @@ class Asked(BaseModel):
 class Said(Asked):
     """An event: `data` is its one argument, `args` are several; with neither it has none."""
 
+    model_config = ConfigDict(json_schema_extra={"not": {"required": ["data", "args"]}})
+
     event: Event
     data: Annotated[Any, Field(description="The event's argument, any JSON. null: it has none.")] = None
     args: Annotated[list[Any] | None, Field(description="The event's arguments, instead of `data`.")] = None
@@ -122,7 +128,7 @@ class Said(Asked):
 
     @model_validator(mode="after")
     def _one_of_both(self) -> "Said":
-        if self.args is not None and self.data is not None:
+        if {"data", "args"} <= self.model_fields_set:
             raise PydanticCustomError("both", "data and args: give one of them")
         return self
 

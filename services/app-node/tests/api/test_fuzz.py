@@ -1,0 +1,88 @@
+"""schemathesis reads the API's own description, and asks a running API all that it allows and forbids."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from schemathesis import GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi import checks
+
+from app_node.api.keys import VERBS
+from sio_cluster.testing.valkey import Valkey
+
+from .conftest import ADMIN, KEYS
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+CHECKS = (
+    not_a_server_error,
+    checks.status_code_conformance,
+    checks.content_type_conformance,
+    checks.response_schema_conformance,
+    checks.negative_data_rejection,
+    checks.positive_data_acceptance,
+    checks.unsupported_method,
+    checks.ignored_auth,
+)
+
+
+@pytest.fixture(scope="module")
+def url(valkey: Valkey, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Where an API answers, that has a cluster of its own."""
+    keys = tmp_path_factory.mktemp("api") / "keys"
+    keys.write_text(KEYS)
+    env = {"REDIS_URL": valkey.url, "REDIS_PREFIX": f"fuzz{os.getpid()}", "API_PORT": "24120"}
+    command = Path(sys.executable).with_name("sio-cluster")
+    process = subprocess.Popen(
+        [command, "api"], env=os.environ | env | {"API_KEYS_FILE": str(keys), "LOG_LEVEL": "warning"}
+    )
+    url = "http://127.0.0.1:24120"
+    try:
+        deadline = time.monotonic() + 60
+        while not _is_ready(url):
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+        yield url
+        assert _is_ready(url)
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def _is_ready(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/readyz", trust_env=False).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+@pytest.fixture(scope="module")
+def description(url: str) -> Any:
+    return schemathesis.openapi.from_url(f"{url}/openapi.json")
+
+
+@pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)
+@pytest.mark.parametrize("verb", [*VERBS, "batch"])
+def test_every_request_is_answered_as_described(url: str, description: Any, verb: str, mode: GenerationMode) -> None:
+    """What the description allows is not refused as malformed; what it forbids is; and each answer is one of those that
+    it lists."""
+    path = f"/api/{verb}"
+    operation = description[path]["GET" if verb == "info" else "POST"]
+
+    @given(case=operation.as_strategy(generation_mode=mode))
+    @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+    def every(case: schemathesis.Case) -> None:
+        if isinstance(case.body, dict) and "idempotency_key" in case.body:
+            case.headers.pop("Idempotency-Key", None)  # that both say the same cannot be described
+        case.call_and_validate(headers={"X-API-Key": ADMIN}, checks=list(CHECKS), timeout=20)
+
+    every()
