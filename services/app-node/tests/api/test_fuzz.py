@@ -80,7 +80,7 @@ def test_every_request_is_answered_as_described(url: str, description: Any, verb
 
     @given(case=operation.as_strategy(generation_mode=mode))
     @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
-    def every(case: schemathesis.Case) -> None:
+    def every(case: "schemathesis.Case[Any]") -> None:
         if isinstance(case.body, dict) and "idempotency_key" in case.body:
             case.headers.pop("Idempotency-Key", None)  # that both say the same cannot be described
         case.call_and_validate(headers={"X-API-Key": ADMIN}, checks=list(CHECKS), timeout=20)

@@ -76,6 +76,22 @@ def test_a_change_of_the_file_counts_a_second_later(tmp_path: Path) -> None:
     assert keys.owner(f"{LONG}2".encode()) is not None
 
 
+def test_a_wrong_key_is_compared_with_as_many_as_a_right_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "keys").write_text("".join(f"k{number} {LONG}{number}\n" for number in range(5)))
+    keys = KeyFile(tmp_path / "keys")
+    compared: list[bytes] = []
+
+    def compare(one: bytes, other: bytes) -> bool:
+        compared.append(one)
+        return one == other
+
+    monkeypatch.setattr("app_node.api.keys.hmac.compare_digest", compare)
+    for presented in (f"{LONG}0", f"{LONG}4", "", "x" * 1000):
+        compared.clear()
+        keys.owner(presented.encode())
+        assert len(compared) == 5
+
+
 def test_no_file_and_no_key(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot read"):
         KeyFile(tmp_path / "nothing")

@@ -86,7 +86,7 @@ class Once:
         """Waits for what is under way. What is not done then is given up: nobody will know what became of it."""
         tasks = [found.work for found in self._under_way.values()]
         if tasks:
-            _, late = await asyncio.wait(tasks, timeout=within_s)
+            _, late = await asyncio.wait(tasks, timeout=max(0, within_s))
             for task in late:
                 task.cancel()
 

@@ -39,13 +39,14 @@ async def serve(config: Config) -> None:
     node = sio.node
     configure_logging(config, node=node.id, role="api")
     once, api = make_api(sio, keys)
+    host, port, stop_s = config.http_host, config.api_port, config.shutdown_ms / 1000
+    clock = asyncio.get_running_loop().time
     with stop_signals() as signalled:
-        async with http_server(
-            api.app, config.http_host, config.api_port, "API_PORT", stop_s=config.shutdown_ms // 1000
-        ):
-            log.info("api_started", host=config.http_host, port=config.api_port)
+        async with http_server(api.app, host, port, "API_PORT", stop_s=int(stop_s)):
+            log.info("api_started", host=host, port=port)
             await _until_it_ends(node, signalled)
-        await once.stop(config.shutdown_ms / 1000)
+            stopped_at = clock()
+        await once.stop(stopped_at + stop_s - clock())  # requests and what goes on without them share this time
         await sio.shutdown()
 
 

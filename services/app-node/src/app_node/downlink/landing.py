@@ -48,10 +48,14 @@ class Landing:
             for batch in self._batches:
                 await batch.landed()
         except asyncio.CancelledError:
-            for node, commands in self._emits.items():
-                if self._outbox is not None:
-                    self._outbox.take_back(node, commands)
+            self.take_back()
             raise
+
+    def take_back(self) -> None:
+        """Gives up the emits that have not left."""
+        for node, commands in self._emits.items():
+            if self._outbox is not None:
+                self._outbox.take_back(node, commands)
 
 
 _together: ContextVar[Landing | None] = ContextVar("landing_together", default=None)
@@ -59,11 +63,17 @@ _together: ContextVar[Landing | None] = ContextVar("landing_together", default=N
 
 @contextmanager
 def landing_as_one() -> Iterator[Landing]:
-    """What the running task says inside leaves in its order, and is not waited for: `landed` of what this gives is."""
+    """What the running task says inside leaves in its order, and is not waited for: `landed` of what this gives is.
+
+    Where the task is cancelled inside, its emits that have not left are taken back.
+    """
     landing = Landing()
     token = _together.set(landing)
     try:
         yield landing
+    except asyncio.CancelledError:
+        landing.take_back()
+        raise
     finally:
         _together.reset(token)
 
