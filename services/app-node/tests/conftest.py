@@ -17,6 +17,7 @@ from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.codec import decode_downlink, encode_app_inbox, encode_downlink, encode_uplink
 from sio_cluster.protocol.ids import lane_of, new_node_id, new_sid
 from sio_cluster.protocol.messages import (
+    LEVEL,
     Accept,
     AckReceived,
     AppInboxItem,
@@ -59,9 +60,9 @@ class FakeIoNode:
         self._changed = asyncio.Event()
         self._reader: asyncio.Task[None] | None = None
 
-    async def start(self, ttl_ms: int = 3_600_000) -> None:
+    async def start(self, ttl_ms: int = 3_600_000, level: int = LEVEL) -> None:
         await self.bus.start()
-        await self.bus.registry.register_io_node(self.id, {})
+        await self.bus.registry.register_io_node(self.id, {"level": str(level)})
         await self.bus.registry.heartbeat(self.id, ttl_ms)
         self._reader = asyncio.create_task(self._read())
 
@@ -204,10 +205,10 @@ class Stage:
         self.servers.append(server)
         return server
 
-    async def io_node(self, name: str = "io1") -> FakeIoNode:
+    async def io_node(self, name: str = "io1", level: int = LEVEL) -> FakeIoNode:
         node = FakeIoNode(self.config, self.make_bus, name)
         self.io_nodes.append(node)
-        await node.start()
+        await node.start(level=level)
         return node
 
     def echo_server(self, log: list[Any] | None = None, **options: Any) -> ClusterServer:

@@ -58,7 +58,16 @@ FACTS: list[Fact] = [
 COMMANDS: list[Command] = [
     Accept(SID, 2),
     Refuse(SID, b'{"message":"no"}', 2),
-    Emit("/chat", b'2/chat,["a"]', [b"\x01"], ["room", 42], [SID], True, AckRequest("app-abcdef", 1, True, True)),
+    Emit(
+        "/chat",
+        b'2/chat,["a"]',
+        [b"\x01"],
+        ["room", 42],
+        [SID],
+        True,
+        AckRequest("app-abcdef", 1, True, True),
+        ["staff", 7],
+    ),
     Ack(SID, b"3/chat,7[]"),
     Join(SID, "42", True),
     Leave(SID, 42),

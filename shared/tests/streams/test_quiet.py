@@ -45,7 +45,8 @@ class Listener:
                 self.rooms.discard(room)
                 return room
             case Emit("/", to=to, skip=skip, ack=None, volatile=False) if self.sid not in skip:
-                if to is None or not {self.sid, *self.rooms}.isdisjoint(to):
+                mine = {self.sid, *self.rooms}
+                if (to is None or not mine.isdisjoint(to)) and mine.isdisjoint(command.except_rooms):
                     self.heard.append(place)
             case _:
                 pass
@@ -61,6 +62,7 @@ emits = st.builds(
     skip=st.lists(sids, max_size=1),
     ack=st.sampled_from([None, None, AckRequest("app1-aaaaaa", 1)]),
     volatile=st.sampled_from([False, False, True]),
+    except_rooms=st.just([]) | st.lists(st.sampled_from(ROOMS[:3]), max_size=2),
 )
 commands: st.SearchStrategy[Command] = st.one_of(
     emits,

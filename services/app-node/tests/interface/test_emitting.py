@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 import socketio
 
+from sio_cluster.protocol.errors import NodesTooOld
 from sio_cluster.protocol.messages import (
+    SERVER_LEVEL,
     Accept,
     Ack,
     CloseRoom,
@@ -36,6 +38,37 @@ async def test_emit_forms(stage: Any) -> None:
     assert e1.packet == b'2["e",[null,null,1180591620717411303424,"\\ud800"]]'
     assert f1 == Emit("/", b'2["message","f"]', to=["x", "y"])
     assert await two.wait(5, Emit) == [b1, c1, d1, e1, f1]
+
+
+async def test_emits_with_exceptions_and_volatile_ones(stage: Any) -> None:
+    sio = stage.echo_server()
+    io = await stage.io_node()
+    await sio.start()
+    sid, other = await io.connect(), await io.connect()
+    await sio.emit("a", except_room="red")
+    await sio.emit("b", room=["red", "blue"], except_room=["green", 7, sid], skip_sid=other)
+    await sio.emit("c", except_room=(sid, other), volatile=True)
+    await sio.manager.emit("d", 1, "/", "red", except_room={"blue"}, volatile=True)
+    assert await io.wait(4, Emit) == [
+        Emit("/", b'2["a"]', except_rooms=["red"]),
+        Emit("/", b'2["b"]', to=["red", "blue"], skip=[other, sid], except_rooms=["green", 7]),
+        Emit("/", b'2["c"]', skip=[sid, other], volatile=True),
+        Emit("/", b'2["d",1]', to=["red"], volatile=True, except_rooms=["blue"]),
+    ]
+    with pytest.raises(TypeError, match="room"):
+        await sio.emit("x", except_room=3.5)
+
+
+async def test_an_old_io_node_is_not_asked_to_except_a_room(stage: Any) -> None:
+    """It would send to the members of the excepted room too. Sids it can skip."""
+    sio = stage.server()
+    old, new = await stage.io_node("io1", level=SERVER_LEVEL - 1), await stage.io_node("io2")
+    with pytest.raises(NodesTooOld, match="except_room"):
+        await sio.emit("x", except_room=["red", new.id + ".AAAAAAAAAAAAAAAA"])
+    await sio.emit("y", except_room=new.id + ".AAAAAAAAAAAAAAAA")
+    for io in (old, new):
+        [emit] = await io.wait(1, Emit)
+        assert emit == Emit("/", b'2["y"]', skip=[new.id + ".AAAAAAAAAAAAAAAA"])
 
 
 async def test_one_who_only_emitted_leaves_nothing_behind(stage: Any) -> None:

@@ -19,7 +19,7 @@ OURS = {
 }  # fmt: skip
 
 
-ADDED = {("on", "atomic")}
+ADDED = {("on", "atomic"), ("emit", "except_room"), ("emit", "volatile")}
 """Arguments by keyword that a method has besides those of python-socketio."""
 
 

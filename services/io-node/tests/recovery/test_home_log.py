@@ -58,7 +58,8 @@ class Listener:
             case CloseRoom(namespace, room) if namespace == self.namespace:
                 self.rooms.discard(room)
             case Emit(namespace=self.namespace, to=to, skip=skip, ack=None, volatile=False) if self.sid not in skip:
-                if to is None or not {self.sid, *self.rooms}.isdisjoint(to):
+                mine = {self.sid, *self.rooms}
+                if (to is None or not mine.isdisjoint(to)) and mine.isdisjoint(command.except_rooms):
                     self.heard.append((place, command.packet))
             case _:
                 pass
@@ -73,6 +74,7 @@ emits = st.builds(
     skip=st.lists(sids, max_size=1),
     ack=st.none() | st.just(AckRequest("app1-aaaaaa", 1)),
     volatile=st.booleans(),
+    except_rooms=st.just([]) | st.lists(st.sampled_from(ROOMS[:3]), max_size=2),
 )
 commands: st.SearchStrategy[Command] = st.one_of(
     emits,

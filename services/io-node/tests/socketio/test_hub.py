@@ -67,8 +67,10 @@ def clients() -> Clients:
     return Clients()
 
 
-def emit(to: list[Room] | None = None, skip: Iterable[str] = (), namespace: str = "/") -> Emit:
-    return Emit(namespace, b"2[1]", to=to, skip=list(skip))
+def emit(
+    to: list[Room] | None = None, skip: Iterable[str] = (), namespace: str = "/", except_rooms: Iterable[Room] = ()
+) -> Emit:
+    return Emit(namespace, b"2[1]", to=to, skip=list(skip), except_rooms=list(except_rooms))
 
 
 def test_everyone_of_the_namespace(clients: Clients) -> None:
@@ -115,6 +117,27 @@ def test_skip(clients: Clients) -> None:
     assert clients.got() == "cd"
     clients.do(Join(sids["ann"], "red"), emit(["red", sids["ann"]], skip=[sids["ann"]]))
     assert clients.got() == ""
+
+
+def test_excepted_rooms(clients: Clients) -> None:
+    sids = clients.sids
+    clients.do(Join(sids["ann"], "red"), Join(sids["bob"], "red"), Join(sids["bob"], "blue"), Join(sids["cem"], "blue"))
+    clients.do(emit(except_rooms=["red"]))
+    assert clients.got() == "cd"
+    clients.do(emit(["red", "blue", sids["bob"]], except_rooms=["blue", 7]))
+    assert clients.got() == "a"
+    clients.do(emit(["red"], except_rooms=["red"]), emit([sids["dan"]], except_rooms=[sids["dan"]]))
+    assert clients.got() == ""
+    clients.do(emit(["red"], [sids["ann"]], except_rooms=["nobody"]))
+    assert clients.got() == "b"
+
+
+def test_an_exception_counts_at_its_place_in_the_inbox(clients: Clients) -> None:
+    ann = clients.sids["ann"]
+    clients.do(emit(except_rooms=["red"]), Join(ann, "red"), emit(except_rooms=["red"]), Leave(ann, "red"))
+    assert clients.got() == "aBCD"
+    clients.do(emit(except_rooms=["red"]))
+    assert clients.got() == "abcd"
 
 
 def test_leave_and_close_room(clients: Clients) -> None:

@@ -176,8 +176,9 @@ class Emit(msgspec.Struct, array_like=True, frozen=True, tag="emit"):
 
     `packet` is the Socket.IO packet as it goes on the wire, such as `2["news",1]` (without Engine.IO's leading `4`),
     encoded once by the app-node; `attachments` follow it. `to` lists rooms (a sid is a room): a client in several of
-    them gets the packet once. None means every client of the namespace. `skip` lists sids that do not get it.
-    `volatile`: a client that cannot be written to at once does not get it. App-nodes leave it False.
+    them gets the packet once. None means every client of the namespace. `skip` lists sids that do not get it, and
+    `except_rooms` rooms whose members do not, as far as the io-node knows them when it carries this out (from
+    `SERVER_LEVEL` on). `volatile`: a client that cannot be written to at once does not get it.
     """
 
     namespace: str
@@ -187,6 +188,7 @@ class Emit(msgspec.Struct, array_like=True, frozen=True, tag="emit"):
     skip: list[str] = []
     volatile: bool = False
     ack: AckRequest | None = None
+    except_rooms: list[Room] = []
 
 
 class Ack(msgspec.Struct, array_like=True, frozen=True, tag="answer"):

@@ -18,6 +18,7 @@ from app_node.lanes.progress import open_progress
 from app_node.payloads import Payload
 from sio_cluster.protocol.ids import node_of
 from sio_cluster.protocol.messages import (
+    SERVER_LEVEL,
     AckRequest,
     CloseRoom,
     Command,
@@ -48,15 +49,23 @@ class Emitter:
         to: list[Room] | None,
         skip: list[str],
         ack: AckRequest | None = None,
+        *,
+        except_rooms: Sequence[Room] = (),
+        volatile: bool = False,
     ) -> Iterable[str]:
         """Sends an event to the members of these rooms (a sid is a room too), None for the whole namespace.
 
-        `skip` lists sids that do not get it. With an `ack` each client that gets it is asked for an answer. Returns the
-        homes into whose inboxes it goes.
+        `skip` lists sids that do not get it, `except_rooms` rooms whose members do not. `volatile`: nor does a client
+        that cannot be written to at once. With an `ack` each client that gets it is asked for an answer.
+
+        Returns the homes into whose inboxes it goes. Raises NodesTooOld for `except_rooms` where a node of the last
+        release is in the cluster: it would not heed them.
         """
+        if except_rooms:
+            await self._routes.require_level(SERVER_LEVEL, "an emit with except_room")
         ack_id = None if ack is None else ack.ack_id
         packet = encode_event(namespace, payload.text, len(payload.attachments), ack_id)
-        command = Emit(namespace, packet, payload.attachments, to, skip, False, ack)
+        command = Emit(namespace, packet, payload.attachments, to, skip, volatile, ack, list(except_rooms))
         size = len(packet) + sum(map(len, payload.attachments))
         nodes = await self._nodes(to)
         await self._send(nodes, command, size)

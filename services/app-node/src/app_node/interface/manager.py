@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from app_node.app import AppNode
 from app_node.clients.client import Client, State
-from app_node.interface.rooms import checked_room, rooms_of, shared_room, single_sid, skipped
+from app_node.interface.rooms import checked_room, rooms_of, shared_room, sids_and_rooms, single_sid, skipped
 from app_node.lanes.progress import open_progress
 from app_node.payloads import arguments, encode
 from sio_cluster.protocol.errors import ClientGone
@@ -86,15 +86,21 @@ class ClusterManager:
         skip_sid: Any = None,
         callback: Callable[..., Any] | None = None,
         to: Any = None,
+        *,
+        except_room: Any = None,
+        volatile: bool = False,
         **kwargs: Any,
     ) -> None:
         """To the members of `to`, or else of `room`: None is everybody, an empty list is nobody.
 
         Raises TypeError for data that is not JSON, and for a room that is neither str nor int. Raises ValueError for
-        data that would disconnect those who get it (`payloads.encode`).
+        data that would disconnect those who get it (`payloads.encode`). Raises NodesTooOld as `Emitter.emit`.
         """
+        recipients = room if to is None else to
         with suppress(ClientGone):  # nobody would get the event, and `callback` is never called
-            await self.ask(event, data, namespace, room if to is None else to, skip_sid, callback)
+            await self.ask(
+                event, data, namespace, recipients, skip_sid, callback, except_room=except_room, volatile=volatile
+            )
 
     async def ask(
         self,
@@ -107,6 +113,8 @@ class ClusterManager:
         *,
         is_call: bool = False,
         on_missed: Callable[[], None] = lambda: None,
+        except_room: Any = None,
+        volatile: bool = False,
     ) -> int | None:
         """As `emit`. Returns the ack id under which the callback waits, None where there is none.
 
@@ -115,6 +123,7 @@ class ClusterManager:
         """
         node = self.node
         recipients = rooms_of(room)
+        except_sids, except_rooms = sids_and_rooms(except_room)
         payload = encode([event, *arguments(data)], node.application.json_module, node.max_attachments)
         if recipients == []:
             return None
@@ -125,7 +134,15 @@ class ClusterManager:
             ack_id = await self._wait_for(callback, single_sid(recipients), is_call, on_missed)
             ack = AckRequest(node.id, ack_id, is_call, hears_missed=True)
         try:
-            await node.downlink.emitter.emit(namespace, payload, recipients, skipped(skip_sid), ack)
+            await node.downlink.emitter.emit(
+                namespace,
+                payload,
+                recipients,
+                [*skipped(skip_sid), *except_sids],
+                ack,
+                except_rooms=except_rooms,
+                volatile=volatile,
+            )
         except BaseException:
             if ack is not None:
                 node.clients.callbacks.forget(ack.ack_id)

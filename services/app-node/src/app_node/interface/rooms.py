@@ -54,6 +54,13 @@ def skipped(skip_sid: Any) -> list[str]:
     return [sid for sid in skip_sid if isinstance(sid, str) and sid.isascii()]
 
 
+def sids_and_rooms(room: Any) -> tuple[list[str], list[Room]]:
+    """What is given as `except_room`, as for `rooms_of`: the sids, which are rooms of one client, and the others."""
+    rooms = rooms_of(room) or []
+    sids = [room for room in rooms if isinstance(room, str) and node_of(room) is not None]
+    return sids, [room for room in rooms if not isinstance(room, str) or node_of(room) is None]
+
+
 def single_sid(recipients: list[Room] | None) -> str | None:
     """The sid, where exactly one client is meant. None where there may be several."""
     if recipients is not None and len(recipients) == 1 and isinstance(recipients[0], str):

@@ -191,14 +191,32 @@ class ClusterServer(Asking, AppNodeEvents, AsyncServer):
         namespace: str | None = None,
         callback: Callable[..., Any] | None = None,
         ignore_queue: bool = False,
+        *,
+        except_room: Any = None,
+        volatile: bool = False,
     ) -> None:
         """As in python-socketio, for all clients of the cluster. None as `to` is everybody, an empty list is nobody.
 
+        `except_room`: a room or a sid, or a list of them, whose members do not get the event. Each io-node looks when
+        it sends. `volatile`: a client that cannot be written to at once does not get it, now or later
+        (docs/server.md#volatile-emits). Neither is in python-socketio.
+
         A callback is called for the answer of each client that gets the event; for a room, during ten minutes. Raises
         TypeError for data that is not JSON. Raises ValueError for more than ten binary values (MAX_ATTACHMENTS), since
-        clients would disconnect.
+        clients would disconnect. Raises NodesTooOld where a room is excepted and a node of the last release is in the
+        cluster.
         """
-        await self.manager.emit(event, data, namespace or "/", room if to is None else to, skip_sid, callback)
+        recipients = room if to is None else to
+        await self.manager.emit(
+            event,
+            data,
+            namespace or "/",
+            recipients,
+            skip_sid,
+            callback,
+            except_room=except_room,
+            volatile=volatile,
+        )
 
     async def call(
         self,

@@ -27,6 +27,7 @@ from io_node.recovery.log_items import (
     LIST_BYTES,
     OP_BYTES,
     Event,
+    Excepted,
     Messages,
     Names,
     RoomOp,
@@ -218,8 +219,9 @@ class HomeLog:
                     found.append(map(events.__getitem__, missed))
         found.append(iter(sorted(few, key=place_of)))
         last = -1
+        excepted = Excepted(lambda room: self._stays(sid, room, namespace, at, end))
         for event in merge(*found, key=place_of):
-            if event.place != last and sid not in event.skip:
+            if event.place != last and sid not in event.skip and not excepted.concerns(event):
                 yield self._messages.of(event)
             last = event.place
 
@@ -288,7 +290,8 @@ class HomeLog:
     # --- what it holds
 
     def _add_event(self, place: int, emit: Emit) -> None:
-        event = Event(place, emit, [self._names.one(sid) for sid in emit.skip])
+        one = self._names.one
+        event = Event(place, emit, [one(sid) for sid in emit.skip], [one(room) for room in emit.except_rooms])
         rooms: set[Room | None] = {None} if emit.to is None else {*emit.to}
         size = event.size + len(rooms) * IN_ROOM_BYTES
         for room in rooms:
@@ -334,6 +337,12 @@ class HomeLog:
                 in_rooms[op.room] = [op]
         in_rooms.pop(sid, None)
         return in_rooms
+
+    def _stays(self, sid: str, room: Room, namespace: str, at: AtHorizon, until: int) -> list[Stay]:
+        """From where to where this client was in this room behind the horizon."""
+        ops = self._ops.get(sid, ())
+        begin, end = bisect_right(ops, _last_of(at.horizon), key=place_of), bisect_left(ops, until, key=place_of)
+        return self._stays_in(room, namespace, at, [op for op in ops[begin:end] if op.room == room], until)
 
     def _stays_in(self, room: Room, namespace: str, at: AtHorizon, ops: list[RoomOp], until: int) -> list[Stay]:
         """From where to where a client was in this room behind the horizon. `ops`: those that concern the room."""

@@ -2,7 +2,7 @@
 
 from bisect import bisect_left, bisect_right
 from collections import deque
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from operator import attrgetter
 from typing import Final, NamedTuple, TypeVar
 
@@ -40,12 +40,14 @@ _Name = TypeVar("_Name", str, Room)
 class Event:
     """An event that may be replayed. `message` is made when the first client gets it, and shared by all."""
 
-    __slots__ = ("attachments", "message", "packet", "place", "skip")
+    __slots__ = ("attachments", "except_rooms", "message", "packet", "place", "skip")
 
-    def __init__(self, place: int, emit: Emit, skip: Sequence[str]) -> None:
+    def __init__(self, place: int, emit: Emit, skip: Sequence[str], except_rooms: Sequence[Room]) -> None:
+        """`skip`, `except_rooms`: those of the emit, each name in the object that is kept of it."""
         self.place = place
         self.packet = emit.packet
         self.attachments = tuple(emit.attachments)
+        self.except_rooms = tuple(except_rooms)
         self.skip: Collection[str] = tuple(skip) if len(skip) <= _FEW_SKIPPED else frozenset(skip)
         self.message: Outbound | None = None
 
@@ -58,6 +60,8 @@ class Event:
     def size(self) -> int:
         """How many bytes it takes, without its message, and without the rooms in which it stands."""
         size = EVENT_BYTES + self.said + len(self.attachments) * _PART_BYTES
+        if self.except_rooms:
+            size += _SKIP_BYTES + 8 * len(self.except_rooms)
         if not self.skip:
             return size
         number = len(self.skip)
@@ -78,6 +82,25 @@ class Stay(NamedTuple):
     begin: int
     end: int
     closed: bool
+
+
+class Excepted:
+    """In which of the rooms that events except a client was, and when. `stays_in` looks one room up."""
+
+    __slots__ = ("_known", "_stays_in")
+
+    def __init__(self, stays_in: Callable[[Room], list[Stay]]) -> None:
+        self._stays_in = stays_in
+        self._known: dict[Room, list[Stay]] = {}
+
+    def concerns(self, event: Event) -> bool:
+        """Whether the event was not for the client, since it was in a room that the event excepts."""
+        return any(self._was_in(room, event.place) for room in event.except_rooms)
+
+    def _was_in(self, room: Room, place: int) -> bool:
+        if room not in self._known:
+            self._known[room] = self._stays_in(room)
+        return any(stay.begin < place < stay.end for stay in self._known[room])
 
 
 class Messages:

@@ -218,7 +218,7 @@ class Hub:
     def _emit(self, emit: Emit) -> None:
         self.counters.emits += 1
         namespace = self._rooms.namespaces.get(emit.namespace)
-        members = namespace.members(emit.to, emit.skip) if namespace is not None else None
+        members = namespace.members(emit.to, emit.skip, emit.except_rooms) if namespace is not None else None
         if not members:
             if emit.ack is not None:
                 self._asked_nobody(emit, emit.ack)

@@ -1,6 +1,6 @@
 """Who is in a namespace and its rooms, and by what each is written to."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import TypeAlias
 
 from io_node.engineio.api import Outbound
@@ -38,18 +38,21 @@ class Namespace:
         """Nobody is in the room any more. Returns who was."""
         return self._rooms.pop(room, _NOBODY)
 
-    def members(self, to: list[Room] | None, skip: list[str]) -> dict[str, Send]:
-        """Whoever is in one of these rooms, once, or everyone for None, without those to be skipped.
+    def members(
+        self, to: Sequence[Room] | None, skip: Sequence[str], except_rooms: Sequence[Room] = ()
+    ) -> dict[str, Send]:
+        """Whoever is in one of these rooms, once, or everyone for None. Without those to be skipped, and without the
+        members of `except_rooms`.
 
         The caller must not change the dict: it may be the room itself.
         """
         members = self.everyone if to is None else self._union(to)
-        if not skip:
+        if not skip and not except_rooms:
             return members
-        skipped = set(skip)
+        skipped = set(skip).union(*(self._room(room) for room in except_rooms))
         return {sid: send for sid, send in members.items() if sid not in skipped}
 
-    def _union(self, rooms: list[Room]) -> dict[str, Send]:
+    def _union(self, rooms: Sequence[Room]) -> dict[str, Send]:
         if len(rooms) == 1:
             return self._room(rooms[0])
         union: dict[str, Send] = {}

@@ -13,8 +13,8 @@ behind: when each room had its last event there, and so had all clients of a nam
     marks.reached(offset, horizon)
 
 An error is on the safe side: a client may be taken for one that has missed something. That happens where an event came
-later in a room of the same name in another namespace, or in a room before the client entered it, or skipped it among
-more than MOST_SKIPPED others.
+later in a room of the same name in another namespace, or in a room before the client entered it, or that excepted a
+room of the client, or skipped the client among more than MOST_SKIPPED others.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
