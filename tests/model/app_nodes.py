@@ -55,6 +55,7 @@ class SimulatedBus:
         self.leases: Any = self._remote(fake.leases)
         self.registry: Any = self._remote(fake.registry)
         self.records: Any = self._remote(fake.records)
+        self.selections: Any = self._remote(fake.selections)
         self.homes: Any = self._remote(fake.homes)
         self._lane_reads = iter((connections.lane_reads, connections.quarantine_reads))
 

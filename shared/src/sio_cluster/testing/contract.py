@@ -11,6 +11,7 @@ from sio_cluster.streams.api.lanes import LaneEntry, LaneReader
 from sio_cluster.streams.api.leases import Lease, Leases
 from sio_cluster.streams.api.records import ClientRecords
 from sio_cluster.streams.api.registry import Registry
+from sio_cluster.streams.api.selections import Selections
 from sio_cluster.streams.memory import MemoryBroker, MemoryBus
 from sio_cluster.streams.redis import RedisBus
 
@@ -54,6 +55,9 @@ class Cluster:
 
     def records(self) -> ClientRecords:
         return self.new_bus().records
+
+    def selections(self) -> Selections:
+        return self.new_bus().selections
 
     async def stop(self) -> None:
         for bus in self._buses:

@@ -10,6 +10,7 @@ from sio_cluster.streams.api.lanes import LaneReader
 from sio_cluster.streams.api.leases import Leases
 from sio_cluster.streams.api.records import ClientRecords
 from sio_cluster.streams.api.registry import Registry
+from sio_cluster.streams.api.selections import Selections
 
 
 class BusSettings(Protocol):
@@ -42,6 +43,9 @@ class Bus(Protocol):
 
     @property
     def records(self) -> ClientRecords: ...
+
+    @property
+    def selections(self) -> Selections: ...
 
     @property
     def homes(self) -> Homes: ...

@@ -8,6 +8,7 @@ from sio_cluster.streams.memory.homes import MemoryHomes
 from sio_cluster.streams.memory.lanes import MemoryLaneReader, MemoryLeases
 from sio_cluster.streams.memory.records import MemoryClientRecords
 from sio_cluster.streams.memory.registry import MemoryRegistry
+from sio_cluster.streams.memory.selections import MemorySelections
 
 
 class MemoryBus:
@@ -20,6 +21,7 @@ class MemoryBus:
         self.leases = MemoryLeases(broker, self.keys)
         self.registry = MemoryRegistry(broker, self.keys, settings.lanes)
         self.records = MemoryClientRecords(broker, self.keys, settings.lanes)
+        self.selections = MemorySelections(broker, settings.lanes)
         self.homes = MemoryHomes(broker, self.keys)
 
     def inbox_reader(

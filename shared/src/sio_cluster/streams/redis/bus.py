@@ -14,6 +14,7 @@ from sio_cluster.streams.redis.lanes import RedisLaneReader
 from sio_cluster.streams.redis.leases import RedisLeases
 from sio_cluster.streams.redis.records import RedisClientRecords
 from sio_cluster.streams.redis.registry import RedisRegistry
+from sio_cluster.streams.redis.selections import RedisSelections
 
 log = structlog.get_logger()
 
@@ -31,6 +32,7 @@ class RedisBus:
         self.leases = RedisLeases(self.connections, self.keys)
         self.registry = RedisRegistry(self.connections, self.keys, self._lanes)
         self.records = RedisClientRecords(self.connections, self.keys, self._lanes)
+        self.selections = RedisSelections(self.connections, self.keys, self._lanes, self.registry)
         self.homes = RedisHomes(self.connections, self.keys, self.records, self.registry)
 
     def inbox_reader(

@@ -32,6 +32,7 @@ from sio_cluster.streams.redis.scripts.records import (
 )
 from sio_cluster.streams.redis.scripts.registry import HEARTBEAT, NEXT_EPOCH, REGISTER, REGISTER_IO_NODE
 from sio_cluster.streams.redis.scripts.script import Script
+from sio_cluster.streams.redis.scripts.selections import SELECT
 
 ALL: tuple[Script, ...] = (
     APPEND, FLUSH,
@@ -42,4 +43,5 @@ ALL: tuple[Script, ...] = (
     QUARANTINE, REQUEUE, SET_ASIDE,
     ACCEPT, CLAIM_SESSION, CLOSE_ROOM, FORGET, JOIN, LEAVE, RENOUNCE, SET_FIELD, STORE, SWEEP, UPGRADE,
     HEARTBEAT, NEXT_EPOCH, REGISTER, REGISTER_IO_NODE,
+    SELECT,
 )  # fmt: skip

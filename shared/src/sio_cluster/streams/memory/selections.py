@@ -1,0 +1,88 @@
+"""Selections of clients: `api.selections.Selections`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sio_cluster.protocol.errors import LeaseLost
+from sio_cluster.protocol.ids import lane_behind, lane_of
+from sio_cluster.protocol.messages import Room
+from sio_cluster.streams.api.leases import Lease
+from sio_cluster.streams.api.selections import Candidates, Cursor, Matched, RoomsChange, Selection
+from sio_cluster.streams.memory.broker import MemoryBroker, MemoryClient
+
+_AT_ONCE = 20
+"""Few, so that tests see more than one page."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Behind(Cursor):
+    """All up to this sid, in alphabetical order, were named."""
+
+    sid: str
+
+
+class MemorySelections:
+    """Looks at every client."""
+
+    def __init__(self, broker: MemoryBroker, lanes: int) -> None:
+        self._broker = broker
+        self._lanes = lanes
+
+    async def candidates(self, selection: Selection, cursor: Cursor | None = None) -> Candidates:
+        assert cursor is None or isinstance(cursor, _Behind)
+        async with self._broker.operation():
+            sids = sorted(
+                sid
+                for sid, client in self._broker.clients.items()
+                if (cursor is None or sid > cursor.sid) and _is_in(sid, client, selection.to)
+            )
+            page = sids[:_AT_ONCE]
+            return Candidates(page, _Behind(page[-1]) if len(sids) > _AT_ONCE else None)
+
+    async def change(
+        self,
+        selection: Selection,
+        sids: Sequence[str],
+        change: RoomsChange | None = None,
+        lease: Lease | None = None,
+        *,
+        again: bool = False,
+    ) -> Matched:
+        matched, fenced = Matched(), False
+        async with self._broker.operation():
+            for sid in sids:
+                if lease is not None and lane_behind(lease.lane) == lane_of(sid, self._lanes) and self._is_lost(lease):
+                    fenced = True
+                    continue
+                client = self._broker.clients.get(sid)
+                if client is None or client.namespace != selection.namespace:
+                    continue
+                matches = _is_in(sid, client, selection.to) and not _is_in(sid, client, selection.except_rooms)
+                if matches and change is not None:
+                    _apply(client, change)
+                if matches or (again and change is not None and _has_it_already(sid, client, change)):
+                    (matched.here if client.away_until is None else matched.away).append(sid)
+        if fenced:
+            raise LeaseLost("rooms were not changed: another app-node holds the lane")
+        return matched
+
+    def _is_lost(self, lease: Lease) -> bool:
+        current = self._broker.leases.get(lease.lane)
+        if current is None or current.deadline <= self._broker.clock():
+            return True
+        return (current.node_id, current.token) != (lease.node_id, lease.token)
+
+
+def _is_in(sid: str, client: MemoryClient, rooms: tuple[Room, ...] | None) -> bool:
+    return rooms is None or sid in rooms or not client.rooms.isdisjoint(rooms)
+
+
+def _apply(client: MemoryClient, change: RoomsChange) -> None:
+    if change.inside:
+        client.rooms.update(change.rooms)
+    else:
+        client.rooms.difference_update(change.rooms)
+
+
+def _has_it_already(sid: str, client: MemoryClient, change: RoomsChange) -> bool:
+    return all((room == sid or room in client.rooms) is change.inside for room in change.rooms)
