@@ -32,13 +32,16 @@ from sio_cluster.protocol.messages import (
     CloseRoom,
     Command,
     Disconnect,
+    DisconnectMany,
     Emit,
     EventReceived,
     Evict,
     Fact,
     Handshake,
     Join,
+    JoinMany,
     Leave,
+    LeaveMany,
     Refuse,
     RoomChanged,
     ServerAnswer,
@@ -75,6 +78,9 @@ COMMANDS: list[Command] = [
     Disconnect(SID, True),
     Evict(SID, 3),
     Canary(9),
+    JoinMany([SID], ["room", 42]),
+    LeaveMany([SID], [42]),
+    DisconnectMany([SID], True),
 ]
 INBOX_ITEMS: list[AppInboxItem] = [
     AckReceived(SID, 1, b"[1]"),
@@ -99,7 +105,7 @@ GOLDEN_UPLINK = (
     "41414141414141414141414141ac70696e672074696d656f757402ce0001d4c0"
 )
 GOLDEN_DOWNLINK = (
-    "9402aa6170702d616263646566049a93a6616363657074bb696f312d6162636465662e4141414141414141414141414141414102"
+    "9402aa6170702d616263646566049d93a6616363657074bb696f312d6162636465662e4141414141414141414141414141414102"
     "94a6726566757365bb696f312d6162636465662e41414141414141414141414141414141c4107b226d657373616765223a226e6f"
     "227d0298a4656d6974a52f63686174c40c322f636861742c5b2261225d91c4010192a4726f6f6d2a91bb696f312d616263646566"
     "2e41414141414141414141414141414141c395aa6170702d61626364656601c3c3c294a6616e73776572bb696f312d6162636465"

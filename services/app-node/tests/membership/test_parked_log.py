@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from sio_cluster.protocol.errors import BusUnavailable, RedisFull
-from sio_cluster.protocol.messages import Accept, CloseRoom, Disconnect, Emit, Join, Leave
+from sio_cluster.protocol.messages import Accept, CloseRoom, Disconnect, Emit, Join, JoinMany, Leave, LeaveMany
 from sio_cluster.protocol.recovery import position_of
 
 from .parked_world import HOME, KEPT_S, OTHER, PID, World
@@ -83,6 +83,16 @@ async def test_a_room_that_is_closed(world: World) -> None:
     world.now += KEPT_S + 1
     await world.parked.look()
     assert await world.rooms(late) == []
+
+
+async def test_many_enter_and_leave(world: World) -> None:
+    one, two, three = await world.away(), await world.away(), await world.away()
+    await world.say(JoinMany([one, two], ["a", 7]), JoinMany([three], ["b"]), LeaveMany([two, three], ["a", "b"]))
+    await world.say(CloseRoom("/", "a"), JoinMany([three], ["a"]))
+    await parked(world)
+    world.now += KEPT_S + 1
+    await world.parked.look()
+    assert [await world.rooms(sid) for sid in (one, two, three)] == [["7"], ["7"], ["a"]]
 
 
 async def test_a_client_that_another_io_node_has_counts_as_a_member(world: World) -> None:

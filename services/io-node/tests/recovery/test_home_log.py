@@ -21,10 +21,13 @@ from sio_cluster.protocol.messages import (
     Canary,
     CloseRoom,
     Command,
+    DisconnectMany,
     Emit,
     Evict,
     Join,
+    JoinMany,
     Leave,
+    LeaveMany,
     Refuse,
     Room,
 )
@@ -55,6 +58,10 @@ class Listener:
                 self.rooms.add(room)
             case Leave(sid, room) if sid == self.sid:
                 self.rooms.discard(room)
+            case JoinMany(sids, rooms) if self.sid in sids:
+                self.rooms.update(room for room in rooms if room != self.sid)
+            case LeaveMany(sids, rooms) if self.sid in sids:
+                self.rooms.difference_update(rooms)
             case CloseRoom(namespace, room) if namespace == self.namespace:
                 self.rooms.discard(room)
             case Emit(namespace=self.namespace, to=to, skip=skip, ack=None, volatile=False) if self.sid not in skip:
@@ -81,9 +88,11 @@ commands: st.SearchStrategy[Command] = st.one_of(
     emits,
     st.builds(Join, sids, rooms),
     st.builds(Leave, sids, rooms),
+    st.builds(JoinMany, st.lists(sids, max_size=3), st.lists(rooms, max_size=2)),
+    st.builds(LeaveMany, st.lists(sids, max_size=3), st.lists(rooms, max_size=2)),
     st.builds(CloseRoom, namespaces, rooms),
     st.builds(Accept, sids),
-    st.sampled_from([Canary(1), Evict("ann", 1), Ack("ann", b"31[]"), Refuse("bob", b"{}")]),
+    st.sampled_from([Canary(1), Evict("ann", 1), Ack("ann", b"31[]"), Refuse("bob", b"{}"), DisconnectMany(["ann"])]),
 )
 entries = st.lists(st.lists(commands, max_size=6), max_size=12)
 

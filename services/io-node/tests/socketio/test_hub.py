@@ -17,9 +17,12 @@ from sio_cluster.protocol.messages import (
     CloseRoom,
     Command,
     Disconnect,
+    DisconnectMany,
     Emit,
     Join,
+    JoinMany,
     Leave,
+    LeaveMany,
     Refuse,
     Room,
     RoomChanged,
@@ -186,6 +189,64 @@ def test_a_large_room_is_closed_in_turns(clients: Clients) -> None:
     assert turns > 4
     assert [fact.sid for _, fact in told] == [sids["ann"], sids["cem"], sids["dan"]]
     assert clients.got() == "a"
+
+
+def test_many_enter_and_leave_and_are_disconnected(clients: Clients) -> None:
+    ann, bob, cem, dan, _ = clients.sids.values()
+    lanes, told = clients.lanes, clients.node.told
+    gone = f"{ann.partition('.')[0]}.nobodynobody0000"
+    clients.node.uplink.take()
+    clients.do(JoinMany([ann, gone, bob, ann], ["red", 7, ann]), emit(["red"]), emit([7]), emit([ann]))
+    assert clients.got() == "AB"
+    rooms: tuple[Room, ...] = ("red", 7, ann)
+    of_bob = [(lanes[bob], RoomChanged(bob, room, True)) for room in rooms]
+    of_ann = [(lanes[ann], RoomChanged(ann, room, True)) for room in rooms if room != ann]
+    assert told == [*of_ann, *of_bob, *of_ann]
+    clients.do(Join(bob, ann), LeaveMany([ann, bob, cem], ["red", "never", ann]), emit(["red"]), emit([ann]))
+    assert clients.got() == "a"
+    clients.node.uplink.take()
+    clients.do(DisconnectMany([bob, gone, dan]), emit())
+    assert clients.got() == "ac"
+    facts = clients.node.uplink.take()
+    assert facts == [ClientDisconnected(sid, reasons.SERVER_DISCONNECT) for sid in (bob, dan)]
+    clients.do(DisconnectMany([ann], close=True))
+    assert clients.connections["ann"].closed == reasons.SERVER_DISCONNECT
+
+
+@pytest.mark.parametrize("kind", [JoinMany, LeaveMany])
+def test_many_take_turns(clients: Clients, kind: type[JoinMany | LeaveMany]) -> None:
+    """Nothing that comes behind is carried out before the last of them, and no turn does more than one."""
+    sids = [clients.sids[name] for name in ("ann", "bob", "cem")]
+    clients.do(*(Join(sid, "red") for sid in sids if kind is LeaveMany))
+    commands: Iterator[Command] = iter([kind(sids, ["red"]), emit(["red"])])
+    turns = 0
+    while not clients.node.hub.execute(commands, lambda: True):
+        turns += 1
+        assert len(clients.node.told) == min(turns, 3)
+        if turns <= 3:
+            assert clients.got() == ""
+    assert clients.got() == ("abc" if kind is JoinMany else "")
+    assert turns >= 4
+
+
+def test_many_are_disconnected_in_turns(clients: Clients) -> None:
+    sids = [clients.sids[name] for name in ("ann", "bob", "cem")]
+    commands: Iterator[Command] = iter([DisconnectMany(sids), emit()])
+    assert not clients.node.hub.execute(commands, lambda: True)
+    assert [sid for sid in sids if sid in clients.node.hub] == sids[1:]
+    while not clients.node.hub.execute(commands, lambda: True):
+        pass
+    assert clients.got() == "d"
+
+
+def test_once_told_the_holder_hears_of_every_change(clients: Clients) -> None:
+    """Else it could not know which of several app-nodes has changed the room last."""
+    ann, node = clients.sids["ann"], clients.node
+    clients.do(Join(ann, "red"), Leave(ann, "red"), Join(ann, "blue"))
+    assert node.told == []
+    clients.do(LeaveMany([ann], ["red"]), Join(ann, "red"), CloseRoom("/", "blue"), Join(ann, "blue"), Leave(ann, "x"))
+    changes: list[tuple[Room, bool]] = [("red", False), ("red", True), ("blue", False), ("blue", True)]
+    assert [fact for _, fact in node.told] == [RoomChanged(ann, room, inside) for room, inside in changes]
 
 
 def test_a_pending_client_is_a_member(clients: Clients) -> None:

@@ -222,6 +222,23 @@ class CloseRoom(msgspec.Struct, array_like=True, frozen=True, tag="close_room"):
     room: Room
 
 
+class JoinMany(msgspec.Struct, array_like=True, frozen=True, tag="join_many"):
+    """Put each of these clients into each of these rooms. The holders of their lanes are told by `RoomChanged`.
+
+    From `SERVER_LEVEL` on.
+    """
+
+    sids: list[str]
+    rooms: list[Room]
+
+
+class LeaveMany(msgspec.Struct, array_like=True, frozen=True, tag="leave_many"):
+    """Take each of these clients out of each of these rooms. The holders of their lanes are told, as for `JoinMany`."""
+
+    sids: list[str]
+    rooms: list[Room]
+
+
 class Disconnect(msgspec.Struct, array_like=True, frozen=True, tag="disconnect"):
     """Disconnect the client from its namespace by a DISCONNECT packet. It does not come back by itself after that.
 
@@ -229,6 +246,13 @@ class Disconnect(msgspec.Struct, array_like=True, frozen=True, tag="disconnect")
     """
 
     sid: str
+    close: bool = False
+
+
+class DisconnectMany(msgspec.Struct, array_like=True, frozen=True, tag="disconnect_many"):
+    """As `Disconnect`, for each of these clients. From `SERVER_LEVEL` on."""
+
+    sids: list[str]
     close: bool = False
 
 
@@ -246,7 +270,21 @@ class Canary(msgspec.Struct, array_like=True, frozen=True, tag="canary"):
     nonce: int
 
 
-Command: TypeAlias = Accept | Refuse | Emit | Ack | Join | Leave | CloseRoom | Disconnect | Evict | Canary
+Command: TypeAlias = (
+    Accept
+    | Refuse
+    | Emit
+    | Ack
+    | Join
+    | JoinMany
+    | Leave
+    | LeaveMany
+    | CloseRoom
+    | Disconnect
+    | DisconnectMany
+    | Evict
+    | Canary
+)
 
 
 # --- to the inbox of an app-node --------------------------------------------------------------------------------------

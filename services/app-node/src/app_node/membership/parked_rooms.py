@@ -12,10 +12,13 @@ from sio_cluster.protocol.messages import (
     CloseRoom,
     Command,
     Disconnect,
+    DisconnectMany,
     Emit,
     Evict,
     Join,
+    JoinMany,
     Leave,
+    LeaveMany,
     Refuse,
     Room,
 )
@@ -51,21 +54,26 @@ class ParkedRooms:
         members = self._members
         ops: list[RoomOp] = []
         for command in commands:
+            known = len(ops)
             match command:
                 case Accept(sid=sid):
                     ops.append(RoomOp(sid, sid, True))
                 case Join(sid=sid, room=room) | Leave(sid=sid, room=room):
                     inside = isinstance(command, Join)
                     ops.append(RoomOp(sid, room, inside))
-                    if members is not None:
-                        members.change(sid, room, inside=inside)
+                case JoinMany(sids=sids, rooms=rooms) | LeaveMany(sids=sids, rooms=rooms):
+                    inside = isinstance(command, JoinMany)
+                    ops += [RoomOp(sid, room, inside) for sid in sids for room in rooms]
                 case CloseRoom(namespace=namespace, room=room):
                     if members is not None:
                         ops += [RoomOp(sid, room, False) for sid in sorted(members.close(namespace, room))]
-                case Emit() | Ack() | Refuse() | Disconnect() | Evict() | Canary():
+                case Emit() | Ack() | Refuse() | Disconnect() | DisconnectMany() | Evict() | Canary():
                     pass  # concerns nobody's rooms
                 case _:
                     assert_never(command)
+            if members is not None:
+                for op in ops[known:]:
+                    members.change(op.sid, op.room, inside=op.inside)
         return ops
 
     async def _read(self, horizon: bytes) -> "_Members":

@@ -46,10 +46,13 @@ from sio_cluster.protocol.messages import (
     CloseRoom,
     Command,
     Disconnect,
+    DisconnectMany,
     Emit,
     Evict,
     Join,
+    JoinMany,
     Leave,
+    LeaveMany,
     Refuse,
     Room,
 )
@@ -125,13 +128,18 @@ class HomeLog:
                     self._add_op(sid, RoomOp(place, self._names.one(room), True))
                 case Leave(sid, room):
                     self._add_op(sid, RoomOp(place, self._names.one(room), False))
+                case JoinMany(sids, rooms) | LeaveMany(sids, rooms):
+                    ops = [RoomOp(place, self._names.one(room), isinstance(command, JoinMany)) for room in rooms]
+                    for sid in sids:
+                        for op in ops:
+                            self._add_op(sid, op)
                 case CloseRoom(namespace, room):
                     self._add_closing(namespace, room, place)
                 case Accept(sid):
                     if sid not in self._accepted:
                         self._accepted[self._names.one(sid)] = place
                         self._weigh(place, ACCEPTED_BYTES)
-                case Ack() | Refuse() | Disconnect() | Evict() | Canary():
+                case Ack() | Refuse() | Disconnect() | DisconnectMany() | Evict() | Canary():
                     pass  # concerns nobody's rooms, and is not replayed
                 case _:
                     assert_never(command)

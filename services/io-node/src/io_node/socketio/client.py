@@ -127,6 +127,7 @@ class Client:
         "send",
         "session",
         "sid",
+        "told",
     )
 
     def __init__(
@@ -151,6 +152,7 @@ class Client:
         self.catching_up: CatchingUp | None = None
         self.joined = False
         self.rooms: set[Room] = set()
+        self.told: set[Room] | None = None  # rooms of which the holder of its lane was told (`rooms.Rooms`)
         self.send: Callable[[Outbound], None] = self._hold
         self._held: list[Outbound] = []
         self._owed: dict[tuple[bool, bool], dict[int, AckRequest]] | None = None  # by kind, then by ack id

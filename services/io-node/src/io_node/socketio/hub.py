@@ -5,7 +5,7 @@ own, named by its sid, which it never leaves. A pending client is a member of it
 back until it is accepted.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import assert_never
 
 import structlog
@@ -26,10 +26,13 @@ from sio_cluster.protocol.messages import (
     CloseRoom,
     Command,
     Disconnect,
+    DisconnectMany,
     Emit,
     Evict,
     Join,
+    JoinMany,
     Leave,
+    LeaveMany,
     Refuse,
     Room,
     RoomChanged,
@@ -88,6 +91,7 @@ class Hub:
         )
         self._place: Position | None = None  # of the entry
         self._index = -1  # of the command in its entry
+        self._rest: Iterator[None] | None = None  # of that command, if it concerns many: a step for each client
 
     def __len__(self) -> int:
         return len(self._clients)
@@ -158,12 +162,12 @@ class Hub:
     def execute(self, commands: Iterable[Command], is_over: Callable[[], bool] = lambda: False) -> bool:
         """Carry out commands in order. A sid that is not here is counted and no error: clients leave at any time.
 
-        `is_over` is asked after each command, and after each member of a room that is closed. When it says yes, the
+        `is_over` is asked after each command, and after each client of one that concerns many. When it says yes, the
         method returns False, and `commands`, an iterator, still holds the rest: call it again. True: all commands are
         carried out.
         """
         rooms = self._rooms
-        if not rooms.tell_members(self._clients, is_over):
+        if not self._carry_on(is_over):
             return False
         for command in commands:
             self._index += 1
@@ -180,10 +184,16 @@ class Hub:
                     rooms.join(sid, room, tell)
                 case Leave(sid, room, tell):
                     rooms.leave(sid, room, tell)
+                case JoinMany(sids, many):
+                    self._rest = rooms.join_many(sids, many)
+                case LeaveMany(sids, many):
+                    self._rest = rooms.leave_many(sids, many)
                 case CloseRoom(namespace, room):
-                    rooms.close(namespace, room, self._clients)
+                    self._rest = rooms.close(namespace, room, self._clients)
                 case Disconnect(sid, close):
                     self._disconnect(sid, close)
+                case DisconnectMany(sids, close):
+                    self._rest = self._disconnect_many(sids, close)
                 case Evict():
                     self._on_evict(command)
                 case Canary():
@@ -191,8 +201,17 @@ class Hub:
                     self._on_canary(command)
                 case _:
                     assert_never(command)
-            if (rooms.untold and not rooms.tell_members(self._clients, is_over)) or is_over():
+            if (self._rest is not None and not self._carry_on(is_over)) or is_over():
                 return False
+        return True
+
+    def _carry_on(self, is_over: Callable[[], bool]) -> bool:
+        """The rest of a command that concerns many. False where `is_over` came before its end."""
+        if self._rest is not None:
+            for _ in self._rest:
+                if is_over():
+                    return False
+            self._rest = None
         return True
 
     def _find(self, sid: str) -> Client | None:
@@ -321,6 +340,11 @@ class Hub:
             client.session.disconnect(client)
         else:
             client.session.refuse(client, data)
+
+    def _disconnect_many(self, sids: Sequence[str], close: bool) -> Iterator[None]:
+        for sid in sids:
+            self._disconnect(sid, close)
+            yield
 
     def _disconnect(self, sid: str, close: bool) -> None:
         client = self._find(sid)

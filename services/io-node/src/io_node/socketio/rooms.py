@@ -1,10 +1,11 @@
-"""Who of a home's clients is in which room: carries out Join, Leave and CloseRoom.
+"""Who of a home's clients is in which room: carries out Join, Leave and CloseRoom, and those of many clients.
 
-The holder of a client's lane may not know that a room of the client has changed. It is told by a RoomChanged.
+The holder of a client's lane may not know that a room of the client has changed. It is told by a RoomChanged. Once that
+has happened, several app-nodes change this room of this client, in an order that only this hub knows. So from then on
+the holder is told of every change of it, also of its own: the last thing that it hears is what is so here.
 """
 
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
 from io_node.socketio.absent import Absent
 from io_node.socketio.client import Client
@@ -30,8 +31,6 @@ class Rooms:
         on_op: Callable[[str, Room, bool], None],
     ) -> None:
         self.namespaces: dict[str, Namespace] = {}
-        self.untold: deque[tuple[Client, Room]] = deque()
-        """Clients that lost a room by its closing, and of whom nobody was told yet (`tell_members`)."""
         self._find = find
         self._counters = counters
         self._absent = absent
@@ -69,7 +68,7 @@ class Rooms:
         client = self._find(sid)
         if client is None:
             return
-        if tell:
+        if tell or (client.told is not None and room in client.told):
             self.tell(client, room, inside=True)
         if room in client.rooms or client.returning:
             return
@@ -85,14 +84,29 @@ class Rooms:
         client = self._find(sid)
         if client is None:
             return
-        if tell:
+        if tell or (client.told is not None and room in client.told):
             self.tell(client, room, inside=False)
         if room in client.rooms:
             client.rooms.remove(room)
             self.namespaces[client.namespace].leave(room, sid)
 
-    def close(self, name: str, room: Room, clients: dict[str, Client]) -> None:
-        """Carry out a CloseRoom. The members are told of later, by `tell_members`."""
+    def join_many(self, sids: Sequence[str], rooms: Sequence[Room]) -> Iterator[None]:
+        """Carry out a JoinMany, one client in each step."""
+        for sid in sids:
+            for room in rooms:
+                self.join(sid, room, tell=True)
+            yield
+
+    def leave_many(self, sids: Sequence[str], rooms: Sequence[Room]) -> Iterator[None]:
+        """Carry out a LeaveMany, one client in each step."""
+        for sid in sids:
+            for room in rooms:
+                self.leave(sid, room, tell=True)
+            yield
+
+    def close(self, name: str, room: Room, clients: dict[str, Client]) -> Iterator[None]:
+        """Carry out a CloseRoom. The members are told of one in each step, behind the first."""
+        lost: list[Client] = []
         for sid in self._absent.close(name, room):
             self._on_op(sid, room, False)
         namespace = self.namespaces.get(name)
@@ -100,21 +114,17 @@ class Rooms:
             self._on_op(sid, room, False)
             client = clients[sid]
             client.rooms.remove(room)
-            self.untold.append((client, room))
-
-    def tell_members(self, clients: dict[str, Client], is_over: Callable[[], bool]) -> bool:
-        """Tell of the members of a room that was closed. False where `is_over` came before the last one."""
-        untold = self.untold
-        while untold:
-            client, room = untold.popleft()
+            lost.append(client)
+        for client in lost:
             if client.sid in clients:
                 self.tell(client, room, inside=False)
-            if untold and is_over():
-                return False
-        return True
+            yield
 
     def tell(self, client: Client, room: Room, *, inside: bool) -> None:
         """The holder of the client's lane must know this."""
+        if client.told is None:
+            client.told = set()
+        client.told.add(room)
         self._counters.rooms_changed += 1
         self._on_changed(client.lane, RoomChanged(client.sid, room, inside))
 

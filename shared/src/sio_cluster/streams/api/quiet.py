@@ -30,10 +30,13 @@ from sio_cluster.protocol.messages import (
     CloseRoom,
     Command,
     Disconnect,
+    DisconnectMany,
     Emit,
     Evict,
     Join,
+    JoinMany,
     Leave,
+    LeaveMany,
     Refuse,
     Room,
 )
@@ -113,9 +116,9 @@ class Gone:
                 case Accept(sid, generation=0):
                     if sid not in self._accepted:
                         self._accepted[self._own_text(sid)] = pack(milliseconds, number, index)
-                case Emit() | Accept() | Ack() | Join() | Leave():
+                case Emit() | Accept() | Ack() | Join() | JoinMany() | Leave() | LeaveMany():
                     pass  # asks for an ack, is volatile, concerns a later connection, or no event
-                case CloseRoom() | Refuse() | Disconnect() | Evict() | Canary():
+                case CloseRoom() | Refuse() | Disconnect() | DisconnectMany() | Evict() | Canary():
                     pass
                 case _:
                     assert_never(command)

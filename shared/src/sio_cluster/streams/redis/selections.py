@@ -136,7 +136,10 @@ class RedisSelections:
 def _lists(selection: Selection, change: RoomsChange | None) -> tuple[str | bytes | int, ...]:
     """The three lists of rooms, each with its length before it."""
     lists = [_rooms(selection.to or ()), _rooms(selection.except_rooms), [] if change is None else list(change.rooms)]
-    return tuple(argument for rooms in lists for argument in (len(rooms), *map(encode_room, rooms)))
+    arguments: list[str | bytes | int] = []
+    for rooms in lists:
+        arguments += [len(rooms), *map(encode_room, rooms)]
+    return tuple(arguments)
 
 
 def _listed(selection: Selection, sids: Sequence[str]) -> tuple[str | int, ...]:
