@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from sio_cluster.protocol.ids import lane_of
-from sio_cluster.protocol.messages import Accept, Ack, CloseRoom, Emit, Join, Leave, RoomChanged
+from sio_cluster.protocol.messages import Accept, Ack, CloseRoom, Emit, Join, Leave, LeaveMany, RoomChanged
 from sio_cluster.streams.api.records import Joined
 
 
@@ -53,6 +53,7 @@ async def test_a_closed_room_leaves_every_record_and_the_view_of_every_holder(st
     await other.close_room("a")
     assert [await rooms_in_record(io, sid) for sid in sids] == [{"b"}] * 6
     await io.wait(1, CloseRoom)
+    assert {sid for command in await io.wait(1, LeaveMany) for sid in command.sids} == set(sids)
     await io.send(*[RoomChanged(sid, "a", False) for sid in sids])
     await io.settle()
     assert [set(holder.rooms(sid)) for sid in sids] == [{sid, "b"} for sid in sids]

@@ -168,6 +168,8 @@ def _clients(counters: Counters) -> Iterator[Family]:
         "Disconnects handled since the client had connected anew, before anybody said that it was gone",
         counters.disconnects_implied,
     )
+    yield _count("sio_app_rooms_corrected", "Rooms of which an io-node was told what the client's record says",
+                 counters.rooms_corrected)  # fmt: skip
     yield _count("sio_app_acks_received", "Answers of clients", counters.acks_received)
     yield _by("reason", "sio_app_acks_refused", "Answers of clients that nobody waits for", counters.acks_refused)
     yield _count("sio_app_acks_missed", "Questions to one client that will not be answered: it is gone",

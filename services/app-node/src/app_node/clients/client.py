@@ -7,6 +7,7 @@ import weakref
 from collections import deque
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
@@ -184,6 +185,7 @@ class Clients:
 
     def __init__(self) -> None:
         self._by_sid: dict[str, Client] = {}
+        self._noted: list[set[tuple[str, Room]]] = []
         self.get = self._by_sid.get
 
     def __iter__(self) -> Iterator[Client]:
@@ -209,6 +211,28 @@ class Clients:
         """The client if it belongs to this namespace, also while its connect or disconnect handler runs."""
         client = self._by_sid.get(sid)
         return client if client is not None and client.namespace == namespace else None
+
+    def enter(self, client: Client, room: Room) -> None:
+        """The application puts the client into a room."""
+        client.enter(room)
+        for noted in self._noted:
+            noted.add((client.sid, room))
+
+    def leave(self, client: Client, room: Room) -> None:
+        """The application takes the client out of a room."""
+        client.leave(room)
+        for noted in self._noted:
+            noted.add((client.sid, room))
+
+    @contextmanager
+    def noting_changes(self) -> Iterator[set[tuple[str, Room]]]:
+        """Gives a set, into which comes what is entered and left from now on: sid and room."""
+        noted: set[tuple[str, Room]] = set()
+        self._noted.append(noted)
+        try:
+            yield noted
+        finally:
+            self._noted = [other for other in self._noted if other is not noted]
 
     def drop_lane(self, lane: Lane) -> int:
         """Forgets the clients of this lane: another app-node knows them now. Returns how many they were."""

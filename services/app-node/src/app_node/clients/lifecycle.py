@@ -34,6 +34,8 @@ from sio_cluster.protocol.messages import (
     Command,
     Disconnect,
     Evict,
+    Join,
+    Leave,
     Refuse,
     Room,
     RoomChanged,
@@ -158,18 +160,29 @@ class ClientLifecycle:
             self._departures.forget(client, ended, progress)
         return CLIENT_DISCONNECTED
 
-    async def room_changed(self, client: Client, fact: RoomChanged) -> None:
-        """Another app-node changed a room of the client. Its record was changed before, so it says what is true now.
+    async def room_changed(self, client: Client, fact: RoomChanged, progress: EntryProgress) -> None:
+        """A room of the client has changed, as its io-node says. Another app-node may have done that. The record was
+        changed before, so it says what is true now.
+
+        Where the record says otherwise, two app-nodes have changed this room at about the same time: the io-node is
+        told what the record says. It then says so in turn, until both agree.
 
         A client that is not loaded yet gets its rooms from the record anyway.
         """
-        if client.state is State.CONNECTED and (fact.room in client.rooms) is not fact.inside:
-            await self._read_rooms(client)
+        if client.state is not State.CONNECTED or (fact.room in client.rooms) is fact.inside:
+            return
+        is_there = await self._read_rooms(client)
+        if is_there and (fact.room in client.rooms) is not fact.inside:
+            kind = Leave if fact.inside else Join
+            self._counters.rooms_corrected += 1
+            self._post(client, kind(client.sid, fact.room, tell=True), progress)
 
-    async def _read_rooms(self, client: Client) -> None:
+    async def _read_rooms(self, client: Client) -> bool:
+        """False where it has no record any more."""
         record = await self._read(client)
         if record is not None:
             client.take_rooms(record.rooms)
+        return record is not None
 
     async def _read(self, client: Client) -> ClientRecord | None:
         """The client's record. It has all that the application has said here, and until now, of the client's rooms."""

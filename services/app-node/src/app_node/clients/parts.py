@@ -9,6 +9,7 @@ from app_node.clients.lifecycle import ClientLifecycle
 from app_node.clients.questions import Questions
 from app_node.clients.reach import Reach
 from app_node.clients.record_access import RecordAccess
+from app_node.clients.selections import Selections
 from app_node.clients.sessions import Sessions
 from app_node.clients.unanswered import Unanswered
 from app_node.clock import Clock
@@ -64,6 +65,16 @@ class ClientParts:
             writer=downlink.writer,
             records=self.records,
             turns=self.turns,
+        )
+        self.selections = Selections(
+            bus.selections,
+            clients=self.known,
+            records=self.records,
+            departures=self.departures,
+            writer=downlink.writer,
+            routes=downlink.routes,
+            emitter=downlink.emitter,
+            counters=counters,
         )
         self.lifecycle = ClientLifecycle(
             application=application,

@@ -5,7 +5,9 @@ committed. Outside of handlers it returns when Redis has the command, and an emi
 if it has not left yet. Both wait while the outbox is full. What an atomic handler says is held until it ends.
 """
 
-from collections.abc import Iterable, Sequence
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 
 import structlog
 
@@ -23,15 +25,21 @@ from sio_cluster.protocol.messages import (
     CloseRoom,
     Command,
     Disconnect,
+    DisconnectMany,
     Emit,
     Join,
+    JoinMany,
     Leave,
+    LeaveMany,
     Room,
     ServerItem,
 )
 from sio_cluster.protocol.socketio import encode_event
 
 log = structlog.get_logger()
+
+SID_BYTES = 32
+"""What one of many sids weighs in a command, about."""
 
 
 class Emitter:
@@ -79,6 +87,18 @@ class Emitter:
         """The client leaves a room, wherever it is connected. `tell`: its io-node tells the holder of its lane."""
         await self._to_client(sid, Leave(sid, room, tell))
 
+    async def join_many(self, sids: Sequence[str], rooms: Sequence[Room]) -> None:
+        """Each of these clients enters each of these rooms. Their io-nodes tell the holders of their lanes."""
+        await self._to_homes(sids, lambda of_home: JoinMany(of_home, list(rooms)))
+
+    async def leave_many(self, sids: Sequence[str], rooms: Sequence[Room]) -> None:
+        """As `join_many`, for rooms that they leave."""
+        await self._to_homes(sids, lambda of_home: LeaveMany(of_home, list(rooms)))
+
+    async def disconnect_many(self, sids: Sequence[str], close: bool) -> None:
+        """As `disconnect`, for each of these clients."""
+        await self._to_homes(sids, lambda of_home: DisconnectMany(of_home, close))
+
     async def close_room(self, namespace: str, room: Room) -> None:
         """All members leave the room, on every io-node."""
         await self._send(await self._routes.all(), CloseRoom(namespace, room), 0)
@@ -95,6 +115,17 @@ class Emitter:
         """To its io-node, and to none where it is gone, or the sid is none."""
         node = await self._node(sid)
         await self._send([] if node is None else [node], command, 0)
+
+    async def _to_homes(self, sids: Sequence[str], command_for: Callable[[list[str]], Command]) -> None:
+        """One command to each io-node, for those of these clients whose home it is."""
+        of_homes: dict[str, list[str]] = defaultdict(list)
+        for sid in sids:
+            node = await self._node(sid)
+            if node is not None:
+                of_homes[node].append(sid)
+        await asyncio.gather(
+            *[self._send([node], command_for(mine), SID_BYTES * len(mine)) for node, mine in of_homes.items()]
+        )
 
     async def _nodes(self, to: Sequence[Room] | None) -> Iterable[str]:
         """The io-nodes on which a recipient may be."""

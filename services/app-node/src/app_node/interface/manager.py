@@ -16,7 +16,7 @@ from app_node.payloads import arguments, encode
 from sio_cluster.protocol.errors import ClientGone
 from sio_cluster.protocol.ids import node_of
 from sio_cluster.protocol.messages import AckRequest
-from sio_cluster.streams.api.records import ChangeResult, Joined, Left, RoomClosed
+from sio_cluster.streams.api.records import ChangeResult, Joined, Left
 
 
 class HasNode(Protocol):
@@ -175,7 +175,7 @@ class ClusterManager:
         node = self.node
         await node.open()
         if client is not None:
-            client.enter(room)
+            node.clients.known.enter(client, room)
         tell = await self._record(Joined(sid, namespace, room), client)
         await node.downlink.emitter.join(sid, room, tell=tell)
 
@@ -188,7 +188,7 @@ class ClusterManager:
         node = self.node
         await node.open()
         if client is not None:
-            client.leave(room)
+            node.clients.known.leave(client, room)
         try:
             tell = await self._record(Left(sid, room), client)
         except KeyError:
@@ -203,11 +203,7 @@ class ClusterManager:
         room = shared_room(room, "close")
         node = self.node
         await node.open()
-        for client in node.clients.known:
-            if client.namespace == namespace and room in client.rooms:
-                client.leave(room)
-        await node.downlink.writer.write(RoomClosed(namespace, room), open_progress())
-        await node.downlink.emitter.close_room(namespace, room)
+        await node.clients.selections.close_room(namespace, room)
 
     async def can_disconnect(self, sid: str, namespace: str) -> bool:
         """Whether the client is in this namespace or about to be, whichever app-node holds its lane."""

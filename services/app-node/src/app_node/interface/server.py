@@ -25,6 +25,7 @@ from app_node.interface.options import checked_options
 from app_node.interface.peers import AppNodeEvents
 from app_node.interface.python_socketio import AsyncNamespace, AsyncServer
 from app_node.interface.rooms import Rooms, Sids
+from app_node.interface.selections import ForAllWhoMatch
 from app_node.lanes.progress import current_progress
 from sio_cluster.node.monitoring.log import configure_logging_of_guest
 from sio_cluster.node.settings.config import Config
@@ -44,7 +45,7 @@ def get_client(config: Config | Mapping[str, Any] | None = None, **python_socket
     return ClusterServer(config, **python_socketio_options)
 
 
-class ClusterServer(Asking, AppNodeEvents, AsyncServer):
+class ClusterServer(Asking, AppNodeEvents, ForAllWhoMatch, AsyncServer):
     """An `AsyncServer` whose clients are connected to io-nodes."""
 
     def __init__(

@@ -167,7 +167,7 @@ class Dispatcher:
                 self._writer.change(Upgraded(fact.sid, fact.transport, fact.generation), progress)
                 return CLIENT_UPGRADED
             case RoomChanged():
-                await self._lifecycle.room_changed(client, fact)
+                await self._lifecycle.room_changed(client, fact, progress)
                 return ROOM_CHANGED
             case ClientDisconnected():
                 return await self._lifecycle.disconnected(client, fact, progress)
