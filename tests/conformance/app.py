@@ -115,6 +115,12 @@ class Desk(AsyncNamespace):  # type: ignore[misc]  # python-socketio has no type
     async def on_tell(self, sid: str, rooms: list[str], skip: list[str], *args: Any) -> None:
         await self.emit("told", args, room=rooms, skip_sid=skip)
 
+    async def on_tell_except(self, sid: str, rooms: list[str] | None, except_rooms: list[str], *args: Any) -> None:
+        await self.server.emit("told", args, room=rooms, except_room=except_rooms, namespace=self.namespace)
+
+    async def on_tell_volatile(self, sid: str, rooms: list[str], *args: Any) -> None:
+        await self.server.emit("told", args, room=rooms, volatile=True, namespace=self.namespace)
+
     async def on_tell_all(self, sid: str, *args: Any) -> None:
         await self.emit("told", args)
 

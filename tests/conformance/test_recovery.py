@@ -87,6 +87,42 @@ async def test_session_rooms_and_missed_events_come_back(target: Target, namespa
             assert payload(await wire.receive(), namespace)[:2] == ["told", "live"]
 
 
+async def test_volatile_events_are_not_missed(target: Target) -> None:
+    """They are not sent again, and the client misses nothing. One that it got counts as the last that it has."""
+    if target.is_external:
+        pytest.skip("Socket.IO's own server asks for them in another way")
+    async with Wire.open(target.url) as other:
+        await other.join()
+        async with Wire.open(target.url, query=CAN) as wire:
+            mine = await join(wire)
+            await ask(other, "/", "tell_volatile", [mine.sid], "live")
+            event = payload(await wire.receive(), "/")
+            assert event[:2] == ["told", "live"]
+            offset = event[2]
+        await ask(other, "/", "tell_volatile", [mine.sid], "lost")
+        await ask(other, "/", "tell", [mine.sid], [], "kept")
+        await ask(other, "/", "tell_volatile", [mine.sid], "lost too")
+        async with Wire.open(target.url, query=CAN) as wire:
+            assert await come_back(wire, mine.pid, offset) == {"sid": mine.sid, "pid": mine.pid}
+            assert payload(await wire.receive(), "/")[:2] == ["told", "kept"]
+            assert payload(await wire.receive(), "/")[0] == "auth"  # what the connect handler says, live again
+
+
+async def test_who_was_in_an_excepted_room_missed_nothing(target: Target) -> None:
+    if target.is_external:
+        pytest.skip("Socket.IO's own server asks for it in another way")
+    async with Wire.open(target.url) as other:
+        await other.join()
+        async with Wire.open(target.url, query=CAN) as wire:
+            mine = await join(wire)
+            await ask(wire, "/", "join", ["deaf", "hears"])
+        await ask(other, "/", "tell_except", ["hears"], ["deaf"], "not for it")
+        await ask(other, "/", "tell_except", [mine.sid], ["others"], "for it")
+        async with Wire.open(target.url, query=CAN) as wire:
+            assert (await come_back(wire, mine.pid, mine.offset))["sid"] == mine.sid
+            assert payload(await wire.receive(), "/")[:2] == ["told", "for it"]
+
+
 async def test_events_that_it_has_are_not_sent_again(target: Target) -> None:
     async with Wire.open(target.url) as other:
         await other.join()

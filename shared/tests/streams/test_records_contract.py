@@ -15,10 +15,10 @@ from sio_cluster.streams.api.records import (
     Joined,
     Left,
     RecordChange,
-    RoomClosed,
     Upgraded,
     io_node_of,
 )
+from sio_cluster.streams.api.selections import Selection
 from sio_cluster.testing.contract import Cluster
 
 APP1, IO1, IO2 = "app-aaaaaa", "io1-aaaaaa", "io2-aaaaaa"
@@ -131,41 +131,14 @@ class TestRecords:
         assert await records.update(changes) == [done, lost, lost, lost, done, lost]
         assert (await loaded(records, client.sid)).rooms == {"a"}
 
-    async def test_a_closed_room_has_no_members_in_any_lane(self, cluster: Cluster) -> None:
-        records = cluster.records()
-        here, there = [connected(n) for n in range(12)], [connected(n, IO2, "/chat") for n in range(4)]
-        assert len({lane_of(client.sid, cluster.config.lanes) for client in here}) > 1
-        await records.store([*here, *there])
-        await records.update([
-            Joined(client.sid, client.namespace, room) for client in [*here, *there] for room in (7, "7", "all")
-        ])  # fmt: skip
-        await records.update([Left(here[0].sid, "7")])
-        assert await records.update([RoomClosed("/", "7"), Joined(here[1].sid, "/", "7")]) == [ChangeResult.DONE] * 2
-        for client in here:
-            assert (await loaded(records, client.sid)).rooms == {7, "all"} | ({"7"} if client is here[1] else set())
-        for client in there:
-            assert (await loaded(records, client.sid)).rooms == {7, "7", "all"}
-        await records.update([RoomClosed("/", "never entered")])
-
-    @pytest.mark.parametrize("room", ["", "ключ \x00", 'a":"b', "a:b", "\\", -(2**63), 7])
-    @pytest.mark.parametrize("namespace", ["/", "/чат", '/a:"b'])
-    async def test_a_room_of_any_name_is_closed(self, cluster: Cluster, namespace: str, room: str | int) -> None:
-        records, client = cluster.records(), connected(1, namespace=namespace)
-        await records.store([client])
-        await records.update([Joined(client.sid, namespace, room), Joined(client.sid, namespace, "stays")])
-        await records.update([RoomClosed(namespace, room)])
-        assert (await loaded(records, client.sid)).rooms == {"stays"}
-        await records.update([Joined(client.sid, namespace, room), Left(client.sid, room), RoomClosed(namespace, room)])
-        assert (await loaded(records, client.sid)).rooms == {"stays"}
-
     async def test_who_was_forgotten_is_in_no_room_when_it_comes_back(self, cluster: Cluster) -> None:
         records, client = cluster.records(), connected(1)
         await records.store([client])
         await records.update([Joined(client.sid, "/", "a")])
         await records.forget([Ended(client.sid)])
         await records.store([client])
-        await records.update([RoomClosed("/", "a"), Joined(client.sid, "/", "a")])
-        assert (await loaded(records, client.sid)).rooms == {"a"}
+        assert (await loaded(records, client.sid)).rooms == set()
+        assert (await cluster.selections().candidates(Selection("/", ("a",)))).sids == []
 
     async def test_a_foreign_sid(self, cluster: Cluster) -> None:
         records = cluster.records()
@@ -200,20 +173,6 @@ class TestFencedRecords:
         assert (record.rooms, record.session, record.accepted) == ({"kept"}, b"kept", False)
         assert record.transport == client.transport
         assert await records.clients_of(io_node_of(client.sid)) == [(client.sid, 0)]
-
-    async def test_a_room_that_is_closed_under_a_lost_lease_stays_open_in_that_lane(self, cluster: Cluster) -> None:
-        records, leases = cluster.records(), cluster.leases()
-        clients = [connected(n) for n in range(12)]
-        lane = lane_of(clients[0].sid, cluster.config.lanes)
-        await records.store(clients)
-        await records.update([Joined(client.sid, "/", "a") for client in clients])
-        ours = await leases.acquire(lane, APP1, 60_000)
-        assert ours is not None
-        await leases.release(ours)
-        assert await records.update([RoomClosed("/", "a")], [ours]) == [ChangeResult.FENCED]
-        for client in clients:
-            in_lane = lane_of(client.sid, cluster.config.lanes) == lane
-            assert (await loaded(records, client.sid)).rooms == ({"a"} if in_lane else set())
 
     async def test_a_lease_fences_the_clients_of_its_own_lane(self, cluster: Cluster) -> None:
         records, client = cluster.records(), connected(1)

@@ -16,9 +16,9 @@ from sio_cluster.streams.api.records import (
     Ended,
     Joined,
     Left,
-    RoomClosed,
     Upgraded,
 )
+from sio_cluster.streams.api.selections import RoomsChange, Selection
 from sio_cluster.testing.contract import Cluster
 
 from .holding import APP1, APP2, IO1, LONG_MS, acquire
@@ -307,7 +307,8 @@ class TestAway:
         assert await records.save_session(SID, b"while it is away")
         assert await records.update([Left(SID, "y"), Joined(SID, "/", "z")]) == [ChangeResult.DONE] * 2
         assert (await loaded(cluster)).rooms == {"x", "z"}
-        await records.update([RoomClosed("/", "x")])
+        leave = RoomsChange(("x",), inside=False)
+        assert (await cluster.selections().change(Selection("/", ("x",)), [SID], leave)).away == [SID]
         await claim(cluster, IO2)
         record = await loaded(cluster)
         assert (record.rooms, record.session) == ({"z"}, b"while it is away")

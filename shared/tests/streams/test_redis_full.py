@@ -7,6 +7,7 @@ from sio_cluster.protocol.errors import BusRefused
 from sio_cluster.protocol.messages import ClientConnected, Handshake
 from sio_cluster.streams.api.appends import AppendResult
 from sio_cluster.streams.api.records import Accepted, Joined, Upgraded
+from sio_cluster.streams.api.selections import RoomsChange, Selection
 from sio_cluster.streams.redis import RedisBus
 from sio_cluster.testing.contract import Writer, commit, read_bodies
 from sio_cluster.testing.valkey import Valkey
@@ -56,6 +57,8 @@ class TestFull:
         record = await records.load(sid)
         assert record is not None
         assert (record.accepted, record.rooms, record.transport) == (True, {"room"}, "websocket")
+        enter = RoomsChange(("b",), inside=True)
+        assert (await bus.selections.change(Selection("/", ("room",)), [sid], enter)).here == [sid]
         assert record.session == b"session"
 
     async def test_out_of_memory_an_app_node_joins_and_takes_over(self, server: Valkey, bus: RedisBus) -> None:

@@ -4,7 +4,8 @@ import pytest
 
 from sio_cluster.protocol.ids import lane_of
 from sio_cluster.protocol.messages import ClientConnected, Handshake
-from sio_cluster.streams.api.records import Ended, Joined, Left, RoomClosed
+from sio_cluster.streams.api.records import Ended, Joined, Left
+from sio_cluster.streams.api.selections import RoomsChange, Selection
 from sio_cluster.streams.redis import RedisBus, records
 from sio_cluster.streams.redis.connection import RedisCommand
 from sio_cluster.streams.redis.wire import Reply
@@ -36,7 +37,9 @@ class TestRecords:
             for room in ('"a"', "7"):
                 assert client.sid.encode() in index[bus.keys.room(lane, "/chat", room).encode()]
         assert sum(map(len, index.values())) == 40
-        await written.update([RoomClosed("/chat", "a"), *[Left(client.sid, 7) for client in clients[:5]]])
+        leave = RoomsChange(("a",), inside=False)
+        await bus.selections.change(Selection("/chat", ("a",)), [client.sid for client in clients], leave)
+        await written.update([Left(client.sid, 7) for client in clients[:5]])
         await written.forget([Ended(client.sid) for client in clients[5:]])
         assert await self._sets(bus, pattern) == []
 

@@ -399,6 +399,30 @@ scenarios.set("volatile events", async () => {
   assert.deepEqual(await told, [1]);
 });
 
+scenarios.set("excepted rooms", async () => {
+  const [all, staff] = [room(), room()];
+  const sockets = await Promise.all([0, 1, 2, 3].map(() => joined("/custom", PLAIN)));
+  for (const socket of sockets) await acked(socket, "join", [all]);
+  await acked(sockets[1], "join", [staff]);
+  const told = sockets.map(() => []);
+  sockets.forEach((socket, n) => socket.on("told", (value) => told[n].push(value)));
+  await acked(sockets[0], "tell_except", [all, sockets[0].id, staff], [staff, sockets[2].id], "some");
+  await acked(sockets[0], "tell_except", [all], [all], "nobody");
+  const last = sockets.map((socket) => new Promise((resolve) => socket.on("told", (v) => v === "end" && resolve())));
+  await acked(sockets[0], "tell", [all], [], "end");
+  await Promise.all(last);
+  assert.deepEqual(told, [["some", "end"], ["end"], ["end"], ["some", "end"]]);
+});
+
+scenarios.set("volatile emits reach who can be written to", async () => {
+  const mine = room();
+  const socket = await joined("/custom", { ...PLAIN, transports: TRANSPORTS.websocket });
+  await acked(socket, "join", [mine]);
+  const told = next(socket, "told");
+  await acked(socket, "tell_volatile", [mine], "now");
+  assert.deepEqual(await told, ["now"]);
+});
+
 scenarios.set("emitWithAck and retries", async () => {
   const socket = open("/", { retries: 2, ackTimeout: 5000 });
   assert.equal(await socket.emitWithAck("echo", 1), 1);

@@ -61,14 +61,6 @@ class Left:
 
 
 @dataclass(frozen=True, slots=True)
-class RoomClosed:
-    """Every client of the namespace left the room, whichever its lane."""
-
-    namespace: str
-    room: Room
-
-
-@dataclass(frozen=True, slots=True)
 class Upgraded:
     """The client's connection moved to another transport. `generation`: that of the connection.
 
@@ -88,7 +80,7 @@ class Restoring:
     begun: bool
 
 
-RecordChange: TypeAlias = Accepted | Joined | Left | RoomClosed | Upgraded | Restoring
+RecordChange: TypeAlias = Accepted | Joined | Left | Upgraded | Restoring
 
 
 class ChangeResult(enum.Enum):
@@ -99,7 +91,7 @@ class ChangeResult(enum.Enum):
     GONE = 1
     """Nothing has changed: the client is gone, belongs to another namespace, or has a later connection."""
     FENCED = 2
-    """Nothing has changed: the lease is lost. (`RoomClosed`: nothing has changed in the lane of that lease.)"""
+    """Nothing has changed: the lease is lost."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,6 @@ from sio_cluster.streams.api.records import (
     Left,
     RecordChange,
     Restoring,
-    RoomClosed,
     Upgraded,
     io_node_of,
     paired,
@@ -141,8 +140,6 @@ class MemoryClientRecords:
             return [(sid, record.generation) for sid, record in records if record is not None]
 
     def _change(self, change: RecordChange, lease: Lease | None) -> ChangeResult:
-        if isinstance(change, RoomClosed):
-            return self._close_room(change, lease)
         client = self._broker.clients.get(change.sid)
         if self._is_fenced(change.sid, lease):
             return ChangeResult.FENCED
@@ -152,12 +149,6 @@ class MemoryClientRecords:
             return ChangeResult.GONE
         _apply(client, change)
         return ChangeResult.DONE
-
-    def _close_room(self, change: RoomClosed, lease: Lease | None) -> ChangeResult:
-        for sid, client in self._broker.clients.items():
-            if client.namespace == change.namespace and not self._is_fenced(sid, lease):
-                client.rooms.discard(change.room)
-        return ChangeResult.FENCED if lease is not None and self._is_lost(lease) else ChangeResult.DONE
 
     def _store(self, client: ClientConnected) -> None:
         sid, holder = client.sid, client.holder or io_node_of(client.sid)

@@ -1,6 +1,5 @@
 """What outlasts app-nodes: a client's connect, its session and its rooms."""
 
-import itertools
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
@@ -23,7 +22,6 @@ from sio_cluster.streams.api.records import (
     Left,
     RecordChange,
     Restoring,
-    RoomClosed,
     Upgraded,
     io_node_of,
     paired,
@@ -37,7 +35,6 @@ from sio_cluster.streams.redis.scripts.homes import HOLD
 from sio_cluster.streams.redis.scripts.records import (
     ACCEPT,
     CLAIM_SESSION,
-    CLOSE_ROOM,
     FORGET,
     JOIN,
     LEAVE,
@@ -173,8 +170,7 @@ class RedisClientRecords:
 
     async def update(self, changes: Sequence[RecordChange], leases: Sequence[Lease | None] = ()) -> list[ChangeResult]:
         commands = [self._change(change, lease) for change, lease in paired(changes, leases)]
-        replies = iter(await self._connections.run(*itertools.chain.from_iterable(commands)))
-        return [_RESULTS[min(itertools.islice(replies, len(of_change)))] for of_change in commands]
+        return [_RESULTS[result] for result in await self._connections.run(*commands)]
 
     async def clients_of(self, node_id: str) -> list[tuple[str, int]]:
         [members] = await self._connections.run(("SMEMBERS", self._keys.clients(node_id)))
@@ -203,32 +199,25 @@ class RedisClientRecords:
         """As `Absences.correct`."""
         await self._absences.correct(node_id, sids)
 
-    def _change(self, change: RecordChange, lease: Lease | None) -> list[RedisCommand]:
-        if isinstance(change, RoomClosed):
-            return [self._close_room(change, lane, lease) for lane in range(self._lanes)]
+    def _change(self, change: RecordChange, lease: Lease | None) -> RedisCommand:
         sid = change.sid
         lane = self._lane(sid)
         match change:
             case Accepted(generation=generation):
-                return [self._fenced(ACCEPT, (self._client(sid),), (generation,), lane, lease)]
+                return self._fenced(ACCEPT, (self._client(sid),), (generation,), lane, lease)
             case Joined(namespace=namespace, room=room):
                 encoded = encode_room(room)
                 keys = (*self._of_client(sid), self._keys.room(lane, namespace, encoded.decode()))
-                return [self._fenced(JOIN, keys, (sid, namespace, encoded), lane, lease)]
+                return self._fenced(JOIN, keys, (sid, namespace, encoded), lane, lease)
             case Left(room=room):
                 arguments = (sid, self._members(sid), encode_room(room))
-                return [self._fenced(LEAVE, self._of_client(sid), arguments, lane, lease)]
+                return self._fenced(LEAVE, self._of_client(sid), arguments, lane, lease)
             case Upgraded(transport=transport, generation=generation):
-                return [self._fenced(UPGRADE, (self._client(sid),), (transport, generation), lane, lease)]
+                return self._fenced(UPGRADE, (self._client(sid),), (transport, generation), lane, lease)
             case Restoring(begun=begun):
-                return [self._fenced(SET_FIELD, (self._client(sid),), ("restoring", int(begun)), lane, lease)]
+                return self._fenced(SET_FIELD, (self._client(sid),), ("restoring", int(begun)), lane, lease)
             case _:
                 assert_never(change)
-
-    def _close_room(self, change: RoomClosed, lane: int, lease: Lease | None) -> RedisCommand:
-        room = encode_room(change.room)
-        key = self._keys.room(lane, change.namespace, room.decode())
-        return self._fenced(CLOSE_ROOM, (key,), (self._keys.rooms(lane, ""), room), lane, lease)
 
     def _forget(self, ended: Ended, lease: Lease | None) -> RedisCommand:
         sid, keep_ms = ended.sid, ended.keep_ms

@@ -86,17 +86,6 @@ return 1
 """
 )
 
-# KEYS members of the room, lease?; ARGV how the keys with the rooms of a client begin, room, node?, token?
-CLOSE_ROOM = script(
-    _FENCED
-    + """
-if fenced(KEYS[2], ARGV[3], ARGV[4]) then return -1 end
-for _, sid in ipairs(redis.call('SMEMBERS', KEYS[1])) do redis.call('SREM', ARGV[1] .. sid, ARGV[2]) end
-redis.call('UNLINK', KEYS[1])
-return 1
-"""
-)
-
 # KEYS client; ARGV generation, how it connected, namespace, transport, holder, SHA-256 of its pid's secret. Returns 0
 # where the record is of a later generation, and stays. Else the record keeps what it has gained, and its pid.
 STORE = script("""
