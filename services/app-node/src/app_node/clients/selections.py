@@ -6,7 +6,6 @@ the sids of those of its clients: what the records say, the io-nodes do. So an e
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from typing import Final
 
 from app_node.clients.client import Clients, State
@@ -66,10 +65,16 @@ class Selections:
         At last, each io-node is told to close it: Redis may have lost its data, and with it who was in there. Where a
         node is too old for more, that must do.
         """
-        tell: Callable[[Matched], Awaitable[None]] = _nothing
-        with suppress(NodesTooOld):
+        try:
             await self._routes.require_level(SERVER_LEVEL, "LeaveMany")
-            tell = lambda matched: self._emitter.leave_many(_all(matched), [room])  # noqa: E731 - two lines shorter
+            by_name = True
+        except NodesTooOld:
+            by_name = False
+
+        async def tell(matched: Matched) -> None:
+            if by_name:
+                await self._emitter.leave_many(_all(matched), [room])
+
         await self._each(Selection(namespace, (room,)), RoomsChange((room,), inside=False), tell)
         await self._emitter.close_room(namespace, room)
 
@@ -160,7 +165,3 @@ class Selections:
 
 def _all(matched: Matched) -> list[str]:
     return [*matched.here, *matched.away]
-
-
-async def _nothing(matched: Matched) -> None:
-    """For nodes that are not told of clients one by one."""
