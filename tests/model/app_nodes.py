@@ -57,6 +57,8 @@ class SimulatedBus:
         self.records: Any = self._remote(fake.records)
         self.selections: Any = self._remote(fake.selections)
         self.homes: Any = self._remote(fake.homes)
+        self.room_index: Any = self._remote(fake.room_index)
+        self.lookup = fake.lookup
         self._lane_reads = iter((connections.lane_reads, connections.quarantine_reads))
 
     def inbox_reader(

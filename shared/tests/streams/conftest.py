@@ -5,10 +5,16 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from sio_cluster.node.settings.config import Config
-from sio_cluster.streams.redis import RedisBus
+from sio_cluster.streams.redis import RedisBus, lookup
 from sio_cluster.testing.valkey import Valkey, start_valkey
 
 from .real_server import QUICK_S
+
+
+@pytest.fixture(autouse=True)
+def patient_lookups(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What makes a thread wait gives up soon, and this machine may be busy."""
+    monkeypatch.setattr(lookup, "TIMEOUT_S", 5.0)
 
 
 @pytest.fixture

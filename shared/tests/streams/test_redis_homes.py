@@ -78,7 +78,7 @@ async def keys_of_home(bus: RedisBus) -> set[str]:
 
 
 async def room_index(bus: RedisBus) -> list[bytes]:
-    [keys] = await bus.connections.run(("KEYS", bus.keys.members(0).replace("{lane:0}", "{lane:*}") + "*"))
+    [keys] = await bus.connections.run(("KEYS", bus.keys.of_lane(0).replace("{lane:0}", "{lane:*}") + "room:*"))
     return [sid for members in await bus.connections.run(*[("SMEMBERS", key) for key in keys]) for sid in members]
 
 

@@ -28,7 +28,7 @@ class TestRecords:
 
     async def test_the_room_index_has_the_members_and_nothing_else(self, bus: RedisBus) -> None:
         clients = [ClientConnected(f"{IO1}.{n:016d}", "c", "/chat", None, HANDSHAKE, "polling") for n in range(20)]
-        written, pattern = bus.records, bus.keys.members(0).replace("{lane:0}", "{lane:*}") + "*"
+        written, pattern = bus.records, bus.keys.of_lane(0).replace("{lane:0}", "{lane:*}") + "room:*"
         await written.store(clients)
         await written.update([Joined(client.sid, "/chat", room) for client in clients for room in ("a", 7)])
         index = {key: set(members) for key, members in await self._sets(bus, pattern)}

@@ -47,11 +47,14 @@ class TestTls:
         bus = RedisBus(Config(REDIS_URL=f"{address}?{options}"))
         await bus.start()
         assert await bus.inbox_reader(IO1).read(1) == []
+        assert await asyncio.to_thread(bus.lookup.record, f"{IO1}.{1:016d}") is None
         await bus.stop()
 
     async def test_a_certificate_that_we_do_not_trust(self, address: str) -> None:
         with pytest.raises(AccessRefused, match="no certificate to trust"):
             await RedisBus(Config(REDIS_URL=address)).start()
+        with pytest.raises(AccessRefused, match="no certificate to trust"):
+            await asyncio.to_thread(RedisBus(Config(REDIS_URL=address)).lookup.record, f"{IO1}.{1:016d}")
 
     @pytest.mark.parametrize("options", ["ssl_ca_certs=/no/such/file", f"ssl_certfile={CERTIFICATES / 'key.pem'}"])
     async def test_files_that_cannot_be_loaded(self, address: str, options: str) -> None:

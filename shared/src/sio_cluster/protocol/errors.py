@@ -20,6 +20,7 @@ ClusterError
 |       `-- AccessRefused       Redis refuses this node, or what it asks for: ends a start (`node.membership.joining`)
 |-- ClientGone                  the client that was to be asked is not connected: nobody will answer
 |-- NodesTooOld               a registered node does not understand what was asked for: nothing was sent
+|   `-- IndexNotExact           nodes of an older release have changed records, and the room index is being built anew
 |-- HomeLost                    what a client missed cannot be read any more: it begins anew, and trying again is no use
 `-- LeaseLost                   another app-node holds the lane: stop acting for its clients, and never try again
 """
@@ -108,6 +109,13 @@ class ClientGone(ClusterError):
 
 class NodesTooOld(ClusterError):
     """A registered node is of a release that does not understand what was asked for. Nothing was sent."""
+
+
+class IndexNotExact(NodesTooOld):
+    """Nodes of a release that does not keep the room index are registered, or were until a moment ago.
+
+    It is built anew when the last of them has gone, within seconds. Try again then.
+    """
 
 
 class HomeLost(ClusterError):

@@ -3,7 +3,8 @@
 Most scripts touch keys of one tag. An app-node's flush touches those of several lanes and inboxes, and a home is parked
 and ended together with its place in the registry: a cluster uses one Redis server, and does not run on Redis Cluster.
 
-{PREFIX}:config                       hash    lanes, version: checked when a node starts; life: see api.Registry
+{PREFIX}:config                       hash    lanes, version: checked when a node starts; life: see api.Registry;
+                                              index: "exact", or see api.room_index
 {PREFIX}:io-nodes                     hash    io-node id -> what it is
 {PREFIX}:app-nodes                    hash    app-node id -> what it is
 {PREFIX}:lost-io-nodes                set     io-nodes that died, and whose clients are being told of to the application
@@ -30,9 +31,12 @@ and ended together with its place in the registry: a cluster uses one Redis serv
                                               `streams.redis.scripts.lanes`
 {PREFIX}:{lane:N}:client:SID          hash    the client's record: connected, namespace, session, accepted, transport,
                                               restoring, pid (SHA-256), holder, generation, let_in, away (until
-                                              when, in ms of Redis' clock), untold (why it disconnected)
+                                              when), untold (why it disconnected), connected_at; times are in
+                                              ms of Redis' clock
 {PREFIX}:{lane:N}:rooms:SID           set     the client's rooms, each as JSON
 {PREFIX}:{lane:N}:room:NAMESPACE:ROOM set     this lane's clients in the room: their sids. ROOM is JSON: "lobby", 42
+{PREFIX}:{lane:N}:here:NAMESPACE      zset    sids of this lane's clients that are connected; each has the score 0
+{PREFIX}:{lane:N}:counts:NAMESPACE    hash    room, as JSON -> how many of these are in it
 {PREFIX}:{lane:N}:dead                stream  dead letters: entries that were set aside
 {PREFIX}:{lane:N}:quarantine:uplink   stream  facts that were taken over unfinished twice, one an entry
 
@@ -128,12 +132,18 @@ class Keys:
     def rooms(self, lane: int, sid: str) -> str:
         return f"{self.prefix}:{{lane:{lane}}}:rooms:{sid}"
 
-    def members(self, lane: int) -> str:
-        """How the keys of all rooms of a lane begin."""
-        return f"{self.prefix}:{{lane:{lane}}}:room:"
+    def of_lane(self, lane: int) -> str:
+        """How all keys of a lane begin."""
+        return f"{self.prefix}:{{lane:{lane}}}:"
 
     def room(self, lane: int, namespace: str, room: str) -> str:
-        return f"{self.members(lane)}{namespace}:{room}"
+        return f"{self.of_lane(lane)}room:{namespace}:{room}"
+
+    def here(self, lane: int, namespace: str) -> str:
+        return f"{self.of_lane(lane)}here:{namespace}"
+
+    def counts(self, lane: int, namespace: str) -> str:
+        return f"{self.of_lane(lane)}counts:{namespace}"
 
     def dead(self, lane: int) -> str:
         """A lane and its quarantine share the dead letters."""

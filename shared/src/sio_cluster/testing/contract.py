@@ -11,6 +11,7 @@ from sio_cluster.streams.api.lanes import LaneEntry, LaneReader
 from sio_cluster.streams.api.leases import Lease, Leases
 from sio_cluster.streams.api.records import ClientRecords
 from sio_cluster.streams.api.registry import Registry
+from sio_cluster.streams.api.room_index import Lookup, RoomIndex
 from sio_cluster.streams.api.selections import Selections
 from sio_cluster.streams.memory import MemoryBroker, MemoryBus
 from sio_cluster.streams.redis import RedisBus
@@ -58,6 +59,12 @@ class Cluster:
 
     def selections(self) -> Selections:
         return self.new_bus().selections
+
+    def room_index(self) -> RoomIndex:
+        return self.new_bus().room_index
+
+    def lookup(self) -> Lookup:
+        return self.new_bus().lookup
 
     async def stop(self) -> None:
         for bus in self._buses:

@@ -10,6 +10,7 @@ from sio_cluster.streams.api.lanes import LaneReader
 from sio_cluster.streams.api.leases import Leases
 from sio_cluster.streams.api.records import ClientRecords
 from sio_cluster.streams.api.registry import Registry
+from sio_cluster.streams.api.room_index import Lookup, RoomIndex
 from sio_cluster.streams.api.selections import Selections
 
 
@@ -46,6 +47,12 @@ class Bus(Protocol):
 
     @property
     def selections(self) -> Selections: ...
+
+    @property
+    def room_index(self) -> RoomIndex: ...
+
+    @property
+    def lookup(self) -> Lookup: ...
 
     @property
     def homes(self) -> Homes: ...

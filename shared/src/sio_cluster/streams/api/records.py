@@ -22,7 +22,8 @@ class ClientRecord:
     `restoring`: its connect handler was called with `is_reconnect` in a quarantine, and has not ended.
     `away`: it has disconnected, and may claim its session back. `connected` says its generation.
     `let_in`: the generation of the connection that the application has let in, and whose disconnect it has not handled.
-    None: there is none.
+    None: there is none. `connected_at`: since when it has its connection, in seconds since 1970 by Redis' clock. None
+    where a release before this one has let it in.
     """
 
     connected: ClientConnected
@@ -33,6 +34,12 @@ class ClientRecord:
     restoring: bool = False
     away: bool = False
     let_in: int | None = None
+    connected_at: float | None = None
+
+    @property
+    def is_here(self) -> bool:
+        """Whether the client is connected: the application has let it in, and it is not away."""
+        return self.accepted and not self.away
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,7 +69,8 @@ class Registry(Protocol):
     async def level(self) -> int:
         """The lowest `protocol.messages.LEVEL` of the nodes that are registered. LEVEL where there are none.
 
-        A node says its level in its info, as "level". One that says none is of level 1.
+        A node says its level in its info, as "level". One that says none is of level 1. Where it is below
+        `protocol.messages.SERVER_LEVEL`, the room index is not exact from then on (`api.room_index`).
         """
 
     async def lost_app_nodes(self) -> list[str]:

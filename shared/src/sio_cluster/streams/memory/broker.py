@@ -100,6 +100,7 @@ class MemoryClient:
     let_in: int | None = None
     away_until: float | None = None
     untold: str = ""
+    connected_at: float = 0.0
     rooms: set[Room] = field(default_factory=set)
 
 
@@ -110,6 +111,7 @@ class MemoryBroker:
         self.clock = clock
         self.settings: tuple[int, int] | None = None
         self.life: str | None = None
+        self.index_is_exact = False
         self._lives = itertools.count(1)
         self.streams: dict[str, MemoryStream] = defaultdict(MemoryStream)
         self.leases: dict[int, MemoryLease] = {}
@@ -140,6 +142,7 @@ class MemoryBroker:
     def lose_data(self) -> None:
         """What says who is there and who they are; streams and leases stay."""
         self.settings = self.life = None
+        self.index_is_exact = False
         self.io_nodes.clear()
         self.lost_io_nodes.clear()
         self.parked_io_nodes.clear()
@@ -150,6 +153,7 @@ class MemoryBroker:
 
     def begin_life(self) -> str:
         if self.life is None:
+            self.index_is_exact = True
             self.life = str(next(self._lives))
         return self.life
 

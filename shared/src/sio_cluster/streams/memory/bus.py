@@ -8,6 +8,7 @@ from sio_cluster.streams.memory.homes import MemoryHomes
 from sio_cluster.streams.memory.lanes import MemoryLaneReader, MemoryLeases
 from sio_cluster.streams.memory.records import MemoryClientRecords
 from sio_cluster.streams.memory.registry import MemoryRegistry
+from sio_cluster.streams.memory.room_index import MemoryLookup, MemoryRoomIndex
 from sio_cluster.streams.memory.selections import MemorySelections
 
 
@@ -22,6 +23,8 @@ class MemoryBus:
         self.registry = MemoryRegistry(broker, self.keys, settings.lanes)
         self.records = MemoryClientRecords(broker, self.keys, settings.lanes)
         self.selections = MemorySelections(broker, settings.lanes)
+        self.room_index = MemoryRoomIndex(broker, settings.lanes)
+        self.lookup = MemoryLookup(broker)
         self.homes = MemoryHomes(broker, self.keys)
 
     def inbox_reader(

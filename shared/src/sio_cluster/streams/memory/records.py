@@ -49,12 +49,7 @@ class MemoryClientRecords:
             client = self._broker.clients.get(sid)
             if client is None:
                 return None
-            rooms, accepted, transport = set(client.rooms), client.accepted, client.transport
-            away = client.away_until is not None
-            connected = _connected(client)
-            return ClientRecord(
-                connected, client.session, rooms, accepted, transport, client.restoring, away, client.let_in
-            )
+            return record_of(client)
 
     async def forget(self, clients: Sequence[Ended], leases: Sequence[Lease | None] = ()) -> int:
         fenced = 0
@@ -93,6 +88,7 @@ class MemoryClientRecords:
             self._broker.clients_of[holder].add(sid)
             record.holder, record.away_until, record.untold = holder, None, ""
             record.generation += 1
+            record.connected_at = self._broker.clock()
             return Claim(_connected(record), record.generation, former)
 
     async def overdue(self, home: str) -> list[tuple[str, int, str]]:
@@ -158,6 +154,7 @@ class MemoryClientRecords:
             record = self._broker.clients[sid] = MemoryClient(
                 encoded, client.namespace, client.transport, holder, client.generation, client.pid_hash
             )
+            record.connected_at = self._broker.clock()
         elif client.generation < record.generation:
             return
         record.connected, record.transport, record.generation = encoded, client.transport, client.generation
@@ -198,6 +195,21 @@ def absent(broker: MemoryBroker, home: str) -> set[str]:
     """Those that are away, or held by another io-node."""
     records = {sid: broker.clients[sid] for sid in clients_at(broker, home)}
     return {sid for sid, record in records.items() if record.away_until is not None or record.holder != home}
+
+
+def record_of(client: MemoryClient) -> ClientRecord:
+    """A copy of what is known of this client."""
+    return ClientRecord(
+        _connected(client),
+        client.session,
+        set(client.rooms),
+        client.accepted,
+        client.transport,
+        client.restoring,
+        client.away_until is not None,
+        client.let_in,
+        client.connected_at,
+    )
 
 
 def _connected(record: MemoryClient) -> ClientConnected:

@@ -2,7 +2,7 @@
 
 from sio_cluster.protocol.errors import ClusterMismatch
 from sio_cluster.protocol.keys import Keys
-from sio_cluster.protocol.messages import LEVEL, PROTOCOL_VERSION
+from sio_cluster.protocol.messages import LEVEL, PROTOCOL_VERSION, SERVER_LEVEL
 from sio_cluster.streams.api.registry import EPOCHS, level_of
 from sio_cluster.streams.memory.broker import MemoryBroker
 
@@ -96,7 +96,9 @@ class MemoryRegistry:
     async def level(self) -> int:
         async with self._broker.operation():
             infos = [*self._broker.io_nodes.values(), *self._broker.app_nodes.values()]
-            return min((level_of(info) for info in infos), default=LEVEL)
+            level = min((level_of(info) for info in infos), default=LEVEL)
+            self._broker.index_is_exact &= level >= SERVER_LEVEL
+            return level
 
     async def lost_app_nodes(self) -> list[str]:
         async with self._broker.operation():

@@ -77,7 +77,7 @@ class Absences:
                     SWEEP,
                     (self._client(sid), self._keys.rooms(self._lane(sid), sid)),
                     sid,
-                    self._keys.members(self._lane(sid)),
+                    self._keys.of_lane(self._lane(sid)),
                     home,
                 )
                 for sid, _ in listed

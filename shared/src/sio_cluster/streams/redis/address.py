@@ -5,7 +5,7 @@ import ssl
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from redis.asyncio.connection import parse_url
+from redis.asyncio.connection import SSLConnection, parse_url
 
 from sio_cluster.protocol.errors import AccessRefused, ConfigError
 
@@ -41,6 +41,11 @@ def parse(address: str) -> dict[str, Any]:
 def place_of(options: dict[str, Any]) -> str:
     """The address for messages to people: without user and password."""
     return str(options.get("path") or f"{options.get('host', 'localhost')}:{options.get('port', 6379)}")
+
+
+def is_tls(options: dict[str, Any]) -> bool:
+    """Whether the address is one of rediss://."""
+    return options.get("connection_class") is SSLConnection
 
 
 def tls_context(options: dict[str, Any]) -> ssl.SSLContext:

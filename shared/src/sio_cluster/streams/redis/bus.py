@@ -12,8 +12,10 @@ from sio_cluster.streams.redis.homes import RedisHomes
 from sio_cluster.streams.redis.inbox import RedisInboxReader
 from sio_cluster.streams.redis.lanes import RedisLaneReader
 from sio_cluster.streams.redis.leases import RedisLeases
+from sio_cluster.streams.redis.lookup import RedisLookup
 from sio_cluster.streams.redis.records import RedisClientRecords
 from sio_cluster.streams.redis.registry import RedisRegistry
+from sio_cluster.streams.redis.room_index import RedisRoomIndex
 from sio_cluster.streams.redis.selections import RedisSelections
 
 log = structlog.get_logger()
@@ -33,6 +35,8 @@ class RedisBus:
         self.registry = RedisRegistry(self.connections, self.keys, self._lanes)
         self.records = RedisClientRecords(self.connections, self.keys, self._lanes)
         self.selections = RedisSelections(self.connections, self.keys, self._lanes, self.registry)
+        self.room_index = RedisRoomIndex(self.connections, self.keys, self._lanes)
+        self.lookup = RedisLookup(settings.redis_address, self.keys, self._lanes)
         self.homes = RedisHomes(self.connections, self.keys, self.records, self.registry)
 
     def inbox_reader(
@@ -57,6 +61,7 @@ class RedisBus:
         await self.connections.run(two_slots, a_write)
 
     async def stop(self) -> None:
+        self.lookup.close()
         await self.connections.close()
 
     async def _warn_of_eviction(self) -> None:

@@ -8,10 +8,9 @@ from typing import Any, TypeAlias
 
 import hiredis
 import structlog
-from redis.asyncio.connection import SSLConnection
 
 from sio_cluster.protocol.errors import AccessRefused, BusError, BusRefused, BusUnavailable
-from sio_cluster.streams.redis.address import parse, place_of, tls_context
+from sio_cluster.streams.redis.address import is_tls, parse, place_of, tls_context
 from sio_cluster.streams.redis.replies import REPLICA
 from sio_cluster.streams.redis.wire import Reply, Wire, first_error
 
@@ -178,10 +177,10 @@ class Connection:
         """
         welcome = False
         try:
-            log_in, kill = _log_in(self._options), self._kill_former
-            greeting = [*log_in, *kill, *self._greeting, ("PING",)]
+            first, kill = log_in(self._options), self._kill_former
+            greeting = [*first, *kill, *self._greeting, ("PING",)]
             greeted = await wire.ask(pack(greeting), len(greeting), self._timeout_s)
-            begin = len(log_in)
+            begin = len(first)
             killed, greeted[begin : begin + len(kill)] = greeted[begin : begin + len(kill)], []
             raise_first_error(greeted)
             self._note_killed(killed)
@@ -229,7 +228,8 @@ def _kill(client_id: Reply, info: Reply) -> RedisCommand:
     return ("CLIENT", "KILL", "ID", client_id, "ADDR", fields[b"addr"])
 
 
-def _log_in(options: dict[str, Any]) -> list[RedisCommand]:
+def log_in(options: dict[str, Any]) -> list[RedisCommand]:
+    """The commands that a new connection to this address begins with."""
     commands: list[RedisCommand] = []
     user, password = options.get("username"), options.get("password")
     if user:
@@ -246,7 +246,7 @@ async def _dial(options: dict[str, Any], make: Callable[[], Wire]) -> Wire:
     if "path" in options:
         _, wire = await loop.create_unix_connection(make, options["path"])
         return wire
-    tls = tls_context(options) if options.get("connection_class") is SSLConnection else None
+    tls = tls_context(options) if is_tls(options) else None
     host, port = options.get("host", "localhost"), options.get("port", 6379)
     transport, wire = await loop.create_connection(make, host, port, ssl=tls)
     transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

@@ -29,8 +29,8 @@ from sio_cluster.streams.api.records import (
 from sio_cluster.streams.redis.absences import Absences, traces
 from sio_cluster.streams.redis.connection import RedisCommand
 from sio_cluster.streams.redis.connections import Connections, call
-from sio_cluster.streams.redis.fields import decode_connected, decode_let_in, encode_connected, holder_of
-from sio_cluster.streams.redis.rooms import decode_room, encode_room
+from sio_cluster.streams.redis.fields import decode_connected, encode_connected, holder_of
+from sio_cluster.streams.redis.rooms import encode_room
 from sio_cluster.streams.redis.scripts.homes import HOLD
 from sio_cluster.streams.redis.scripts.records import (
     ACCEPT,
@@ -44,6 +44,7 @@ from sio_cluster.streams.redis.scripts.records import (
     UPGRADE,
 )
 from sio_cluster.streams.redis.scripts.script import Script
+from sio_cluster.streams.redis.stored import decode_record, read_record
 
 _SWEPT_WITHIN_MS = 3_600_000
 """For how long the record of a client whose time is over waits for `away`. If no app-node was there for so long, Redis
@@ -61,7 +62,7 @@ _RESULTS = {-1: ChangeResult.FENCED, 0: ChangeResult.GONE, 1: ChangeResult.DONE}
 class RedisClientRecords:
     """`api.records.ClientRecords`: one hash and one set for each client, in the slot of the client's lane.
 
-    In the same slot is one set for each room that has members in this lane: the lane's part of the room index.
+    In the same slot is the lane's part of the room index, which the same scripts keep.
     """
 
     def __init__(self, connections: Connections, keys: Keys, lanes: int) -> None:
@@ -83,24 +84,7 @@ class RedisClientRecords:
         await self._connections.run(*holds, *elsewhere, *stores)
 
     async def load(self, sid: str) -> ClientRecord | None:
-        fields, rooms = await self._connections.run(
-            ("HMGET", self._client(sid), "connected", "session", "accepted", "transport", "restoring", "away", "let_in",
-             "holder", "generation"),
-            ("SMEMBERS", self._rooms(sid)),
-        )  # fmt: skip
-        encoded, session, accepted, transport, restoring, away, let_in, holder, generation = fields
-        if encoded is None:
-            return None
-        return ClientRecord(
-            decode_connected(encoded, holder, generation),
-            session,
-            set(map(decode_room, rooms)),
-            accepted == b"1",
-            transport.decode(),
-            restoring == b"1",
-            away is not None,
-            decode_let_in(let_in, accepted),
-        )
+        return decode_record(*await self._connections.run(*read_record(self._keys, self._lanes, sid)))
 
     async def forget(self, clients: Sequence[Ended], leases: Sequence[Lease | None] = ()) -> int:
         # First they are listed as away. If a crash or a lost answer leaves it at that, `away` corrects the list.
@@ -134,7 +118,8 @@ class RedisClientRecords:
             return ClaimRefused.WRONG  # before anything is written: who shows any sid must not fill our lists
         # First who holds it, so that its burial finds the client. `clients_of` leaves it out until it is so.
         hold = call(HOLD, (self._keys.clients(holder),), sid)
-        claim = call(CLAIM_SESSION, (client, self._rooms(sid)), namespace, pid_hash, holder, home)
+        whose = (namespace, pid_hash, holder, home, sid, self._of_lane(sid))
+        claim = call(CLAIM_SESSION, self._of_client(sid), *whose)
         _, claimed = await self._connections.run(hold, claim)
         if isinstance(claimed, bytes):
             await self._absences.correct(holder, [sid])
@@ -204,14 +189,13 @@ class RedisClientRecords:
         lane = self._lane(sid)
         match change:
             case Accepted(generation=generation):
-                return self._fenced(ACCEPT, (self._client(sid),), (generation,), lane, lease)
+                return self._fenced(ACCEPT, self._of_client(sid), (sid, self._of_lane(sid), generation), lane, lease)
             case Joined(namespace=namespace, room=room):
-                encoded = encode_room(room)
-                keys = (*self._of_client(sid), self._keys.room(lane, namespace, encoded.decode()))
-                return self._fenced(JOIN, keys, (sid, namespace, encoded), lane, lease)
+                arguments = (sid, self._of_lane(sid), namespace, encode_room(room))
+                return self._fenced(JOIN, self._of_client(sid), arguments, lane, lease)
             case Left(room=room):
-                arguments = (sid, self._members(sid), encode_room(room))
-                return self._fenced(LEAVE, self._of_client(sid), arguments, lane, lease)
+                left = (sid, self._of_lane(sid), encode_room(room))
+                return self._fenced(LEAVE, self._of_client(sid), left, lane, lease)
             case Upgraded(transport=transport, generation=generation):
                 return self._fenced(UPGRADE, (self._client(sid),), (transport, generation), lane, lease)
             case Restoring(begun=begun):
@@ -222,7 +206,7 @@ class RedisClientRecords:
     def _forget(self, ended: Ended, lease: Lease | None) -> RedisCommand:
         sid, keep_ms = ended.sid, ended.keep_ms
         stays_ms = keep_ms + _SWEPT_WITHIN_MS
-        who = (sid, self._members(sid), io_node_of(sid), ended.generation, keep_ms, stays_ms, ended.untold)
+        who = (sid, self._of_lane(sid), io_node_of(sid), ended.generation, keep_ms, stays_ms, ended.untold)
         return self._fenced(FORGET, self._of_client(sid), who, self._lane(sid), lease)
 
     def _fenced(
@@ -245,6 +229,6 @@ class RedisClientRecords:
     def _of_client(self, sid: str) -> tuple[str, str]:
         return self._client(sid), self._rooms(sid)
 
-    def _members(self, sid: str) -> str:
-        """How the keys begin that hold the members of rooms in this client's lane."""
-        return self._keys.members(self._lane(sid))
+    def _of_lane(self, sid: str) -> str:
+        """How all keys of this client's lane begin."""
+        return self._keys.of_lane(self._lane(sid))

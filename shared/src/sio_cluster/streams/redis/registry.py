@@ -6,11 +6,12 @@ import msgspec
 
 from sio_cluster.protocol.errors import ClusterMismatch
 from sio_cluster.protocol.keys import Keys
-from sio_cluster.protocol.messages import LEVEL, PROTOCOL_VERSION
+from sio_cluster.protocol.messages import LEVEL, PROTOCOL_VERSION, SERVER_LEVEL
 from sio_cluster.streams.api.registry import EPOCHS, level_of
 from sio_cluster.streams.redis.appender import bar_of
 from sio_cluster.streams.redis.connection import RedisCommand
 from sio_cluster.streams.redis.connections import Connections, call
+from sio_cluster.streams.redis.queries import EXACT
 from sio_cluster.streams.redis.scripts.registry import HEARTBEAT, NEXT_EPOCH, REGISTER, REGISTER_IO_NODE
 
 _encode_info = msgspec.json.Encoder().encode
@@ -31,6 +32,9 @@ class RedisRegistry:
         key, lanes = self._keys.config, self._lanes
         look: RedisCommand = ("HMGET", key, "lanes", "version", "life")
         [config] = await self._connections.run(look)
+        if config[2] is None:
+            # There are no records yet, so the room index is exact: see `api.room_index`.
+            await self._connections.run(("HSETNX", key, "index", EXACT))
         if None in config:  # in this order: a Redis that is out of memory takes no new cluster, but nodes may join one
             *_, config = await self._connections.run(
                 ("HSETNX", key, "lanes", lanes),
@@ -118,7 +122,10 @@ class RedisRegistry:
 
     async def level(self) -> int:
         infos = await self._connections.run(("HVALS", self._keys.io_nodes), ("HVALS", self._keys.app_nodes))
-        return min((level_of(_decode_info(info)) for of_kind in infos for info in of_kind), default=LEVEL)
+        level = min((level_of(_decode_info(info)) for of_kind in infos for info in of_kind), default=LEVEL)
+        if level < SERVER_LEVEL:
+            await self._connections.run(("HDEL", self._keys.config, "index"))
+        return level
 
     async def lost_app_nodes(self) -> list[str]:
         return (await self._nodes(self._keys.app_nodes))[1]

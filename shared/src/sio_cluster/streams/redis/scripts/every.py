@@ -30,6 +30,7 @@ from sio_cluster.streams.redis.scripts.records import (
     UPGRADE,
 )
 from sio_cluster.streams.redis.scripts.registry import HEARTBEAT, NEXT_EPOCH, REGISTER, REGISTER_IO_NODE
+from sio_cluster.streams.redis.scripts.room_index import NOTE, RECOUNT, REINDEX
 from sio_cluster.streams.redis.scripts.script import Script
 from sio_cluster.streams.redis.scripts.selections import SELECT
 
@@ -41,6 +42,7 @@ ALL: tuple[Script, ...] = (
     CLAIM_OUTCOME, SETTLE_OUTCOME,
     QUARANTINE, REQUEUE, SET_ASIDE,
     ACCEPT, CLAIM_SESSION, FORGET, JOIN, LEAVE, RENOUNCE, SET_FIELD, STORE, SWEEP, UPGRADE,
+    NOTE, RECOUNT, REINDEX,
     HEARTBEAT, NEXT_EPOCH, REGISTER, REGISTER_IO_NODE,
     SELECT,
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Records of clients, and the index of rooms.
+"""Records of clients, and the room index.
 
 A change may be made on behalf of a lease. Then it comes with that lease's key, node and token, and has no effect (-1)
 where the lease is lost. A full Redis takes such changes, with a lease or without: a lane entry is removed only after
@@ -18,6 +18,31 @@ end
 """
 )
 
+# The room index: `room:` has everybody who is in a room, `here:` who is connected, and `counts:` how many of these are
+# in each room. A client is connected if its record says `accepted`, and not `away`. `lane` is how all keys of the
+# client's lane begin. The client's namespace may stand in its record only, so keys with a namespace are made in here.
+# They have the hash tag of the record.
+INDEX = """
+local function count(lane, namespace, room, by)
+  local counts = lane .. 'counts:' .. namespace
+  if redis.call('HINCRBY', counts, room, by) < 1 then redis.call('HDEL', counts, room) end
+end
+
+local function is_here(lane, namespace, sid)
+  return redis.call('ZSCORE', lane .. 'here:' .. namespace, sid)
+end
+
+local function comes(lane, namespace, sid, rooms)
+  if redis.call('ZADD', lane .. 'here:' .. namespace, 0, sid) == 0 then return end
+  for _, room in ipairs(redis.call('SMEMBERS', rooms)) do count(lane, namespace, room, 1) end
+end
+
+local function goes(lane, namespace, sid, rooms)
+  if redis.call('ZREM', lane .. 'here:' .. namespace, sid) == 0 then return end
+  for _, room in ipairs(redis.call('SMEMBERS', rooms)) do count(lane, namespace, room, -1) end
+end
+"""
+
 # KEYS client, lease?; ARGV field, value, node?, token?. Returns 0 where the client is gone.
 SET_FIELD = script(
     _FENCED
@@ -30,14 +55,17 @@ return 1
 """
 )
 
-# KEYS client, lease?; ARGV generation, node?, token?. Returns 0 where the client is gone.
+# KEYS client, rooms, lease?; ARGV sid, lane, generation, node?, token?. Returns 0 where the client is gone.
 ACCEPT = script(
     _FENCED
+    + INDEX
     + """
-if fenced(KEYS[2], ARGV[2], ARGV[3]) then return -1 end
+if fenced(KEYS[3], ARGV[4], ARGV[5]) then return -1 end
 redis.call('HDEL', KEYS[1], '')
-if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
-redis.call('HSET', KEYS[1], 'accepted', 1, 'let_in', ARGV[1])
+local known = redis.call('HMGET', KEYS[1], 'namespace', 'away')
+if not known[1] then return 0 end
+redis.call('HSET', KEYS[1], 'accepted', 1, 'let_in', ARGV[3])
+if not known[2] then comes(ARGV[2], known[1], ARGV[1], KEYS[2]) end
 return 1
 """
 )
@@ -56,39 +84,43 @@ return 1
 """
 )
 
-# KEYS client, rooms, members of the room, lease?; ARGV sid, namespace, room, node?, token?.
+# KEYS client, rooms, lease?; ARGV sid, lane, namespace, room, node?, token?.
 # Returns 0 where the client is gone, or belongs to another namespace.
 JOIN = script(
     _FENCED
+    + INDEX
     + """
-if fenced(KEYS[4], ARGV[4], ARGV[5]) then return -1 end
+if fenced(KEYS[3], ARGV[5], ARGV[6]) then return -1 end
+local sid, lane, namespace, room = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 redis.call('HDEL', KEYS[1], '')
-if redis.call('HGET', KEYS[1], 'namespace') ~= ARGV[2] then return 0 end
-redis.call('SADD', KEYS[2], ARGV[3])
-redis.call('SADD', KEYS[3], ARGV[1])
+if redis.call('HGET', KEYS[1], 'namespace') ~= namespace then return 0 end
+redis.call('SADD', KEYS[2], room)
+local is_new = redis.call('SADD', lane .. 'room:' .. namespace .. ':' .. room, sid) == 1
+if is_new and is_here(lane, namespace, sid) then count(lane, namespace, room, 1) end
 return 1
 """
 )
 
-# The client's namespace is in its record, so the key with the members of a room is made in here. `members` is how all
-# such keys of the lane begin. They have the hash tag of the record.
-
-# KEYS client, rooms, lease?; ARGV sid, members, room, node?, token?. Returns 0 where the client is gone.
+# KEYS client, rooms, lease?; ARGV sid, lane, room, node?, token?. Returns 0 where the client is gone.
 LEAVE = script(
     _FENCED
+    + INDEX
     + """
 if fenced(KEYS[3], ARGV[4], ARGV[5]) then return -1 end
 redis.call('SREM', KEYS[2], ARGV[3])
 local namespace = redis.call('HGET', KEYS[1], 'namespace')
 if not namespace then return 0 end
-redis.call('SREM', ARGV[2] .. namespace .. ':' .. ARGV[3], ARGV[1])
+local was_in = redis.call('SREM', ARGV[2] .. 'room:' .. namespace .. ':' .. ARGV[3], ARGV[1]) == 1
+if was_in and is_here(ARGV[2], namespace, ARGV[1]) then count(ARGV[2], namespace, ARGV[3], -1) end
 return 1
 """
 )
 
 # KEYS client; ARGV generation, how it connected, namespace, transport, holder, SHA-256 of its pid's secret. Returns 0
 # where the record is of a later generation, and stays. Else the record keeps what it has gained, and its pid.
-STORE = script("""
+STORE = script(
+    NOW
+    + """
 local generation = redis.call('HGET', KEYS[1], 'generation')
 if generation and tonumber(generation) > tonumber(ARGV[1]) then return 0 end
 redis.call(
@@ -96,20 +128,29 @@ redis.call(
   'generation', ARGV[1]
 )
 redis.call('HSETNX', KEYS[1], 'pid', ARGV[6])
+redis.call('HSETNX', KEYS[1], 'connected_at', now())
 return 1
-""")
+"""
+)
 
-_REMOVE = """
-local function remove(client, rooms, sid, members)
+_REMOVE = (
+    INDEX
+    + """
+local function remove(client, rooms, sid, lane)
   local namespace = redis.call('HGET', client, 'namespace')
-  for _, room in ipairs(redis.call('SMEMBERS', rooms)) do
-    if namespace then redis.call('SREM', members .. namespace .. ':' .. room, sid) end
+  if namespace then
+    local was_here = redis.call('ZREM', lane .. 'here:' .. namespace, sid) == 1
+    for _, room in ipairs(redis.call('SMEMBERS', rooms)) do
+      redis.call('SREM', lane .. 'room:' .. namespace .. ':' .. room, sid)
+      if was_here then count(lane, namespace, room, -1) end
+    end
   end
   redis.call('UNLINK', client, rooms)
 end
 """
+)
 
-# KEYS client, rooms, lease?; ARGV sid, members, home, generation, keep_ms (0: it is gone for good), for how long the
+# KEYS client, rooms, lease?; ARGV sid, lane, home, generation, keep_ms (0: it is gone for good), for how long the
 # record stays then in ms, why the application is told later ("": it has been told), node?, token?. Returns -2 where the
 # record is of a later generation, "" where it is gone, else who held the client.
 # Again, with keep_ms: its time begins anew.
@@ -119,7 +160,7 @@ FORGET = script(
     + _REMOVE
     + """
 if fenced(KEYS[3], ARGV[8], ARGV[9]) then return -1 end
-local known = redis.call('HMGET', KEYS[1], 'generation', 'holder', 'let_in', 'connected')
+local known = redis.call('HMGET', KEYS[1], 'generation', 'holder', 'let_in', 'connected', 'namespace')
 if not known[4] then
   remove(KEYS[1], KEYS[2], ARGV[1], ARGV[2])
   return ''
@@ -134,6 +175,7 @@ if tonumber(known[1] or 0) > ended then return -2 end
 if ARGV[5] == '0' then
   remove(KEYS[1], KEYS[2], ARGV[1], ARGV[2])
 else
+  goes(ARGV[2], known[5], ARGV[1], KEYS[2])
   redis.call('HSET', KEYS[1], 'away', now() + ARGV[5], 'untold', untold)
   for i = 1, 2 do
     if untold == '' then redis.call('PEXPIRE', KEYS[i], ARGV[6]) else redis.call('PERSIST', KEYS[i]) end
@@ -143,7 +185,7 @@ return known[2] or ARGV[3]
 """
 )
 
-# KEYS client, rooms; ARGV sid, members, home. Removes a client that is away and whose time is over. Returns "gone",
+# KEYS client, rooms; ARGV sid, lane, home. Removes a client that is away and whose time is over. Returns "gone",
 # "here" where its home holds it, "+inf" where another io-node does, "-inf" where the application must be told first, or
 # when its time ends.
 SWEEP = script(
@@ -159,12 +201,13 @@ return 'gone'
 """
 )
 
-# KEYS client, rooms; ARGV namespace, SHA-256 of the secret that was shown, who claims it, its home. Returns why not
-# (see `api.records.ClaimRefused`), or how the client connected last, its new generation, and who held it ("": it was
-# away).
+# KEYS client, rooms; ARGV namespace, SHA-256 of the secret that was shown, who claims it, its home, sid, lane. Returns
+# why not (see `api.records.ClaimRefused`), or how the client connected last, its new generation, and who held it ("":
+# it was away).
 # Again: another generation.
 CLAIM_SESSION = script(
     NOW
+    + INDEX
     + """
 local known = redis.call(
   'HMGET', KEYS[1], 'connected', 'namespace', 'pid', 'accepted', 'away', 'generation', 'holder'
@@ -177,7 +220,8 @@ redis.call('HDEL', KEYS[1], 'away', 'untold')
 redis.call('PERSIST', KEYS[1])
 redis.call('PERSIST', KEYS[2])
 local generation = tonumber(known[6] or 0) + 1
-redis.call('HSET', KEYS[1], 'generation', generation, 'holder', ARGV[3])
+redis.call('HSET', KEYS[1], 'generation', generation, 'holder', ARGV[3], 'connected_at', now())
+comes(ARGV[6], ARGV[1], ARGV[5], KEYS[2])
 return {known[1], generation, known[5] and '' or known[7] or ARGV[4]}
 """
 )

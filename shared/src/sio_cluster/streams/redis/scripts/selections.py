@@ -1,20 +1,21 @@
 """Selections of clients by their records."""
 
+from sio_cluster.streams.redis.scripts.records import INDEX
 from sio_cluster.streams.redis.scripts.script import HOLDS, script
 
-# KEYS lease of the lane; ARGV node ("": no lease), token, how the keys of clients begin, those with their rooms, those
-# with the members of rooms in this namespace, namespace, "enter" or "leave" or "" (no change), "again" or "", then
-# three lists of rooms as JSON, each with its length before it: those to be in, those not to be in, those of the change;
-# then a list of sids that need be in no room, in the same form; then other sids. Returns -1 where the lease is lost,
-# else the sids that matched and are here, and those that matched and are away.
+# KEYS lease of the lane; ARGV node ("": no lease), token, lane, namespace, "enter" or "leave" or "" (no change), "again"
+# or "", then three lists of rooms as JSON, each with its length before it: those to be in, those not to be in, those of
+# the change; then a list of sids that need be in no room, in the same form; then other sids. Returns -1 where the lease
+# is lost, else the sids that matched and are here, and those that matched and are away. `lane`: see `INDEX`.
 # Again, with "again": the same, and whoever is as the change says.
 SELECT = script(
     HOLDS
+    + INDEX
     + """
 if ARGV[1] ~= '' and not holds(KEYS[1], ARGV[1], ARGV[2]) then return -1 end
-local clients, rooms_of, members, namespace, what = ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7]
-local again = ARGV[8] == 'again'
-local place = 9
+local lane, namespace, what, again = ARGV[3], ARGV[4], ARGV[5], ARGV[6] == 'again'
+local clients, rooms_of, members = lane .. 'client:', lane .. 'rooms:', lane .. 'room:' .. namespace .. ':'
+local place = 7
 local function list()
   local length = tonumber(ARGV[place])
   local items = {}
@@ -55,10 +56,14 @@ local function look_at(sid, needs_room)
 end
 for _, sid in ipairs(named) do look_at(sid, false) end
 for i = place, #ARGV do look_at(ARGV[i], true) end
-if #changed > 0 then
-  for _, room in ipairs(rooms) do
-    redis.call(what == 'enter' and 'SADD' or 'SREM', members .. room, unpack(changed))
+local add, by = 'SADD', 1
+if what == 'leave' then add, by = 'SREM', -1 end
+for _, room in ipairs(rooms) do
+  local counted = 0
+  for _, sid in ipairs(changed) do
+    if redis.call(add, members .. room, sid) == 1 and is_here(lane, namespace, sid) then counted = counted + by end
   end
+  if counted ~= 0 then count(lane, namespace, room, counted) end
 end
 return {here, away}
 """
