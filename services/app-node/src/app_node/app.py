@@ -215,6 +215,7 @@ class AppNode:
         self.loops.start("suspects", self.uplink.suspects.run())
         self.loops.start("plan", self.keeper.run_plan())
         self.loops.start("reaper", self.membership.reaper.run())
+        self.loops.start("room index", self.membership.index_keeper.run())
 
     async def _planned(self) -> None:
         """Waits until the lanes have been divided, or this node is over."""

@@ -1,11 +1,12 @@
 """The parts of this folder, made for one app-node."""
 
 from app_node.clients.callbacks import Callbacks
-from app_node.clients.client import Clients
+from app_node.clients.client import Client, Clients, State
 from app_node.clients.connection_handlers import ConnectionHandlers
 from app_node.clients.departures import Departures
 from app_node.clients.incidents import Incidents
 from app_node.clients.lifecycle import ClientLifecycle
+from app_node.clients.queries import ClientQueries
 from app_node.clients.questions import Questions
 from app_node.clients.reach import Reach
 from app_node.clients.record_access import RecordAccess
@@ -45,6 +46,9 @@ class ClientParts:
         self.callbacks = Callbacks(counters, clock)
         self.incidents = Incidents(counters)
         self.records = RecordAccess(bus.records, bus.homes, counters)
+        self.queries = ClientQueries(
+            self.records, bus.room_index, bus.lookup, downlink.writer, downlink.routes, counters
+        )
         self.reach = Reach(self.known, self.records, downlink.routes, bus.registry, counters)
         self.unanswered = Unanswered(self.callbacks, self.records, bus.registry, counters, pause_s=heartbeat_ms / 1000)
         self.questions = Questions(
@@ -87,3 +91,8 @@ class ClientParts:
             always_connect=always_connect,
             late_notice=late_notice,
         )
+
+    def known_here(self, sid: str) -> Client | None:
+        """The client if this app-node knows its state. None: Redis may know it."""
+        client = self.known.get(sid)
+        return None if client is None or client.state is State.UNKNOWN else client

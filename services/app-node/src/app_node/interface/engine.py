@@ -1,25 +1,20 @@
 """A stand-in for the Engine.IO server that python-socketio's server asks for: the connections are on io-nodes."""
 
 import asyncio
-from collections.abc import Callable
 from typing import Any
 
 
 class Engine:
-    """The part of `engineio.AsyncServer` that is still asked for. `transport_of(sid)` knows each client's transport."""
+    """The part of `engineio.AsyncServer` that is still asked for."""
 
     async_mode = "asgi"
 
     def __init__(self, **options: Any) -> None:
         self.options = options
         self._background_tasks: set[asyncio.Task[Any]] = set()
-        self.transport_of: Callable[[str], str] = _unknown
 
     def on(self, event: str, handler: Any = None) -> None:
         """python-socketio registers its methods here. Nothing calls them."""
-
-    def transport(self, sid: str) -> str:
-        return self.transport_of(sid)
 
     def start_background_task(self, target: Any, *args: Any, **kwargs: Any) -> "asyncio.Task[Any]":
         """Holds the task until it ends: the event loop alone does not keep it from the garbage collector."""
@@ -33,7 +28,3 @@ class Engine:
 
     def create_event(self, *args: Any, **kwargs: Any) -> asyncio.Event:
         return asyncio.Event(*args, **kwargs)
-
-
-def _unknown(sid: str) -> str:
-    raise KeyError(sid)

@@ -24,6 +24,7 @@ from app_node.interface.manager import ClusterManager
 from app_node.interface.options import checked_options
 from app_node.interface.peers import AppNodeEvents
 from app_node.interface.python_socketio import AsyncNamespace, AsyncServer
+from app_node.interface.queries import Queries
 from app_node.interface.rooms import Rooms, Sids
 from app_node.interface.selections import ForAllWhoMatch
 from app_node.lanes.progress import current_progress
@@ -45,7 +46,7 @@ def get_client(config: Config | Mapping[str, Any] | None = None, **python_socket
     return ClusterServer(config, **python_socketio_options)
 
 
-class ClusterServer(Asking, AppNodeEvents, ForAllWhoMatch, AsyncServer):
+class ClusterServer(Queries, Asking, AppNodeEvents, ForAllWhoMatch, AsyncServer):
     """An `AsyncServer` whose clients are connected to io-nodes."""
 
     def __init__(
@@ -66,7 +67,6 @@ class ClusterServer(Asking, AppNodeEvents, ForAllWhoMatch, AsyncServer):
         self.application = Application(
             self, exceptions.ConnectionRefusedError, AsyncNamespace.trigger_event, options.get("json")
         )
-        self.eio.transport_of = self._transport_of
 
     @property
     def node(self) -> AppNode:
@@ -357,9 +357,3 @@ class ClusterServer(Asking, AppNodeEvents, ForAllWhoMatch, AsyncServer):
 
     def _engineio_server_class(self) -> type[Engine]:
         return Engine
-
-    def _transport_of(self, sid: str) -> str:
-        client = self.node.clients.known.get(sid)
-        if client is None:
-            raise KeyError(sid)
-        return client.transport

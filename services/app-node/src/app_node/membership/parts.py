@@ -8,6 +8,7 @@ from app_node.membership.farewells import Farewells
 from app_node.membership.parked_homes import ParkedHomes
 from app_node.membership.presence import AppNodePresence
 from app_node.membership.reaper import Reaper
+from app_node.membership.room_index import IndexKeeper
 from sio_cluster.node.settings.config import Config
 from sio_cluster.streams.api.bus import Bus
 
@@ -57,6 +58,13 @@ class MembershipParts:
             records=bus.records,
             farewells=farewells,
             parked_homes=self.parked_homes,
+            is_in_charge=holds_lane_0,
+            counters=counters,
+        )
+        self.index_keeper = IndexKeeper(
+            heartbeat_ms=config.heartbeat_ms,
+            registry=bus.registry,
+            room_index=bus.room_index,
             is_in_charge=holds_lane_0,
             counters=counters,
         )

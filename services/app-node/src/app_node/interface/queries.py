@@ -1,0 +1,127 @@
+"""What an application may ask about all clients of the cluster. Not in python-socketio."""
+
+from collections.abc import AsyncIterator
+from typing import Any, cast
+
+from app_node.app import AppNode
+from app_node.clients.environ import environ_of
+from app_node.interface.remote_client import Page, RemoteClient, Server
+from app_node.interface.rooms import checked_room
+from sio_cluster.protocol.messages import Room
+from sio_cluster.streams.api.records import ClientRecord
+
+
+class Queries:
+    """Methods of the server object. docs/server.md has a page on them.
+
+    A client counts from when its `connect` handler has ended and its output is in Redis, until its `disconnect` is in
+    its record. While it is away (it may claim its session back), it does not count.
+
+    Each method sees what this process has done before, also in the handler that runs. It waits while Redis is away.
+    Unless its docstring says otherwise, it raises `sio_cluster.protocol.errors.NodesTooOld` while a node of a release
+    is registered that does not keep the room index, and for some seconds after that. It raises TypeError for a room
+    that is neither str nor int.
+    """
+
+    @property
+    def node(self) -> AppNode:
+        """The app-node that the server object is now."""
+        raise NotImplementedError
+
+    async def clients(
+        self, room: Room | None = None, namespace: str = "/", limit: int = 1000, cursor: str | None = None
+    ) -> Page:
+        """One page of the connected clients of this namespace; with `room`, of those in it (a sid is a room).
+
+        Pages have at most `limit` clients (1 to 10,000), and may have fewer. Give the page's `cursor` to the next call,
+        until it is None. All pages together have everybody who was there all the time, and nobody twice. Raises
+        ValueError for another `limit`, and for what is no cursor.
+        """
+        node = await self._open()
+        page = await node.clients.queries.page(namespace, _room(room), limit, cursor)
+        return Page([self._remote(record) for record in page.records], page.cursor)
+
+    async def iter_clients(self, room: Room | None = None, namespace: str = "/") -> AsyncIterator[RemoteClient]:
+        """All pages of `clients`, one client after the other: `async for client in sio.iter_clients(room="a")`."""
+        cursor = None
+        while True:
+            page = await self.clients(room, namespace, cursor=cursor)
+            for client in page:
+                yield client
+            cursor = page.cursor
+            if cursor is None:
+                return
+
+    async def client(self, sid: str) -> RemoteClient | None:
+        """This client, whatever its namespace. None where it is not connected. Never raises NodesTooOld."""
+        node = await self._open()
+        record = await node.clients.queries.one(sid)
+        return None if record is None else self._remote(record)
+
+    async def count(self, room: Room | None = None, namespace: str = "/") -> int:
+        """How many clients of this namespace are connected; with `room`, how many of them are in it.
+
+        Its cost does not depend on how many they are.
+        """
+        node = await self._open()
+        return await node.clients.queries.count(namespace, _room(room))
+
+    async def all_rooms(self, prefix: str = "", namespace: str = "/") -> dict[Room, int]:
+        """The rooms of this namespace that have connected clients, and how many. Without the rooms that are sids.
+
+        `prefix`: only rooms whose name is text and begins like this.
+        """
+        node = await self._open()
+        return await node.clients.queries.counts(namespace, prefix)
+
+    # --- python-socketio's own, for all clients
+
+    def transport(self, sid: str, namespace: str | None = None) -> str:
+        """As in python-socketio, for every client of the cluster. KeyError for one that is not connected.
+
+        For a client that this app-node does not know it blocks, about 1 ms, until Redis answers: as `rooms` does.
+        """
+        namespace = namespace or "/"
+        client = self.node.clients.known_here(sid)
+        if client is not None:
+            if client.namespace == namespace:
+                return client.transport
+            raise KeyError(sid)
+        record = self.node.clients.queries.present_now(sid, namespace)
+        if record is None:
+            raise KeyError(sid)
+        return record.transport
+
+    def get_environ(self, sid: str, namespace: str | None = None) -> dict[str, Any] | None:
+        """As in python-socketio, for every client of the cluster. None for one that is not connected.
+
+        For a client that this app-node does not know it blocks as `rooms` does, and the dict is a new one each time.
+        """
+        namespace = namespace or "/"
+        client = self.node.clients.known_here(sid)
+        if client is not None:
+            return client.environ if client.namespace == namespace else None
+        record = self.node.clients.queries.present_now(sid, namespace)
+        return None if record is None else environ_of(record.connected.handshake)
+
+    def rooms(self, sid: str, namespace: str | None = None) -> list[Room]:
+        """As in python-socketio, for every client of the cluster. [] for one that is not connected.
+
+        For a client that this app-node does not know it asks Redis, and the event loop stands still meanwhile: for
+        about 1 ms, and for 250 ms at most. Then it raises `sio_cluster.protocol.errors.BusUnavailable`.
+        `await sio.client(sid)` blocks nothing.
+        """
+        rooms: list[Room] = cast(Any, self).manager.get_rooms(sid, namespace or "/")
+        return rooms
+
+    def _remote(self, record: ClientRecord) -> RemoteClient:
+        return RemoteClient(record, cast(Server, self))
+
+    async def _open(self) -> AppNode:
+        node = self.node
+        await node.open()
+        return node
+
+
+def _room(room: Room | None) -> Room | None:
+    return None if room is None else checked_room(room)

@@ -1,0 +1,225 @@
+"""What an application may ask about the clients of the whole cluster; over the fakes and over Valkey."""
+
+import asyncio
+import time
+from typing import Any
+
+import pytest
+
+from sio_cluster.protocol.errors import BusUnavailable, NodesTooOld
+from sio_cluster.protocol.ids import lane_of
+from sio_cluster.protocol.messages import LEVEL, Ack, ClientUpgraded, Disconnect, Emit, Join, Leave
+from sio_cluster.streams.redis import lookup
+
+NEW = {"level": str(LEVEL)}
+
+
+@pytest.fixture(autouse=True)
+def patient_lookups(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lookup, "TIMEOUT_S", 5.0)
+
+
+async def started(stage: Any) -> tuple[Any, Any, Any]:
+    """A server that serves all clients, one that only asks, and an io-node."""
+    holder, other = stage.echo_server(), stage.server()
+    for name in ("/chat", "/"):
+        holder.on("connect", _let_in, namespace=name)
+    io = await stage.io_node(**NEW)
+    await holder.start()
+    return holder, other, io
+
+
+async def _let_in(sid: str, environ: Any, auth: Any) -> None:
+    pass
+
+
+async def until_counted(sio: Any, number: int, **of: Any) -> None:
+    """Until so many count: `Accept` comes before the record says so. Waits out a node that is too old."""
+    async with asyncio.timeout(8):
+        while await counted(sio, **of) != number:  # noqa: ASYNC110  # Redis tells nobody
+            await asyncio.sleep(0.01)
+
+
+async def counted(sio: Any, **of: Any) -> int | None:
+    """How many there are, None where a node is too old."""
+    try:
+        number: int = await sio.count(**of)
+    except NodesTooOld:
+        return None
+    return number
+
+
+async def test_clients_of_any_app_node(stage: Any) -> None:
+    holder, other, io = await started(stage)
+    sids = [await io.connect() for _ in range(5)]
+    chat = await io.connect("/chat")
+    await until_counted(other, 5)
+    await until_counted(other, 1, namespace="/chat")
+    for sid in sids[:3]:
+        await other.enter_room(sid, "a")
+    await other.enter_room(sids[0], 7)
+    await holder.save_session(sids[0], {"user": "ada"})
+    await io.send(ClientUpgraded(sids[0], "websocket"))
+    await io.settle()
+    for sio in (holder, other):
+        assert await sio.count("a") == 3
+        assert await sio.count(sids[0]) == 1
+        assert await sio.count(chat) == 0
+        assert await sio.count(chat, "/chat") == 1
+        assert await sio.all_rooms() == {"a": 3, 7: 1}
+        assert await sio.all_rooms("a") == {"a": 3}
+        assert await sio.all_rooms(namespace="/chat") == {}
+        page = await sio.clients("a", limit=2)
+        sids_found = [client.sid for client in page]
+        while page.cursor is not None:
+            page = await sio.clients("a", limit=2, cursor=page.cursor)
+            sids_found += [client.sid for client in page]
+        assert sorted(sids_found) == sorted(sids[:3])
+        assert [client.sid async for client in sio.iter_clients(namespace="/chat")] == [chat]
+        assert [client.sid for client in await sio.clients(sids[1])] == [sids[1]]
+        assert sorted([client.sid async for client in sio.iter_clients()]) == sorted(sids)
+        client = await sio.client(sids[0])
+        assert (client.sid, client.namespace, client.session) == (sids[0], "/", {"user": "ada"})
+        assert (client.rooms[0], set(client.rooms)) == (sids[0], {sids[0], "a", 7})
+        assert (client.transport, client.io_node) == ("websocket", io.id)
+        assert client.environ["HTTP_HOST"] == "example.org:81"
+        assert client.connected_at is not None
+        assert (await sio.client(sids[4])).session == {}
+        for nobody in (io.connected().sid, "nobody", ""):
+            assert await sio.client(nobody) is None
+        with pytest.raises(TypeError):
+            await sio.count(["a", "b"])
+        with pytest.raises(ValueError, match="a page has"):
+            await sio.clients(limit=0)
+
+
+async def test_acting_for_a_client(stage: Any) -> None:
+    _, other, io = await started(stage)
+    sid = await io.connect("/chat")
+    await until_counted(other, 1, namespace="/chat")
+    client = await other.client(sid)
+    await client.emit("hello", 1)
+    assert [emit.to for emit in await io.wait(1, Emit)] == [[sid]]
+    await client.enter_room("a")
+    assert await other.count("a", "/chat") == 1
+    await client.leave_room("a")
+    assert await other.count("a", "/chat") == 0
+    assert (len(await io.wait(1, Join)), len(await io.wait(1, Leave))) == (1, 1)
+    await client.save_session({"n": 1})
+    assert (await other.client(sid)).session == {"n": 1}
+    await client.disconnect()
+    assert [command.sid for command in await io.wait(1, Disconnect)] == [sid]
+
+
+async def test_a_handler_sees_what_it_has_done(stage: Any) -> None:
+    sio = stage.server()
+
+    @sio.event
+    async def connect(sid: str, environ: Any, auth: Any) -> None:
+        await sio.enter_room(sid, "all")
+        assert await sio.count("all") == 0  # it is not connected yet
+
+    @sio.event
+    async def move(sid: str) -> Any:
+        await sio.enter_room(sid, "a")
+        await sio.leave_room(sid, "all")
+        client = await sio.client(sid)
+        return [await sio.count("a"), await sio.count("all"), await sio.all_rooms(), client.rooms[1:]]
+
+    io = await stage.io_node(**NEW)
+    await sio.start()
+    sid = await io.connect()
+    await io.event(sid, "move", ack_id=1)
+    assert [ack.packet for ack in await io.wait(1, Ack)] == [b'31[[1,0,{"a":1},["a"]]]']
+
+
+async def test_who_disconnects_counts_no_more(stage: Any) -> None:
+    holder, other, io = await started(stage)
+    sids = [await io.connect() for _ in range(3)]
+    await io.disconnect(sids[0])
+    await io.settle()
+    await until_counted(other, 2)
+    await holder.disconnect(sids[1])
+    assert await holder.count() == 1
+    assert [client.sid for client in await other.clients()] == [sids[2]]
+
+
+async def test_python_socketios_own_questions_about_clients_of_others(stage: Any) -> None:
+    holder, other, io = await started(stage)
+    sid, second = await io.connect(), await io.connect()
+    await until_counted(other, 2)
+    await holder.enter_room(sid, "a")
+    for sio in (other, holder):
+        assert sio.rooms(sid) == [sid, "a"]
+        assert sio.rooms(sid, "/chat") == []
+        assert sio.transport(sid) == "polling"
+        assert sio.get_environ(sid)["HTTP_HOST"] == "example.org:81"
+        assert sio.get_environ(sid, "/chat") is None
+        assert sio.manager.is_connected(sid, "/")
+        assert not sio.manager.is_connected(sid, "/chat")
+        assert list(sio.manager.get_participants("/", "a")) == [(sid, sid)]
+        assert sorted(sio.manager.get_participants("/", None)) == sorted([(sid, sid), (second, second)])
+        assert list(sio.manager.get_participants("/", ["a", sid])) == [(sid, sid)]
+        assert list(sio.manager.get_participants("/", second)) == [(second, second)]
+        assert await sio.get_session(sid) == {}
+        for nobody in (io.connected().sid, "nobody", ""):
+            assert sio.rooms(nobody) == []
+            assert sio.get_environ(nobody) is None
+            assert not sio.manager.is_connected(nobody, "/")
+            assert list(sio.manager.get_participants("/", nobody)) == []
+            with pytest.raises(KeyError):
+                sio.transport(nobody)
+
+
+async def test_while_redis_is_away(memory_stage: Any) -> None:
+    holder, other, io = await started(memory_stage)
+    sid = await io.connect()
+    await until_counted(other, 1)
+    memory_stage.broker.go_down()
+    assert holder.rooms(sid) == [sid]
+    with pytest.raises(BusUnavailable):
+        other.rooms(sid)
+    count = asyncio.create_task(other.count())
+    await asyncio.sleep(0.05)
+    assert not count.done()
+    memory_stage.broker.come_back()
+    assert await count == 1
+
+
+async def test_nodes_of_an_older_release(stage: Any) -> None:
+    holder, other, io = await started(stage)
+    sid = await io.connect()
+    await until_counted(other, 1)
+    old = await stage.io_node("io2", level="2")
+    async with asyncio.timeout(8):
+        while await counted(other) is not None:  # noqa: ASYNC110  # it looks again when its last look is old
+            await asyncio.sleep(0.05)
+    assert (await other.client(sid)).sid == sid
+    assert other.rooms(sid) == [sid]
+    assert list(holder.manager.get_participants("/", None)) == [(sid, sid)]
+    await old.bus.registry.unregister_io_node(old.id)
+    await until_counted(other, 1)
+
+
+async def test_two_app_nodes_and_a_silent_io_node(stage: Any) -> None:
+    """Queries ask no peer: neither an io-node that stands still nor a lane that nobody holds delays them."""
+    first, second = stage.echo_server(), stage.echo_server()
+    io, silent = await stage.io_node(**NEW), await stage.io_node("io2", **NEW)
+    await first.start()
+    await second.start()
+    everything = set(range(stage.config.lanes))
+    await stage.until(lambda: first.node.keeper.readable | second.node.keeper.readable == everything)
+    sids = [await node.connect() for node in (io, silent) for _ in range(6)]
+    assert len({lane_of(sid, stage.config.lanes) for sid in sids}) > 1
+    await until_counted(first, 12)
+    silent._reader.cancel()
+    for sid in sids:
+        await (first if sid < sids[3] else second).enter_room(sid, "all")
+    begin = time.process_time()
+    for sio in (first, second):
+        assert await sio.count("all") == 12
+        assert {client.sid for client in await sio.clients("all")} == set(sids)
+    assert time.process_time() - begin < 1
+    await first.close_room("all")
+    for sio in (first, second):
+        assert (await sio.count("all"), await sio.all_rooms()) == (0, {})
