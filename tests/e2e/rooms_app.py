@@ -26,3 +26,12 @@ async def close(sid: str, room: str) -> None:
 @sio.event
 async def rooms(sid: str) -> Any:
     return os.getpid(), sorted(room for room in sio.rooms(sid) if room != sid)
+
+
+@sio.event
+async def who(sid: str, room: str) -> Any:
+    """What each way of asking says of this room: how many, who, and their rooms."""
+    sids = sorted([client.sid async for client in sio.iter_clients(room)])
+    participants = sorted(each for each, _ in sio.manager.get_participants("/", room))
+    both = {room for each in sids for room in sio.rooms(each) if room != each}
+    return await sio.count(room), sids, participants, sorted(both), await sio.count(), await sio.all_rooms()

@@ -33,7 +33,7 @@ class Queries:
     ) -> Page:
         """One page of the connected clients of this namespace; with `room`, of those in it (a sid is a room).
 
-        Pages have at most `limit` clients (1 to 10,000), and may have fewer. Give the page's `cursor` to the next call,
+        Pages have at most `limit` clients (1 to 1,000), and may have fewer. Give the page's `cursor` to the next call,
         until it is None. All pages together have everybody who was there all the time, and nobody twice. Raises
         ValueError for another `limit`, and for what is no cursor.
         """

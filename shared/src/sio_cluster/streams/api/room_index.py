@@ -16,7 +16,7 @@ from typing import Protocol
 from sio_cluster.protocol.messages import Room
 from sio_cluster.streams.api.records import ClientRecord
 
-PAGE_LIMIT = 10_000
+PAGE_LIMIT = 1_000
 """How many clients a page has, at most."""
 
 

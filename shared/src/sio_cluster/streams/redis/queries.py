@@ -31,8 +31,8 @@ _CHUNK = 2_000
 """Of a larger part, how many connected clients of the lane are looked at in one step."""
 _RECORDS = 250
 """How many records are read in one round trip."""
-_FIELDS = 1_000
-"""How many rooms of one lane are named in one round trip, about."""
+_FIELDS = 500
+"""How many rooms of one lane are named by one command, about."""
 
 
 class Queries:
@@ -48,25 +48,24 @@ class Queries:
 
     def counts(self, namespace: str, prefix: str) -> Question[dict[Room, int]]:
         pattern = literally(encode_room(prefix)[:-1]) + b"*" if prefix else b"*"
-        counts_of: list[dict[Room, int]] = [{} for _ in range(self._lanes)]  # a scan may name a room twice
-        cursors = dict.fromkeys(range(self._lanes), b"0")
-        while cursors:
-            scans: list[RedisCommand] = [
-                ("HSCAN", self._keys.counts(lane, namespace), cursor, "MATCH", pattern, "COUNT", _FIELDS)
-                for lane, cursor in cursors.items()
-            ]
-            parts = yield from self._ask(scans)
-            for lane, (cursor, flat) in zip(list(cursors), parts, strict=True):
-                counts_of[lane].update(
-                    (decode_room(name), int(number)) for name, number in zip(flat[::2], flat[1::2], strict=True)
-                )
-                cursors[lane] = cursor
-            cursors = {lane: cursor for lane, cursor in cursors.items() if cursor != b"0"}
+        names = [self._keys.counts(lane, namespace) for lane in range(self._lanes)]
+        parts = yield from self._ask([_scan(name, b"0", pattern) for name in names])
         total: dict[Room, int] = {}
-        for counts in counts_of:
-            for name, number in counts.items():
-                total[name] = total.get(name, 0) + number
+        for name, part in zip(names, parts, strict=True):
+            for encoded, number in (yield from self._scanned(name, part, pattern)).items():
+                room = decode_room(encoded)
+                total[room] = total.get(room, 0) + int(number)
         return total
+
+    def _scanned(self, name: str, part: Reply, pattern: bytes) -> Question[dict[bytes, bytes]]:
+        """All of one hash, of which this is the first part. A scan may bring a field twice."""
+        fields: dict[bytes, bytes] = {}
+        while True:
+            cursor, flat = part
+            fields.update(zip(flat[::2], flat[1::2], strict=True))
+            if cursor == b"0":
+                return fields
+            [part] = yield from self._ask([_scan(name, cursor, pattern)])
 
     def page(self, namespace: str, room: Room | None, limit: int, cursor: str | None) -> Question[RecordPage]:
         sids, following = yield from self.sids(namespace, room, limit, cursor)
@@ -194,6 +193,10 @@ def _place(cursor: str | None, lanes: int) -> tuple[int, str]:
     if not lane.isascii() or not lane.isdigit() or node_of(sid) is None or lane_of(sid, lanes) != int(lane):
         raise ValueError(f"{cursor!r} is no cursor of a page")
     return int(lane), sid
+
+
+def _scan(name: str, cursor: bytes, pattern: bytes) -> RedisCommand:
+    return ("HSCAN", name, cursor, "MATCH", pattern, "COUNT", _FIELDS)
 
 
 def literally(text: bytes) -> bytes:
