@@ -190,7 +190,7 @@ async def test_nodes_of_an_older_release(stage: Any) -> None:
     holder, other, io = await started(stage)
     sid = await io.connect()
     await until_counted(other, 1)
-    old = await stage.io_node("io2", level="2")
+    old = await stage.io_node("io2", level=2)
     async with asyncio.timeout(8):
         while await counted(other) is not None:  # noqa: ASYNC110  # it looks again when its last look is old
             await asyncio.sleep(0.05)

@@ -22,26 +22,31 @@ end
 # in each room. A client is connected if its record says `accepted`, and not `away`. `lane` is how all keys of the
 # client's lane begin. The client's namespace may stand in its record only, so keys with a namespace are made in here.
 # They have the hash tag of the record.
-INDEX = """
-local function count(lane, namespace, room, by)
+_LESS = """
+local function less(lane, namespace, room)
   local counts = lane .. 'counts:' .. namespace
-  if redis.call('HINCRBY', counts, room, by) < 1 then redis.call('HDEL', counts, room) end
-end
-
-local function is_here(lane, namespace, sid)
-  return redis.call('ZSCORE', lane .. 'here:' .. namespace, sid)
-end
-
-local function comes(lane, namespace, sid, rooms)
-  if redis.call('ZADD', lane .. 'here:' .. namespace, 0, sid) == 0 then return end
-  for _, room in ipairs(redis.call('SMEMBERS', rooms)) do count(lane, namespace, room, 1) end
-end
-
-local function goes(lane, namespace, sid, rooms)
-  if redis.call('ZREM', lane .. 'here:' .. namespace, sid) == 0 then return end
-  for _, room in ipairs(redis.call('SMEMBERS', rooms)) do count(lane, namespace, room, -1) end
+  if redis.call('HINCRBY', counts, room, -1) < 1 then redis.call('HDEL', counts, room) end
 end
 """
+
+COMES = """
+local function comes(lane, namespace, sid, rooms)
+  if redis.call('ZADD', lane .. 'here:' .. namespace, 0, sid) == 0 then return end
+  for _, room in ipairs(redis.call('SMEMBERS', rooms)) do
+    redis.call('HINCRBY', lane .. 'counts:' .. namespace, room, 1)
+  end
+end
+"""
+
+GOES = (
+    _LESS
+    + """
+local function goes(lane, namespace, sid, rooms)
+  if redis.call('ZREM', lane .. 'here:' .. namespace, sid) == 0 then return end
+  for _, room in ipairs(redis.call('SMEMBERS', rooms)) do less(lane, namespace, room) end
+end
+"""
+)
 
 # KEYS client, lease?; ARGV field, value, node?, token?. Returns 0 where the client is gone.
 SET_FIELD = script(
@@ -58,7 +63,7 @@ return 1
 # KEYS client, rooms, lease?; ARGV sid, lane, generation, node?, token?. Returns 0 where the client is gone.
 ACCEPT = script(
     _FENCED
-    + INDEX
+    + COMES
     + """
 if fenced(KEYS[3], ARGV[4], ARGV[5]) then return -1 end
 redis.call('HDEL', KEYS[1], '')
@@ -88,15 +93,15 @@ return 1
 # Returns 0 where the client is gone, or belongs to another namespace.
 JOIN = script(
     _FENCED
-    + INDEX
     + """
 if fenced(KEYS[3], ARGV[5], ARGV[6]) then return -1 end
-local sid, lane, namespace, room = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local lane, namespace, room = ARGV[2], ARGV[3], ARGV[4]
 redis.call('HDEL', KEYS[1], '')
-if redis.call('HGET', KEYS[1], 'namespace') ~= namespace then return 0 end
+local known = redis.call('HMGET', KEYS[1], 'namespace', 'accepted', 'away')
+if known[1] ~= namespace then return 0 end
 redis.call('SADD', KEYS[2], room)
-local is_new = redis.call('SADD', lane .. 'room:' .. namespace .. ':' .. room, sid) == 1
-if is_new and is_here(lane, namespace, sid) then count(lane, namespace, room, 1) end
+local is_new = redis.call('SADD', lane .. 'room:' .. namespace .. ':' .. room, ARGV[1]) == 1
+if is_new and known[2] == '1' and not known[3] then redis.call('HINCRBY', lane .. 'counts:' .. namespace, room, 1) end
 return 1
 """
 )
@@ -104,14 +109,15 @@ return 1
 # KEYS client, rooms, lease?; ARGV sid, lane, room, node?, token?. Returns 0 where the client is gone.
 LEAVE = script(
     _FENCED
-    + INDEX
+    + _LESS
     + """
 if fenced(KEYS[3], ARGV[4], ARGV[5]) then return -1 end
 redis.call('SREM', KEYS[2], ARGV[3])
-local namespace = redis.call('HGET', KEYS[1], 'namespace')
+local known = redis.call('HMGET', KEYS[1], 'namespace', 'accepted', 'away')
+local namespace = known[1]
 if not namespace then return 0 end
 local was_in = redis.call('SREM', ARGV[2] .. 'room:' .. namespace .. ':' .. ARGV[3], ARGV[1]) == 1
-if was_in and is_here(ARGV[2], namespace, ARGV[1]) then count(ARGV[2], namespace, ARGV[3], -1) end
+if was_in and known[2] == '1' and not known[3] then less(ARGV[2], namespace, ARGV[3]) end
 return 1
 """
 )
@@ -121,20 +127,23 @@ return 1
 STORE = script(
     NOW
     + """
-local generation = redis.call('HGET', KEYS[1], 'generation')
-if generation and tonumber(generation) > tonumber(ARGV[1]) then return 0 end
+local known = redis.call('HMGET', KEYS[1], 'generation', 'connected')
+if known[1] and tonumber(known[1]) > tonumber(ARGV[1]) then return 0 end
 redis.call(
   'HSET', KEYS[1], 'connected', ARGV[2], 'namespace', ARGV[3], 'transport', ARGV[4], 'holder', ARGV[5],
   'generation', ARGV[1]
 )
-redis.call('HSETNX', KEYS[1], 'pid', ARGV[6])
-redis.call('HSETNX', KEYS[1], 'connected_at', now())
+if known[2] then
+  redis.call('HSETNX', KEYS[1], 'pid', ARGV[6])
+else
+  redis.call('HSET', KEYS[1], 'pid', ARGV[6], 'connected_at', now())
+end
 return 1
 """
 )
 
 _REMOVE = (
-    INDEX
+    GOES
     + """
 local function remove(client, rooms, sid, lane)
   local namespace = redis.call('HGET', client, 'namespace')
@@ -142,7 +151,7 @@ local function remove(client, rooms, sid, lane)
     local was_here = redis.call('ZREM', lane .. 'here:' .. namespace, sid) == 1
     for _, room in ipairs(redis.call('SMEMBERS', rooms)) do
       redis.call('SREM', lane .. 'room:' .. namespace .. ':' .. room, sid)
-      if was_here then count(lane, namespace, room, -1) end
+      if was_here then less(lane, namespace, room) end
     end
   end
   redis.call('UNLINK', client, rooms)
@@ -207,7 +216,7 @@ return 'gone'
 # Again: another generation.
 CLAIM_SESSION = script(
     NOW
-    + INDEX
+    + COMES
     + """
 local known = redis.call(
   'HMGET', KEYS[1], 'connected', 'namespace', 'pid', 'accepted', 'away', 'generation', 'holder'

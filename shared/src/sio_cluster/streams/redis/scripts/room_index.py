@@ -1,12 +1,13 @@
 """The room index, built anew from the records. `scripts.records` keeps it."""
 
-from sio_cluster.streams.redis.scripts.records import INDEX
+from sio_cluster.streams.redis.scripts.records import COMES, GOES
 from sio_cluster.streams.redis.scripts.script import script
 
 # KEYS client, rooms, here; ARGV sid, lane. Whether the client is connected. Returns its namespace and its rooms; nil
 # where it is gone: then it is not connected to the namespace of `here`. Again: nothing changes.
 REINDEX = script(
-    INDEX
+    COMES
+    + GOES
     + """
 local known = redis.call('HMGET', KEYS[1], 'namespace', 'connected', 'accepted', 'away')
 if not known[2] then
