@@ -8,8 +8,9 @@ import pytest
 from sio_cluster.protocol.errors import IndexNotExact
 from sio_cluster.protocol.ids import lane_of
 from sio_cluster.protocol.messages import LEVEL, SERVER_LEVEL, ClientConnected, Handshake, Room
-from sio_cluster.streams.api.records import Accepted, Claim, ClientRecord, Ended, Joined, Left, RecordChange, RoomClosed
+from sio_cluster.streams.api.records import Accepted, Claim, ClientRecord, Ended, Joined, Left, RecordChange
 from sio_cluster.streams.api.room_index import PAGE_LIMIT, RoomIndex
+from sio_cluster.streams.api.selections import RoomsChange, Selection
 from sio_cluster.testing.contract import Cluster
 
 IO1, IO2, LONG_MS = "io1-aaaaaa", "io2-aaaaaa", 60_000
@@ -224,7 +225,7 @@ class TestHistory:
         rooms: list[Room] = ["a", "b", 7, "7"]
 
         async def write(chance: random.Random) -> None:
-            records = cluster.records()
+            records, selections = cluster.records(), cluster.selections()
             for _ in range(60):
                 client = chance.choice(clients)
                 sid, namespace = client.sid, client.namespace
@@ -236,7 +237,9 @@ class TestHistory:
                     case 1 if record is not None and record.away:
                         await records.claim(sid, namespace, HASH, chance.choice([IO1, IO2]))
                     case 2:
-                        await records.update([RoomClosed(namespace, chance.choice(rooms))])
+                        selection = Selection(namespace, chance.choice([None, ("a",), ("b", 7)]), ("7",))
+                        change = RoomsChange(tuple(chance.sample(rooms, 2)), inside=chance.random() < 0.4)
+                        await selections.change(selection, [client.sid for client in clients], change)
                     case 3 | 4 if record is None:
                         await records.store([client])
                     case _:

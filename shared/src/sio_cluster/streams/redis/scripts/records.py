@@ -22,7 +22,7 @@ end
 # in each room. A client is connected if its record says `accepted`, and not `away`. `lane` is how all keys of the
 # client's lane begin. The client's namespace may stand in its record only, so keys with a namespace are made in here.
 # They have the hash tag of the record.
-_LESS = """
+LESS = """
 local function less(lane, namespace, room)
   local counts = lane .. 'counts:' .. namespace
   if redis.call('HINCRBY', counts, room, -1) < 1 then redis.call('HDEL', counts, room) end
@@ -39,7 +39,7 @@ end
 """
 
 GOES = (
-    _LESS
+    LESS
     + """
 local function goes(lane, namespace, sid, rooms)
   if redis.call('ZREM', lane .. 'here:' .. namespace, sid) == 0 then return end
@@ -109,7 +109,7 @@ return 1
 # KEYS client, rooms, lease?; ARGV sid, lane, room, node?, token?. Returns 0 where the client is gone.
 LEAVE = script(
     _FENCED
-    + _LESS
+    + LESS
     + """
 if fenced(KEYS[3], ARGV[4], ARGV[5]) then return -1 end
 redis.call('SREM', KEYS[2], ARGV[3])

@@ -1,16 +1,17 @@
 """Selections of clients by their records."""
 
-from sio_cluster.streams.redis.scripts.records import INDEX
+from sio_cluster.streams.redis.scripts.records import LESS
 from sio_cluster.streams.redis.scripts.script import HOLDS, script
 
-# KEYS lease of the lane; ARGV node ("": no lease), token, lane, namespace, "enter" or "leave" or "" (no change), "again"
-# or "", then three lists of rooms as JSON, each with its length before it: those to be in, those not to be in, those of
-# the change; then a list of sids that need be in no room, in the same form; then other sids. Returns -1 where the lease
-# is lost, else the sids that matched and are here, and those that matched and are away. `lane`: see `INDEX`.
+# KEYS lease of the lane; ARGV node ("": no lease), token, lane, namespace, "enter" or "leave" or "" (no change),
+# "again" or "", then three lists of rooms as JSON, each with its length before it: those to be in, those not to be in,
+# those of the change; then a list of sids that need be in no room, in the same form; then other sids. `lane` is how all
+# keys of the lane begin. Returns -1 where the lease is lost, else the sids that matched and are here, and those that
+# matched and are away.
 # Again, with "again": the same, and whoever is as the change says.
 SELECT = script(
     HOLDS
-    + INDEX
+    + LESS
     + """
 if ARGV[1] ~= '' and not holds(KEYS[1], ARGV[1], ARGV[2]) then return -1 end
 local lane, namespace, what, again = ARGV[3], ARGV[4], ARGV[5], ARGV[6] == 'again'
@@ -39,14 +40,15 @@ end
 
 redis.call('HDEL', KEYS[1], '')  -- a full Redis takes the rest then
 local here, away = {}, {}
-local changed = {}
+local changed, is_connected = {}, {}
 local function look_at(sid, needs_room)
-  local known = redis.call('HMGET', clients .. sid, 'namespace', 'away')
+  local known = redis.call('HMGET', clients .. sid, 'namespace', 'away', 'accepted')
   if known[1] == namespace then
     local matches = (not needs_room or in_one_of(sid, to)) and not in_one_of(sid, except)
     if matches and what ~= '' then
       redis.call(what == 'enter' and 'SADD' or 'SREM', rooms_of .. sid, unpack(rooms))
       changed[#changed + 1] = sid
+      is_connected[sid] = known[3] == '1' and not known[2]
     end
     if matches or (again and has_it_already(sid)) then
       local matched = known[2] and away or here
@@ -56,14 +58,17 @@ local function look_at(sid, needs_room)
 end
 for _, sid in ipairs(named) do look_at(sid, false) end
 for i = place, #ARGV do look_at(ARGV[i], true) end
-local add, by = 'SADD', 1
-if what == 'leave' then add, by = 'SREM', -1 end
+local change = what == 'enter' and 'SADD' or 'SREM'
 for _, room in ipairs(rooms) do
-  local counted = 0
   for _, sid in ipairs(changed) do
-    if redis.call(add, members .. room, sid) == 1 and is_here(lane, namespace, sid) then counted = counted + by end
+    if redis.call(change, members .. room, sid) == 1 and is_connected[sid] then
+      if what == 'enter' then
+        redis.call('HINCRBY', lane .. 'counts:' .. namespace, room, 1)
+      else
+        less(lane, namespace, room)
+      end
+    end
   end
-  if counted ~= 0 then count(lane, namespace, room, counted) end
 end
 return {here, away}
 """
