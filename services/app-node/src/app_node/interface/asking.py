@@ -11,7 +11,7 @@ from app_node.app import AppNode
 from app_node.clients.question import Missing
 from app_node.clients.questions import Answer, To
 from app_node.downlink.held import held_output
-from app_node.interface.rooms import rooms_of, skipped
+from app_node.interface.rooms import Rooms, Sids, rooms_of, skipped
 from app_node.payloads import arguments, decode, encode
 from sio_cluster.protocol.errors import MalformedPacket
 from sio_cluster.protocol.messages import SERVER_LEVEL, AckRequest
@@ -95,8 +95,8 @@ class Asking:
         self: Server,
         event: str,
         data: Any = None,
-        room: Any = None,
-        skip_sid: Any = None,
+        room: Rooms | None = None,
+        skip_sid: Sids | None = None,
         namespace: str | None = None,
         timeout: float = 60,
     ) -> Answers:
@@ -128,8 +128,8 @@ class Asking:
         self: Server,
         event: str,
         data: Any = None,
-        room: Any = None,
-        skip_sid: Any = None,
+        room: Rooms | None = None,
+        skip_sid: Sids | None = None,
         namespace: str | None = None,
         timeout: float = 60,
     ) -> AnswerStream:

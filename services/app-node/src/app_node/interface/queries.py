@@ -29,7 +29,7 @@ class Queries:
         raise NotImplementedError
 
     async def clients(
-        self, room: Room | None = None, namespace: str = "/", limit: int = 1000, cursor: str | None = None
+        self, room: Room | None = None, namespace: str | None = None, limit: int = 1000, cursor: str | None = None
     ) -> Page:
         """One page of the connected clients of this namespace; with `room`, of those in it (a sid is a room).
 
@@ -38,10 +38,10 @@ class Queries:
         ValueError for another `limit`, and for what is no cursor.
         """
         node = await self._open()
-        page = await node.clients.queries.page(namespace, _room(room), limit, cursor)
+        page = await node.clients.queries.page(namespace or "/", _room(room), limit, cursor)
         return Page([self._remote(record) for record in page.records], page.cursor)
 
-    async def iter_clients(self, room: Room | None = None, namespace: str = "/") -> AsyncIterator[RemoteClient]:
+    async def iter_clients(self, room: Room | None = None, namespace: str | None = None) -> AsyncIterator[RemoteClient]:
         """All pages of `clients`, one client after the other: `async for client in sio.iter_clients(room="a")`."""
         cursor = None
         while True:
@@ -58,21 +58,21 @@ class Queries:
         record = await node.clients.queries.one(sid)
         return None if record is None else self._remote(record)
 
-    async def count(self, room: Room | None = None, namespace: str = "/") -> int:
+    async def count(self, room: Room | None = None, namespace: str | None = None) -> int:
         """How many clients of this namespace are connected; with `room`, how many of them are in it.
 
         Its cost does not depend on how many they are.
         """
         node = await self._open()
-        return await node.clients.queries.count(namespace, _room(room))
+        return await node.clients.queries.count(namespace or "/", _room(room))
 
-    async def all_rooms(self, prefix: str = "", namespace: str = "/") -> dict[Room, int]:
+    async def all_rooms(self, prefix: str = "", namespace: str | None = None) -> dict[Room, int]:
         """The rooms of this namespace that have connected clients, and how many. Without the rooms that are sids.
 
         `prefix`: only rooms whose name is text and begins like this.
         """
         node = await self._open()
-        return await node.clients.queries.counts(namespace, prefix)
+        return await node.clients.queries.counts(namespace or "/", prefix)
 
     # --- python-socketio's own, for all clients
 

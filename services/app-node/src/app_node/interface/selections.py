@@ -3,7 +3,7 @@
 from typing import Any, Protocol
 
 from app_node.app import AppNode
-from app_node.interface.rooms import rooms_of, shared_room
+from app_node.interface.rooms import Rooms, rooms_of, shared_room
 from sio_cluster.protocol.messages import Room
 from sio_cluster.streams.api.selections import MOST_ROOMS, Selection
 
@@ -23,7 +23,11 @@ class ForAllWhoMatch:
     """
 
     async def enter_rooms(
-        self: HasNode, rooms: Any, room: Any = None, except_room: Any = None, namespace: str | None = None
+        self: HasNode,
+        rooms: Rooms,
+        room: Rooms | None = None,
+        except_room: Rooms | None = None,
+        namespace: str | None = None,
     ) -> None:
         """All clients that match enter `rooms`, one room or a list of at most 100.
 
@@ -36,13 +40,21 @@ class ForAllWhoMatch:
         await _change_rooms(self, rooms, _selection(room, except_room, namespace), inside=True)
 
     async def leave_rooms(
-        self: HasNode, rooms: Any, room: Any = None, except_room: Any = None, namespace: str | None = None
+        self: HasNode,
+        rooms: Rooms,
+        room: Rooms | None = None,
+        except_room: Rooms | None = None,
+        namespace: str | None = None,
     ) -> None:
         """All clients that match leave `rooms`. As `enter_rooms`."""
         await _change_rooms(self, rooms, _selection(room, except_room, namespace), inside=False)
 
     async def disconnect_room(
-        self: HasNode, room: Any, close: bool = False, except_room: Any = None, namespace: str | None = None
+        self: HasNode,
+        room: Rooms | None,
+        close: bool = False,
+        except_room: Rooms | None = None,
+        namespace: str | None = None,
     ) -> None:
         """Disconnects all clients that match, in waves: 1,000 at a time, then a pause of 0.1 s.
 

@@ -193,7 +193,7 @@ class ClusterServer(Queries, Asking, AppNodeEvents, ForAllWhoMatch, AsyncServer)
         callback: Callable[..., Any] | None = None,
         ignore_queue: bool = False,
         *,
-        except_room: Any = None,
+        except_room: Rooms | None = None,
         volatile: bool = False,
     ) -> None:
         """As in python-socketio, for all clients of the cluster. None as `to` is everybody, an empty list is nobody.
