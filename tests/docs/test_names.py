@@ -12,6 +12,8 @@ from tests.docs.pages import Page, pages, sources, tracked, words
 
 from app_node.api.metrics import ApiCounters
 from app_node.api.metrics import families as api_families
+from app_node.bridge.counters import BridgeCounters
+from app_node.bridge.metrics import families as bridge_families
 from app_node.counters import Counters
 from app_node.metrics import Levels as AppLevels
 from app_node.metrics import families as app_families
@@ -38,6 +40,7 @@ EXAMPLES = {"app.py", "web.py"}
 """Files of a reader."""
 EXAMPLE_WORDS = {"Jf8sKa0tQv3mXw2B", "event_name", "sio_io_", "sio_app_"}
 WORDS_OF_OTHERS = {
+    "maxLen",
     "ip_local_port_range", "tcp_wmem", "worker_shutdown_timeout",
     "process_resident_memory_bytes", "python_gc_collections_total",
     "LimitNOFILE", "TimeoutStopSec", "publishNotReadyAddresses", "terminationGracePeriodSeconds",
@@ -165,14 +168,14 @@ def test_what_the_example_of_the_environment_names_is_used() -> None:
 def test_the_metrics_of_the_documentation_are_those_of_the_nodes() -> None:
     exported = {_exported_name(family) for family in _families()}
     page = (ROOT / "docs/operations.md").read_text()
-    listed = set(re.findall(r"sio_(?:io|app|api)_\w+", page))
+    listed = set(re.findall(r"sio_(?:io|app|api|bridge)_\w+", page))
     assert listed - _exported() == set(), "named, and not there"
     assert exported - listed == set(), "there, and not in docs/operations.md"
 
 
 @ALL_PAGES
 def test_metrics_have_their_whole_names(page: Page) -> None:
-    named = set(re.findall(r"sio_(?:io|app|api)_[a-z_]*[a-z]", page.text))
+    named = set(re.findall(r"sio_(?:io|app|api|bridge)_[a-z_]*[a-z]", page.text))
     assert named <= _exported()
 
 
@@ -192,8 +195,12 @@ def _families() -> list[AnyFamily]:
     nothing: dict[str, Any] = dict.fromkeys((*IoLevels.__annotations__, *AppLevels.__annotations__), 0)
     io_levels = IoLevels(**{name: nothing[name] for name in IoLevels.__annotations__})
     app_levels = AppLevels(**{name: nothing[name] for name in AppLevels.__annotations__})
-    return [*io_families(counts, io_levels), *app_families(Counters(), app_levels),
-            *api_families(ApiCounters())]  # fmt: skip
+    return [
+        *io_families(counts, io_levels),
+        *app_families(Counters(), app_levels),
+        *api_families(ApiCounters()),
+        *bridge_families(BridgeCounters(), ready=True, active=True),
+    ]
 
 
 # --- keys
@@ -211,8 +218,15 @@ def test_keys_py_lists_every_key() -> None:
     assert {_general(key.removeprefix("P")) for key in made if not key.endswith(":")} <= _listed_keys()
 
 
-ARGUMENTS: dict[str, Any] = {"node_id": "ID", "lane": 0, "sid": "SID", "namespace": "NAMESPACE", "room": "ROOM",
-                             "digest": "DIGEST"}  # fmt: skip
+ARGUMENTS: dict[str, Any] = {
+    "node_id": "ID",
+    "lane": 0,
+    "sid": "SID",
+    "namespace": "NAMESPACE",
+    "room": "ROOM",
+    "digest": "DIGEST",
+    "stream": "STREAM",
+}
 
 
 def _general(key: str) -> str:

@@ -40,6 +40,12 @@ and ended together with its place in the registry: a cluster uses one Redis serv
 {PREFIX}:{lane:N}:dead                stream  dead letters: entries that were set aside
 {PREFIX}:{lane:N}:quarantine:uplink   stream  facts that were taken over unfinished twice, one an entry
 
+In the Redis that a bridge listens to (BRIDGE_REDIS_URL):
+
+{PREFIX}:{bridge}:lease               string  which bridge is the active one: expires when its lease runs out
+{PREFIX}:{bridge}:position:STREAM     hash    id, read: up to where STREAM was read, and how many of its entries that
+                                              are, of all that were ever added to it
+
 A quarantine has the keys of a lane:
 
 {PREFIX}:{lane:N}:quarantine:uplink:state
@@ -148,6 +154,13 @@ class Keys:
     def dead(self, lane: int) -> str:
         """A lane and its quarantine share the dead letters."""
         return f"{self.prefix}:{{lane:{lane_behind(lane)}}}:dead"
+
+    @property
+    def bridge_lease(self) -> str:
+        return f"{self.prefix}:{{bridge}}:lease"
+
+    def bridge_position(self, stream: str) -> str:
+        return f"{self.prefix}:{{bridge}}:position:{stream}"
 
     @staticmethod
     def state(stream: str) -> str:

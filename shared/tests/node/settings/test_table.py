@@ -21,8 +21,12 @@ def test_the_table_of_settings_in_the_readme_is_that_of_the_code() -> None:
 def test_the_table_says_which_kind_of_node_reads_a_setting() -> None:
     shared = _read_in("shared/src")
     io, app = shared | _read_in("services/io-node/src"), shared | _read_in("services/app-node/src")
+    bridge = _read_in("services/app-node/src/app_node/bridge")
+    app -= {name for name in bridge if name.startswith("bridge_")}
     for name in Config.model_fields:
         kinds = {kind for kind, read in (("io", io), ("app", app)) if name in read}
+        if not kinds and name in bridge:
+            kinds = {"bridge"}
         assert kinds, f"no node reads {name}"
         assert read_by(name) == ("both" if len(kinds) == 2 else kinds.pop()), name
 

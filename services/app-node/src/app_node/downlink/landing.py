@@ -25,7 +25,7 @@ class Landing:
 
     def __init__(self) -> None:
         self._outbox: Outbox | None = None
-        self._batches: list[Batch] = []
+        self._batches: dict[Batch, None] = {}
         self._emits: dict[str, list[Command | ServerItem]] = {}  # by io-node
 
     def put(self, outbox: Outbox, nodes: Iterable[str], command: Command | ServerItem, size: int) -> None:
@@ -33,8 +33,7 @@ class Landing:
         self._outbox = outbox
         for node in nodes:
             batch = outbox.put(node, command, size, None)
-            if not self._batches or self._batches[-1] is not batch:
-                self._batches.append(batch)
+            self._batches[batch] = None
             if isinstance(command, Emit):
                 self._emits.setdefault(node, []).append(command)
 

@@ -49,6 +49,11 @@ class Config(Settings):
         host = f"[{self.redis_host}]" if ":" in self.redis_host else self.redis_host
         return f"redis://{password}{host}:{self.redis_port}/0"
 
+    @property
+    def bridge_redis_address(self) -> str:
+        """The URL of the Redis that a bridge listens to, with its password: not for logs."""
+        return self.bridge_redis_url or self.redis_address
+
     @model_validator(mode="before")
     @classmethod
     def _trim(cls, values: dict[str, Any]) -> dict[str, Any]:

@@ -23,15 +23,20 @@ from sio_cluster.node.settings.forms import (
 )
 
 Transport = Literal["polling", "websocket"]
+BridgeSource = Literal["redis-manager", "redis-emitter", "redis-streams-emitter"]
 Millis = Annotated[int, Field(gt=0, le=86_400_000)]
 Bytes = Annotated[int, Field(gt=0, le=1 << 40)]
 
 
 class ReadBy(enum.Enum):
-    """The only kind of node on which a setting has an effect. A setting without this mark has one on both."""
+    """The only kind of node on which a setting has an effect. A setting without this mark has one on both.
+
+    A bridge is an app-node without handlers: it reads what an app-node reads.
+    """
 
     IO = "io"
     APP = "app"
+    BRIDGE = "bridge"
 
 
 class Settings(BaseSettings):
@@ -304,6 +309,34 @@ class Settings(BaseSettings):
     )
     api_max_body_bytes: Annotated[Bytes, ReadBy.APP] = Field(
         4_000_000, description="Most bytes in the body of a request to the HTTP API. A larger one gets HTTP 413."
+    )
+
+    # a bridge
+    bridge_redis_url: Annotated[Annotated[str, AfterValidator(as_redis_url)] | None, ReadBy.BRIDGE] = Field(
+        None,
+        repr=False,
+        description="Whole address of the Redis in which other programs write for a bridge, as REDIS_URL. By default "
+        "that of the cluster.",
+    )
+    bridge_sources: Annotated[tuple[BridgeSource, ...], NoDecode, BeforeValidator(as_parts), ReadBy.BRIDGE] = Field(
+        ("redis-manager", "redis-emitter", "redis-streams-emitter"),
+        min_length=1,
+        description="What a bridge listens to, separated by commas. docs/bridges.md says what each is.",
+    )
+    bridge_channel: Annotated[str, ReadBy.BRIDGE] = Field(
+        "socketio",
+        min_length=1,
+        description="Channel of python-socketio's `RedisManager`: its option `channel`.",
+    )
+    bridge_key: Annotated[str, ReadBy.BRIDGE] = Field(
+        "socket.io",
+        min_length=1,
+        description="First part of the channels of `@socket.io/redis-emitter`: its option `key`.",
+    )
+    bridge_stream: Annotated[str, ReadBy.BRIDGE] = Field(
+        "socket.io",
+        min_length=1,
+        description="Stream of `@socket.io/redis-streams-emitter`: its option `streamName`.",
     )
 
     # logs

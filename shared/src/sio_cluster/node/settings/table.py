@@ -24,7 +24,7 @@ def settings_table() -> str:
 
 
 def read_by(name: str) -> str:
-    """Which kind of node reads this setting: `io`, `app` or `both`."""
+    """Which kind of node reads this setting: `io`, `app`, `bridge`, or `both` of the first two."""
     marks = [mark.value for mark in Settings.model_fields[name].metadata if isinstance(mark, ReadBy)]
     return marks[0] if marks else "both"
 

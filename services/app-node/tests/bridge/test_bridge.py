@@ -1,0 +1,224 @@
+"""A bridge between programs that write into a real Valkey, and an io-node."""
+
+import asyncio
+import json
+from typing import Any
+
+import msgspec
+import socketio
+
+from app_node.bridge.stream import PAGE
+from sio_cluster.protocol.messages import CloseRoom, Disconnect, Emit, Join, Leave
+
+
+def manager_of(world: Any, **options: Any) -> socketio.RedisManager:
+    """What a script has: python-socketio's own."""
+    return socketio.RedisManager(world.server.url, write_only=True, **options)
+
+
+def broadcast(number: int, **options: Any) -> dict[str, Any]:
+    """An entry of @socket.io/redis-streams-emitter."""
+    packet = {"type": 2, "data": ["n", number], "nsp": "/"}
+    data = {"packet": packet, "opts": {"rooms": [], "flags": {}, "except": [], **options}}
+    return {"uid": "emitter", "nsp": "/", "type": "3", "data": json.dumps(data)}
+
+
+async def write(world: Any, first: int, last: int) -> None:
+    pipeline = world.redis.pipeline()
+    for number in range(first, last):
+        pipeline.xadd("socket.io", broadcast(number), maxlen=10_000, approximate=True)
+    await pipeline.execute()
+
+
+def numbers(emits: list[Emit]) -> list[int]:
+    return [json.loads(emit.packet[1:])[1] for emit in emits]
+
+
+async def test_all_that_a_redis_manager_can_say(world: Any) -> None:
+    io = await world.stage.io_node()
+    app = world.stage.echo_server()
+    await app.start()
+    sid, other = await io.connect(), await io.connect()
+    await world.active()
+    manager = manager_of(world)
+    manager.emit("a", {"x": 1}, room=sid)
+    manager.emit("b", ("one", 2), namespace="/chat", skip_sid=other)
+    manager.emit("c", [b"\xff", 1], room=["r", "s"])
+    manager.enter_room(sid, "/", "r")
+    manager.leave_room(sid, "/", "r")
+    manager.close_room("r", "/")
+    manager.emit("d", None)
+    say_disconnect = {"method": "disconnect", "sid": other, "namespace": "/", "host_id": "x"}
+    await world.redis.publish("socketio", json.dumps(say_disconnect))  # a write-only manager's own method raises
+    await io.wait(1, Disconnect)
+    emits = [command for command in io.commands if isinstance(command, Emit)]
+    assert [emit.packet for emit in emits] == [
+        b'2["a",{"x":1}]', b'2/chat,["b","one",2]', b'51-["c",[{"_placeholder":true,"num":0},1]]', b'2["d"]',
+    ]  # fmt: skip
+    assert [emit.to for emit in emits] == [[sid], None, ["r", "s"], None]
+    assert emits[1].skip == [other]
+    assert emits[2].attachments == [b"\xff"]
+    kinds = [
+        type(command) for command in io.commands if isinstance(command, Emit | Join | Leave | CloseRoom | Disconnect)
+    ]
+    assert kinds == [Emit, Emit, Emit, Join, Leave, CloseRoom, Emit, Disconnect]
+
+
+async def test_what_is_refused_is_counted_and_ends_nothing(world: Any) -> None:
+    io, bridge = await world.stage.io_node(), await world.active()
+    options: dict[str, Any] = {"rooms": [], "flags": {}, "except": ["a"]}
+    packet = {"type": 2, "data": ["e"], "nsp": "/"}
+    publish = world.redis.publish
+    await publish("socketio", b"\x80\x04}.")
+    await publish("socketio", b"nonsense")
+    await publish("socketio", json.dumps({"method": "enter_room", "sid": "nobody", "room": "a"}))
+    await publish("socketio", json.dumps({"method": "emit", "event": "e", "data": [1], "room": 2**70}))
+    await publish("socket.io#/#", msgspec.msgpack.encode(["emitter", packet, options]))
+    await publish("socket.io-request#/#", json.dumps({"type": 2, "opts": {"rooms": ["a"]}, "rooms": ["b"]}))
+    await publish("socket.io-request#/#", json.dumps({"type": 6, "data": ["hello"]}))
+    await world.redis.xadd("socket.io", {"no": "entry"})
+    await world.redis.xadd("socket.io", {"type": "2", "uid": "x", "nsp": "/"})
+    await world.redis.xadd("socket.io", broadcast(1, **{"except": ["a"]}))
+    manager_of(world).emit("last", 1)
+    await write(world, 2, 3)
+    await io.wait(2, Emit)
+    await world.until(lambda: bridge.counters.delivered["redis-streams-emitter"] == 1)
+    assert dict(bridge.counters.refused) == {
+        ("redis-manager", "pickled"): 1,
+        ("redis-manager", "malformed"): 1,
+        ("redis-manager", "selection"): 1,
+        ("redis-manager", "unsendable"): 1,
+        ("redis-emitter", "except_room"): 1,
+        ("redis-emitter", "selection"): 1,
+        ("redis-emitter", "server_event"): 1,
+        ("redis-streams-emitter", "malformed"): 1,
+        ("redis-streams-emitter", "except_room"): 1,
+    }
+    counters = bridge.counters
+    for source in counters.read:
+        refused = sum(number for (of, _), number in counters.refused.items() if of == source)
+        assert counters.read[source] == counters.delivered[source] + refused + counters.ignored[source]
+    assert b'sio_bridge_messages_refused_total{reason="pickled",source="redis-manager"} 1.0' in bridge.metrics()
+
+
+async def test_channels_of_other_names(world: Any) -> None:
+    io = await world.stage.io_node()
+    await world.active(bridge_channel="mine", bridge_key="k*y")
+    manager_of(world).emit("not this", 1)
+    packet = msgspec.msgpack.encode(["x", {"type": 2, "data": ["neither"], "nsp": "/"}, {}])
+    await world.redis.publish("k--y#/#", packet)
+    manager_of(world, channel="mine").emit("this", 1)
+    await world.redis.publish("k*y#/#", packet.replace(b"neither", b"as well"))
+    assert [emit.packet for emit in await io.wait(2, Emit)] == [b'2["this",1]', b'2["as well"]']
+
+
+async def test_each_entry_once_and_in_order_by_three_bridges_one_after_the_other(world: Any) -> None:
+    """The one that is active stops in good order, twice. Entries come all the time."""
+    io = await world.stage.io_node()
+    first = await world.active()
+    second = await world.bridge()
+    await write(world, 0, 500)
+    await io.wait(100, Emit)
+    writing = asyncio.create_task(write(world, 500, 1000))
+    world.bridges.remove(first)
+    await first.stop()
+    await writing
+    third = await world.bridge()
+    await world.until(lambda: second.lease.held or third.lease.held)
+    await write(world, 1000, 1500)
+    assert numbers(await io.wait(1500, Emit)) == list(range(1500))
+
+
+async def test_a_bridge_that_is_killed_repeats_a_page_at_most(world: Any) -> None:
+    io = await world.stage.io_node()
+    first = await world.active()
+    await write(world, 0, 3000)
+    await io.wait(200, Emit)
+    await world.crash(first)
+    await world.bridge()
+    await io.until(lambda: 2999 in numbers([command for command in io.commands if isinstance(command, Emit)][-1:]))
+    got = numbers([command for command in io.commands if isinstance(command, Emit)])
+    assert sorted(set(got)) == list(range(3000))
+    assert len(got) <= 3000 + PAGE
+    again = next((at for at in range(1, len(got)) if got[at] <= got[at - 1]), len(got))
+    assert got[:again] == list(range(again))
+    assert got[again:] == list(range(got[again], 3000)) if again < len(got) else True
+
+
+async def test_what_came_while_no_bridge_was_there(world: Any) -> None:
+    """Before the first one, it was for other servers. After that it is ours."""
+    io = await world.stage.io_node()
+    await write(world, 0, 10)
+    first = await world.active()
+    await write(world, 10, 20)
+    await io.wait(10, Emit)
+    await world.until_async(lambda: _stored(world, 20))
+    world.bridges.remove(first)
+    await first.stop()
+    await write(world, 20, 200)
+    await world.bridge()
+    assert numbers(await io.wait(190, Emit)) == list(range(10, 200))
+
+
+async def _stored(world: Any, read: int) -> bool:
+    prefix = world.stage.config.redis_prefix
+    return int(await world.redis.hget(f"{prefix}:{{bridge}}:position:socket.io", "read") or 0) == read
+
+
+async def test_entries_that_were_trimmed_are_counted(world: Any) -> None:
+    io = await world.stage.io_node()
+    first = await world.active()
+    await write(world, 0, 10)
+    await io.wait(10, Emit)
+    await world.until_async(lambda: _stored(world, 10))
+    await world.crash(first)
+    await write(world, 10, 50)
+    await world.redis.xtrim("socket.io", maxlen=15, approximate=False)
+    second = await world.bridge()
+    assert numbers(await io.wait(25, Emit)) == [*range(10), *range(35, 50)]
+    assert second.counters.entries_lost == 25
+
+
+async def test_a_stream_that_begins_anew(world: Any) -> None:
+    io = await world.stage.io_node()
+    bridge = await world.active()
+    await write(world, 0, 10)
+    await io.wait(10, Emit)
+    await world.redis.delete("socket.io")
+    await write(world, 10, 15)
+    await io.wait(15, Emit)
+    await world.redis.flushall()
+    await world.redis.xadd("socket.io", broadcast(15), id="1-1")  # a clock that went back
+    assert numbers(await io.wait(16, Emit)) == list(range(16))
+    assert bridge.counters.entries_lost == 0
+
+
+async def test_its_redis_is_restarted(world: Any) -> None:
+    io = await world.stage.io_node()
+    bridge = await world.active()
+    await write(world, 0, 300)
+    await io.wait(50, Emit)
+    await world.redis.connection_pool.disconnect()
+    await asyncio.to_thread(world.server.stop)
+    await world.until(lambda: bridge.unready_because)
+    world.server.start()  # from this thread: the server ends with the thread that started it
+    await world.until(lambda: bridge.lease.held and not bridge.unready_because)
+    await write(world, 300, 400)
+    manager_of(world).emit("n", 400)
+    assert sorted(numbers(await io.wait(401, Emit))) == list(range(401))
+    assert bridge.counters.subscriptions_lost == 1
+
+
+async def test_one_bridge_of_two_passes_a_message_on(world: Any) -> None:
+    io = await world.stage.io_node()
+    first, second = await world.active(), await world.bridge()
+    for number in range(50):
+        manager_of(world).emit("n", number)
+    assert numbers(await io.wait(50, Emit)) == list(range(50))
+    assert not second.lease.held
+    assert not second.unready_because
+    world.bridges.remove(first)
+    await first.stop()
+    await world.until(lambda: second.lease.held and not second.unready_because)
+    manager_of(world).emit("n", 50)
+    assert numbers(await io.wait(51, Emit)) == list(range(51))
