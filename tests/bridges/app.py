@@ -1,0 +1,15 @@
+"""The application behind a bridge: it lets everybody in. `app-node tests/bridges/app.py:sio`."""
+
+import app_node
+
+sio = app_node.get_client(namespaces=["/", "/other"])
+
+
+@sio.event
+async def connect(sid: str, environ: object) -> None:
+    """Lets the client in."""
+
+
+@sio.on("connect", namespace="/other")
+async def connect_other(sid: str, environ: object) -> None:
+    """Lets the client in."""
