@@ -40,7 +40,7 @@ EXAMPLES = {"app.py", "web.py"}
 """Files of a reader."""
 EXAMPLE_WORDS = {"Jf8sKa0tQv3mXw2B", "event_name", "sio_io_", "sio_app_"}
 WORDS_OF_OTHERS = {
-    "maxLen",
+    "maxLen", "streamCount",
     "ip_local_port_range", "tcp_wmem", "worker_shutdown_timeout",
     "process_resident_memory_bytes", "python_gc_collections_total",
     "LimitNOFILE", "TimeoutStopSec", "publishNotReadyAddresses", "terminationGracePeriodSeconds",

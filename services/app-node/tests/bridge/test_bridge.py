@@ -5,9 +5,11 @@ import json
 from typing import Any
 
 import msgspec
+import pytest
 import socketio
 
 from app_node.bridge.stream import PAGE
+from sio_cluster.protocol.errors import ConfigError
 from sio_cluster.protocol.messages import CloseRoom, Disconnect, Emit, Join, Leave
 
 
@@ -207,6 +209,11 @@ async def test_its_redis_is_restarted(world: Any) -> None:
     manager_of(world).emit("n", 400)
     assert sorted(numbers(await io.wait(401, Emit))) == list(range(401))
     assert bridge.counters.subscriptions_lost == 1
+
+
+async def test_a_redis_that_refuses_us_ends_the_start(world: Any) -> None:
+    with pytest.raises(ConfigError, match="BRIDGE_REDIS_URL"):
+        await world.bridge(bridge_redis_url=world.server.url.replace("redis://", "redis://:wrong@"))
 
 
 async def test_one_bridge_of_two_passes_a_message_on(world: Any) -> None:

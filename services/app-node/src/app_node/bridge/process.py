@@ -15,12 +15,11 @@ from app_node.clock import Clock, steady
 from app_node.interface.server import ClusterServer
 from app_node.interface.serving import health_app_of, health_server, stop_signals
 from sio_cluster.node.loops import Loops
-from sio_cluster.node.membership.joining import join
 from sio_cluster.node.monitoring.health import Health
 from sio_cluster.node.monitoring.metrics import exposition
 from sio_cluster.node.retry import Retry
 from sio_cluster.node.settings.config import Config
-from sio_cluster.protocol.errors import BusError
+from sio_cluster.protocol.errors import AccessRefused, BusError, ConfigError
 from sio_cluster.protocol.keys import Keys
 from sio_cluster.streams.redis import RedisBus
 from sio_cluster.streams.redis.bridged import BridgedRedis
@@ -52,7 +51,7 @@ class Bridge:
     async def start(self) -> None:
         """Waits for both Redis. Raises ConfigError where one of them refuses us, or the cluster differs."""
         await self._node.open()
-        await join(self._greet, Retry("bridge start", self.counters.redis_retries))
+        await Retry("bridge start", self.counters.redis_retries).call(self._greet)
         self.loops.start("lease", self.lease.run())
         sources = {*self.config.bridge_sources}
         if sources & {"redis-manager", "redis-emitter"}:
@@ -63,7 +62,11 @@ class Bridge:
         log.info("bridge_started", node=self.id, sources=sorted(sources))
 
     async def _greet(self) -> None:
-        await self._redis.position(self.config.bridge_stream)
+        """Raises ConfigError where the other Redis does not let us in."""
+        try:
+            await self._redis.position(self.config.bridge_stream)
+        except AccessRefused as error:
+            raise ConfigError(f"BRIDGE_REDIS_URL: {error}") from error
 
     async def stop(self) -> None:
         """Reads no more, lets the next bridge go on, and flushes. What a channel says from now on is lost, if there is
