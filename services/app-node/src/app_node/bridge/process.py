@@ -13,7 +13,7 @@ from app_node.bridge.metrics import families
 from app_node.bridge.stream import Stream
 from app_node.clock import Clock, steady
 from app_node.interface.server import ClusterServer
-from app_node.interface.serving import health_app_of, health_server, stop_signals
+from app_node.interface.serving import health_app_of, http_server, stop_signals
 from sio_cluster.node.loops import Loops
 from sio_cluster.node.monitoring.health import Health
 from sio_cluster.node.monitoring.metrics import exposition
@@ -87,7 +87,7 @@ class Bridge:
             Health(self.id, lambda: self.loops.dead_because, lambda: self.unready_because, self.metrics), "bridge"
         )
         with stop_signals() as signalled:
-            async with health_server(app, self.config.http_host, self.config.health_port):
+            async with http_server(app, self.config.http_host, self.config.health_port):
                 try:
                     await self._run(signalled)
                 finally:

@@ -81,9 +81,15 @@ def stop_signals() -> Iterator[asyncio.Event]:
 
 
 def health_app(node: AppNode) -> FastAPI:
-    """What answers on the health port."""
-    app = FastAPI(title="app-node", docs_url=None, redoc_url=None, openapi_url=None)
-    health = Health(node.id, lambda: node.loops.dead_because, lambda: node.unready_because, node.metrics)
+    """What answers on the health port of an app-node."""
+    return health_app_of(
+        Health(node.id, lambda: node.loops.dead_because, lambda: node.unready_because, node.metrics), "app-node"
+    )
+
+
+def health_app_of(health: Health, title: str) -> FastAPI:
+    """What answers on the health port of any process. `title` says what kind it is."""
+    app = FastAPI(title=title, docs_url=None, redoc_url=None, openapi_url=None)
     app.include_router(health_routes(health))
     return app
 
