@@ -44,7 +44,7 @@ WORDS_OF_OTHERS = {
     "ip_local_port_range", "tcp_wmem", "worker_shutdown_timeout",
     "process_resident_memory_bytes", "python_gc_collections_total",
     "LimitNOFILE", "TimeoutStopSec", "publishNotReadyAddresses", "terminationGracePeriodSeconds",
-    "fetchSockets", "emitWithAck",
+    "fetchSockets", "emitWithAck", "serverSideEmitWithAck",
 }  # fmt: skip
 """Of Linux, nginx, Prometheus' clients, systemd, Kubernetes and Socket.IO."""
 

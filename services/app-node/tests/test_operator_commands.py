@@ -21,7 +21,7 @@ from typer.testing import CliRunner, Result
 from app_node.commands import add_to
 from sio_cluster.cli import cli
 from sio_cluster.node.settings.config import Config
-from sio_cluster.protocol.messages import Disconnect, Emit
+from sio_cluster.protocol.messages import LEVEL, Disconnect, Emit
 from sio_cluster.streams.redis import RedisBus
 from sio_cluster.testing.valkey import Valkey
 
@@ -97,7 +97,7 @@ async def test_disconnect(io_node: FakeIoNode, whole: typer.Typer) -> None:
 async def test_nodes(io_node: FakeIoNode, whole: typer.Typer) -> None:
     [node] = json.loads(run(whole, "nodes", "--json"))
     assert node == {
-        "id": io_node.id, "kind": "io-node", "state": "alive", "level": 1, "clients": 0, "lanes": None
+        "id": io_node.id, "kind": "io-node", "state": "alive", "level": LEVEL, "clients": 0, "lanes": None
     }  # fmt: skip
     assert io_node.id[:6] in run(whole, "nodes")
 

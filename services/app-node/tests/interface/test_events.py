@@ -151,5 +151,5 @@ async def test_handlers_are_timed_by_event(stage: Any) -> None:
         "look": 1,
         "other": 4,
     }
-    assert 0.02 <= handlers["slow"].sum < 2
+    assert 0.015 <= handlers["slow"].sum < 2  # an event loop may round 20 ms down
     assert sio.node.counters.durations.outbox_wait.total > 0

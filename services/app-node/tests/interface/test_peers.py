@@ -9,7 +9,7 @@ import socketio
 
 from app_node.blocking import handler_in
 from sio_cluster.protocol.errors import NodesTooOld, TooManyCalls
-from sio_cluster.protocol.messages import ServerEvent
+from sio_cluster.protocol.messages import SERVER_LEVEL, ServerEvent
 
 LONG_S = 30
 """A time-out that no test waits for."""
@@ -243,7 +243,7 @@ async def test_too_many_calls(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 async def test_an_older_node_in_the_cluster(cluster: Any, stage: Any) -> None:
-    await stage.io_node()  # says nothing of its level
+    await stage.io_node(level=SERVER_LEVEL - 1)
     with pytest.raises(NodesTooOld):
         await cluster.program.emit_server("note")
 
