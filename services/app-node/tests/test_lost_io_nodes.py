@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from sio_cluster.protocol.messages import Emit
+from sio_cluster.protocol.messages import RECOVERY_LEVEL, Emit
 
 pytestmark = pytest.mark.slow
 
@@ -53,7 +53,7 @@ async def test_an_io_node_that_comes_back_while_its_clients_are_disconnected(
         seen.append(sid)
         begun.set()
 
-    io = await stage.io_node()
+    io = await stage.io_node(level=RECOVERY_LEVEL - 1)  # else its home is kept, parked
     await sio.start()
     sids = [await io.connect() for _ in range(250)]
     await io.bus.registry.heartbeat(io.id, 1)

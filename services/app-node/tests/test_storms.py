@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sio_cluster.node.settings.config import Config
-from sio_cluster.protocol.messages import Accept, Ack
+from sio_cluster.protocol.messages import RECOVERY_LEVEL, Accept, Ack
 from sio_cluster.streams.redis import RedisBus
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(60)]
@@ -85,7 +85,8 @@ async def test_connects_and_events_that_waited_are_worked_off(redis_stage: Any) 
 
 async def test_a_dead_io_nodes_clients_do_not_starve_the_living(redis_stage: Any) -> None:
     stage = redis_stage
-    dead, io = await stage.io_node("io1"), await stage.io_node("io2")
+    dead = await stage.io_node("io1", level=RECOVERY_LEVEL - 1)  # else its home is kept, parked
+    io = await stage.io_node("io2")
     gone: list[tuple[str, str]] = []
     sio = app(stage, gone)
     await sio.start()
