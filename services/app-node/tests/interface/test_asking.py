@@ -11,6 +11,7 @@ import socketio
 from app_node import AnswersMissing
 from sio_cluster.protocol.errors import NodesTooOld, TooManyAnswers, TooManyCalls
 from sio_cluster.protocol.messages import AckExpected, AckMissed, AckReceived, AckRequest, Emit
+from sio_cluster.streams.api.records import Ended
 
 LONG_S = 30
 """A time-out that no test waits for."""
@@ -205,6 +206,24 @@ async def test_an_io_node_that_dies_before_it_has_asked(world: Any, asker: Any) 
     await world.two.bus.registry.heartbeat(world.one.id, 100_000)
     answers = await world.app.call_many("vote", room=[bob], timeout=0.3)  # it lives, and says nothing
     assert answers.missing == {bob: "timeout"}
+
+
+async def test_clients_of_a_dead_io_node_that_are_buried_before_it_counts_as_dead(world: Any) -> None:
+    """Their records are gone by then."""
+    (ann, _), (eve, _) = world.sids
+    world.one._reader.cancel()
+    await world.app.enter_room(ann, "red")
+    await world.app.enter_room(eve, "red")
+    asking = asyncio.create_task(world.app.call_many("vote", room="red", timeout=LONG_S))
+    ack = await asked(world.two)
+    await say(world.two, ack, AckExpected(world.two.id, ack.ack_id, [eve]), AckReceived(eve, ack.ack_id, b"[1]"))
+    await dies(world.one)
+    [question] = world.app.node.clients.questions._open.values()
+    while not question.early.get(world.one.id):  # noqa: ASYNC110
+        await asyncio.sleep(0.005)
+    await world.two.bus.records.forget([Ended(ann)])
+    answers = await asyncio.wait_for(asking, 8)
+    assert (dict(answers), answers.missing) == ({eve: 1}, {ann: "node lost"})
 
 
 async def test_an_io_node_that_left_a_moment_ago(world: Any) -> None:

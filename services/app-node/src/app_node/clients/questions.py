@@ -11,9 +11,9 @@ more, after `GONE_LOOKS`, and a parked one at once. A client of which nobody say
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import structlog
 
@@ -88,6 +88,9 @@ class OpenQuestion:
         self._changed = asyncio.Event()
         self._failure: TooManyAnswers | None = None
         self._reading: set[asyncio.Task[None]] = set()
+        self.early: dict[str, dict[str, str]] = {}
+        """Who was to answer, of homes that looked dead once: by home, sids with the io-nodes that held them. Their
+        records may go before the home counts as dead."""
 
     @property
     def missing(self) -> dict[str, Missing]:
@@ -158,6 +161,12 @@ class OpenQuestion:
         self._changed.set()
         return True
 
+    def suspect(self, node: str) -> None:
+        """This io-node looks dead for the first time."""
+        if node in self.state.homes_due and node not in self.early:
+            self.early[node] = {}
+            self._keep(self._questions.read_early(self, node))
+
     def lose(self, node: str) -> None:
         """This io-node has died."""
         was_due = node in self.state.homes_due
@@ -175,7 +184,10 @@ class OpenQuestion:
 
     def _read_records(self, home: str, why: Speechless) -> None:
         self.state.speechless(home)
-        task = asyncio.create_task(self._questions.read_records(self, home, why))
+        self._keep(self._questions.read_records(self, home, why))
+
+    def _keep(self, reading: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(reading)
         self._reading.add(task)
         task.add_done_callback(self._reading.discard)
 
@@ -280,14 +292,29 @@ class Questions:
 
     async def read_records(self, question: OpenQuestion, home: str, why: Speechless) -> None:
         """Reads who of this home's clients belongs to those who are asked, since nobody else says it."""
+        left = dict(question.early.get(home, {}))
+        async for record in self._asked_of(question, home):
+            sid, holder = record.connected.sid, record.connected.holder or home
+            left.pop(sid, None)
+            question.state.found(sid, holder, why, away=record.away)
+        for sid, holder in left.items():
+            question.state.found(sid, holder, why, away=False)
+        question.state.read(home)
+        question.changed()
+
+    async def read_early(self, question: OpenQuestion, home: str) -> None:
+        """Notes who of this home's clients was to answer."""
+        async for record in self._asked_of(question, home):
+            if not record.away:
+                question.early[home][record.connected.sid] = record.connected.holder or home
+
+    async def _asked_of(self, question: OpenQuestion, home: str) -> AsyncIterator[ClientRecord]:
+        """The records of this home's clients that belong to those who are asked."""
         sids = await self._records.clients_of_home(home)
         for start in range(0, len(sids), RECORDS):
             for record in await asyncio.gather(*[self._records.load(sid) for sid in sids[start : start + RECORDS]]):
                 if record is not None and question.to.has(record):
-                    connected = record.connected
-                    question.state.found(connected.sid, connected.holder or home, why, away=record.away)
-        question.state.read(home)
-        question.changed()
+                    yield record
 
     # --- looks
 
@@ -320,6 +347,8 @@ class Questions:
         most = {node: LOOKS if node in registered else GONE_LOOKS for node in looks}
         lost = [node for node, number in looks.items() if number >= most[node] or node in parked]
         for question in list(self._open.values()):
+            for node in looks:
+                question.suspect(node)
             for node in lost:
                 question.lose(node)
         await self._look_at_unconfirmed()
