@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import socketio
 from redis import Redis
@@ -59,7 +60,7 @@ class BridgeProcess:
         """Until /metrics has these lines."""
         async with asyncio.timeout(60):
             while True:
-                with contextlib.suppress(Exception):
+                with contextlib.suppress(httpx.TransportError):  # it is not there yet, or not any more
                     found = (await self.metrics()).splitlines()
                     if all(line in found for line in lines):
                         return

@@ -152,6 +152,7 @@ def test_it_leaves_nothing_behind(ear: Ear) -> None:
 # --- Redis is away
 
 
+@pytest.mark.slow
 def test_gives_up_in_time_and_takes_back_what_had_not_left(own_valkey: Valkey) -> None:
     ear = at(own_valkey)
     with Emitter(ear.config, timeout=0.5) as sio:

@@ -132,6 +132,7 @@ async def test_one_without_a_handler(cluster: Any) -> None:
     assert cluster.servers[1].node.counters.server_events == {"unhandled": 1}
 
 
+@pytest.mark.slow
 async def test_one_that_is_silent(cluster: Any) -> None:
     @cluster.servers[1].on_server("name")
     async def name(sender: str) -> None:
@@ -141,6 +142,7 @@ async def test_one_that_is_silent(cluster: Any) -> None:
     assert (list(answers), answers.missing) == ([cluster.ids[2]], {cluster.ids[1]: "timeout"})
 
 
+@pytest.mark.slow
 async def test_one_that_dies_meanwhile(cluster: Any, kill: Any) -> None:
     second = cluster.servers[1]
     began = asyncio.Event()
@@ -178,6 +180,7 @@ async def test_one_that_stops_answers_first(cluster: Any) -> None:
     assert (await asyncio.wait_for(asking, 10))[node] == "late"
 
 
+@pytest.mark.slow
 async def test_one_that_stops_without_an_answer(cluster: Any) -> None:
     second = cluster.servers[1]
     node, began = second.node.id, asyncio.Event()
