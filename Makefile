@@ -37,7 +37,7 @@ test-all: setup ## The same, with the longer runs that CI makes
 	@mkdir -p $(JUNIT)
 	$(PYTEST) -n $(WORKERS) $(PARALLEL) -m "$(ALL)" --junitxml=$(JUNIT)/test.xml $(ARGS)
 
-check: types ## Lint, types, import rules, fast tests (about a minute)
+check: types ## Lint, types, import rules, fast tests (about a minute and a half)
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/lint-imports
