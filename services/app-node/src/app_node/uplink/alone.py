@@ -110,10 +110,15 @@ class Alone:
         self._pages.drop_lane(lane)
 
     async def _work(self, lane: Lane, keeper: LaneKeeper) -> LaneEntry | None:
-        """Handles facts of this quarantine one after the other, for QUICK_S. Returns one that takes longer."""
+        """Handles facts of this quarantine one after the other, for QUICK_S. Returns one that takes longer.
+
+        Begins no other once a lane was acquired meanwhile: that one's work comes first.
+        """
         now = asyncio.get_running_loop().time
         until = now() + QUICK_S
-        while keeper.held.get(lane.number) is lane and lane.number in keeper.workable and now() < until:
+        while keeper.held.get(lane.number) is lane and lane.number in keeper.workable:
+            if not self._rests_until <= now() < until:
+                return None
             entry = await self._begin(lane, keeper)
             if entry is not None and not await self._ended(lane, QUICK_S):
                 return entry
