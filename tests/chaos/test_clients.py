@@ -21,10 +21,11 @@ from sio_stack.stack import Node
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(150)]
 
-FLOOR_MS = 200.0
+FLOOR_MS = 600.0
 """A 99th percentile below this is not compared: so small a wait may be that of a busy machine.
 
-A flood on a cluster that does not hold it back (LANE_FAIR_BYTES=100000000) lets others wait for up to 10 seconds.
+On 2 processors that clients, flooder and cluster share it was 250 to 390 ms in eight runs of ten. A flood on a cluster
+that does not hold it back (LANE_FAIR_BYTES=100000000) lets others wait for up to 10 seconds.
 """
 
 DOWNLINK_BUFFER_BYTES = 40_000_000

@@ -122,7 +122,7 @@ async def test_kill_in_the_midst_of_a_replay(seed: int) -> None:
             given = await it.replayed()
             return given != before
 
-        await it.order("back")
+        await it.order("back slowly")
         await until(is_begun, BACK_S, "nothing is given back", every_s=0.01)
         grown = [now - former for now, former in zip(given, before, strict=True)]
         had = it.kill(it.stack.io_nodes[grown.index(max(grown))])

@@ -1,6 +1,7 @@
 // Stock JavaScript clients that write down what comes to them: `node recovery.mjs URL FILE FIRST COUNT`.
 // One line on stdin at a time. "drop" breaks all connections at once. "away N" breaks those of the clients below N, who
-// stay away until "back". "leave" ends all. Prints "in" once all were let in.
+// stay away until "back". After "back slowly" each of these reads nothing for 3 s once it has a number of the stream
+// "few". "leave" ends all. Prints "in" once all were let in.
 //
 // Lines of FILE, with CLOCK_MONOTONIC in µs:
 //
@@ -17,6 +18,7 @@ const file = openSync(path, "a");
 const sockets = [];
 let letIn = 0;
 let leaving = false;
+const slow = new Set();
 
 let lines = [];
 const flush = () => {
@@ -45,7 +47,10 @@ function open(client) {
   socket.on("disconnect", (reason) => {
     if (!leaving) note("p", client, sid, reason.replaceAll(" ", "_"));
   });
-  socket.on("to", (stream, n) => note("v", client, sid, stream, n));
+  socket.on("to", (stream, n) => {
+    note("v", client, sid, stream, n);
+    if (stream.endsWith(":few") && slow.delete(socket)) stopReading(socket.io.engine?.transport?.ws);
+  });
   socket.on("bytes", (stream, n, data) => {
     if (data.length === 3 && data[0] === 1) note("v", client, sid, stream, n);
   });
@@ -56,17 +61,24 @@ for (let number = 0; number < Number(count); number += 1) open(Number(first) + n
 
 const drop = (socket) => socket.io.engine?.transport?.ws?.terminate?.() ?? socket.io.engine?.close();
 
+function stopReading(ws) {
+  flush();
+  ws?.pause();
+  setTimeout(() => ws?.resume(), 3000);
+}
+
 createInterface({ input: process.stdin }).on("line", (line) => {
-  const [word, below] = line.split(" ");
+  const [word, how] = line.split(" ");
   if (word === "drop") {
     sockets.forEach(drop);
   } else if (word === "away") {
-    for (const socket of sockets.filter(({ auth }) => auth.client < Number(below))) {
+    for (const socket of sockets.filter(({ auth }) => auth.client < Number(how))) {
       socket.io.reconnection(false);
       drop(socket);
     }
   } else if (word === "back") {
     for (const socket of sockets.filter((socket) => !socket.io.reconnection())) {
+      if (how === "slowly") slow.add(socket);
       socket.io.reconnection(true);
       socket.connect();
     }
