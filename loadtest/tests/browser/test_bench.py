@@ -14,5 +14,5 @@ async def test_a_receiver_gets_every_round(kind: str) -> None:
         assert phase.deliveries % size == 0
         assert phase.per_cpu_second > 0
     assert result.memory_kb_per_client > 0
-    if kind == "browser":  # about a tenth of what it does on a slow machine
-        assert result.single.per_cpu_second > 30_000
+    if kind == "browser":  # about a thirtieth of what it does on a slow machine; processor time comes in steps of 10 ms
+        assert result.single.per_cpu_second > 10_000

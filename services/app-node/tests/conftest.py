@@ -39,6 +39,9 @@ from sio_cluster.testing.configs import config_of
 
 _T = TypeVar("_T")
 
+PATIENCE_S = 25.0
+"""How long is waited for what comes within a moment on a machine that does nothing else."""
+
 FAST = {"heartbeat_ms": 100, "lease_ms": 600, "node_timeout_ms": 1000, "shutdown_ms": 1500, "lanes": 4}
 
 
@@ -83,7 +86,7 @@ class FakeIoNode:
                         self.commands.append(command)
             self._changed.set()
 
-    async def wait(self, number: int, kind: type[_T], timeout_s: float = 8.0) -> list[_T]:
+    async def wait(self, number: int, kind: type[_T], timeout_s: float = PATIENCE_S) -> list[_T]:
         """The commands of this kind, once there are `number` of them."""
         async with asyncio.timeout(timeout_s):
             while sum(isinstance(command, kind) for command in self.commands) < number:
@@ -91,7 +94,7 @@ class FakeIoNode:
                 await self._changed.wait()
         return [command for command in self.commands if isinstance(command, kind)]
 
-    async def until(self, condition: Callable[[], object], timeout_s: float = 8.0) -> None:
+    async def until(self, condition: Callable[[], object], timeout_s: float = PATIENCE_S) -> None:
         """Until this holds, which depends on the commands that have come."""
         async with asyncio.timeout(timeout_s):
             while not condition():
@@ -107,7 +110,7 @@ class FakeIoNode:
 
     async def lanes_emptied(self) -> None:
         """Until every lane is empty. Polls: Redis tells nobody."""
-        async with asyncio.timeout(8):
+        async with asyncio.timeout(PATIENCE_S):
             while await self._held():  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
 
@@ -226,7 +229,7 @@ class Stage:
     def event(self, sid: str, name: Any, *args: Any, ack_id: int | None = None) -> EventReceived:
         return event(sid, name, *args, ack_id=ack_id)
 
-    async def until(self, condition: Callable[[], object], timeout_s: float = 8) -> None:
+    async def until(self, condition: Callable[[], object], timeout_s: float = PATIENCE_S) -> None:
         """Polls: the cluster's state lies in several processes."""
         async with asyncio.timeout(timeout_s):
             while not condition():  # noqa: ASYNC110

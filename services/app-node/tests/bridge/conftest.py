@@ -46,7 +46,7 @@ class World:
         await self.stage.until(condition)
 
     async def until_async(self, condition: Callable[[], Any]) -> None:
-        async with asyncio.timeout(8):
+        async with asyncio.timeout(25):
             while not await condition():  # noqa: ASYNC110 - Redis tells nobody
                 await asyncio.sleep(0.01)
 

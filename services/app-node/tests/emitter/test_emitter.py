@@ -207,7 +207,7 @@ def in_another_process(code: str, ear: Ear, url: str | None = None) -> subproces
         env=os.environ | env | {"LOG_LEVEL": "warning"},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=50,
         check=False,
     )
 
