@@ -8,8 +8,8 @@ CHECKERS ?= 2
 PARALLEL := --dist loadscope --no-loadscope-reorder
 # Each run leaves its results here as JUnit XML; CI adds them up.
 JUNIT  := .run/junit
-FAST   := not slow and not e2e and not chaos and not upgrade and not browser and not compose and not clients
-ALL    := not browser and not compose and not chaos and not upgrade and not clients
+FAST   := not slow and not e2e and not chaos and not upgrade and not browser and not compose and not clients and not observe
+ALL    := not browser and not compose and not chaos and not upgrade and not clients and not observe
 LOCAL  := $(ALL)$(if $(filter true,$(CI)),, and not ci_only)
 # A run starts hundreds of Python processes: without their bytecode each would compile this project anew.
 unexport PYTHONDONTWRITEBYTECODE
@@ -17,7 +17,7 @@ LOCK   := .run/lock/bin/uv pip compile --quiet --universal --python-version 3.11
           --no-emit-index-url --no-emit-find-links --system-certs --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-all check types format bench lock clean test-browser test-compose test-clients test-upgrade loadtest loadtest-ui chaos model
+.PHONY: help setup run test test-all check types format bench lock clean test-browser test-compose test-clients test-observe test-upgrade loadtest loadtest-ui chaos model
 
 help: ## List these targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -65,6 +65,10 @@ test-compose: setup ## The Docker Compose stack, scaled up and down under client
 test-clients: setup ## Clients in Java, old JavaScript, Go and Rust, as far as their tools are installed
 	@mkdir -p $(JUNIT)
 	$(PYTEST) -m clients -rs --junitxml=$(JUNIT)/clients.xml tests/clients $(ARGS)
+
+test-observe: setup ## Rules and dashboards in a real Prometheus (needs prometheus and promtool)
+	@mkdir -p $(JUNIT)
+	$(PYTEST) -m observe -rs --junitxml=$(JUNIT)/observe.xml observe $(ARGS)
 
 test-upgrade: setup ## The last release (tests/upgrade/released.txt) and this code in one cluster, in both directions
 	@mkdir -p $(JUNIT)

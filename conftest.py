@@ -33,6 +33,7 @@ LEFT_OUT = {
     "browser": "Chromium (make test-browser)",
     "compose": "Docker Compose (make test-compose)",
     "clients": "clients in other languages (make test-clients)",
+    "observe": "Prometheus (make test-observe)",
     "slow": "slow (make test)",
     "e2e": "whole clusters (make test)",
 }

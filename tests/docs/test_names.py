@@ -8,23 +8,9 @@ from typing import Any
 
 import pytest
 from tests.conftest import ROOT
+from tests.docs.exported import exported, exported_name, families
 from tests.docs.pages import Page, pages, sources, tracked, words
 
-from app_node.api.metrics import ApiCounters
-from app_node.api.metrics import families as api_families
-from app_node.bridge.counters import BridgeCounters
-from app_node.bridge.metrics import families as bridge_families
-from app_node.counters import Counters
-from app_node.metrics import Levels as AppLevels
-from app_node.metrics import families as app_families
-from io_node.bus.counters import BusCounters
-from io_node.durations import Durations
-from io_node.engineio.counters import EngineCounters
-from io_node.metrics import Counts
-from io_node.metrics import Levels as IoLevels
-from io_node.metrics import families as io_families
-from io_node.socketio.counters import ClientCounters
-from sio_cluster.node.monitoring.metrics import AnyFamily, Family, HistogramFamily
 from sio_cluster.protocol import keys, reasons
 from sio_cluster.protocol.keys import Keys
 from sio_cluster.testing.fixtures import RIGHTS
@@ -147,7 +133,7 @@ def test_links_lead_somewhere(page: Page) -> None:
 @ALL_PAGES
 def test_code_words_stand_in_the_code(page: Page) -> None:
     """Settings, log events, classes, functions, fields: whatever has a capital inside or an underscore."""
-    known = words() | _exported()
+    known = words() | exported()
     known |= EXAMPLE_WORDS | WORDS_OF_OTHERS
     unknown = set()
     for code in page.code():
@@ -166,41 +152,17 @@ def test_what_the_example_of_the_environment_names_is_used() -> None:
 
 
 def test_the_metrics_of_the_documentation_are_those_of_the_nodes() -> None:
-    exported = {_exported_name(family) for family in _families()}
+    names = {exported_name(family) for family in families()}
     page = (ROOT / "docs/operations.md").read_text()
     listed = set(re.findall(r"sio_(?:io|app|api|bridge)_\w+", page))
-    assert listed - _exported() == set(), "named, and not there"
-    assert exported - listed == set(), "there, and not in docs/operations.md"
+    assert listed - exported() == set(), "named, and not there"
+    assert names - listed == set(), "there, and not in docs/operations.md"
 
 
 @ALL_PAGES
 def test_metrics_have_their_whole_names(page: Page) -> None:
     named = set(re.findall(r"sio_(?:io|app|api|bridge)_[a-z_]*[a-z]", page.text))
-    assert named <= _exported()
-
-
-def _exported() -> set[str]:
-    """All names under which there are values: a histogram has three of them besides its own."""
-    histograms = {family.name for family in _families() if isinstance(family, HistogramFamily)}
-    parts = {f"{name}_{part}" for name in histograms for part in ("bucket", "count", "sum")}
-    return {_exported_name(family) for family in _families()} | parts
-
-
-def _exported_name(family: AnyFamily) -> str:
-    return f"{family.name}_total" if isinstance(family, Family) and family.kind == "counter" else family.name
-
-
-def _families() -> list[AnyFamily]:
-    counts = Counts(ClientCounters(), BusCounters(), EngineCounters(), Durations(), 0)
-    nothing: dict[str, Any] = dict.fromkeys((*IoLevels.__annotations__, *AppLevels.__annotations__), 0)
-    io_levels = IoLevels(**{name: nothing[name] for name in IoLevels.__annotations__})
-    app_levels = AppLevels(**{name: nothing[name] for name in AppLevels.__annotations__})
-    return [
-        *io_families(counts, io_levels),
-        *app_families(Counters(), app_levels),
-        *api_families(ApiCounters()),
-        *bridge_families(BridgeCounters(), ready=True, active=True),
-    ]
+    assert named <= exported()
 
 
 # --- keys

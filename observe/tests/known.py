@@ -1,0 +1,25 @@
+"""The metrics that expressions may name, each with its labels."""
+
+from observe.tests.rule_files import recorded
+from prometheus_client.parser import text_string_to_metric_families
+from tests.docs.exported import exported_name, families
+
+from sio_cluster.node.monitoring.metrics import HistogramFamily, exposition_of_process
+
+TARGET_LABELS = {"job", "instance"}
+"""Prometheus adds them to all that it reads."""
+
+
+def known() -> dict[str, set[str]]:
+    """Those of nodes, of every process, of Prometheus itself, and what rules record."""
+    own: dict[str, set[str]] = {"up": set(), "ALERTS": {"alertname", "alertstate", "severity"}}
+    for family in families():
+        labels = set(family.labels)
+        if isinstance(family, HistogramFamily):
+            own |= {f"{family.name}_{part}": labels for part in ("sum", "count")}
+            own[f"{family.name}_bucket"] = labels | {"le"}
+        else:
+            own[exported_name(family)] = labels
+    for metric in text_string_to_metric_families(exposition_of_process().decode()):
+        own |= {sample.name: set(sample.labels) for sample in metric.samples}
+    return own | {name: {"equation"} for name in recorded()}
