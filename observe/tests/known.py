@@ -1,5 +1,8 @@
 """The metrics that expressions may name, each with its labels."""
 
+from collections.abc import Mapping
+from functools import cache
+
 from observe.tests.rule_files import recorded
 from prometheus_client.parser import text_string_to_metric_families
 from tests.docs.exported import exported_name, families
@@ -10,7 +13,8 @@ TARGET_LABELS = {"job", "instance"}
 """Prometheus adds them to all that it reads."""
 
 
-def known() -> dict[str, set[str]]:
+@cache
+def known() -> Mapping[str, set[str]]:
     """Those of nodes, of every process, of Prometheus itself, and what rules record."""
     own: dict[str, set[str]] = {"up": set(), "ALERTS": {"alertname", "alertstate", "severity"}}
     for family in families():
