@@ -104,6 +104,7 @@ ALARMS = [
     Alarm("SioRecoveryWindowShort", {f'sio_io_recoveries_total{{{IO}, result="window"}}': _ONCE}),
     Alarm("SioBridgeLosesMessages", {'sio_bridge_entries_lost_total{job="bridge"}': _ONCE}),
     Alarm("SioBridgeLosesMessages", {'sio_bridge_messages_refused_total{job="bridge", source="s"}': _ONCE}),
+    Alarm("SioBridgeLosesMessages", {'sio_bridge_messages_refused_total{job="bridge", source="s"}': "_x25 1x35"}),
     Alarm("SioCountersDoNotBalance", {f"sio_io_facts_waiting{{{IO}}}": "1x60"}),
     Alarm("SioCountersDoNotBalance", {f"sio_io_deliveries_waiting{{{IO}}}": "2x60"}),
     Alarm("SioCountersDoNotBalance", {f"sio_app_facts_in_work{{{APP}}}": "1x60"}),

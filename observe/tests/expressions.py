@@ -6,8 +6,8 @@ _STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
 _NAMES = re.compile(r'__name__=~"([\w|]+)"')
 _SELECTOR = re.compile(r"(?<![\w.])(?:(?:[a-zA-Z_:][\w:]*)?\{[^}]*\}|[a-zA-Z_:][\w:]*)")
 _GROUPING = re.compile(r"\b(by|without|on|ignoring|group_left|group_right)\s*\(([^)]*)\)")
-_DURATION = re.compile(r"\[[^\]]*\]")
-_OPERATORS = {"and", "or", "unless", "bool", "offset", "inf", "nan"}
+_DURATION = re.compile(r"\[[^\]]*\]|\boffset \w+")
+_OPERATORS = {"and", "or", "unless", "bool", "inf", "nan"}
 
 
 def metrics_of(expression: str) -> set[str]:

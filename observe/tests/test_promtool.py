@@ -1,7 +1,6 @@
 """Prometheus' own tool has nothing against the rules and the metrics, and each alert fires when it should."""
 
 import json
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,17 +8,12 @@ from typing import Any
 import pytest
 from observe.tests.alarms import ALARMS, HEALTHY, Alarm
 from observe.tests.rule_files import FILES, FOLDER
-from observe.tests.tools import tool
+from observe.tests.tools import promtool
 from tests.docs.exported import families
 
 from sio_cluster.node.monitoring.metrics import exposition, exposition_of_process
 
 pytestmark = pytest.mark.observe
-
-
-def promtool(*words: str, stdin: bytes = b"") -> None:
-    done = subprocess.run([tool("promtool"), *words], input=stdin, capture_output=True, check=False, timeout=30)
-    assert done.returncode == 0, (done.stdout + done.stderr).decode()
 
 
 def test_the_rules_are_well_formed() -> None:

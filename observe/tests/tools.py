@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 
 import pytest
 
@@ -14,3 +15,9 @@ def tool(name: str) -> str:
     if os.environ.get("CI") == "true":
         pytest.fail(message)
     pytest.skip(message)
+
+
+def promtool(*words: str, stdin: bytes = b"") -> None:
+    """Fails with what it prints, unless it has nothing to complain of."""
+    done = subprocess.run([tool("promtool"), *words], input=stdin, capture_output=True, check=False, timeout=30)
+    assert done.returncode == 0, (done.stdout + done.stderr).decode()
