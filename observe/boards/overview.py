@@ -112,7 +112,7 @@ def _traffic() -> Row:
             ),
             timeseries(
                 "By how much counters do not balance",
-                [Line("instance:sio_unaccounted", "{{instance}}: {{equation}}")],
+                [Line("abs(instance:sio_unaccounted)", "{{instance}}: {{equation}}")],
                 "short",
                 "Always 0.",
             ),
