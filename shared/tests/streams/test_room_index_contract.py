@@ -155,7 +155,7 @@ class TestQuestions:
         for limit in (0, -1, PAGE_LIMIT + 1):
             with pytest.raises(ValueError, match="a page has"):
                 await index.page("/", None, limit)
-        for cursor in ("", "x", "0:", "²:x", "99:io1-aaaaaa.0000000000000001"):
+        for cursor in ("", "x", "io1-aaaaaa", "0:io1-aaaaaa.0000000000000001"):
             with pytest.raises(ValueError, match="no cursor"):
                 await index.page("/", None, 5, cursor)
 

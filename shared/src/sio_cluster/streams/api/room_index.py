@@ -22,7 +22,7 @@ PAGE_LIMIT = 1_000
 
 @dataclass(frozen=True, slots=True)
 class RecordPage:
-    """Some connected clients. `cursor`: where the next page begins, None where there is none."""
+    """Some connected clients. `cursor`: the sid behind which the next page begins, None where there is none."""
 
     records: list[ClientRecord]
     cursor: str | None

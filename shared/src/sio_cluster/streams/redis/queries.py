@@ -90,7 +90,7 @@ class Queries:
     ) -> Question[tuple[list[str], str | None]]:
         """As `page`, but sids. Of a room, also members that are not connected.
 
-        The order: lane by lane, and in each lane by sid. A cursor is the place behind which to go on: LANE:SID.
+        The order: lane by lane, and in each lane by sid. A cursor is the sid behind which to go on.
         """
         if not 0 < limit <= PAGE_LIMIT:
             raise ValueError(f"a page has 1 to {PAGE_LIMIT} clients, not {limit}")
@@ -104,11 +104,11 @@ class Queries:
         while parts:
             some = _enough(parts, limit - len(sids))
             del parts[: len(some)]
-            for part, found in zip(some, (yield from self._read(some, namespace, room, limit)), strict=True):
+            for found in (yield from self._read(some, namespace, room, limit)):
                 room_left = limit - len(sids)
                 sids += found[:room_left]
                 if len(found) >= room_left:
-                    return sids, f"{part.lane}:{sids[-1]}"
+                    return sids, sids[-1]
         return sids, None
 
     def _read(self, parts: "list[_Part]", namespace: str, room: Room | None, limit: int) -> Question[list[list[str]]]:
@@ -189,10 +189,9 @@ def _place(cursor: str | None, lanes: int) -> tuple[int, str]:
     """The lane, and the sid behind which to go on there. Raises ValueError."""
     if cursor is None:
         return 0, ""
-    lane, _, sid = cursor.partition(":")
-    if not lane.isascii() or not lane.isdigit() or node_of(sid) is None or lane_of(sid, lanes) != int(lane):
+    if node_of(cursor) is None:
         raise ValueError(f"{cursor!r} is no cursor of a page")
-    return int(lane), sid
+    return lane_of(cursor, lanes), cursor
 
 
 def _scan(name: str, cursor: bytes, pattern: bytes) -> RedisCommand:
