@@ -41,6 +41,7 @@ class World:
     bus: RedisBus
     io_node: str
     sid: str
+    api_keys: Path
 
     async def post(self, verb: str, body: Any, key: str | None = ADMIN, **headers: str) -> httpx.Response:
         if key is not None:
@@ -74,7 +75,7 @@ async def open_world(config: Config, folder: Path) -> World:
     once, api = make_api(sio, KeyFile(path))
     transport = httpx.ASGITransport(app=api.app, raise_app_exceptions=False)
     http = httpx.AsyncClient(transport=transport, base_url="http://api", timeout=30)
-    return World(config, sio, once, http, bus, io_node, sid)
+    return World(config, sio, once, http, bus, io_node, sid, path)
 
 
 async def close_world(world: World) -> None:

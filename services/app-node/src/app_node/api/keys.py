@@ -2,7 +2,7 @@
 
     # name     key                              what it may do; without these words, everything
     shop       q3fV8a0mTz5yWd2LrX7u             verbs=emit,call namespaces=/,/orders
-    reports    sha256:9f86d081884c7d659a2f...   verbs=info
+    reports    sha256:9f86d081884c7d659a2f...   verbs=info,count
 
 A key stands there itself, or as its SHA-256 in hexadecimal digits.
 """
@@ -21,7 +21,7 @@ from sio_cluster.protocol.errors import ConfigError
 
 log = structlog.get_logger()
 
-VERBS = ("emit", "call", "disconnect", "enter_room", "leave_room", "close_room", "info")
+VERBS = ("emit", "call", "disconnect", "enter_room", "leave_room", "close_room", "info", "clients", "count")
 """What a key may be allowed to do. A batch needs what is in it."""
 LEAST_CHARS = 16
 """Of a key. A shorter one could be guessed."""

@@ -23,20 +23,18 @@ MOST_TIMEOUT_S = 300
 KEY_CHARS = 256
 """Of an idempotency key."""
 
-_SID_SCHEMA = {"type": "string", "pattern": r"^[a-z0-9]{1,32}-[a-z2-7]{6}\.[A-Za-z0-9_-]{16}$"}
+SID_SCHEMA = {"type": "string", "pattern": r"^[a-z0-9]{1,32}-[a-z2-7]{6}\.[A-Za-z0-9_-]{16}$"}
+MOST_ROOM_NUMBER = (1 << 63) - 1024
+"""The largest that programs without integers know, too."""
 _ROOM_SCHEMA: dict[str, Any] = {
     "anyOf": [
         {"type": "string", "maxLength": MAX_TEXT},
-        {
-            "type": "integer",
-            "minimum": 1024 - (1 << 63),
-            "maximum": (1 << 63) - 1024,
-        },  # which programs without integers know
+        {"type": "integer", "minimum": -MOST_ROOM_NUMBER, "maximum": MOST_ROOM_NUMBER},
     ]
 }
 
 
-def _refusing(check: Callable[[Any], Any]) -> PlainValidator:
+def refusing(check: Callable[[Any], Any]) -> PlainValidator:
     """A validator that says in one line what `check` raises."""
 
     def checked(value: Any) -> Any:
@@ -80,11 +78,11 @@ def _sid(value: Any) -> str:
     return value
 
 
-Sid: TypeAlias = Annotated[str, _refusing(_sid), WithJsonSchema(_SID_SCHEMA)]
-Room: TypeAlias = Annotated[str | int, _refusing(_room), WithJsonSchema(_ROOM_SCHEMA)]
+Sid: TypeAlias = Annotated[str, refusing(_sid), WithJsonSchema(SID_SCHEMA)]
+Room: TypeAlias = Annotated[str | int, refusing(_room), WithJsonSchema(_ROOM_SCHEMA)]
 Rooms: TypeAlias = Annotated[
     list[str | int] | None,
-    _refusing(_rooms),
+    refusing(_rooms),
     WithJsonSchema(
         {"anyOf": [*_ROOM_SCHEMA["anyOf"], {"type": "array", "items": _ROOM_SCHEMA, "maxItems": MAX_ROOMS},
                    {"type": "null"}]}
@@ -92,9 +90,9 @@ Rooms: TypeAlias = Annotated[
 ]  # fmt: skip
 Sids: TypeAlias = Annotated[
     list[str] | None,
-    _refusing(_sids),
+    refusing(_sids),
     WithJsonSchema(
-        {"anyOf": [_SID_SCHEMA, {"type": "array", "items": _SID_SCHEMA, "maxItems": MAX_ROOMS}, {"type": "null"}]}
+        {"anyOf": [SID_SCHEMA, {"type": "array", "items": SID_SCHEMA, "maxItems": MAX_ROOMS}, {"type": "null"}]}
     ),
 ]
 Event: TypeAlias = Annotated[str, Field(max_length=MAX_TEXT, description="The event's name.")]

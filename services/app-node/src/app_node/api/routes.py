@@ -1,10 +1,9 @@
 """The paths of the API, and how each answer is made."""
 
 import json
-from dataclasses import asdict
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, FastAPI, Header, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, Header, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
 from fastapi.security import APIKeyHeader
@@ -18,10 +17,8 @@ from app_node.api.keys import ApiKey, KeyFile
 from app_node.api.metrics import ApiCounters
 from app_node.api.once import Once
 from app_node.api.problems import STATUS_OF, Problem
-from app_node.interface.patience import Patience
+from app_node.api.questions import Clients, CountDone, PageDone, Questions, Which, require_each_once, require_scope
 from sio_cluster.node.monitoring.health import Health, health_routes
-from sio_cluster.protocol.errors import BusUnavailable, ConfigError
-from sio_cluster.streams.redis.overview import Overview
 
 TITLE = "Socket.IO Cluster"
 
@@ -65,8 +62,7 @@ class Api:
         *,
         desk: Desk,
         once: Once,
-        overview: Overview,
-        patience: Patience,
+        questions: Questions,
         keys: KeyFile,
         max_body_bytes: int,
         health: Health,
@@ -74,8 +70,7 @@ class Api:
     ) -> None:
         self._desk = desk
         self._once = once
-        self._overview = overview
-        self._patience = patience
+        self._questions = questions
         self._counters = counters
         app = FastAPI(title=TITLE, docs_url=None, redoc_url=None)
         app.include_router(health_routes(health), include_in_schema=False)
@@ -132,7 +127,20 @@ class Api:
         @routes.get("/info", response_model=Done)
         async def info(request: Request) -> Response:
             """The nodes of the cluster, and what each of them holds."""
-            return await self._info(request)
+            self._begin_question(request, "info")
+            return self._answered(request, await self._questions.info())
+
+        @routes.get("/clients", response_model=PageDone)
+        async def clients(request: Request, which: Annotated[Clients, Query()]) -> Response:
+            """One page of the connected clients of a namespace, or of a room in it."""
+            self._begin_question(request, "clients", which)
+            return self._answered(request, await self._questions.clients(which))
+
+        @routes.get("/count", response_model=CountDone)
+        async def count(request: Request, which: Annotated[Which, Query()]) -> Response:
+            """How many clients of a namespace are connected, or of a room in it."""
+            self._begin_question(request, "count", which)
+            return self._answered(request, await self._questions.count(which))
 
         return routes
 
@@ -142,7 +150,7 @@ class Api:
         request.scope["verb"] = verb
         caller: ApiKey = request.state.api_key
         commands = body.commands if isinstance(body, asked.BatchRequest) else [body]
-        _require_scope(caller, commands, in_batch=isinstance(body, asked.BatchRequest))
+        _require_scopes(caller, commands, in_batch=isinstance(body, asked.BatchRequest))
         self._counters.commands += len(commands)
         key = _only_key(header_key, body.idempotency_key)
         if key is None:
@@ -154,15 +162,13 @@ class Api:
             )
         return self._respond(request.scope, answer.status, answer.body)
 
-    async def _info(self, request: Request) -> Response:
-        request.scope["verb"] = "info"
-        if not request.state.api_key.may_use("info"):
-            raise Problem("forbidden", "this key may not use info")
-        try:
-            nodes = await self._patience.or_take_back(self._overview.nodes())
-        except (BusUnavailable, ConfigError) as error:
-            raise Problem("unavailable", str(error)) from None
-        result = {"nodes": [asdict(node) for node in nodes], "clients": sum(node.clients or 0 for node in nodes)}
+    def _begin_question(self, request: Request, verb: str, which: Which | None = None) -> None:
+        request.scope["verb"] = verb
+        require_scope(request.state.api_key, verb, None if which is None else which.namespace)
+        if which is not None:
+            require_each_once(request.query_params)
+
+    def _answered(self, request: Request, result: Any) -> Response:
         return self._respond(request.scope, 200, json.dumps({"result": result}).encode())
 
     # --- answers
@@ -194,7 +200,7 @@ class Api:
         return await self._of_problem(request, Problem("failed", "the request failed: see the API's log"))
 
 
-def _require_scope(caller: ApiKey, commands: Any, *, in_batch: bool) -> None:
+def _require_scopes(caller: ApiKey, commands: Any, *, in_batch: bool) -> None:
     for number, command in enumerate(commands):
         verb, place = asked.verb_of(command), f"commands[{number}]." if in_batch else ""
         if not caller.may_use(verb):

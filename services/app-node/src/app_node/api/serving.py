@@ -8,6 +8,7 @@ from app_node.api.desk import Desk
 from app_node.api.keys import KeyFile
 from app_node.api.metrics import ApiCounters, families
 from app_node.api.once import Once
+from app_node.api.questions import Questions
 from app_node.api.routes import Api
 from app_node.app import AppNode
 from app_node.interface.patience import Patience
@@ -73,8 +74,7 @@ def make_api(sio: ClusterServer, keys: KeyFile) -> tuple[Once, Api]:
     api = Api(
         desk=Desk(sio, patience),
         once=once,
-        overview=Overview(bus.connections, bus.keys),
-        patience=patience,
+        questions=Questions(sio, Overview(bus.connections, bus.keys), patience),
         keys=keys,
         max_body_bytes=config.api_max_body_bytes,
         health=health,
