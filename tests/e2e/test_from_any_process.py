@@ -64,6 +64,9 @@ async def test_clients_are_reached_from_everywhere(tmp_path: Path) -> None:
         assert json.loads(await command(stack, "call", "vote", "8", "--sid", sid)) == ["one", 8]
         await command(stack, "emit", "bye", "--room", sid)
         await one.hears("bye")
+        [client] = json.loads(await command(stack, "clients", "--room", sid, "--json"))
+        assert (client["sid"], client["transport"]) == (sid, "websocket")
+        assert len(json.loads(await command(stack, "clients", "--json"))) == 2
         nodes = json.loads(await command(stack, "nodes", "--json"))
         assert [(node["kind"], node["state"], node["clients"]) for node in nodes] == [
             *[("io-node", "alive", 1)] * 2, *[("app-node", "alive", None)] * 2

@@ -1,4 +1,4 @@
-"""`sio-cluster emit`, `call`, `disconnect`, `nodes` against a real Valkey, and `api` as a process."""
+"""`sio-cluster emit`, `call`, `disconnect`, `clients`, `rooms`, `nodes` against a real Valkey, `api` as a process."""
 
 import asyncio
 import concurrent.futures
@@ -22,6 +22,7 @@ from app_node.commands import add_to
 from sio_cluster.cli import cli
 from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.messages import LEVEL, Disconnect, Emit
+from sio_cluster.streams.api.records import Accepted, Joined
 from sio_cluster.streams.redis import RedisBus
 from sio_cluster.testing.valkey import Valkey
 
@@ -94,6 +95,54 @@ async def test_disconnect(io_node: FakeIoNode, whole: typer.Typer) -> None:
     assert "is not connected to /" in run(whole, "disconnect", "nobody", status=1)
 
 
+async def let_in(io_node: FakeIoNode, *rooms: str | int) -> str:
+    """A client more, in these rooms: its sid."""
+    fact = io_node.connected()
+    await io_node.bus.records.store([fact])
+    await io_node.bus.records.update([Accepted(fact.sid), *[Joined(fact.sid, "/", room) for room in rooms]])
+    return fact.sid
+
+
+async def test_clients(io_node: FakeIoNode, whole: typer.Typer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    assert run(whole, "clients") == "There are no clients.\n"
+    sids = [await let_in(io_node, "lobby", "[b]\x1b[2J"), await let_in(io_node, "lobby", 7), await let_in(io_node)]
+    listed = json.loads(run(whole, "clients", "--json"))
+    assert {client["sid"] for client in listed} == set(sids)
+    [second] = [client for client in listed if client["sid"] == sids[1]]
+    assert second.pop("connected_at") > 1_700_000_000
+    assert (second.pop("rooms")[0], second) == (
+        sids[1], {"sid": sids[1], "namespace": "/", "transport": "polling", "io_node": io_node.id}
+    )  # fmt: skip
+    in_room = json.loads(run(whole, "clients", "--room", "lobby", "--json"))
+    assert {client["sid"] for client in in_room} == set(sids[:2])
+    assert json.loads(run(whole, "clients", "--namespace", "/shop", "--json")) == []
+    shown = run(whole, "clients")
+    assert all(sid in shown for sid in sids)
+    assert "[b]\\x1b[2J" in shown
+    assert run(whole, "clients", "--limit", "2").endswith("\n2 of 3 clients: --limit shows more\n")
+
+
+async def test_rooms(io_node: FakeIoNode, whole: typer.Typer) -> None:
+    assert run(whole, "rooms") == "There are no rooms.\n"
+    await let_in(io_node, "game:1", 7)
+    await let_in(io_node, "game:1", "lobby")
+    assert json.loads(run(whole, "rooms", "--json")) == [
+        {"room": "game:1", "clients": 2}, {"room": 7, "clients": 1}, {"room": "lobby", "clients": 1}
+    ]  # fmt: skip
+    assert json.loads(run(whole, "rooms", "--prefix", "game:", "--json")) == [{"room": "game:1", "clients": 2}]
+    assert json.loads(run(whole, "rooms", "--namespace", "/shop", "--json")) == []
+    assert "game:1" in run(whole, "rooms")
+
+
+async def test_an_older_node_is_one_line_too(io_node: FakeIoNode, whole: typer.Typer) -> None:
+    """It does not keep the room index."""
+    await io_node.bus.registry.register_io_node("io2-aaaaaa", {})
+    for words in (["clients"], ["rooms"]):
+        [line] = run(whole, *words, status=2).splitlines()
+        assert line.startswith("sio-cluster: ")
+
+
 async def test_nodes(io_node: FakeIoNode, whole: typer.Typer) -> None:
     [node] = json.loads(run(whole, "nodes", "--json"))
     assert node == {
@@ -108,7 +157,7 @@ async def test_what_is_wrong_is_one_line_and_status_2(
     assert "is no JSON" in run(whole, "emit", "news", "{", status=2)
     assert "--sid" in run(whole, "call", "news", status=2)
     monkeypatch.setenv("REDIS_PREFIX", "nowhere")
-    for words in (["emit", "news"], ["nodes"], ["disconnect", "x"]):
+    for words in (["emit", "news"], ["nodes"], ["disconnect", "x"], ["clients"], ["rooms"]):
         assert run(whole, *words, status=2) == "sio-cluster: there is no cluster of this REDIS_PREFIX in this Redis\n"
     monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
     *_, said = run(whole, "emit", "news", status=2).splitlines()  # other tests may have made it log to stderr

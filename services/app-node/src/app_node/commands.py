@@ -1,30 +1,39 @@
-"""What this package adds to the command `sio-cluster`: saying something to clients, and the HTTP API.
+"""What this package adds to the command `sio-cluster`: saying something to clients, who they are, and the HTTP API.
 
     sio-cluster emit news '{"n": 1}' --room lobby
     sio-cluster call vote '"now?"' --sid SID
     sio-cluster disconnect SID
+    sio-cluster clients --room lobby
+    sio-cluster rooms
     sio-cluster api
 
-`add_to` is the entry point (`sio_cluster.cli`). A command that lists clients or rooms gets its place there too.
+`add_to` is the entry point (`sio_cluster.cli`).
 """
 
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from typing import Annotated, Any, TypeVar
 
 import typer
 import uvloop
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
 from socketio import exceptions
 
+from app_node.api.questions import view_of
 from app_node.api.serving import serve
 from app_node.interface.patience import Patience
+from app_node.interface.remote_client import RemoteClient
 from app_node.interface.server import ClusterServer, get_client
 from sio_cluster.cli import EXIT_NOT_FOUND, EXIT_REFUSED, AsJson, answer_of, refuse
 from sio_cluster.node.process.garbage import tune_garbage_collector
 from sio_cluster.node.process.running import run_node
 from sio_cluster.node.settings.config import Config
-from sio_cluster.protocol.errors import BusError, ConfigError
+from sio_cluster.protocol.errors import BusError, ConfigError, NodesTooOld
+from sio_cluster.streams.api.room_index import PAGE_LIMIT
 from sio_cluster.streams.redis.overview import Overview
 
 Event = Annotated[str, typer.Argument(help="Its name", show_default=False)]
@@ -37,7 +46,7 @@ _T = TypeVar("_T")
 
 def add_to(cli: typer.Typer) -> None:
     """Adds these commands."""
-    for command in (emit, call, disconnect, api):
+    for command in (emit, call, disconnect, clients, rooms, api):
         cli.command()(command)
 
 
@@ -97,6 +106,49 @@ def disconnect(
     typer.echo(json.dumps({"disconnected": sid}) if as_json else "disconnected")
 
 
+def clients(
+    room: Annotated[str | None, typer.Option(help="Only those in this room. Else: all")] = None,
+    namespace: Namespace = "/",
+    limit: Annotated[int, typer.Option(help="How many at most", min=1)] = 100,
+    timeout: Timeout = 5.0,
+    as_json: AsJson = False,
+) -> None:
+    """Lists connected clients, with their rooms."""
+
+    async def ask(sio: ClusterServer) -> tuple[list[RemoteClient], int]:
+        return await _first(sio, room, namespace, limit), await sio.count(room, namespace)
+
+    found, number = _with_server(ask, timeout)
+    if as_json:
+        typer.echo(json.dumps([view_of(client) for client in found], indent=2))
+        return
+    table = Table("sid", "io-node", "transport", "connected at", "rooms")
+    for client in found:
+        others = ", ".join(_shown(room) for room in client.rooms if room != client.sid)
+        table.add_row(client.sid, client.io_node, client.transport, _time(client.connected_at), others)
+    Console().print(table if found else "There are no clients.")
+    if number > len(found):
+        typer.echo(f"{len(found)} of {number} clients: --limit shows more")
+
+
+def rooms(
+    namespace: Namespace = "/",
+    prefix: Annotated[str, typer.Option(help="Only rooms whose names begin like this")] = "",
+    timeout: Timeout = 5.0,
+    as_json: AsJson = False,
+) -> None:
+    """Lists the rooms that have connected clients, the largest first, and how many clients each has."""
+    counts = _with_server(lambda sio: sio.all_rooms(prefix, namespace), timeout)
+    found = sorted(counts.items(), key=lambda item: (-item[1], str(item[0])))
+    if as_json:
+        typer.echo(json.dumps([{"room": room, "clients": number} for room, number in found], indent=2))
+        return
+    table = Table("room", "clients")
+    for room, number in found:
+        table.add_row(_shown(room), str(number))
+    Console().print(table if found else "There are no rooms.")
+
+
 def api() -> None:
     """Serves the HTTP API until it is stopped. Settings come from the environment; API_KEYS_FILE must be there."""
     try:
@@ -104,6 +156,29 @@ def api() -> None:
         run_node(serve(Config()), uvloop.new_event_loop)
     except ConfigError as error:
         refuse(error, EXIT_REFUSED)
+
+
+async def _first(sio: ClusterServer, room: str | None, namespace: str, limit: int) -> list[RemoteClient]:
+    """At most so many of the clients. A page may be empty and not be the last one."""
+    found: list[RemoteClient] = []
+    cursor = None
+    while len(found) < limit:
+        page = await sio.clients(room, namespace, min(limit - len(found), PAGE_LIMIT), cursor)
+        found += page
+        cursor = page.cursor
+        if cursor is None:
+            break
+    return found
+
+
+def _shown(room: str | int) -> str:
+    """For a table: clients may choose names of rooms, and a terminal obeys control characters."""
+    name = str(room)
+    return escape(name if name.isprintable() else ascii(name)[1:-1])
+
+
+def _time(seconds: float | None) -> str:
+    return "" if seconds is None else datetime.fromtimestamp(seconds).astimezone().isoformat(" ", "seconds")
 
 
 def _decoded(data: str | None) -> Any:
@@ -130,7 +205,7 @@ def _with_server(command: Callable[[ClusterServer], Awaitable[_T]], timeout_s: f
 
     try:
         return asyncio.run(carry_out())
-    except (ConfigError, BusError, TypeError, ValueError) as error:
+    except (ConfigError, BusError, NodesTooOld, TypeError, ValueError) as error:
         refuse(error, EXIT_REFUSED)
 
 
