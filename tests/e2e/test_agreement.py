@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from tests.agreement import Members, differences, members_by
 
 from app_node import ClusterServer
 from io_node.socketio.absent import Absent
@@ -163,20 +164,32 @@ async def test_records_and_hubs_agree_in_the_end(seed: int) -> None:
 
         await asyncio.gather(*[act() for _ in range(6)])
 
-        def agree() -> bool:
-            for sid in sids:
-                recorded = set(broker.clients[sid].rooms)
-                known = [set(sio.rooms(sid)) - {sid} for sio in servers]  # the lane's holder has its copy
-                if any(rooms != recorded for rooms in (io.rooms(sid), *known)):
-                    return False
-            return True
-
-        await until(agree)
+        await until_they_agree(lambda: places(broker, io, servers, sids))
     finally:
         for sio in servers:
             await sio.shutdown()
         reading.cancel()
         await asyncio.wait([reading])
+
+
+def places(broker: MemoryBroker, io: IoNode, servers: list[ClusterServer], sids: list[str]) -> dict[str, Members]:
+    """Who is in which room, as the records, the hub and each app-node know it. The holder of a lane has its copy."""
+    return {
+        "records": members_by((sid, map(str, broker.clients[sid].rooms)) for sid in sids),
+        "hub": members_by((sid, io.rooms(sid)) for sid in sids),
+        **{
+            f"app-node {number}": members_by((sid, {str(room) for room in sio.rooms(sid)} - {sid}) for sid in sids)
+            for number, sio in enumerate(servers)
+        },
+    }
+
+
+async def until_they_agree(look: Callable[[], dict[str, Members]]) -> None:
+    """Fails with what still differs after 15 s."""
+    try:
+        await until(lambda: not differences(look()))
+    except TimeoutError:
+        pytest.fail("\n".join(differences(look())))
 
 
 async def until(condition: Callable[[], bool]) -> None:

@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from tests.agreement import by_index, differences, members_by, wrong_numbers
 from tests.conformance.raw import Wire
 from tests.conftest import ROOT
 from tests.e2e.test_restart_app import ENV, ack_ids
 
 from sio_cluster.node.settings.config import Config
-from sio_cluster.protocol.keys import Keys
 from sio_cluster.streams.redis import RedisBus
 from sio_stack import Stack
 
@@ -26,6 +26,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180), pytest.mark.asyncio(loo
 
 APP = str(ROOT / "tests/e2e/selections_app.py") + ":sio"
 CLIENTS = 16
+LANES = 16
 ROOMS = ("a", "b", "c", "d")
 
 
@@ -197,21 +198,13 @@ async def disagreements(bus: RedisBus, people: list[Person]) -> list[str]:
     """Where two views of who is in which room differ: of the holders, the records, the room index, the io-nodes."""
     answers = await asyncio.gather(*[person.ask("known") for person in people])
     assert len({pid for pid, _, _ in answers}) > 1, "several app-nodes serve the clients"
-    found = [
-        f"{person.sid}: its holder knows {rooms}, its record {record}"
-        for person, (_, rooms, record) in zip(people, answers, strict=True)
-        if rooms != record
-    ]
-    for room in ROOMS:
-        recorded = {person.sid for person, (_, _, record) in zip(people, answers, strict=True) if room in record}
-        hear = {people[number].sid for number in await told(people, room)}
-        indexed = await index(bus, room)
-        if not recorded == hear == indexed:
-            found.append(f"{room}: in the records {recorded}, in the index {indexed}, on the io-nodes {hear}")
-    return found
-
-
-async def index(bus: RedisBus, room: str) -> set[str]:
-    keys: Keys = bus.keys
-    sets = await bus.connections.run(*[("SMEMBERS", keys.room(lane, "/", json.dumps(room))) for lane in range(16)])
-    return {sid.decode() for members in sets for sid in members}
+    sids = [person.sid for person in people]
+    index = await by_index(bus, ROOMS, LANES)
+    hear = {room: {people[number].sid for number in await told(people, room)} for room in ROOMS}
+    places = {
+        "holders": members_by(zip(sids, [rooms for _, rooms, _ in answers], strict=True)),
+        "records": members_by(zip(sids, [record for _, _, record in answers], strict=True)),
+        "index": index,
+        "io-nodes": hear,
+    }
+    return differences(places) + await wrong_numbers(bus, index, LANES)
