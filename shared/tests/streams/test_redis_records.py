@@ -5,7 +5,7 @@ import pytest
 from sio_cluster.protocol.ids import lane_of
 from sio_cluster.protocol.messages import ClientConnected, Handshake
 from sio_cluster.streams.api.records import Ended, Joined, Left
-from sio_cluster.streams.api.selections import RoomsChange, Selection
+from sio_cluster.streams.api.selections import LEFT_MS, RoomsChange, Selection
 from sio_cluster.streams.redis import RedisBus, records
 from sio_cluster.streams.redis.connection import RedisCommand
 from sio_cluster.streams.redis.wire import Reply
@@ -42,6 +42,16 @@ class TestRecords:
         await written.update([Left(client.sid, 7) for client in clients[:5]])
         await written.forget([Ended(client.sid) for client in clients[5:]])
         assert await self._sets(bus, pattern) == []
+
+    async def test_who_left_a_room_is_forgotten_by_itself(self, bus: RedisBus) -> None:
+        sid = f"{IO1}.{'0' * 16}"
+        await bus.records.store([ClientConnected(sid, "c", "/", None, HANDSHAKE, "polling")])
+        await bus.records.update([Joined(sid, "/", "a")])
+        leave, left = RoomsChange(("a",), inside=False, noted=("a",)), bus.keys.left(_lane(sid), "/", '"a"')
+        await bus.selections.change(Selection("/", ("a",)), [sid], leave)
+        members, lasts_ms = await bus.connections.run(("SMEMBERS", left), ("PTTL", left))
+        assert members == [sid.encode()]
+        assert LEFT_MS - 60_000 < lasts_ms <= LEFT_MS
 
     async def test_many_clients_of_an_io_node_are_asked_for_some_at_a_time(
         self, bus: RedisBus, monkeypatch: pytest.MonkeyPatch

@@ -55,6 +55,18 @@ async def select(
             return Matched(sorted(here), sorted(away))
 
 
+async def candidates(selections: Selections, selection: Selection, left: Sequence[Room]) -> set[str]:
+    """All who may match, or have left these rooms."""
+    found: set[str] = set()
+    cursor = None
+    while True:
+        page = await selections.candidates(selection, cursor, left=left)
+        found.update(page.sids)
+        cursor = page.cursor
+        if cursor is None:
+            return found
+
+
 async def rooms_of(cluster: Cluster, sids: Sequence[str]) -> list[set[Room]]:
     records = cluster.records()
     found = []
@@ -148,6 +160,19 @@ class TestSelections:
         again = await selections.change(selection, sids, RoomsChange(("a",), inside=False), again=True)
         assert sorted(again.here) == sorted(sids[1:])
         assert await members(cluster, "a") == [sids[0]]
+
+    async def test_who_left_the_room_that_selects_is_noted(self, cluster: Cluster) -> None:
+        """So that whoever makes the change again finds them, however many they are. Only where the change says so."""
+        sids = await world(cluster, {number: ["a", "b"] for number in range(400)})
+        selections, selection = cluster.selections(), Selection("/", ("a",), (sids[0],))
+        change = RoomsChange(("a", "b"), inside=False, noted=("a",))
+        assert (await select(selections, selection, change)).here == sorted(sids[1:])
+        for left, found in [(("a",), set(sids)), ((), set(sids[:1])), (("b",), set(sids[:1]))]:
+            assert await candidates(selections, selection, left) == found
+        assert await candidates(selections, Selection("/chat", ("nobody",)), ("a",)) == set()
+        await cluster.records().update([Joined(sids[1], "/", "a")])
+        matched = await selections.change(selection, sids[:4], change, again=True)
+        assert sorted(matched.here) == sorted(sids[1:4]), "who is back in there leaves again, the others have left"
 
     async def test_those_who_are_away_match_too(self, cluster: Cluster) -> None:
         sids = await world(cluster, ROOMS)

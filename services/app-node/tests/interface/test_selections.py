@@ -250,3 +250,51 @@ async def test_a_client_whose_connect_handler_runs_is_refused(memory_stage: Any)
     assert await io.bus.records.load(sid) is None
     assert concerned(io, DisconnectMany) == set()
     assert io.accepted() == []
+
+
+CHANGES_OF_WHAT_SELECTS: dict[str, tuple[str, Any, dict[str, Any], Any, set[str]]] = {
+    "leave": ("leave_rooms", ["b", "a"], {"room": "a"}, LeaveMany, set()),
+    "leave, but for some": ("leave_rooms", "a", {"room": "a", "except_room": "c"}, LeaveMany, {"b"}),
+    "leave one of several": ("leave_rooms", "a", {"room": ["a", "nobody"]}, LeaveMany, {"b"}),
+    "enter": ("enter_rooms", "new", {"room": "a", "except_room": "new"}, JoinMany, {"a", "b", "new"}),
+}
+"""Which method, its rooms, its selection, the command that follows, and in which rooms the clients are then."""
+
+
+@pytest.mark.parametrize("change", CHANGES_OF_WHAT_SELECTS)
+async def test_io_nodes_are_told_although_the_app_node_died(stage: Any, kill: Any, change: str) -> None:
+    """It dies when the records say it, and no io-node has heard of it. By then the clients do not match any more."""
+    method, rooms, selection, kind, expected = CHANGES_OF_WHAT_SELECTS[change]
+
+    def app() -> Any:
+        sio = stage.server()
+
+        @sio.event
+        async def go(sid: str) -> None:
+            await getattr(sio, method)(rooms, **selection)
+
+        return sio
+
+    first, io = app(), await stage.io_node()
+    await first.start()
+    asks, *sids = [await io.connect() for _ in range(4)]
+    await first.enter_rooms(["a", "b"], room=sids)
+    await first.enter_rooms("other", room=asks)
+    before = len(io.commands)
+
+    async def flush(*_: Any) -> Any:
+        await asyncio.Event().wait()
+
+    first.node.downlink.outbox._appender.flush = flush
+    await io.event(asks, "go")
+    async with asyncio.timeout(5):
+        while [await rooms_in_record(io, sid) for sid in sids] != [expected] * 3:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    await kill(first)
+    assert not any(isinstance(command, kind) for command in io.commands[before:])
+    await app().start()
+    await io.settle()
+    told = [command for command in io.commands[before:] if isinstance(command, kind)]
+    assert {sid for command in told for sid in command.sids} == set(sids)
+    assert all(command.rooms == ([rooms] if isinstance(rooms, str) else rooms) for command in told)
+    assert [await rooms_in_record(io, sid) for sid in (asks, *sids)] == [{"other"}, *[expected] * 3]

@@ -35,6 +35,8 @@ and ended together with its place in the registry: a cluster uses one Redis serv
                                               ms of Redis' clock
 {PREFIX}:{lane:N}:rooms:SID           set     the client's rooms, each as JSON
 {PREFIX}:{lane:N}:room:NAMESPACE:ROOM set     this lane's clients in the room: their sids. ROOM is JSON: "lobby", 42
+{PREFIX}:{lane:N}:left:NAMESPACE:ROOM set     sids of those who left the room by a change that selects by it:
+                                              see `streams.api.selections`. Expires
 {PREFIX}:{lane:N}:here:NAMESPACE      zset    sids of this lane's clients that are connected; each has the score 0
 {PREFIX}:{lane:N}:counts:NAMESPACE    hash    room, as JSON -> how many of these are in it
 {PREFIX}:{lane:N}:dead                stream  dead letters: entries that were set aside
@@ -144,6 +146,9 @@ class Keys:
 
     def room(self, lane: int, namespace: str, room: str) -> str:
         return f"{self.of_lane(lane)}room:{namespace}:{room}"
+
+    def left(self, lane: int, namespace: str, room: str) -> str:
+        return f"{self.of_lane(lane)}left:{namespace}:{room}"
 
     def here(self, lane: int, namespace: str) -> str:
         return f"{self.of_lane(lane)}here:{namespace}"

@@ -54,10 +54,18 @@ class Selections:
         self._retry = Retry("selections", counters.redis_retries)
 
     async def change_rooms(self, selection: Selection, rooms: Sequence[Room], *, inside: bool) -> None:
-        """Who matches enters these rooms, or leaves them. At most `MOST_ROOMS`. Raises NodesTooOld."""
+        """Who matches enters these rooms, or leaves them. At most `MOST_ROOMS`. Raises NodesTooOld.
+
+        A change may be of what selects: who has left room "a" is not found by it any more. If the app-node dies before
+        the io-nodes are told, the handler runs again, and has to find them: those who left are noted.
+        """
         await self._routes.require_level(SERVER_LEVEL, "a change of rooms for all who match")
         tell = self._emitter.join_many if inside else self._emitter.leave_many
-        await self._each(selection, RoomsChange(tuple(rooms), inside), lambda matched: tell(_all(matched), rooms))
+        selecting = selection.except_rooms if inside else selection.to or ()
+        undone = tuple(room for room in rooms if room in selecting)
+        change = RoomsChange(tuple(rooms), inside, () if inside else undone)
+        repeated = bool(undone) and _is_redelivered()
+        await self._each(selection, change, lambda matched: tell(_all(matched), rooms), repeated=repeated)
 
     async def close_room(self, namespace: str, room: Room) -> None:
         """Everybody leaves the room.
@@ -112,9 +120,17 @@ class Selections:
         return True
 
     async def _each(
-        self, selection: Selection, change: RoomsChange | None, then: Callable[[Matched], Awaitable[None]]
+        self,
+        selection: Selection,
+        change: RoomsChange | None,
+        then: Callable[[Matched], Awaitable[None]],
+        *,
+        repeated: bool = False,
     ) -> None:
-        """Changes the records of all who match, and calls `then` with some of them after the other."""
+        """Changes the records of all who match, and calls `then` with some of them after the other.
+
+        `repeated`: those count too whose records another app-node has changed by this before it died.
+        """
         progress = open_progress()
         lease = None if progress is None else progress.lane.lease
         named = 1 if change is None else len(change.rooms)
@@ -123,11 +139,13 @@ class Selections:
         cursor: Cursor | None = None
         with self._clients.noting_changes() as changed:
             while True:
-                found = await self._candidates(selection, cursor)
+                found = await self._candidates(selection, cursor, change.noted if change and repeated else ())
                 for start in range(0, len(found.sids), size):
                     if progress is not None:
                         progress.lane.require_held()
-                    matched = await self._change(selection, found.sids[start : start + size], change, lease)
+                    matched = await self._change(
+                        selection, found.sids[start : start + size], change, lease, again=repeated
+                    )
                     if change is not None:
                         self._take_over(matched, change, changed)
                     if matched.here or matched.away:
@@ -136,14 +154,12 @@ class Selections:
                 if cursor is None:
                     return
 
-    async def _candidates(self, selection: Selection, cursor: Cursor | None) -> Candidates:
-        return await self._retry.call(lambda: self._selections.candidates(selection, cursor))
+    async def _candidates(self, selection: Selection, cursor: Cursor | None, left: Sequence[Room]) -> Candidates:
+        return await self._retry.call(lambda: self._selections.candidates(selection, cursor, left=left))
 
     async def _change(
-        self, selection: Selection, sids: Sequence[str], change: RoomsChange | None, lease: Lease | None
+        self, selection: Selection, sids: Sequence[str], change: RoomsChange | None, lease: Lease | None, *, again: bool
     ) -> Matched:
-        again = False
-
         async def once() -> Matched:
             nonlocal again
             was_tried, again = again, True
@@ -161,6 +177,11 @@ class Selections:
             for room in change.rooms:
                 if (sid, room) not in changed:
                     client.set_room(room, inside=change.inside)
+
+
+def _is_redelivered() -> bool:
+    progress = open_progress()
+    return progress is not None and progress.redelivered
 
 
 def _all(matched: Matched) -> list[str]:

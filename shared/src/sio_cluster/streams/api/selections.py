@@ -21,6 +21,8 @@ from sio_cluster.streams.api.leases import Lease
 
 MOST_ROOMS = 100
 """How many rooms a change may name."""
+LEFT_MS = 600_000
+"""How long it is remembered who left a room by a change that says so (`RoomsChange.noted`)."""
 MOST_PAIRS = 500
 """How many clients, times the rooms of the change, one call of `change` should get: Redis does nothing else
 meanwhile, for some 6 ms."""
@@ -40,10 +42,14 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class RoomsChange:
-    """To enter these rooms (`inside`), or to leave them. At most MOST_ROOMS."""
+    """To enter these rooms (`inside`), or to leave them. At most MOST_ROOMS.
+
+    `noted`: of those that are left, those of which it is noted for LEFT_MS who has left them by this change.
+    """
 
     rooms: tuple[Room, ...]
     inside: bool
+    noted: tuple[Room, ...] = ()
 
 
 class Cursor:
@@ -71,10 +77,13 @@ class Matched:
 class Selections(Protocol):
     """Selects clients by their records, and changes the rooms of those."""
 
-    async def candidates(self, selection: Selection, cursor: Cursor | None = None) -> Candidates:
+    async def candidates(
+        self, selection: Selection, cursor: Cursor | None = None, *, left: Sequence[Room] = ()
+    ) -> Candidates:
         """The next clients that may match, some hundreds. Some of the pages may be empty.
 
-        Changes nothing. Every client that matches throughout is named, perhaps more than once.
+        Changes nothing. Every client that matches throughout is named, perhaps more than once. So is everybody
+        of whom it is noted that they left one of the rooms `left`. Give the same `left` to each call.
         """
 
     async def change(
@@ -90,6 +99,6 @@ class Selections(Protocol):
 
         `lease`: as for `ClientRecords.update`. Raises LeaseLost where it is lost; clients of other lanes are changed.
 
-        `again`: this call was made before, and its answer was lost. Then those count too whose records say already what
-        the change says: it may have been this change, after which they match no more.
+        `again`: this call was made before, and its answer was lost, or what should have followed. Then those count too
+        whose records say already what the change says: it may have been this change, after which they match no more.
         """

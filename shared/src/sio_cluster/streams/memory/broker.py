@@ -127,6 +127,7 @@ class MemoryBroker:
         self.epoch = 0
         self.clients: dict[str, MemoryClient] = {}
         self.clients_of: dict[str, set[str]] = defaultdict(set)
+        self.left: dict[tuple[str, Room], dict[str, float]] = defaultdict(dict)
         self.waiters: set[asyncio.Event] = set()
         self._down = False
         self._replies_to_lose = 0
@@ -150,6 +151,7 @@ class MemoryBroker:
         self.alive_until.clear()
         self.clients.clear()
         self.clients_of.clear()
+        self.left.clear()
 
     def begin_life(self) -> str:
         if self.life is None:

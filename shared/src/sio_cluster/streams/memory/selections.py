@@ -7,7 +7,7 @@ from sio_cluster.protocol.errors import LeaseLost
 from sio_cluster.protocol.ids import lane_behind, lane_of
 from sio_cluster.protocol.messages import Room
 from sio_cluster.streams.api.leases import Lease
-from sio_cluster.streams.api.selections import Candidates, Cursor, Matched, RoomsChange, Selection
+from sio_cluster.streams.api.selections import LEFT_MS, Candidates, Cursor, Matched, RoomsChange, Selection
 from sio_cluster.streams.memory.broker import MemoryBroker, MemoryClient
 
 _AT_ONCE = 20
@@ -28,13 +28,16 @@ class MemorySelections:
         self._broker = broker
         self._lanes = lanes
 
-    async def candidates(self, selection: Selection, cursor: Cursor | None = None) -> Candidates:
+    async def candidates(
+        self, selection: Selection, cursor: Cursor | None = None, *, left: Sequence[Room] = ()
+    ) -> Candidates:
         assert cursor is None or isinstance(cursor, _Behind)
         async with self._broker.operation():
+            noted = self._left(selection.namespace, left)
             sids = sorted(
                 sid
                 for sid, client in self._broker.clients.items()
-                if (cursor is None or sid > cursor.sid) and _is_in(sid, client, selection.to)
+                if (cursor is None or sid > cursor.sid) and (_is_in(sid, client, selection.to) or sid in noted)
             )
             page = sids[:_AT_ONCE]
             return Candidates(page, _Behind(page[-1]) if len(sids) > _AT_ONCE else None)
@@ -60,11 +63,20 @@ class MemorySelections:
                 matches = _is_in(sid, client, selection.to) and not _is_in(sid, client, selection.except_rooms)
                 if matches and change is not None:
                     _apply(client, change)
+                    self._note(sid, selection.namespace, change)
                 if matches or (again and change is not None and _has_it_already(sid, client, change)):
                     (matched.here if client.away_until is None else matched.away).append(sid)
         if fenced:
             raise LeaseLost("rooms were not changed: another app-node holds the lane")
         return matched
+
+    def _note(self, sid: str, namespace: str, change: RoomsChange) -> None:
+        for room in change.noted:
+            self._broker.left[namespace, room][sid] = self._broker.clock() + LEFT_MS / 1000
+
+    def _left(self, namespace: str, rooms: Sequence[Room]) -> set[str]:
+        now = self._broker.clock()
+        return {sid for room in rooms for sid, until in self._broker.left[namespace, room].items() if until > now}
 
     def _is_lost(self, lease: Lease) -> bool:
         current = self._broker.leases.get(lease.lane)

@@ -11,7 +11,7 @@ from sio_cluster.protocol.keys import Keys
 from sio_cluster.protocol.messages import Room
 from sio_cluster.streams.api.leases import Lease
 from sio_cluster.streams.api.registry import Registry
-from sio_cluster.streams.api.selections import Candidates, Cursor, Matched, RoomsChange, Selection
+from sio_cluster.streams.api.selections import LEFT_MS, Candidates, Cursor, Matched, RoomsChange, Selection
 from sio_cluster.streams.redis.connection import RedisCommand
 from sio_cluster.streams.redis.connections import Connections, call
 from sio_cluster.streams.redis.rooms import encode_room
@@ -43,21 +43,23 @@ class RedisSelections:
         self._lanes = lanes
         self._registry = registry
 
-    async def candidates(self, selection: Selection, cursor: Cursor | None = None) -> Candidates:
+    async def candidates(
+        self, selection: Selection, cursor: Cursor | None = None, *, left: Sequence[Room] = ()
+    ) -> Candidates:
         if cursor is None:
-            place = await self._begin(selection)
+            place = await self._begin(selection, left)
         else:
             assert isinstance(cursor, _Place)
             place = cursor
         sids, sets = place.sids[:_SIDS_AT_ONCE], place.sets[:_SETS_AT_ONCE]
         found = dict.fromkeys(sids)
-        left = []
+        unread = []
         scans: list[RedisCommand] = [(scan, key, at, "COUNT", _MEMBERS_AT_ONCE) for scan, key, at in sets]
         for (scan, key, _), (at, members) in zip(sets, await self._connections.run(*scans), strict=True):
             found.update((member.decode(), None) for member in (members if scan == "SSCAN" else members[::2]))
             if at != b"0":
-                left.append((scan, key, at))
-        rest = _Place(place.sids[len(sids) :], (*left, *place.sets[len(sets) :]))
+                unread.append((scan, key, at))
+        rest = _Place(place.sids[len(sids) :], (*unread, *place.sets[len(sets) :]))
         return Candidates(list(found), rest if rest.sids or rest.sets else None)
 
     async def change(
@@ -90,7 +92,7 @@ class RedisSelections:
             raise LeaseLost("rooms were not changed: another app-node holds the lane")
         return matched
 
-    async def _begin(self, selection: Selection) -> _Place:
+    async def _begin(self, selection: Selection, left: Sequence[Room]) -> _Place:
         keys = self._keys
         if selection.to is None:
             homes = await self._registry.registered_io_nodes()
@@ -99,8 +101,9 @@ class RedisSelections:
         return _Place(
             tuple(_sids(selection.to)),
             tuple(
-                ("SSCAN", keys.room(lane, selection.namespace, encode_room(room).decode()), b"0")
-                for room in _rooms(selection.to)
+                ("SSCAN", key(lane, selection.namespace, encode_room(room).decode()), b"0")
+                for key, rooms in ((keys.room, _rooms(selection.to)), (keys.left, left))
+                for room in rooms
                 for lane in range(self._lanes)
             ),
         )
@@ -127,13 +130,15 @@ class RedisSelections:
             namespace,
             what,
             "again" if again else "",
+            LEFT_MS,
             *arguments,
         )
 
 
 def _lists(selection: Selection, change: RoomsChange | None) -> tuple[str | bytes | int, ...]:
-    """The three lists of rooms, each with its length before it."""
-    lists = [_rooms(selection.to or ()), _rooms(selection.except_rooms), [] if change is None else list(change.rooms)]
+    """The four lists of rooms, each with its length before it."""
+    of_change: list[Sequence[Room]] = [(), ()] if change is None else [change.rooms, change.noted]
+    lists = [_rooms(selection.to or ()), _rooms(selection.except_rooms), *of_change]
     arguments: list[str | bytes | int] = []
     for rooms in lists:
         arguments += [len(rooms), *map(encode_room, rooms)]

@@ -4,10 +4,10 @@ from sio_cluster.streams.redis.scripts.records import LESS
 from sio_cluster.streams.redis.scripts.script import HOLDS, script
 
 # KEYS lease of the lane; ARGV node ("": no lease), token, lane, namespace, "enter" or "leave" or "" (no change),
-# "again" or "", then three lists of rooms as JSON, each with its length before it: those to be in, those not to be in,
-# those of the change; then a list of sids that need be in no room, in the same form; then other sids. `lane` is how all
-# keys of the lane begin. Returns -1 where the lease is lost, else the sids that matched and are here, and those that
-# matched and are away.
+# "again" or "", how long notes last in ms, then four lists of rooms as JSON, each with its length before it: those to
+# be in, those not to be in, those of the change, those of which it is noted who has left them; then a list of sids that
+# need be in no room, in the same form; then other sids. `lane` is how all keys of the lane begin. Returns -1 where the
+# lease is lost, else the sids that matched and are here, and those that matched and are away.
 # Again, with "again": the same, and whoever is as the change says.
 SELECT = script(
     HOLDS
@@ -16,7 +16,7 @@ SELECT = script(
 if ARGV[1] ~= '' and not holds(KEYS[1], ARGV[1], ARGV[2]) then return -1 end
 local lane, namespace, what, again = ARGV[3], ARGV[4], ARGV[5], ARGV[6] == 'again'
 local clients, rooms_of, members = lane .. 'client:', lane .. 'rooms:', lane .. 'room:' .. namespace .. ':'
-local place = 7
+local place = 8
 local function list()
   local length = tonumber(ARGV[place])
   local items = {}
@@ -24,7 +24,7 @@ local function list()
   place = place + length + 1
   return items
 end
-local to, except, rooms, named = list(), list(), list(), list()
+local to, except, rooms, noted, named = list(), list(), list(), list(), list()
 
 local function is_in(sid, room)
   return redis.call('SISMEMBER', rooms_of .. sid, room) == 1
@@ -68,6 +68,13 @@ for _, room in ipairs(rooms) do
         less(lane, namespace, room)
       end
     end
+  end
+end
+if #changed > 0 then
+  for _, room in ipairs(noted) do
+    local left = lane .. 'left:' .. namespace .. ':' .. room
+    redis.call('SADD', left, unpack(changed))
+    redis.call('PEXPIRE', left, ARGV[7])
   end
 end
 return {here, away}
