@@ -134,6 +134,10 @@ def _clients(clients: ClientCounters, engine: EngineCounters, levels: Levels) ->
     yield _gauge("sio_io_connections", "Engine.IO connections now", levels.connections)
     yield _counter("sio_io_connections_opened", "Engine.IO connections since the start", engine.opened)
     yield _by_reason("sio_io_connections_closed", "Engine.IO connections gone", engine.closed)
+    yield _by_transport("sio_io_received_bytes", "Bytes from clients: WebSocket frames, and bodies of POSTs",
+                        engine.websocket_received_bytes, engine.polling_received_bytes)  # fmt: skip
+    yield _by_transport("sio_io_sent_bytes", "Bytes for clients: WebSocket frames, and payloads of polls",
+                        engine.websocket_sent_bytes, engine.polling_sent_bytes)  # fmt: skip
     yield _counter("sio_io_upgrades", "Connections that moved from polling to WebSocket", engine.upgraded)
     slow = {"stalled": 0, "buffer_full": 0, **engine.slow_consumers}
     yield _by_reason("sio_io_slow_consumers", "Connections closed because their client took too little", slow)
@@ -201,6 +205,10 @@ def _gauge(name: str, help: str, value: float) -> Family:
 
 def _by_reason(name: str, help: str, counts: dict[str, int]) -> Family:
     return Family("counter", name, help, labelled(counts), ("reason",))
+
+
+def _by_transport(name: str, help: str, websocket: int, polling: int) -> Family:
+    return Family("counter", name, help, labelled({"websocket": websocket, "polling": polling}), ("transport",))
 
 
 def _by_home(name: str, help: str, own: int, adopted: int) -> Family:

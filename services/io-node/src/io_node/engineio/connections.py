@@ -58,7 +58,7 @@ class Connections:
         self.draining = False
         """Whether `drain` was called: this node takes no connections any more."""
         self._limits = Limits.of(config)
-        self._parsers = Parsers(config.max_payload_bytes)
+        self._parsers = Parsers(config.max_payload_bytes, counters)
         self._sockets: set[WebSocket] = set()
 
     def __len__(self) -> int:

@@ -13,6 +13,14 @@ class EngineCounters:
     """Connections that moved from polling to WebSocket."""
     written: int = 0
     """Messages handed to a WebSocket or to the answer of a poll."""
+    websocket_sent_bytes: int = 0
+    """Bytes of frames that were handed to WebSockets with messages and with packets of the engine."""
+    polling_sent_bytes: int = 0
+    """Bytes of such payloads that were handed to the answers of polls."""
+    websocket_received_bytes: int = 0
+    """Bytes that were read from WebSockets, whatever was in them."""
+    polling_received_bytes: int = 0
+    """Bytes of the bodies of POSTs."""
     dropped: Counter[str] = field(default_factory=Counter)
     """Messages that were not written, by reason: `volatile`, `slow_consumer` or `connection_closed`.
 

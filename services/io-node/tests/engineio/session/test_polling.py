@@ -59,6 +59,13 @@ def test_packets_that_no_client_sends_close(packet: bytes) -> None:
     assert posted(polling(), packet, 1.0) == [Closed(reasons.PARSE_ERROR)]
 
 
+def test_the_bytes_of_a_post_are_counted() -> None:
+    session = polling()
+    posted(session, "4ü\x1e4b".encode(), 1.0)
+    posted(session, b"4c", 2.0)
+    assert session.counters.polling_received_bytes == 8
+
+
 def test_a_ping_from_the_client_closes() -> None:
     assert posted(polling(), b"2", 1.0) == [Closed(reasons.TRANSPORT_ERROR)]
 

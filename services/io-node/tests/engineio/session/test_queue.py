@@ -198,3 +198,20 @@ def test_each_byte_that_is_taken_begins_the_looks_anew() -> None:
     assert queue.left(899, 17.0)
     assert queue.look_at == 22.0
     assert [queue.look(at) for at in (22.0, 27.0, 32.0, 37.0)] == [False, False, False, True]
+
+
+# --- bytes that were sent
+
+
+def test_bytes_are_counted_as_they_leave() -> None:
+    socket, polls = Waiting(), Waiting(stuck=True)
+    socket.send(b"a", b"b")
+    assert socket.counters.websocket_sent_bytes == 0, "they wait"
+    taken = len(socket.queue.take_frames())
+    socket.send(LARGE, LARGE)
+    taken += len(socket.queue.take_slice())
+    assert socket.counters.websocket_sent_bytes == taken < 2 * len(LARGE)
+    polls.send("ü".encode())
+    assert polls.counters.polling_sent_bytes == 0
+    assert polls.queue.take_payload() == "4ü".encode()
+    assert (polls.counters.polling_sent_bytes, polls.counters.websocket_sent_bytes) == (3, 0)

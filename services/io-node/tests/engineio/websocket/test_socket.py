@@ -59,6 +59,19 @@ async def test_fragments_with_control_frames_between_them() -> None:
         raw.close()
 
 
+async def test_bytes_are_counted_in_both_directions() -> None:
+    async with serve() as node:
+        raw = await Raw.websocket(node)
+        opening = node.engine.counters.websocket_sent_bytes
+        sent = client_frame(b"4hello") + client_frame(bytes(100_000), 0x82)
+        await raw.send(sent)
+        answers = [await raw.frame() for _ in range(2)]
+        assert [len(payload) for _, payload in answers] == [6, 100_000]
+        assert node.engine.counters.websocket_received_bytes == len(sent)
+        assert node.engine.counters.websocket_sent_bytes - opening == (2 + 6) + (10 + 100_000)
+        raw.close()
+
+
 async def test_frames_arrive_byte_by_byte() -> None:
     async with serve() as node:
         raw = await Raw.websocket(node)

@@ -38,6 +38,7 @@ def post(session: EngineSession, body: bytes, now: float) -> Iterator[list[Effec
 
     Some packets have no effects, which gives []. Ends early where the session ends.
     """
+    session.counters.polling_received_bytes += len(body)
     try:
         for packet in decode_payload(body):
             if not session.receives:

@@ -150,12 +150,16 @@ class SendQueue:
         self.controls = 0
         if self._counted:
             self._uncount(items)
-        return items[0].ws_frames if len(items) == 1 else b"".join([item.ws_frames for item in items])
+        frames = items[0].ws_frames if len(items) == 1 else b"".join([item.ws_frames for item in items])
+        self._counters.websocket_sent_bytes += len(frames)
+        return frames
 
     def take_slice(self) -> bytes:
         """As much as one write takes, and one message at least."""
-        frames = [item.ws_frames for item in self._take_first(WRITE_BYTES, None)]
-        return frames[0] if len(frames) == 1 else b"".join(frames)
+        taken = [item.ws_frames for item in self._take_first(WRITE_BYTES, None)]
+        frames = taken[0] if len(taken) == 1 else b"".join(taken)
+        self._counters.websocket_sent_bytes += len(frames)
+        return frames
 
     def take_payload(self) -> bytes:
         """As much as one payload may hold, and one message at least. What is left is stuck until the next poll."""
@@ -163,7 +167,9 @@ class SendQueue:
         for item in self._take_first(_PAYLOAD_BYTES, self._payload_packets):
             packets += item.polling_packets
         self.block()
-        return encode_payload(packets)
+        payload = encode_payload(packets)
+        self._counters.polling_sent_bytes += len(payload)
+        return payload
 
     def drop(self, why: str) -> None:
         """Drop what waits, and count it."""

@@ -14,7 +14,7 @@ read into one buffer, and a parser is lent to a WebSocket only from the first by
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import structlog
 from picows.picows import (  # type: ignore[attr-defined]  # its stubs leave WSProtocol out
@@ -43,16 +43,23 @@ _HANDSHAKE: Final = (
 OnFrame = Callable[[WSTransport, WSFrame], None]
 
 
+class Counters(Protocol):
+    """Where all WebSockets of the node count."""
+
+    websocket_received_bytes: int
+
+
 class Parsers:
     """The parsers of one node. Only for the event loop's thread."""
 
-    __slots__ = ("_free", "buffer", "max_frame_bytes")
+    __slots__ = ("_free", "buffer", "counters", "max_frame_bytes")
 
-    def __init__(self, max_frame_bytes: int) -> None:
+    def __init__(self, max_frame_bytes: int, counters: Counters) -> None:
         self.max_frame_bytes = max_frame_bytes
         """A longer frame is an error of the peer."""
         self.buffer = memoryview(bytearray(_READ_BYTES))
         """What every WebSocket reads into. `feed` must have taken it before the next one reads."""
+        self.counters = counters
         self._free: list[Parser] = []
 
     def lend(self, on_frame: OnFrame, transport: asyncio.Transport) -> "Parser":

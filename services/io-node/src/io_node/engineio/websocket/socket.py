@@ -152,6 +152,7 @@ class WebSocket(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         parsers, parser = self._parsers, self._parser
+        parsers.counters.websocket_received_bytes += nbytes
         if parser is None:
             parser = self._parser = parsers.lend(self.on_ws_frame, self._transport)
         elif parser.failed:
