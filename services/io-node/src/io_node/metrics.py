@@ -57,6 +57,12 @@ def families(counts: Counts, levels: Levels) -> Iterator[AnyFamily]:
     yield from _recovery(counts.clients, counts.bus, levels)
     yield from _redis(counts, levels)
     yield from _durations(counts.durations)
+    yield HistogramFamily(
+        "sio_io_round_trip_seconds",
+        "From a PING to the client's PONG",
+        {(transport,): histogram for transport, histogram in sorted(counts.engine.round_trips.items())},
+        ("transport",),
+    )
 
 
 def _facts(clients: ClientCounters, bus: BusCounters, levels: Levels) -> Iterator[Family]:

@@ -3,6 +3,8 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
+from sio_cluster.node.monitoring.histogram import Histogram
+
 
 @dataclass(slots=True)
 class EngineCounters:
@@ -26,6 +28,10 @@ class EngineCounters:
 
     All messages sent = `written` + `dropped` + those that wait in the sessions.
     """
+    round_trips: dict[str, Histogram] = field(
+        default_factory=lambda: {"polling": Histogram(), "websocket": Histogram()}
+    )
+    """From PING to PONG, by transport. A PONG does not count where reading from its client was paused meanwhile."""
     slow_consumers: Counter[str] = field(default_factory=Counter)
     """Connections closed as slow consumers, by reason.
 

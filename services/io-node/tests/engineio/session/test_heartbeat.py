@@ -9,10 +9,11 @@ from io_node.engineio.session.effects import (
 )
 from io_node.engineio.session.heartbeat import Heartbeat
 from io_node.engineio.session.limits import NEVER
+from io_node.engineio.session.machine import EngineSession
 from io_node.engineio.wire.packets import Message
 from sio_cluster.protocol import reasons
 
-from .sessions import LIMITS, polling, websocket
+from .sessions import LIMITS, polling, posted, websocket
 
 
 def test_ping_pong_ping() -> None:
@@ -70,6 +71,63 @@ def test_messages_alone_do_not_count_as_a_pong() -> None:
     session.tick(25.0)
     assert inbound.text(session, "4a", 30.0) == [Message("a")]
     assert session.tick(45.0)[-1] == Closed(reasons.PING_TIMEOUT)
+
+
+# --- the round trip
+
+
+def test_a_round_trip_by_websocket() -> None:
+    session = websocket()
+    session.tick(25.0)
+    inbound.text(session, "3", 25.25)
+    assert _trips(session) == {"websocket": (1, 0.25), "polling": (0, 0.0)}
+
+
+def test_a_round_trip_by_polling_has_the_wait_for_a_poll() -> None:
+    session = polling()
+    session.tick(25.0)
+    assert session.poll(25.5) == [AnswerPoll(b"2")]
+    posted(session, b"3", 25.75)
+    assert _trips(session) == {"websocket": (0, 0.0), "polling": (1, 0.75)}
+
+
+def test_a_pong_that_nobody_asked_for_is_no_round_trip() -> None:
+    session = websocket()
+    inbound.text(session, "3", 1.0)
+    session.tick(26.0)
+    inbound.text(session, "3", 26.5)
+    inbound.text(session, "3", 27.0)
+    assert session.counters.round_trips["websocket"].sum == 0.5
+
+
+def test_a_pong_that_was_not_read_at_once_is_no_round_trip() -> None:
+    """It says how long reading was paused, and nothing of the way to the client."""
+    session = websocket()
+    session.tick(25.0)
+    session.heartbeat.pause(True, 26.0)
+    session.tick(45.0)
+    session.heartbeat.pause(False, 50.0)
+    inbound.text(session, "3", 50.0)
+    inbound.text(session, "3", 50.0)
+    assert session.counters.round_trips["websocket"].total == 0
+    session.tick(75.0)
+    inbound.text(session, "3", 75.5)
+    assert session.counters.round_trips["websocket"].sum == 0.5
+
+
+def test_a_pong_of_several_pings_is_no_round_trip() -> None:
+    """Nobody knows which one it answers. It was read already when reading was paused."""
+    session = websocket()
+    session.tick(25.0)
+    session.heartbeat.pause(True, 26.0)
+    session.tick(45.0)
+    inbound.text(session, "3", 46.0)
+    assert session.counters.round_trips["websocket"].total == 0
+
+
+def _trips(session: EngineSession) -> dict[str, tuple[int, float]]:
+    """By transport: how many there were, and the seconds of all together."""
+    return {transport: (trips.total, trips.sum) for transport, trips in session.counters.round_trips.items()}
 
 
 # --- the object alone

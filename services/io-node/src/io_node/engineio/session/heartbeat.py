@@ -13,11 +13,12 @@ class Heartbeat:
     connection up.
     """
 
-    __slots__ = ("_limits", "_paused", "due_at", "pong_due")
+    __slots__ = ("_asked_at", "_limits", "_paused", "due_at", "pong_due")
 
     def __init__(self, limits: Limits, now: float) -> None:
         self._limits = limits
         self._paused = False
+        self._asked_at: float | None = None  # when the PING was sent whose round trip is measured
         self.pong_due = False
         self.due_at = now + limits.ping_interval_s
 
@@ -31,10 +32,19 @@ class Heartbeat:
         due = self.due_at if now - self.due_at < _LATE_S else now
         self.due_at = due + self._limits.ping_timeout_s
 
-    def pong(self, now: float) -> None:
-        """The client has answered."""
+    def ask(self, now: float) -> None:
+        """This PING wants an answer."""
+        self.pong_due = True
+        if not self._paused:
+            self._asked_at = now
+
+    def pong(self, now: float) -> float | None:
+        """The client has answered. Returns the seconds since the PING. None where it did not follow one, or was not
+        read at once."""
+        asked_at, self._asked_at = self._asked_at, None
         self.pong_due = False
         self.due_at = now + self._limits.ping_interval_s
+        return None if asked_at is None else now - asked_at
 
     def allow(self, until: float) -> None:
         """The client shows otherwise that it is alive, or could not answer: it may take until then."""
@@ -44,6 +54,7 @@ class Heartbeat:
     def pause(self, paused: bool, now: float) -> None:
         """Say whether reading from the client is paused."""
         self._paused = paused
+        self._asked_at = None
         if not paused:
             self.allow(now + self._limits.ping_timeout_s)
 

@@ -123,7 +123,9 @@ def _received(session: EngineSession, packet: Packet, now: float) -> list[Effect
         case Message():
             return [packet] if session.receives else []
         case Pong():
-            session.heartbeat.pong(now)
+            seconds = session.heartbeat.pong(now)
+            if seconds is not None:
+                session.counters.round_trips[session.transport].observe(seconds)
             return []
         case Close():
             return _leave(session, now)

@@ -259,7 +259,7 @@ class EngineSession:
         heartbeat.beat(now)
         if self.state is not State.OPEN or (heartbeat.pong_due and queue.controls):
             return []
-        heartbeat.pong_due = True
+        heartbeat.ask(now)
         queue.put_first(PING)  # before what waits: a client that reads slowly must hear it in time
         return self.flush()
 
