@@ -58,6 +58,7 @@ class SimulatedBus:
         self.selections: Any = self._remote(fake.selections)
         self.homes: Any = self._remote(fake.homes)
         self.room_index: Any = self._remote(fake.room_index)
+        self.store: Any = self._remote(fake.store)
         self.lookup = fake.lookup
         self._lane_reads = iter((connections.lane_reads, connections.quarantine_reads))
 

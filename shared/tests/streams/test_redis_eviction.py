@@ -23,7 +23,11 @@ async def test_a_redis_that_may_evict(options: dict[str, str], warned: list[str]
     with start_valkey(port=0, **options) as server, capture_logs() as logs:
         bus = RedisBus(Config(REDIS_URL=server.url))
         await bus.start()
+        memory = await bus.store.memory()
         await bus.stop()
+    assert memory is not None
+    assert memory.policy == options["maxmemory_policy"]
+    assert memory.limit_bytes == (100 << 20 if "maxmemory" in options else 0)
     assert [line["policy"] for line in logs if line["event"] == "redis_may_evict"] == warned
 
 
@@ -35,6 +39,7 @@ async def test_a_user_who_may_not_ask_gets_no_warning_and_goes_on() -> None:
         with capture_logs() as logs:
             bus = RedisBus(Config(REDIS_URL=f"redis://io:pw@127.0.0.1:{server.port}"))
             await bus.start()
+            assert await bus.store.memory() is None
         assert not [line for line in logs if line["log_level"] == "warning"]
         await bus.stop()
         await owner.stop()

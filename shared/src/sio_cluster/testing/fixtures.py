@@ -13,7 +13,7 @@ from sio_cluster.testing.valkey import Valkey, start_valkey
 
 _prefixes = itertools.count(1)
 
-RIGHTS = "+@read +@write +@scripting +time +ping +select +client|id +client|info +client|kill +client|unblock"
+RIGHTS = "+@read +@write +@scripting +time +ping +select +client|id +client|info +client|kill +client|unblock +info"
 """What a node's user may do in Redis, besides having the keys of its prefix."""
 
 

@@ -12,6 +12,7 @@ from sio_cluster.streams.api.records import ClientRecords
 from sio_cluster.streams.api.registry import Registry
 from sio_cluster.streams.api.room_index import Lookup, RoomIndex
 from sio_cluster.streams.api.selections import Selections
+from sio_cluster.streams.api.store import Store
 
 
 class BusSettings(Protocol):
@@ -56,6 +57,9 @@ class Bus(Protocol):
 
     @property
     def homes(self) -> Homes: ...
+
+    @property
+    def store(self) -> Store: ...
 
     def inbox_reader(self, node_id: str, max_batch_bytes: int = 4_000_000, *, keeps_log: bool = False) -> InboxReader:
         """A reader of this node's inbox, with a connection of its own. One read brings about `max_batch_bytes`.

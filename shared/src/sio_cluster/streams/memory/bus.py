@@ -10,6 +10,7 @@ from sio_cluster.streams.memory.records import MemoryClientRecords
 from sio_cluster.streams.memory.registry import MemoryRegistry
 from sio_cluster.streams.memory.room_index import MemoryLookup, MemoryRoomIndex
 from sio_cluster.streams.memory.selections import MemorySelections
+from sio_cluster.streams.memory.store import MemoryStore
 
 
 class MemoryBus:
@@ -26,6 +27,7 @@ class MemoryBus:
         self.room_index = MemoryRoomIndex(broker, settings.lanes)
         self.lookup = MemoryLookup(broker)
         self.homes = MemoryHomes(broker, self.keys)
+        self.store = MemoryStore(broker)
 
     def inbox_reader(
         self, node_id: str, max_batch_bytes: int = 4_000_000, *, keeps_log: bool = False

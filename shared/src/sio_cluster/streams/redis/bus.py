@@ -2,7 +2,6 @@
 
 import structlog
 
-from sio_cluster.protocol.errors import BusRefused
 from sio_cluster.protocol.keys import Keys
 from sio_cluster.streams.api.bus import BusSettings
 from sio_cluster.streams.redis.appender import RedisAppender
@@ -17,6 +16,7 @@ from sio_cluster.streams.redis.records import RedisClientRecords
 from sio_cluster.streams.redis.registry import RedisRegistry
 from sio_cluster.streams.redis.room_index import RedisRoomIndex
 from sio_cluster.streams.redis.selections import RedisSelections
+from sio_cluster.streams.redis.store import RedisStore
 
 log = structlog.get_logger()
 
@@ -38,6 +38,7 @@ class RedisBus:
         self.room_index = RedisRoomIndex(self.connections, self.keys, self._lanes)
         self.lookup = RedisLookup(settings.redis_address, self.keys, self._lanes)
         self.homes = RedisHomes(self.connections, self.keys, self.records, self.registry)
+        self.store = RedisStore(self.connections)
 
     def inbox_reader(
         self, node_id: str, max_batch_bytes: int = 4_000_000, *, keeps_log: bool = False
@@ -66,11 +67,6 @@ class RedisBus:
 
     async def _warn_of_eviction(self) -> None:
         """Says so where a full Redis removes keys instead of refusing writes: events and leases would be lost."""
-        try:
-            [memory] = await self.connections.run(("INFO", "memory"))
-        except BusRefused:  # our user may not ask
-            return
-        facts = dict(line.split(":", 1) for line in memory.decode().splitlines() if ":" in line)
-        policy = facts.get("maxmemory_policy", "noeviction")
-        if policy != "noeviction" and facts.get("maxmemory") != "0":
-            log.warning("redis_may_evict", policy=policy, maxmemory=facts.get("maxmemory"))
+        memory = await self.store.memory()
+        if memory is not None and memory.policy != "noeviction" and memory.limit_bytes:
+            log.warning("redis_may_evict", policy=memory.policy, maxmemory=memory.limit_bytes)
