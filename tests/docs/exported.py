@@ -1,5 +1,6 @@
 """The metrics that nodes, the HTTP API and bridges export."""
 
+from dataclasses import MISSING, fields
 from typing import Any
 
 from app_node.api.metrics import ApiCounters
@@ -22,9 +23,7 @@ from sio_cluster.node.monitoring.metrics import AnyFamily, Family, HistogramFami
 def families() -> list[AnyFamily]:
     """Those of every kind of process, of which nothing was counted yet."""
     counts = Counts(ClientCounters(), BusCounters(), EngineCounters(), Durations(), 0)
-    nothing: dict[str, Any] = dict.fromkeys((*IoLevels.__annotations__, *AppLevels.__annotations__), 0)
-    io_levels = IoLevels(**{name: nothing[name] for name in IoLevels.__annotations__})
-    app_levels = AppLevels(**{name: nothing[name] for name in AppLevels.__annotations__})
+    io_levels, app_levels = IoLevels(**_nothing(IoLevels)), AppLevels(**_nothing(AppLevels))
     return [
         *io_families(counts, io_levels),
         *app_families(Counters(), app_levels),
@@ -43,3 +42,8 @@ def exported() -> set[str]:
 def exported_name(family: AnyFamily) -> str:
     """Its name on /metrics."""
     return f"{family.name}_total" if isinstance(family, Family) and family.kind == "counter" else family.name
+
+
+def _nothing(levels: type) -> dict[str, Any]:
+    """Nought for each field that has no default."""
+    return {field.name: 0 for field in fields(levels) if field.default is MISSING}

@@ -7,9 +7,11 @@ import pytest
 
 from app_node.counters import EVENT_HANDLED, EVENT_UNHANDLED, LANE_LOST, Counters
 from app_node.durations import Durations
+from app_node.membership.redis_use import RedisUse
 from app_node.metrics import Levels, families
 from sio_cluster.node.monitoring.histogram import Histogram
 from sio_cluster.node.monitoring.metrics import exposition
+from sio_cluster.streams.api.store import StoreMemory
 
 
 def test_outcomes_by_their_end() -> None:
@@ -41,6 +43,20 @@ def test_every_duration_is_shown(name: str) -> None:
     value = getattr(counters.durations, name)
     (value if isinstance(value, Histogram) else value["pay"]).observe(0.2)
     assert exposition(families(counters, nothing)) != before, f"{name} is counted and never shown"
+
+
+def test_what_redis_holds_is_shown_by_one_app_node() -> None:
+    use = RedisUse({0: 7, 10: 8}, {"io1-aaaaaa": 9}, StoreMemory(1000, 2000, "noeviction"))
+    holder, other = Levels(False, 0, 0, 0, 0, 0, 0, 0, use), Levels(False, 0, 0, 0, 0, 0, 0, 0)
+    shown = exposition(families(Counters(), holder)).decode().splitlines()
+    others = exposition(families(Counters(), other)).decode().splitlines()
+    assert set(shown) - set(others) == {
+        'sio_app_lane_bytes{lane="0"} 7.0',
+        'sio_app_lane_bytes{lane="10"} 8.0',
+        'sio_app_inbox_bytes{node="io1-aaaaaa"} 9.0',
+        "sio_app_redis_memory_used_bytes 1000.0",
+        "sio_app_redis_memory_max_bytes 2000.0",
+    }
 
 
 def test_totals_name_what_is_not_nought() -> None:

@@ -216,6 +216,7 @@ class AppNode:
         self.loops.start("plan", self.keeper.run_plan())
         self.loops.start("reaper", self.membership.reaper.run())
         self.loops.start("room index", self.membership.index_keeper.run())
+        self.loops.start("redis use", self.membership.redis_watch.run())
 
     async def _planned(self) -> None:
         """Waits until the lanes have been divided, or this node is over."""
@@ -324,5 +325,6 @@ class AppNode:
             lanes_held=len(self.keeper.lanes_held),
             parked_homes=self.membership.parked_homes.number,
             clients_absent=self.membership.parked_homes.absent,
+            redis=self.membership.redis_watch.use,
         )
         return exposition(families(self.counters, levels)) + exposition_of_process()

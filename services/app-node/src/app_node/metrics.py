@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from app_node.counters import Counters
 from app_node.durations import Durations
+from app_node.membership.redis_use import NOTHING, RedisUse
 from sio_cluster.node.monitoring.histogram import Histogram
 from sio_cluster.node.monitoring.metrics import AnyFamily, Family, HistogramFamily, labelled
 
@@ -27,6 +28,7 @@ class Levels:
     lanes_held: int
     parked_homes: int
     clients_absent: int
+    redis: RedisUse = NOTHING
 
 
 def families(counters: Counters, levels: Levels) -> Iterator[AnyFamily]:
@@ -36,6 +38,7 @@ def families(counters: Counters, levels: Levels) -> Iterator[AnyFamily]:
     yield from _lanes(counters, levels)
     yield from _homes(counters, levels)
     yield from _clients(counters)
+    yield from _redis(levels.redis)
     yield from _durations(counters.durations)
 
 
@@ -194,6 +197,29 @@ def _clients(counters: Counters) -> Iterator[Family]:
         "Questions to many that failed, since the answers that waited weighed more than MAX_INFLIGHT_BYTES",
         counters.answers_too_large,
     )
+
+
+def _redis(use: RedisUse) -> Iterator[Family]:
+    """No values where another app-node has them."""
+    memory = use.memory
+    yield Family(
+        "gauge",
+        "sio_app_lane_bytes",
+        "Bytes of entries in each lane, as the app-node that holds lane 0 knows",
+        {(str(lane),): held for lane, held in use.lanes.items()},
+        ("lane",),
+    )
+    yield Family(
+        "gauge",
+        "sio_app_inbox_bytes",
+        "Bytes that wait in the inbox of each node, as the app-node that holds lane 0 knows",
+        {(node,): held for node, held in use.inboxes.items()},
+        ("node",),
+    )
+    yield Family("gauge", "sio_app_redis_memory_used_bytes", "What Redis uses, as the app-node that holds lane 0 knows",
+                 {(): memory.used_bytes} if memory else {})  # fmt: skip
+    yield Family("gauge", "sio_app_redis_memory_max_bytes", "Redis' maxmemory; 0: no limit",
+                 {(): memory.limit_bytes} if memory else {})  # fmt: skip
 
 
 def _durations(durations: Durations) -> Iterator[HistogramFamily]:

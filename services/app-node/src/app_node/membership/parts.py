@@ -8,6 +8,7 @@ from app_node.membership.farewells import Farewells
 from app_node.membership.parked_homes import ParkedHomes
 from app_node.membership.presence import AppNodePresence
 from app_node.membership.reaper import Reaper
+from app_node.membership.redis_use import RedisWatch
 from app_node.membership.room_index import IndexKeeper
 from sio_cluster.node.settings.config import Config
 from sio_cluster.streams.api.bus import Bus
@@ -58,6 +59,15 @@ class MembershipParts:
             records=bus.records,
             farewells=farewells,
             parked_homes=self.parked_homes,
+            is_in_charge=holds_lane_0,
+            counters=counters,
+        )
+        self.redis_watch = RedisWatch(
+            lanes=config.lanes,
+            keys=bus.keys,
+            appender=bus.appender,
+            registry=bus.registry,
+            store=bus.store,
             is_in_charge=holds_lane_0,
             counters=counters,
         )
