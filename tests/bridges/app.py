@@ -1,4 +1,7 @@
-"""The application behind a bridge: it lets everybody in. `app-node tests/bridges/app.py:sio`."""
+"""The application behind a bridge: it lets everybody in, and says what servers are told.
+
+`app-node tests/bridges/app.py:sio`
+"""
 
 import app_node
 
@@ -13,3 +16,9 @@ async def connect(sid: str, environ: object) -> None:
 @sio.on("connect", namespace="/other")
 async def connect_other(sid: str, environ: object) -> None:
     """Lets the client in."""
+
+
+@sio.on_server("reload")
+async def reload(sender: str, *args: object) -> None:
+    """Tells everybody."""
+    await sio.emit("reloaded", args)

@@ -95,10 +95,12 @@ class StockClient:
         self.got: list[Any] = []
         self.other: list[Any] = []
         self.numbers: list[int] = []
+        self.reloaded: list[Any] = []
         self.gone = asyncio.Event()
         self.io.on("news", lambda *args: self.got.append(args[0] if len(args) == 1 else args))
         self.io.on("news", lambda *args: self.other.append(args[0]), namespace="/other")
         self.io.on("number", lambda number, *_: self.numbers.append(number))
+        self.io.on("reloaded", lambda *args: self.reloaded.append(args))
         self.io.on("disconnect", lambda *_: self.gone.set())
 
     @property
@@ -147,22 +149,41 @@ async def test_a_worker_that_forks_for_each_task(redis_url: str, clients: tuple[
             assert client.numbers == list(range(50))
 
 
+CHOSEN = ["once"]
+"""What `choose` in emitters.mjs sends to the client that it names."""
+OTHERS = ["not in the lounge", "once", "in the garden"]
+RELOADED = [(1, {"two": [2]})]
+
+
 async def test_the_redis_emitter_of_node(redis_url: str, clients: tuple[StockClient, StockClient]) -> None:
     one, two = clients
     async with bridge(redis_url) as process:
         await run(node(), SENDERS / "emitters.mjs", redis_url, "redis-emitter", one.sid)
         await asyncio.wait_for(one.gone.wait(), 60)
-        await two.until(lambda: two.got[-1:] == ["ümlaut 🎈"])
+        await two.until(lambda: two.got[-1:] == ["ümlaut 🎈"] and two.reloaded)
         refused = "sio_bridge_messages_refused_total"
         await process.until(
-            'sio_bridge_messages_read_total{source="redis-emitter"} 13.0',
-            refused + '{reason="except_room",source="redis-emitter"} 1.0',
+            'sio_bridge_messages_read_total{source="redis-emitter"} 22.0',
+            'sio_bridge_messages_delivered_total{source="redis-emitter"} 21.0',
             refused + '{reason="server_event",source="redis-emitter"} 1.0',
         )
     binary = (b"\xff\x00", "1970-01-01T00:00:00.000Z", None)
-    assert one.got == [(1, {"two": [2]}, None), "to a sid", "to a room", binary, "ümlaut 🎈"]
-    assert two.got == [(1, {"two": [2]}, None), "not to that one", "ümlaut 🎈"]
+    assert one.got == [(1, {"two": [2]}, None), "to a sid", "to a room", binary, *CHOSEN, "ümlaut 🎈"]
+    assert two.got == [(1, {"two": [2]}, None), "not to that one", *OTHERS, "ümlaut 🎈"]
     assert one.other == two.other == ["elsewhere"]
+    assert two.reloaded == RELOADED
+
+
+async def test_the_streams_emitter_chooses_clients(redis_url: str, clients: tuple[StockClient, StockClient]) -> None:
+    one, two = clients
+    async with bridge(redis_url) as process:
+        await run(node(), SENDERS / "emitters.mjs", redis_url, "selections", one.sid)
+        await asyncio.wait_for(one.gone.wait(), 60)
+        await two.until(lambda: len(two.got) == len(OTHERS) and two.reloaded)
+        await process.until('sio_bridge_messages_delivered_total{source="redis-streams-emitter"} 11.0')
+        assert not [line for line in (await process.metrics()).splitlines() if "messages_refused_total{" in line]
+    assert (one.got, two.got, two.reloaded) == (CHOSEN, OTHERS, RELOADED)
+    assert two.io.connected
 
 
 async def test_the_stream_while_bridges_are_killed(redis_url: str, clients: tuple[StockClient, StockClient]) -> None:

@@ -1,5 +1,6 @@
 // Services in Node.js that send to Socket.IO clients, each with Socket.IO's own library. The tests run:
 //   node emitters.mjs REDIS_URL redis-emitter SID      says everything that the emitter can, to the client SID
+//   node emitters.mjs REDIS_URL selections SID         the same of the streams emitter, as far as it chooses clients
 //   node emitters.mjs REDIS_URL stream FIRST LAST      numbers into the stream, by the streams emitter if it is
 //                                                      installed (or is at STREAMS_EMITTER), else by a server with the streams adapter
 import { Redis } from "ioredis";
@@ -19,11 +20,16 @@ if (what === "redis-emitter") {
   emitter.except(sid).emit("news", "not to that one");
   emitter.in(sid).socketsLeave("lounge");
   emitter.to("lounge").emit("news", "to nobody");
-  emitter.except("lounge").emit("news", "refused");
-  emitter.serverSideEmit("refused", 1);
-  emitter.of("/other").volatile.emit("news", "elsewhere");
+  choose(emitter, sid);
+  emitter.of("/other").serverSideEmit("reload", "refused");
+  emitter.of("/other").emit("news", "elsewhere");
   emitter.emit("news", "ümlaut 🎈");
   emitter.in(sid).disconnectSockets();
+} else if (what === "selections") {
+  const emitter = await streamsEmitter();
+  const [sid] = rest;
+  choose(emitter, sid);
+  emitter.in(sid).except("nobody").disconnectSockets(true);
 } else {
   const [first, last] = rest.map(Number);
   const emitter = await streamsEmitter();
@@ -36,6 +42,20 @@ if (what === "redis-emitter") {
 await redis.quit();
 process.exit();                                     // the adapter would go on reading
 
+// Everything that concerns all who are in some rooms and not in others, and `serverSideEmit`.
+function choose(emitter, sid) {
+  emitter.socketsJoin(["all", "both"]);
+  emitter.in([sid, "nobody"]).except("none").socketsJoin("lounge");
+  emitter.except("lounge").emit("news", "not in the lounge");
+  emitter.to(["lounge", "all", sid]).emit("news", "once");
+  emitter.in("all").except(sid).socketsJoin("garden");
+  emitter.in("all").except("garden").socketsLeave("both");
+  emitter.to("both").emit("news", "in the garden");
+  emitter.in("lounge").socketsLeave("lounge");
+  emitter.to("lounge").emit("news", "to nobody");
+  emitter.serverSideEmit("reload", 1, { two: [2] });
+}
+
 async function streamsEmitter() {
   try {
     const { Emitter } = await import(process.env.STREAMS_EMITTER ?? "@socket.io/redis-streams-emitter");
@@ -45,10 +65,25 @@ async function streamsEmitter() {
   }
   const { createAdapter } = await import("@socket.io/redis-streams-adapter");
   const adapter = createAdapter(redis)({ name: "/", server: { encoder: {}, opts: {} }, sockets: new Map() });
+  return ofAdapter(adapter);
+}
+
+// As the emitter's own: what it writes is made by the adapter.
+function ofAdapter(adapter, to = [], but = []) {
+  const list = { rooms: to, except: but, flags: {} };
+  const opts = { rooms: new Set(to), except: new Set(but), flags: {} };
+  const within = (rooms) => ofAdapter(adapter, to.concat(rooms), but);
   return {
-    emit: (...data) => adapter.publish({
-      type: 3,
-      data: { packet: { type: 2, data, nsp: "/" }, opts: { rooms: [], flags: {}, except: [] } },
-    }),
+    to: within,
+    in: within,
+    except: (rooms) => ofAdapter(adapter, to, but.concat(rooms)),
+    emit: (...data) => adapter.publish({ type: 3, data: { packet: { type: 2, data, nsp: "/" }, opts: list } }),
+    socketsJoin: (rooms) => adapter.addSockets(opts, [].concat(rooms)),
+    socketsLeave: (rooms) => adapter.delSockets(opts, [].concat(rooms)),
+    disconnectSockets: (close = false) => adapter.disconnectSockets(opts, close),
+    serverSideEmit: (...packet) => {             // a server says this on a channel, the emitter in the stream
+      const entry = adapter.encode({ uid: "emitter", nsp: "/", type: 9, data: { packet } });
+      return redis.xadd("socket.io", "*", ...Object.entries(entry).flat());
+    },
   };
 }

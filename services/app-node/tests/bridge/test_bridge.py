@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from typing import Any
 
 import msgspec
@@ -10,6 +11,7 @@ import socketio
 
 from app_node.bridge.stream import PAGE
 from sio_cluster.protocol.errors import ConfigError
+from sio_cluster.protocol.ids import new_sid
 from sio_cluster.protocol.messages import CloseRoom, Disconnect, Emit, Join, Leave
 
 
@@ -68,19 +70,25 @@ async def test_all_that_a_redis_manager_can_say(world: Any) -> None:
 
 async def test_what_is_refused_is_counted_and_ends_nothing(world: Any) -> None:
     io, bridge = await world.stage.io_node(), await world.active()
-    options: dict[str, Any] = {"rooms": [], "flags": {}, "except": ["a"]}
-    packet = {"type": 2, "data": ["e"], "nsp": "/"}
     publish = world.redis.publish
     await publish("socketio", b"\x80\x04}.")
     await publish("socketio", b"nonsense")
     await publish("socketio", json.dumps({"method": "enter_room", "sid": "nobody", "room": "a"}))
     await publish("socketio", json.dumps({"method": "emit", "event": "e", "data": [1], "room": 2**70}))
-    await publish("socket.io#/#", msgspec.msgpack.encode(["emitter", packet, options]))
-    await publish("socket.io-request#/#", json.dumps({"type": 2, "opts": {"rooms": ["a"]}, "rooms": ["b"]}))
-    await publish("socket.io-request#/#", json.dumps({"type": 6, "data": ["hello"]}))
+    await publish(
+        "socket.io-request#/#", json.dumps({"type": 2, "opts": {"rooms": ["a"]}, "rooms": [new_sid(io.id, os.urandom)]})
+    )
+    await publish(
+        "socket.io-request#/#", json.dumps({"type": 2, "opts": {"rooms": [new_sid(io.id, os.urandom)]}, "rooms": ["b"]})
+    )
+    await publish("socket.io-request#/n#", json.dumps({"type": 6, "data": ["hello"]}))
+    await publish("socket.io-request#/#", json.dumps({"type": 6, "data": ["connection"]}))
+    await publish("socket.io-request#/#", json.dumps({"type": 5, "requestId": "x"}))
     await world.redis.xadd("socket.io", {"no": "entry"})
     await world.redis.xadd("socket.io", {"type": "2", "uid": "x", "nsp": "/"})
-    await world.redis.xadd("socket.io", broadcast(1, **{"except": ["a"]}))
+    await world.redis.xadd(
+        "socket.io", {"type": "9", "uid": "x", "nsp": "/", "data": '{"packet": [], "requestId": "x"}'}
+    )
     manager_of(world).emit("last", 1)
     await write(world, 2, 3)
     await io.wait(2, Emit)
@@ -88,13 +96,14 @@ async def test_what_is_refused_is_counted_and_ends_nothing(world: Any) -> None:
     assert dict(bridge.counters.refused) == {
         ("redis-manager", "pickled"): 1,
         ("redis-manager", "malformed"): 1,
-        ("redis-manager", "selection"): 1,
+        ("redis-manager", "client_gone"): 1,
         ("redis-manager", "unsendable"): 1,
-        ("redis-emitter", "except_room"): 1,
-        ("redis-emitter", "selection"): 1,
+        ("redis-emitter", "client_gone"): 1,
         ("redis-emitter", "server_event"): 1,
+        ("redis-emitter", "unsendable"): 2,
+        ("redis-emitter", "query"): 1,
         ("redis-streams-emitter", "malformed"): 1,
-        ("redis-streams-emitter", "except_room"): 1,
+        ("redis-streams-emitter", "callback"): 1,
     }
     counters = bridge.counters
     for source in counters.read:

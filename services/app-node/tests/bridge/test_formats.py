@@ -24,6 +24,8 @@ from app_node.bridge.requests import (
     ServerEvent,
 )
 
+SID = "io1-k3x7q2.Jf8sKa0tQv3mXw2B"
+
 packed = msgspec.msgpack.encode
 
 
@@ -39,7 +41,7 @@ def manager(**message: Any) -> Any:
 
 def test_redis_manager() -> None:
     assert manager(method="emit", event="e", data=[1, [2]], room="a", namespace="/n", skip_sid="s", callback=None) == (
-        EmitEvent("/n", "e", (1, [2]), ["a"], ["s"])
+        EmitEvent("/n", "e", (1, [2]), ["a"], [], skip_sids=["s"])
     )
     assert manager(method="emit", event="e", data=[None]) == EmitEvent("/", "e", (), None, [])
     assert manager(method="emit", event="e", data={"x": 1}, room=["a", 1]) == (
@@ -47,12 +49,17 @@ def test_redis_manager() -> None:
     )
     binary = [[{"_placeholder": True, "num": 0}, 5], base64.b64encode(b"\xff").decode()]
     assert manager(method="emit", event="e", data=binary, binary=True) == EmitEvent("/", "e", (b"\xff", 5), None, [])
-    client = Selection("/", ["s"], [])
-    assert manager(method="enter_room", sid="s", room="a", namespace="/") == EnterRooms(client, ["a"])
-    assert manager(method="leave_room", sid="s", room="a") == LeaveRooms(client, ["a"])
-    assert manager(method="disconnect", sid="s") == DisconnectClients(client, close=False)
+    client = Selection("/", [SID], [])
+    assert manager(method="enter_room", sid=SID, room="a", namespace="/") == EnterRooms(client, ["a"])
+    assert manager(method="leave_room", sid=SID, room="a") == LeaveRooms(client, ["a"])
+    assert manager(method="disconnect", sid=SID) == DisconnectClients(client, close=False)
     assert manager(method="close_room", room=7) == CloseRoom("/", 7)
     assert manager(method="callback", sid="s") is None
+
+
+@pytest.mark.parametrize("method", ["enter_room", "leave_room", "disconnect"])
+def test_a_manager_that_names_no_sid_does_not_mean_a_room(method: str) -> None:
+    assert refusal(lambda: manager(method=method, sid="lounge", room="a")) == "client_gone"
 
 
 def test_nan_of_python_is_no_fault() -> None:
@@ -69,7 +76,7 @@ def test_pickled_messages_are_never_unpickled() -> None:
 @pytest.mark.parametrize(
     "message",
     [
-        {}, {"method": "emit"}, {"method": "emit", "event": 5}, {"method": "enter_room", "sid": "s"},
+        {}, {"method": "emit"}, {"method": "emit", "event": 5}, {"method": "enter_room", "sid": SID},
         {"method": "emit", "event": "e", "room": {"a": 1}}, {"method": "emit", "event": "e", "room": True},
         {"method": "emit", "event": "e", "data": ["x", "?"], "binary": True},
         {"method": "emit", "event": "e", "data": [[{"_placeholder": True, "num": 3}]], "binary": True},
@@ -94,10 +101,13 @@ def test_redis_emitter() -> None:
     packet = {"type": 2, "data": ["e", 1, b"\xff", {"x": None}], "nsp": "/n"}
     options = {"rooms": ["a", "b"], "flags": {"volatile": True}, "except": ["c"]}
     assert emitter("socket.io#/n#", ["emitter", packet, options]) == (
-        EmitEvent("/n", "e", (1, b"\xff", {"x": None}), ["a", "b"], ["c"])
+        EmitEvent("/n", "e", (1, b"\xff", {"x": None}), ["a", "b"], ["c"], volatile=True)
     )
-    all_of = Selection("/n", ["a"], [])
-    of = {"rooms": ["a"], "except": []}
+    no_flags: Any
+    for no_flags in ([], None, {}, {"volatile": False, "compress": True}):
+        assert emitter("socket.io#/n#", ["emitter", packet, {"flags": no_flags}]).volatile is False
+    all_of = Selection("/n", ["a"], ["b"])
+    of = {"rooms": ["a"], "except": ["b"]}
     assert emitter("socket.io-request#/n#", {"type": 2, "opts": of, "rooms": ["r"]}) == EnterRooms(all_of, ["r"])
     assert emitter("socket.io-request#/n#", {"type": 3, "opts": of, "rooms": ["r"]}) == LeaveRooms(all_of, ["r"])
     assert emitter("socket.io-request#/n#", {"type": 4, "opts": of, "close": True}) == (
@@ -111,6 +121,7 @@ def test_redis_emitter() -> None:
         EnterRooms(everybody, ["r"])
     )
     assert refusal(emitter, "socket.io-request#/#", {"type": 0, "requestId": "x"}) == "query"
+    assert refusal(emitter, "socket.io-request#/#", {"type": 6, "requestId": "x", "data": ["hello"]}) == "callback"
 
 
 def test_what_only_javascript_knows() -> None:
@@ -135,6 +146,7 @@ def test_redis_streams_emitter() -> None:
     assert entry(5, json.dumps({"opts": options, "rooms": ["r"]}).encode()) == LeaveRooms(selected, ["r"])
     assert entry(6, json.dumps({"opts": options, "close": False}).encode()) == DisconnectClients(selected, False)
     assert entry(9, json.dumps({"packet": ["hi", 1]}).encode()) == ServerEvent("/", "hi", (1,))
+    assert refusal(entry, 9, json.dumps({"packet": ["hi"], "requestId": "x"}).encode()) == "callback"
     assert [entry(kind, None) for kind in (1, 2, 13)] == [None] * 3
     assert refusal(entry, 7, b"{}") == "query"
     assert refusal(entry, 3, plain[:-2]) == refusal(entry, 99, b"{}") == refusal(entry, 3, None) == "malformed"

@@ -1,6 +1,6 @@
 """What another program may ask of a bridge, whichever library it uses; and why a bridge refuses."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from sio_cluster.protocol.messages import Room
@@ -8,12 +8,12 @@ from sio_cluster.protocol.messages import Room
 Source: TypeAlias = Literal["redis-manager", "redis-emitter", "redis-streams-emitter"]
 
 Reason: TypeAlias = Literal[
-    "malformed", "pickled", "callback", "except_room", "selection", "server_event", "query", "client_gone", "unsendable"
+    "malformed", "pickled", "callback", "server_event", "query", "client_gone", "nodes_too_old", "unsendable"
 ]
 """malformed: it is not what that library writes. pickled: an old python-socketio wrote it. callback: it asks for an
-answer. except_room: it excludes a room that is no sid. selection: it is for all clients of a room, and no emit.
-server_event: `serverSideEmit`. query: a server asks other servers. client_gone: its client is not connected.
-unsendable: the data are nothing that a client can be sent."""
+answer. server_event: `serverSideEmit` in a namespace other than `/`. query: a server asks other servers. client_gone:
+its client is not connected. nodes_too_old: a node of an older release does not understand it. unsendable: its data, or
+its rooms, cannot be sent."""
 
 
 class Refused(Exception):
@@ -26,13 +26,16 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class EmitEvent:
-    """`rooms` None: everybody. `except_rooms`: who is in one of these does not get it; a sid is a room too."""
+    """`rooms` None: everybody. `except_rooms`: who is in one of these does not get it; a sid is a room too. `skip_sids`
+    are sids only. `volatile`: who cannot be written to at once does not get it."""
 
     namespace: str
     event: str
     arguments: tuple[Any, ...]
     rooms: list[Room] | None
     except_rooms: list[Room]
+    skip_sids: list[str] = field(default_factory=list)
+    volatile: bool = False
 
 
 @dataclass(frozen=True, slots=True)

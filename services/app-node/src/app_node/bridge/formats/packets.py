@@ -21,6 +21,7 @@ class Packet(msgspec.Struct):
 class Options(msgspec.Struct):
     rooms: list[Room] | None = None
     except_rooms: list[Room] | None = msgspec.field(default=None, name="except")
+    flags: Any = None  # in PHP, no flags are an empty list
 
 
 def event_of(packet: Packet, options: Options) -> EmitEvent:
@@ -28,7 +29,9 @@ def event_of(packet: Packet, options: Options) -> EmitEvent:
     if packet.type not in EVENTS:
         raise Refused("malformed", f"it is no event, but a packet of type {packet.type}")
     name, arguments = named(packet.data)
-    return EmitEvent(as_namespace(packet.nsp), name, arguments, options.rooms or None, options.except_rooms or [])
+    volatile = isinstance(options.flags, dict) and options.flags.get("volatile") is True
+    rooms, except_rooms = options.rooms or None, options.except_rooms or []
+    return EmitEvent(as_namespace(packet.nsp), name, arguments, rooms, except_rooms, volatile=volatile)
 
 
 def named(data: list[Any]) -> tuple[str, tuple[Any, ...]]:

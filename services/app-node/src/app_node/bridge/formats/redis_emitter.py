@@ -23,6 +23,7 @@ class _Request(msgspec.Struct):
     rooms: list[Room] = msgspec.field(default_factory=list)
     close: bool = False
     data: list[Any] = msgspec.field(default_factory=list)
+    request_id: str | None = msgspec.field(default=None, name="requestId")
 
 
 def channels_of(key: str) -> tuple[str, str]:
@@ -57,6 +58,8 @@ def _request(namespace: str, data: bytes) -> Request:
         case 4:
             return DisconnectClients(selection, request.close)
         case 6:
+            if request.request_id is not None:
+                raise Refused("callback", "a server asks servers for answers: a bridge cannot give them")
             return ServerEvent(selection.namespace, *named(request.data))
     if request.type in QUERIES:
         raise Refused("query", "a server asks other servers: a bridge is none")

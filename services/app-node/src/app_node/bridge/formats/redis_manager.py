@@ -28,6 +28,7 @@ from app_node.bridge.requests import (
 )
 from app_node.payloads import decode
 from sio_cluster.protocol.errors import MalformedPacket
+from sio_cluster.protocol.ids import node_of
 from sio_cluster.protocol.messages import Room
 
 _PICKLED = "python-socketio before 5.14 writes pickled messages, which could run any code here: upgrade it"
@@ -90,7 +91,8 @@ def _emit(message: _Emit) -> EmitEvent:
         message.event,
         _arguments(message),
         rooms or None,  # python-socketio takes an empty name, or an empty list, for everybody
-        [skip] if isinstance(skip, str) else [*skip],
+        [],
+        [skip] if isinstance(skip, str) else skip,
     )
 
 
@@ -115,6 +117,8 @@ def _with_attachments(data: Any) -> Any:
 
 def _of_client(message: dict[str, Any]) -> tuple[_OfClient, Selection]:
     it = checked(message, _OfClient)
+    if node_of(it.sid) is None:  # else it would be taken for a room
+        raise Refused("client_gone", f"{it.sid!r:.100} is no sid of this cluster")
     return it, Selection(it.namespace or "/", [it.sid], [])
 
 

@@ -36,6 +36,7 @@ class _Sockets(msgspec.Struct):
 
 class _ServerEvent(msgspec.Struct):
     packet: list[Any]
+    request_id: str | None = msgspec.field(default=None, name="requestId")
 
 
 def requests_of(fields: Mapping[bytes, bytes]) -> Request | None:
@@ -63,7 +64,10 @@ def requests_of(fields: Mapping[bytes, bytes]) -> Request | None:
             sockets = checked(data, _Sockets)
             return DisconnectClients(selection_of(namespace, sockets.opts), sockets.close)
         case b"9":
-            return ServerEvent(namespace, *named(checked(data, _ServerEvent).packet))
+            event = checked(data, _ServerEvent)
+            if event.request_id is not None:
+                raise Refused("callback", "a server asks servers for answers: a bridge cannot give them")
+            return ServerEvent(namespace, *named(event.packet))
     raise Refused("malformed", f"unknown type {kind!r:.50}")
 
 
