@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing
-from typing import Any, Protocol
+from typing import Any
 
 from socketio import exceptions
 
@@ -12,6 +12,7 @@ from app_node.clients.question import Missing
 from app_node.clients.questions import Answer, To
 from app_node.downlink.held import held_output
 from app_node.interface.rooms import Rooms, Sids, rooms_of, skipped
+from app_node.interface.server_object import ServerObject
 from app_node.payloads import arguments, decode, encode
 from sio_cluster.protocol.errors import MalformedPacket
 from sio_cluster.protocol.messages import SERVER_LEVEL, AckRequest
@@ -79,20 +80,11 @@ class AnswerStream:
         await self._pairs.aclose()
 
 
-class Server(Protocol):
-    """The part of the server object that is needed here."""
-
-    async_handlers: bool
-
-    @property
-    def node(self) -> AppNode: ...
-
-
 class Asking:
     """What a server object offers for questions to many."""
 
     async def call_many(
-        self: Server,
+        self: ServerObject,
         event: str,
         data: Any = None,
         room: Rooms | None = None,
@@ -125,7 +117,7 @@ class Asking:
         return Answers(values, missing)
 
     def answers(
-        self: Server,
+        self: ServerObject,
         event: str,
         data: Any = None,
         room: Rooms | None = None,
@@ -152,7 +144,7 @@ class Asking:
 
 
 async def _ask(
-    server: Server,
+    server: ServerObject,
     event: str,
     data: Any,
     room: Any,

@@ -6,11 +6,12 @@ Commands reach every client of the cluster.
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any
 
 from app_node.app import AppNode
 from app_node.clients.client import Client, State
 from app_node.interface.rooms import checked_room, rooms_of, shared_room, sids_and_rooms, single_sid, skipped
+from app_node.interface.server_object import ServerObject
 from app_node.lanes.progress import open_progress
 from app_node.payloads import arguments, encode
 from sio_cluster.protocol.errors import ClientGone
@@ -19,17 +20,11 @@ from sio_cluster.protocol.messages import AckRequest
 from sio_cluster.streams.api.records import ChangeResult, Joined, Left
 
 
-class HasNode(Protocol):
-    """The part of the server object that is needed here."""
-
-    node: AppNode
-
-
 class ClusterManager:
     """Has the public methods of `socketio.AsyncManager` that mean something where there are no connections."""
 
     def __init__(self) -> None:
-        self._server: HasNode | None = None
+        self._server: ServerObject | None = None
 
     def set_server(self, server: Any) -> None:
         self._server = server

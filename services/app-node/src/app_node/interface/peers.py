@@ -4,32 +4,22 @@ Node's Socket.IO calls it `serverSideEmit`.
 """
 
 from collections.abc import Callable
-from typing import Any, Protocol, TypeVar, overload
+from typing import Any, TypeVar, overload
 
-from app_node.app import AppNode
 from app_node.downlink.held import held_output
-from app_node.handlers.application import Application
 from app_node.handlers.server_events import require_free
 from app_node.interface.asking import Answers
+from app_node.interface.server_object import ServerObject
 from app_node.payloads import Payload, encode
 from sio_cluster.protocol.messages import SERVER_LEVEL
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 
 
-class Server(Protocol):
-    """The part of the server object that is needed here."""
-
-    application: Application
-
-    @property
-    def node(self) -> AppNode: ...
-
-
 class AppNodeEvents:
     """What a server object offers for events between app-nodes."""
 
-    async def emit_server(self: Server, event: str, *args: Any, include_self: bool = False) -> None:
+    async def emit_server(self: ServerObject, event: str, *args: Any, include_self: bool = False) -> None:
         """Runs the `on_server` handler of this event on every other app-node, with `include_self` here too.
 
         It is for app-nodes that are registered and alive now: those that serve clients. Each gets the events of one
@@ -45,7 +35,7 @@ class AppNodeEvents:
         await self.node.uplink.peers.emit(payload, include_self=include_self)
 
     async def call_server(
-        self: Server, event: str, *args: Any, timeout: float = 60, include_self: bool = False
+        self: ServerObject, event: str, *args: Any, timeout: float = 60, include_self: bool = False
     ) -> Answers:
         """As `emit_server`, and returns what the handlers return, by the ids of their app-nodes.
 
@@ -83,7 +73,7 @@ class AppNodeEvents:
         return register if handler is None else register(handler)
 
 
-async def _prepared(server: Server, event: str, args: tuple[Any, ...]) -> Payload:
+async def _prepared(server: ServerObject, event: str, args: tuple[Any, ...]) -> Payload:
     """What is sent. This node can be answered from now on."""
     require_free(event)
     node = server.node

@@ -1,14 +1,15 @@
 """What an application may ask about all clients of the cluster. Not in python-socketio."""
 
 from collections.abc import AsyncIterator
-from typing import Any, cast
+from typing import Any
 
 from app_node.app import AppNode
 from app_node.clients.environ import environ_of
-from app_node.interface.remote_client import Page, RemoteClient, Server
+from app_node.interface.remote_client import Page, RemoteClient
 from app_node.interface.rooms import checked_room
+from app_node.interface.server_object import ServerObject
 from sio_cluster.protocol.messages import Room
-from sio_cluster.streams.api.records import ClientRecord
+from sio_cluster.streams.api.room_index import PAGE_LIMIT
 
 
 class Queries:
@@ -23,13 +24,12 @@ class Queries:
     that is neither str nor int.
     """
 
-    @property
-    def node(self) -> AppNode:
-        """The app-node that the server object is now."""
-        raise NotImplementedError
-
     async def clients(
-        self, room: Room | None = None, namespace: str | None = None, limit: int = 1000, cursor: str | None = None
+        self: ServerObject,
+        room: Room | None = None,
+        namespace: str | None = None,
+        limit: int = 1000,
+        cursor: str | None = None,
     ) -> Page:
         """One page of the connected clients of this namespace; with `room`, of those in it (a sid is a room).
 
@@ -37,46 +37,46 @@ class Queries:
         until it is None. All pages together have everybody who was there all the time, and nobody twice. Raises
         ValueError for another `limit`, and for what is no cursor.
         """
-        node = await self._open()
-        page = await node.clients.queries.page(namespace or "/", _room(room), limit, cursor)
-        return Page([self._remote(record) for record in page.records], page.cursor)
+        return await _page(self, room, namespace, limit, cursor)
 
-    async def iter_clients(self, room: Room | None = None, namespace: str | None = None) -> AsyncIterator[RemoteClient]:
+    async def iter_clients(
+        self: ServerObject, room: Room | None = None, namespace: str | None = None
+    ) -> AsyncIterator[RemoteClient]:
         """All pages of `clients`, one client after the other: `async for client in sio.iter_clients(room="a")`."""
         cursor = None
         while True:
-            page = await self.clients(room, namespace, cursor=cursor)
+            page = await _page(self, room, namespace, PAGE_LIMIT, cursor)
             for client in page:
                 yield client
             cursor = page.cursor
             if cursor is None:
                 return
 
-    async def client(self, sid: str) -> RemoteClient | None:
+    async def client(self: ServerObject, sid: str) -> RemoteClient | None:
         """This client, whatever its namespace. None where it is not connected. Never raises NodesTooOld."""
-        node = await self._open()
+        node = await _open(self)
         record = await node.clients.queries.one(sid)
-        return None if record is None else self._remote(record)
+        return None if record is None else RemoteClient(record, self)
 
-    async def count(self, room: Room | None = None, namespace: str | None = None) -> int:
+    async def count(self: ServerObject, room: Room | None = None, namespace: str | None = None) -> int:
         """How many clients of this namespace are connected; with `room`, how many of them are in it.
 
         Its cost does not depend on how many they are.
         """
-        node = await self._open()
+        node = await _open(self)
         return await node.clients.queries.count(namespace or "/", _room(room))
 
-    async def all_rooms(self, prefix: str = "", namespace: str | None = None) -> dict[Room, int]:
+    async def all_rooms(self: ServerObject, prefix: str = "", namespace: str | None = None) -> dict[Room, int]:
         """The rooms of this namespace that have connected clients, and how many. Without the rooms that are sids.
 
         `prefix`: only rooms whose name is text and begins like this.
         """
-        node = await self._open()
+        node = await _open(self)
         return await node.clients.queries.counts(namespace or "/", prefix)
 
     # --- python-socketio's own, for all clients
 
-    def transport(self, sid: str, namespace: str | None = None) -> str:
+    def transport(self: ServerObject, sid: str, namespace: str | None = None) -> str:
         """As in python-socketio, for every client of the cluster. KeyError for one that is not connected.
 
         For a client that this app-node does not know it blocks, about 1 ms, until Redis answers: as `rooms` does.
@@ -92,7 +92,7 @@ class Queries:
             raise KeyError(sid)
         return record.transport
 
-    def get_environ(self, sid: str, namespace: str | None = None) -> dict[str, Any] | None:
+    def get_environ(self: ServerObject, sid: str, namespace: str | None = None) -> dict[str, Any] | None:
         """As in python-socketio, for every client of the cluster. None for one that is not connected.
 
         For a client that this app-node does not know it blocks as `rooms` does, and the dict is a new one each time.
@@ -104,23 +104,27 @@ class Queries:
         record = self.node.clients.queries.present_now(sid, namespace)
         return None if record is None else environ_of(record.connected.handshake)
 
-    def rooms(self, sid: str, namespace: str | None = None) -> list[Room]:
+    def rooms(self: ServerObject, sid: str, namespace: str | None = None) -> list[Room]:
         """As in python-socketio, for every client of the cluster. [] for one that is not connected.
 
         For a client that this app-node does not know it asks Redis, and the event loop stands still meanwhile: for
         about 1 ms, and for 250 ms at most. Then it raises `sio_cluster.protocol.errors.BusUnavailable`.
         `await sio.client(sid)` blocks nothing.
         """
-        rooms: list[Room] = cast(Any, self).manager.get_rooms(sid, namespace or "/")
+        rooms: list[Room] = self.manager.get_rooms(sid, namespace or "/")
         return rooms
 
-    def _remote(self, record: ClientRecord) -> RemoteClient:
-        return RemoteClient(record, cast(Server, self))
 
-    async def _open(self) -> AppNode:
-        node = self.node
-        await node.open()
-        return node
+async def _page(server: ServerObject, room: Room | None, namespace: str | None, limit: int, cursor: str | None) -> Page:
+    node = await _open(server)
+    page = await node.clients.queries.page(namespace or "/", _room(room), limit, cursor)
+    return Page([RemoteClient(record, server) for record in page.records], page.cursor)
+
+
+async def _open(server: ServerObject) -> AppNode:
+    node = server.node
+    await node.open()
+    return node
 
 
 def _room(room: Room | None) -> Room | None:

@@ -1,18 +1,11 @@
 """The methods of the server object that concern all clients that match. None of them is in python-socketio."""
 
-from typing import Any, Protocol
+from typing import Any
 
-from app_node.app import AppNode
 from app_node.interface.rooms import Rooms, rooms_of, shared_room
+from app_node.interface.server_object import ServerObject
 from sio_cluster.protocol.messages import Room
 from sio_cluster.streams.api.selections import MOST_ROOMS, Selection
-
-
-class HasNode(Protocol):
-    """The part of the server object that is needed here."""
-
-    @property
-    def node(self) -> AppNode: ...
 
 
 class ForAllWhoMatch:
@@ -23,7 +16,7 @@ class ForAllWhoMatch:
     """
 
     async def enter_rooms(
-        self: HasNode,
+        self: ServerObject,
         rooms: Rooms,
         room: Rooms | None = None,
         except_room: Rooms | None = None,
@@ -40,7 +33,7 @@ class ForAllWhoMatch:
         await _change_rooms(self, rooms, _selection(room, except_room, namespace), inside=True)
 
     async def leave_rooms(
-        self: HasNode,
+        self: ServerObject,
         rooms: Rooms,
         room: Rooms | None = None,
         except_room: Rooms | None = None,
@@ -50,7 +43,7 @@ class ForAllWhoMatch:
         await _change_rooms(self, rooms, _selection(room, except_room, namespace), inside=False)
 
     async def disconnect_room(
-        self: HasNode,
+        self: ServerObject,
         room: Rooms | None,
         close: bool = False,
         except_room: Rooms | None = None,
@@ -67,7 +60,7 @@ class ForAllWhoMatch:
         await self.node.clients.selections.disconnect(selection, close=close)
 
 
-async def _change_rooms(server: HasNode, rooms: Any, selection: Selection, *, inside: bool) -> None:
+async def _change_rooms(server: ServerObject, rooms: Any, selection: Selection, *, inside: bool) -> None:
     changed = _shared_rooms(rooms, "enter" if inside else "leave")
     if changed:
         await server.node.open()
