@@ -13,7 +13,7 @@ from tests.docs.pages import Page, pages, sources, tracked, words
 
 from sio_cluster.protocol import keys, reasons
 from sio_cluster.protocol.keys import Keys
-from sio_cluster.testing.fixtures import RIGHTS
+from sio_cluster.streams.redis.rights import RIGHTS
 
 PACKAGES = ("sio_cluster", "io_node", "app_node", "sio_stack", "loadtest")
 SHORT = ("protocol", "streams", "node", "testing")

@@ -1,6 +1,7 @@
 """What both kinds of node agree on, and what both of them are. Upper packages import lower ones, never the other way:
 
     cli              the command `sio-cluster`, for people
+    doctor           `sio-cluster doctor`: is a deployment sound?
     testing          for tests only
     node             what every node is: settings, logs, retries, its place in the cluster
     streams          the bus: `api` declares it, `redis` and `memory` provide it

@@ -2,6 +2,7 @@
 
     sio-cluster dead-letters list|show|requeue|delete
     sio-cluster nodes
+    sio-cluster doctor
 
 Other packages of the cluster add commands of their own, by an entry point of the group `sio_cluster_commands`: a
 function that is given `cli`. So a package that is not installed costs nothing, and this one need not know it.
@@ -12,6 +13,7 @@ Settings come from the environment, as for the nodes: REDIS_URL or REDIS_HOST, R
 import asyncio
 import json
 import logging
+import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from datetime import datetime
@@ -25,6 +27,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from sio_cluster.doctor import examining
+from sio_cluster.doctor.finding import has_problem, line_of, table_of
 from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.codec import decode_uplink
 from sio_cluster.protocol.errors import BusError, ConfigError, MalformedBatch
@@ -34,6 +38,7 @@ from sio_cluster.streams.redis.overview import Overview
 
 EXIT_NOT_FOUND = 1
 EXIT_REFUSED = 2
+EXIT_PROBLEM = 1
 HEX_BYTES = 512  # how much is shown of an entry that is not even msgpack
 
 _T = TypeVar("_T")
@@ -65,6 +70,23 @@ def nodes(as_json: AsJson = False) -> None:
         lanes = "" if node.lanes is None else ", ".join(map(str, node.lanes)) or "none"
         table.add_row(node.id, node.kind, node.state, _shown(node.level), _shown(node.clients), lanes)
     Console().print(table if found else "There are no nodes.")
+
+
+@cli.command()
+def doctor(as_json: AsJson = False) -> None:
+    """Checks Redis, the cluster and this machine. Ends with status 1 where something is a problem."""
+    try:
+        found = asyncio.run(examining.findings(Config()))
+    except ConfigError as error:
+        refuse(error, EXIT_REFUSED)
+    if as_json:
+        typer.echo(json.dumps([asdict(finding) for finding in found], indent=2))
+    elif sys.stdout.isatty():
+        Console().print(table_of(found))
+    else:
+        typer.echo("\n".join(map(line_of, found)))
+    if has_problem(found):
+        raise typer.Exit(EXIT_PROBLEM)
 
 
 @dead_letters.command("list")
@@ -117,8 +139,9 @@ def delete(lane: Lane, id: Id = None, every: All = False) -> None:
 
 def main() -> None:
     structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR)
-    )  # errors are told in one line
+        wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR),  # errors are told in one line
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),  # stdout is for answers
+    )
     for commands in entry_points(group="sio_cluster_commands"):
         commands.load()(cli)
     cli()

@@ -10,8 +10,8 @@ from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.errors import BusUnavailable
 from sio_cluster.streams.api.appends import AppendResult
 from sio_cluster.streams.redis import RedisBus
+from sio_cluster.streams.redis.rights import RIGHTS
 from sio_cluster.testing.contract import Writer, read_bodies
-from sio_cluster.testing.fixtures import RIGHTS
 from sio_cluster.testing.proxy import proxy_to
 from sio_cluster.testing.valkey import Valkey, start_valkey
 

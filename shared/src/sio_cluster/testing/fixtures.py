@@ -8,13 +8,11 @@ import pytest
 from redis import Redis
 
 from sio_cluster.node.settings.config import Config
+from sio_cluster.streams.redis.rights import RIGHTS
 from sio_cluster.testing.configs import config_of
 from sio_cluster.testing.valkey import Valkey, start_valkey
 
 _prefixes = itertools.count(1)
-
-RIGHTS = "+@read +@write +@scripting +time +ping +select +client|id +client|info +client|kill +client|unblock +info"
-"""What a node's user may do in Redis, besides having the keys of its prefix."""
 
 
 @pytest.fixture(scope="session")
