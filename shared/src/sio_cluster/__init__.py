@@ -2,6 +2,7 @@
 
     cli              the command `sio-cluster`, for people
     doctor           `sio-cluster doctor`: is a deployment sound?
+    top              `sio-cluster top`: a running cluster at a glance
     testing          for tests only
     node             what every node is: settings, logs, retries, its place in the cluster
     streams          the bus: `api` declares it, `redis` and `memory` provide it

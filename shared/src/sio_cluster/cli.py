@@ -3,6 +3,7 @@
     sio-cluster dead-letters list|show|requeue|delete
     sio-cluster nodes
     sio-cluster doctor
+    sio-cluster top
 
 Other packages of the cluster add commands of their own, by an entry point of the group `sio_cluster_commands`: a
 function that is given `cli`. So a package that is not installed costs nothing, and this one need not know it.
@@ -11,6 +12,7 @@ Settings come from the environment, as for the nodes: REDIS_URL or REDIS_HOST, R
 """
 
 import asyncio
+import contextlib
 import json
 import logging
 import sys
@@ -35,6 +37,8 @@ from sio_cluster.protocol.errors import BusError, ConfigError, MalformedBatch
 from sio_cluster.streams.redis import RedisBus
 from sio_cluster.streams.redis.dead_letters import DeadLetter, DeadLetters
 from sio_cluster.streams.redis.overview import Overview
+from sio_cluster.top.screen import frame
+from sio_cluster.top.watching import Wish, look_once, watch
 
 EXIT_NOT_FOUND = 1
 EXIT_REFUSED = 2
@@ -87,6 +91,24 @@ def doctor(as_json: AsJson = False) -> None:
         typer.echo("\n".join(map(line_of, found)))
     if has_problem(found):
         raise typer.Exit(EXIT_PROBLEM)
+
+
+@cli.command()
+def top(
+    namespace: Annotated[str, typer.Option(help="The namespace whose rooms are shown")] = "/",
+    rows: Annotated[int, typer.Option(help="The most rows of a table", min=1, max=1000)] = 16,
+    interval: Annotated[float, typer.Option(help="Seconds between two looks", min=0.1)] = 2.0,
+    once: Annotated[bool, typer.Option("--once", help="One frame")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Shows nodes, lanes and the largest rooms, until Ctrl-C. One frame where stdout is no terminal."""
+    wish, console = Wish(namespace, rows, interval), Console()
+    if as_json or once or not console.is_terminal:
+        view = answer_of(lambda bus: look_once(bus, wish))
+        typer.echo(json.dumps(asdict(view), indent=2)) if as_json else console.print(frame(view, rows))
+        return
+    with contextlib.suppress(KeyboardInterrupt):
+        answer_of(lambda bus: watch(bus, wish, console))
 
 
 @dead_letters.command("list")

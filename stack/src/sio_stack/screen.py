@@ -9,6 +9,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from sio_cluster.node.settings.config import Config
 from sio_stack.settings import DEFAULT_WEB, REPOSITORY
 from sio_stack.stack import Node, Stack
 
@@ -53,6 +54,7 @@ class Screen:
         rows.add_row("", Text(f"   {_places(stack.io_nodes)}"))
         rows.add_row("app-nodes", Text(f"{len(stack.app_nodes)}  {_pids(stack.app_nodes)}"))
         rows.add_row("Redis", Text("given by REDIS_URL" if stack.valkey is None else f"Valkey, {stack.redis_url}"))
+        rows.add_row("Watch", Text(_watching(stack)))
         title = Text(f"Socket.IO Cluster is ready ({seconds:.1f} s)", style="bold green")
         self._print(Panel(rows, title=title, subtitle=Text("Ctrl-C stops everything", style="dim"), expand=False))
 
@@ -79,6 +81,14 @@ def _named_pids(nodes: list[Node]) -> str:
 
 def _pids(nodes: list[Node]) -> str:
     return f"pid {', '.join(str(node.pid) for node in nodes)}" if nodes else "events wait until one starts"
+
+
+def _watching(stack: Stack) -> str:
+    """The command that shows this cluster. A REDIS_URL that was given may have a password, and its giver has it."""
+    settings = [] if stack.settings.redis_url else [f"REDIS_URL={stack.redis_url}"]
+    if stack.config.redis_prefix != Config.model_fields["redis_prefix"].default:
+        settings.append(f"REDIS_PREFIX={stack.config.redis_prefix}")
+    return " ".join([*settings, ".venv/bin/sio-cluster top"])
 
 
 def _short(target: str) -> str:

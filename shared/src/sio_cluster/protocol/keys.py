@@ -12,7 +12,8 @@ and ended together with its place in the registry: a cluster uses one Redis serv
 {PREFIX}:epoch                        counter how many app-nodes have asked for an epoch (see messages.AckRequest)
 {PREFIX}:outcome:DIGEST               hash    owner, asked, outcome: a request that is carried out once, see
                                               streams.redis.outcomes
-{PREFIX}:{node:ID}:alive              string  the node's heartbeat: expires when the node falls silent
+{PREFIX}:{node:ID}:alive              string  the node's heartbeat: since when it lives without a gap, in s of Redis'
+                                              clock (1: an older release). Expires when it falls silent
 {PREFIX}:{node:ID}:inbox              stream  everything addressed to this process, in order
 {PREFIX}:{node:ID}:inbox:state        hash    see streams/redis/scripts/__init__.py
 {PREFIX}:{node:ID}:clients            set     sids of the clients that this io-node holds

@@ -30,6 +30,8 @@ class NodeView:
     """Clients that it holds. None for an app-node, which holds none."""
     lanes: list[int] | None
     """Lanes whose lease it has. None for an io-node, which has none."""
+    alive_since: int | None = None
+    """Since when it lives without a gap, in seconds since 1970 by Redis' clock. None where nobody knows."""
 
 
 class Overview:
@@ -66,20 +68,27 @@ class Overview:
             holds.get((holder or b"").decode(), []).append(lane)
         return [
             *[_io_node(node, io[node], node in away, alive[node], int(clients[node])) for node in sorted(io)],
-            *[
-                NodeView(node, "app-node", "alive" if alive[node] else "silent", _level(app[node]), None, holds[node])
-                for node in sorted(app)
-            ],
+            *[_app_node(node, app[node], alive[node], holds[node]) for node in sorted(app)],
         ]
 
-    async def _alive(self, nodes: list[str]) -> dict[str, bool]:
-        found = await self._connections.run(*[("EXISTS", self._keys.alive(node)) for node in nodes])
-        return {node: bool(lives) for node, lives in zip(nodes, found, strict=True)}
+    async def _alive(self, nodes: list[str]) -> dict[str, bytes | None]:
+        """The heartbeat of each of these nodes. None where it falls silent."""
+        found = await self._connections.run(*[("GET", self._keys.alive(node)) for node in nodes])
+        return dict(zip(nodes, found, strict=True))
 
 
-def _io_node(node: str, info: bytes, parked: bool, alive: bool, clients: int) -> NodeView:
-    state: Literal["alive", "silent", "parked"] = "parked" if parked else "alive" if alive else "silent"
-    return NodeView(node, "io-node", state, _level(info), clients, None)
+def _io_node(node: str, info: bytes, parked: bool, beat: bytes | None, clients: int) -> NodeView:
+    state: Literal["alive", "silent", "parked"] = "parked" if parked else "alive" if beat else "silent"
+    return NodeView(node, "io-node", state, _level(info), clients, None, _since(beat))
+
+
+def _app_node(node: str, info: bytes, beat: bytes | None, lanes: list[int]) -> NodeView:
+    return NodeView(node, "app-node", "alive" if beat else "silent", _level(info), None, lanes, _since(beat))
+
+
+def _since(beat: bytes | None) -> int | None:
+    since = int(beat or 0)
+    return since if since > 1 else None  # a node of an older release says 1
 
 
 def _level(info: bytes) -> int | None:

@@ -25,12 +25,14 @@ end
 return 1
 """)
 
-# KEYS alive; ARGV ttl_ms. Returns Redis' time: seconds, microseconds.
+# KEYS alive; ARGV ttl_ms. Returns Redis' time: seconds, microseconds. The key says since when the node lives without a
+# gap.
 # Again: the node lives for ttl_ms from then on.
 HEARTBEAT = script("""
+local since, time = redis.call('GET', KEYS[1]), redis.call('TIME')
 redis.call('DEL', KEYS[1])
-redis.call('SET', KEYS[1], 1, 'PX', ARGV[1])
-return redis.call('TIME')
+redis.call('SET', KEYS[1], since or time[1], 'PX', ARGV[1])
+return time
 """)
 
 # KEYS epoch
