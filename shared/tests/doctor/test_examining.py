@@ -49,13 +49,13 @@ async def test_the_documented_rights_suffice_for_nodes_and_for_the_doctor(redis_
     assert (facts.rights.refused, facts.rights.unknown) == (["INFO"], [])
     assert facts.version is not None
     assert facts.version.startswith("valkey ")
-    assert (facts.info, facts.options) == ({}, {})
+    assert (facts.role, facts.info, facts.options) == ("master", {}, {})
     bus = RedisBus(redis_config)
     await bus.start()
     await bus.stop()
     states = {finding.check: finding.state for finding in await examining.findings(redis_config)}
     assert {check for check, state in states.items() if state == "not known"} == {
-        "role", "persistence", "eviction", "memory"
+        "persistence", "eviction", "memory"
     }  # fmt: skip
     assert (states["rights"], states["settings"], states["lanes"]) == ("ok", "ok", "problem")
 
@@ -71,6 +71,17 @@ async def test_a_right_that_is_missing_is_named(valkey: Valkey) -> None:
     assert no_scripts.rights is not None
     assert no_scripts.rights.refused == ["EVAL"]
     assert (no_scripts.version, no_scripts.ahead_s) == (None, None)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rights", [RIGHTS, f"{RIGHTS} +info"], ids=["by what is refused", "by INFO"])
+async def test_a_replica_and_a_server_of_a_cluster(valkey: Valkey, rights: str) -> None:
+    with start_valkey(replicaof=f"127.0.0.1 {valkey.port}") as replica:
+        assert (await facts_of_a_user(replica, f"~sio:* {rights}")).role == "replica"
+    with start_valkey(cluster_enabled="yes") as server:
+        with Redis.from_url(server.url) as owner:
+            owner.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+        assert (await facts_of_a_user(server, f"~sio:* {rights}")).role == "cluster"
 
 
 async def facts_of_a_user(valkey: Valkey, rights: str) -> ServerFacts:

@@ -9,12 +9,12 @@ from sio_cluster.doctor.server import findings
 from sio_cluster.streams.redis.examination import Rights, ServerFacts
 
 INFO = {
-    "role": "master", "connected_slaves": "1", "server_mode": "standalone", "aof_enabled": "1",
+    "connected_slaves": "1", "aof_enabled": "1",
     "aof_last_write_status": "ok", "rdb_last_bgsave_status": "ok", "maxmemory_policy": "noeviction",
     "used_memory": "100000000", "maxmemory": "1000000000",
 }  # fmt: skip
 SOUND = ServerFacts(
-    "valkey 9.1.2", INFO, {"save": "", "appendfsync": "everysec"}, Rights([], []), [0.2, 0.3, 1.0], 0.002
+    "valkey 9.1.2", "master", INFO, {"save": "", "appendfsync": "everysec"}, Rights([], []), [0.2, 0.3, 1.0], 0.002
 )
 
 
@@ -35,8 +35,6 @@ def test_a_sound_server() -> None:
 @pytest.mark.parametrize(
     ("check", "info", "state", "words"),
     [
-        ("role", {"role": "slave"}, "problem", "a replica"),
-        ("role", {"server_mode": "cluster"}, "problem", "Redis Cluster"),
         ("persistence", {"aof_last_write_status": "err"}, "problem", "append-only file"),
         ("persistence", {"rdb_last_bgsave_status": "err"}, "problem", "snapshot"),
         ("persistence", {"aof_enabled": "0"}, "warning", "it writes no snapshots"),
@@ -105,6 +103,21 @@ def test_latency(times: list[float], state: State) -> None:
 def test_the_clock(ahead_s: float | None, state: State, words: str) -> None:
     finding = found(replace(SOUND, ahead_s=ahead_s), "clock")
     assert (finding.state, words in finding.says) == (state, True), finding
+
+
+def test_roles() -> None:
+    assert found(SOUND, "role").says == "a master; replicas: 1"
+    assert found(replace(SOUND, info={}), "role").says == "a master"
+    replica, cluster = found(replace(SOUND, role="replica"), "role"), found(replace(SOUND, role="cluster"), "role")
+    assert (replica.state, "a replica" in replica.says) == ("problem", True)
+    assert (cluster.state, "Redis Cluster" in cluster.says) == ("problem", True)
+
+
+@pytest.mark.parametrize(
+    ("version", "state"), [("redis 6.2.14", "problem"), ("redis 7.0.0", "ok"), ("redis 10.1", "ok")]
+)
+def test_old_versions(version: str, state: State) -> None:
+    assert found(replace(SOUND, version=version), "version").state == state
 
 
 def test_what_redis_does_not_say_is_not_known() -> None:

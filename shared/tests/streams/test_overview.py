@@ -30,20 +30,20 @@ async def test_every_node_with_what_it_holds(redis_config: Config) -> None:
         )
         for lane in (3, 5):
             assert await bus.leases.acquire(lane, "app1-aaaaaa", 60_000)
-        await registry.heartbeat("app2-aaaaaa", 60_000)
-        await bus.connections.run(("SET", keys.alive("app2-aaaaaa"), "1"))  # as a node of an older release has it
+        await registry.register_app_node("app3-aaaaaa", {})
+        await bus.connections.run(("SET", keys.alive("app3-aaaaaa"), "1"))  # as a node of an older release has it
         found = await overview.nodes()
         [[now, _]] = await bus.connections.run(("TIME",))
         since = [node.alive_since for node in found]
-        assert since[1:3] == [None, None]
+        assert since[1:3] == since[4:] == [None, None]
         assert all(began is not None and 0 <= int(now) - began < 30 for began in (since[0], since[3]))
-        assert since[4] is None
         assert [replace(node, alive_since=None) for node in found] == [
             NodeView("io1-aaaaaa", "io-node", "alive", 2, 2, None),
             NodeView("io2-aaaaaa", "io-node", "silent", 1, 0, None),
             NodeView("io3-aaaaaa", "io-node", "parked", None, 0, None),
             NodeView("app1-aaaaaa", "app-node", "alive", 2, None, [3, 5]),
-            NodeView("app2-aaaaaa", "app-node", "alive", 1, None, []),
+            NodeView("app2-aaaaaa", "app-node", "silent", 1, None, []),
+            NodeView("app3-aaaaaa", "app-node", "alive", 1, None, []),
         ]
     finally:
         await bus.stop()

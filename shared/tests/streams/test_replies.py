@@ -3,7 +3,7 @@
 import pytest
 
 from sio_cluster.protocol.errors import AccessRefused, BusRefused, BusUnavailable, RedisFull
-from sio_cluster.streams.redis.replies import MasterDown, NoGroup, NoKey, NoScript, ReadOnly, error_of
+from sio_cluster.streams.redis.replies import MasterDown, NoGroup, NoKey, NoScript, OtherSlot, ReadOnly, error_of
 
 
 @pytest.mark.parametrize(
@@ -21,8 +21,8 @@ from sio_cluster.streams.redis.replies import MasterDown, NoGroup, NoKey, NoScri
         ("NOAUTH Authentication required.", AccessRefused),
         ("WRONGPASS invalid username-password pair", AccessRefused),
         ("DENIED Redis is running in protected mode", AccessRefused),
-        ("MOVED 3999 127.0.0.1:6381", AccessRefused),
-        ("CROSSSLOT Keys in request don't hash to the same slot", AccessRefused),
+        ("MOVED 3999 127.0.0.1:6381", OtherSlot),
+        ("CROSSSLOT Keys in request don't hash to the same slot", OtherSlot),
         ("ERR max number of clients reached", BusUnavailable),
         ("ERR max number of clients + cluster connections reached", BusUnavailable),
         ("MISCONF Redis is configured to save RDB snapshots", BusRefused),

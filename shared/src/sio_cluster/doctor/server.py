@@ -1,11 +1,14 @@
 """Findings about the Redis server. Pure."""
 
 from statistics import median
+from typing import assert_never
 
 from sio_cluster.doctor.finding import Finding
 from sio_cluster.streams.redis.examination import ServerFacts
 from sio_cluster.streams.redis.rights import OPTIONAL, RIGHTS
 
+OLDEST_REDIS = 7
+"""The first one with ZINTERCARD. Every Valkey has it."""
 MEMORY_WARNING, MEMORY_PROBLEM = 0.75, 0.95
 """Parts of `maxmemory` that are in use."""
 MEDIAN_WARNING_MS, LONGEST_WARNING_MS, LONGEST_PROBLEM_MS = 5, 100, 1_000
@@ -32,20 +35,28 @@ def findings(facts: ServerFacts, prefix: str) -> list[Finding]:
 def _version(facts: ServerFacts) -> Finding:
     if facts.version is None:
         return Finding("version", "not known", _MAY_NOT_ASK, "give the user +@scripting, or +info")
+    name, _, number = facts.version.partition(" ")
+    if name == "redis" and int(number.partition(".")[0]) < OLDEST_REDIS:
+        return Finding("version", "problem", f"{facts.version} answers: it does not have all commands that nodes need",
+                       f"use Redis {OLDEST_REDIS} or later, or Valkey")  # fmt: skip
     return Finding("version", "ok", f"{facts.version} answers")
 
 
 def _role(facts: ServerFacts) -> Finding:
-    check, info = "role", facts.info
-    if info.get("redis_mode", info.get("server_mode")) == "cluster":
-        return Finding(check, "problem", "this is a server of a Redis Cluster: nodes end at their start",
-                       "use one Redis server, without cluster-enabled")  # fmt: skip
-    if info.get("role") == "slave":
-        return Finding(check, "problem", "this Redis is a replica and takes no writes: nodes wait",
-                       "let REDIS_URL lead to the master")  # fmt: skip
-    if "role" not in info:
-        return Finding(check, "not known", _MAY_NOT_ASK, "give the user +info")
-    return Finding(check, "ok", f"a master; replicas: {info.get('connected_slaves', '0')}")
+    match facts.role:
+        case "cluster":
+            return Finding("role", "problem", "this is a server of a Redis Cluster: nodes end at their start",
+                           "use one Redis server, without cluster-enabled")  # fmt: skip
+        case "replica":
+            return Finding("role", "problem", "this Redis is a replica and takes no writes: nodes wait",
+                           "let REDIS_URL lead to the master")  # fmt: skip
+        case "master":
+            replicas = facts.info.get("connected_slaves")
+            return Finding("role", "ok", "a master" if replicas is None else f"a master; replicas: {replicas}")
+        case None:
+            return Finding("role", "not known", _MAY_NOT_ASK, "give the user the rights of a node, or +info")
+        case _:
+            assert_never(facts.role)
 
 
 def _persistence(facts: ServerFacts) -> Finding:

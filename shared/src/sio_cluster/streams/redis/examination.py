@@ -3,10 +3,12 @@
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from sio_cluster.protocol.errors import BusError, BusUnavailable
 from sio_cluster.protocol.keys import Keys
 from sio_cluster.streams.redis.connection import ANSWER_TIMEOUT_S, Connection, RedisCommand
+from sio_cluster.streams.redis.replies import REPLICA, OtherSlot
 from sio_cluster.streams.redis.rights import OPTIONAL, needed
 from sio_cluster.streams.redis.wire import Reply
 
@@ -40,6 +42,8 @@ class ServerFacts:
 
     version: str | None = None
     """Such as "valkey 9.1.2"."""
+    role: Literal["master", "replica", "cluster"] | None = None
+    """"cluster": one server of a Redis Cluster."""
     info: Mapping[str, str] = field(default_factory=dict)
     """Fields of INFO."""
     options: Mapping[str, str] = field(default_factory=dict)
@@ -63,6 +67,7 @@ async def examine(
         info = await _info(connection)
         return ServerFacts(
             await _version(connection, info),
+            await _role(connection, keys, info),
             info,
             await _options(connection),
             await _rights(connection, keys),
@@ -87,6 +92,22 @@ async def _version(connection: Connection, info: Mapping[str, str]) -> str | Non
         return f"{info.get('server_name', 'redis')} {info.get('valkey_version', info['redis_version'])}"
     [said] = await _ask(connection, ("EVAL", _VERSION, 0))
     return " ".join(word.decode() for word in said) if said and said[1] else None
+
+
+async def _role(
+    connection: Connection, keys: Keys, info: Mapping[str, str]
+) -> Literal["master", "replica", "cluster"] | None:
+    """Where INFO is refused: what becomes of two commands without effect, as in `RedisBus.start`."""
+    if "cluster" in (info.get("redis_mode"), info.get("server_mode")):
+        return "cluster"
+    if "role" in info:
+        return "replica" if info["role"] == "slave" else "master"
+    two_slots, a_write = await connection.run([("EXISTS", keys.config, keys.epoch), ("HDEL", keys.config, "")])
+    if isinstance(two_slots, OtherSlot):
+        return "cluster"
+    if isinstance(a_write, REPLICA):
+        return "replica"
+    return None if isinstance(two_slots, BusError) or isinstance(a_write, BusError) else "master"
 
 
 async def _options(connection: Connection) -> dict[str, str]:

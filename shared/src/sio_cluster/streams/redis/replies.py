@@ -27,8 +27,11 @@ class MasterDown(BusUnavailable):
     """As `ReadOnly`, and the replica has lost its master."""
 
 
-REPLICA = (ReadOnly, MasterDown)
+class OtherSlot(AccessRefused):
+    """This is one server of a Redis Cluster, or the only one."""
 
+
+REPLICA = (ReadOnly, MasterDown)
 
 _KINDS: dict[str, type[BusError]] = {
     "LOADING": BusUnavailable,
@@ -45,8 +48,8 @@ _KINDS: dict[str, type[BusError]] = {
     "WRONGPASS": AccessRefused,
     "NOPERM": AccessRefused,
     "DENIED": AccessRefused,  # protected mode: Redis has no password, and we come from another machine
-    "MOVED": AccessRefused,  # this is one server of a Redis Cluster
-    "CROSSSLOT": AccessRefused,  # or the only one
+    "MOVED": OtherSlot,
+    "CROSSSLOT": OtherSlot,
 }
 # These errors have no code of their own.
 _NO_KEY = "ERR no such key"
