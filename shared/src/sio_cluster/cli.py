@@ -96,7 +96,7 @@ def doctor(as_json: AsJson = False) -> None:
 @cli.command()
 def top(
     namespace: Annotated[str, typer.Option(help="The namespace whose rooms are shown")] = "/",
-    rows: Annotated[int, typer.Option(help="The most rows of a table", min=1, max=1000)] = 16,
+    rows: Annotated[int, typer.Option(help="The most rows of a table", min=1, max=200)] = 16,
     interval: Annotated[float, typer.Option(help="Seconds between two looks", min=0.1)] = 2.0,
     once: Annotated[bool, typer.Option("--once", help="One frame")] = False,
     as_json: AsJson = False,
