@@ -1,7 +1,7 @@
 """Names of nodes and clients, and which lane a client belongs to.
 
-    node id   NAME-BOOT        `io1-k3x9q2`            BOOT differs each time the process starts
-    sid       NODE.RANDOM      `io1-k3x9q2.Jf8sK...`   RANDOM: 96 bits, URL-safe
+    node id   NAME-BOOT        `io1-k3x7q2`            BOOT differs each time the process starts
+    sid       NODE.RANDOM      `io1-k3x7q2.Jf8sK...`   RANDOM: 96 bits, URL-safe
 
 The name alone routes a polling request to its io-node (nginx reads it out of the sid), the node id addresses the
 inbox, the sid hashes to a lane. Randomness is passed in, so that this module stays pure.

@@ -1,6 +1,6 @@
 """What a client shows when it comes back: its pid, and the offset of the last message that it has.
 
-    pid      SID~SECRET     `io1-k3x9q2.Jf8sK...~Uq3...`    SECRET: 128 bits, URL-safe. Redis has its SHA-256 only
+    pid      SID~SECRET     `io1-k3x7q2.Jf8sK...~Uq3...`    SECRET: 128 bits, URL-safe. Redis has its SHA-256 only
     offset   PLACE          `AZHf...`                       where in the home's inbox the message stands, URL-safe
 
 Both are Socket.IO's own ("connection state recovery"). The pid comes with the server's CONNECT, the offset as the last

@@ -74,7 +74,7 @@ def _sids(value: Any) -> list[str] | None:
 
 def _sid(value: Any) -> str:
     if not isinstance(value, str) or node_of(value) is None:
-        raise ValueError("is no sid, which is like io1-k3x9q2.Jf8sKa0tQv3mXw2B")
+        raise ValueError("is no sid, which is like io1-k3x7q2.Jf8sKa0tQv3mXw2B")
     return value
 
 
