@@ -85,6 +85,25 @@ def _entries() -> Row:
     )
 
 
+def _room() -> Row:
+    """The app-node that holds lane 0 asks for all of this."""
+    return Row(
+        "What Redis holds",
+        [
+            timeseries("Lanes", [Line(total("sio_app_lane_bytes", by="lane"), "{{lane}}")], "bytes", stacked=True),
+            timeseries("Inboxes", [Line(total("sio_app_inbox_bytes", by="node"), "{{node}}")], "bytes", stacked=True),
+            timeseries(
+                "Memory",
+                [
+                    Line("max(sio_app_redis_memory_used_bytes)", "in use"),
+                    Line("max(sio_app_redis_memory_max_bytes)", "maxmemory; 0: no limit"),
+                ],
+                "bytes",
+            ),
+        ],
+    )
+
+
 def _trouble() -> Row:
     return Row(
         "Away, slow, full",
@@ -152,5 +171,5 @@ BOARD = Dashboard(
     "sio-bus",
     "Socket.IO Cluster: Redis and the bus",
     "Redis as the nodes see it. For Redis' own figures, add an exporter for Redis to Prometheus.",
-    [_state(), _waits(), _entries(), _trouble(), _homes()],
+    [_state(), _waits(), _entries(), _room(), _trouble(), _homes()],
 )

@@ -195,10 +195,47 @@ def _recovery() -> Row:
     )
 
 
+def _network() -> Row:
+    trip = "sio_io_round_trip_seconds"
+    return Row(
+        "The way to the clients",
+        [
+            timeseries(
+                "Bytes from clients",
+                [Line(rate("sio_io_received_bytes_total", NODES, "transport"), "{{transport}}")],
+                "bytes",
+                "A second.",
+            ),
+            timeseries(
+                "Bytes to clients",
+                [Line(rate("sio_io_sent_bytes_total", NODES, "transport"), "{{transport}}")],
+                "bytes",
+                "A second.",
+            ),
+            timeseries(
+                "PING to PONG takes less than",
+                [
+                    Line(quantile(share, trip, NODES, "transport"), f"{{{{transport}}}}, {share:.0%}")
+                    for share in (0.5, 0.99)
+                ],
+                "s",
+                "A client that polls answers with its next POST.",
+            ),
+        ],
+    )
+
+
 BOARD = Dashboard(
     "sio-io-nodes",
     "Socket.IO Cluster: io-nodes",
     "What each io-node holds, takes and gives.",
-    [_connections(), _uplink(), _downlink(), _recovery(), process_row("io-node", "sio_io_loop_lag_seconds")],
+    [
+        _connections(),
+        _network(),
+        _uplink(),
+        _downlink(),
+        _recovery(),
+        process_row("io-node", "sio_io_loop_lag_seconds"),
+    ],
     job="io-node",
 )

@@ -90,6 +90,10 @@ ALARMS = [
     Alarm("SioRedisFails", {f'sio_app_redis_retries_total{{{APP}, what="outbox"}}': "0+3x60"}),
     Alarm("SioRedisFails", {'sio_bridge_redis_retries_total{job="bridge", what="read"}': "0+3x60"}),
     Alarm("SioRedisFull", {f"sio_io_redis_full_total{{{IO}}}": "0x28 1x32"}),
+    Alarm(
+        "SioRedisNearlyFull",
+        {f"sio_app_redis_memory_used_bytes{{{APP}}}": "81x60", f"sio_app_redis_memory_max_bytes{{{APP}}}": "100x60"},
+    ),
     Alarm("SioRedisLostData", {f"sio_io_redis_data_lost_total{{{IO}}}": _ONCE}),
     Alarm("SioStreamsFull", {f"sio_io_streams_full_total{{{IO}}}": _OFTEN}),
     Alarm("SioStreamsFull", {f"sio_app_inbox_full_total{{{APP}}}": _OFTEN}),
