@@ -6,7 +6,8 @@ from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.errors import BusRefused
 from sio_cluster.protocol.messages import ClientConnected, Handshake
 from sio_cluster.streams.api.appends import AppendResult
-from sio_cluster.streams.api.records import Accepted, Joined, Upgraded
+from sio_cluster.streams.api.presences import Meta, ShowResult
+from sio_cluster.streams.api.records import Accepted, Ended, Joined, Left, Upgraded
 from sio_cluster.streams.api.selections import RoomsChange, Selection
 from sio_cluster.streams.redis import RedisBus
 from sio_cluster.testing.contract import Writer, commit, read_bodies
@@ -60,6 +61,24 @@ class TestFull:
         enter = RoomsChange(("b",), inside=True)
         assert (await bus.selections.change(Selection("/", ("room",)), [sid], enter)).here == [sid]
         assert record.session == b"session"
+
+    async def test_out_of_memory_takes_what_clients_show_and_that_they_show_it_no_more(self, bus: RedisBus) -> None:
+        sids = [f"{IO1}.{number:016d}" for number in range(4)]
+        await bus.registry.register_io_node(IO1, {})
+        await bus.inbox_reader(IO1, keeps_log=True).read(1)
+        leases = [(await hold(bus, lane))[1] for lane in range(16)]
+        await bus.records.store([ClientConnected(sid, "c1", "/", None, HANDSHAKE, "polling") for sid in sids])
+        await bus.records.update([Joined(sid, "/", "a") for sid in sids])
+        await bus.connections.run(("CONFIG", "SET", "maxmemory", 1))
+        for number, sid in enumerate(sids):
+            shown = Meta("/", "a", "ada", b"{}", f"{number:016d}")
+            assert await bus.presences.show(sid, shown, 0) is ShowResult.DONE
+        await bus.records.forget([Ended(sids[0], 0, LONG_MS), Ended(sids[1])])
+        await bus.records.update([Left(sids[2], "a")])
+        await bus.presences.hide(sids[3], "/", "a")
+        found = [one for of_lane in await bus.presences.news(leases) for one in of_lane]
+        assert sorted(one.shown for one in found) == [False] * 4 + [True] * 4
+        assert await bus.presences.metas("/", "a") == []
 
     async def test_out_of_memory_an_app_node_joins_and_takes_over(self, server: Valkey, bus: RedisBus) -> None:
         """Nobody else would free the memory that a dead app-node's lanes hold."""

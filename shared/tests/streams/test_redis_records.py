@@ -4,13 +4,14 @@ import pytest
 
 from sio_cluster.protocol.ids import lane_of
 from sio_cluster.protocol.messages import ClientConnected, Handshake
+from sio_cluster.streams.api.presences import Meta
 from sio_cluster.streams.api.records import Ended, Joined, Left
 from sio_cluster.streams.api.selections import LEFT_MS, RoomsChange, Selection
 from sio_cluster.streams.redis import RedisBus, records
 from sio_cluster.streams.redis.connection import RedisCommand
 from sio_cluster.streams.redis.wire import Reply
 
-from .real_server import IO1
+from .real_server import IO1, LONG_MS, hold
 
 pytestmark = pytest.mark.slow
 
@@ -52,6 +53,22 @@ class TestRecords:
         members, lasts_ms = await bus.connections.run(("SMEMBERS", left), ("PTTL", left))
         assert members == [sid.encode()]
         assert LEFT_MS - 60_000 < lasts_ms <= LEFT_MS
+
+    async def test_what_a_client_shows_ends_also_if_its_record_has_expired(self, bus: RedisBus) -> None:
+        """As a record does where no app-node is there for an hour."""
+        sid = f"{IO1}.{'0' * 16}"
+        lane = _lane(sid)
+        await bus.registry.register_io_node(IO1, {})
+        await bus.inbox_reader(IO1, keeps_log=True).read(1)
+        await bus.records.store([ClientConnected(sid, "c", "/", None, HANDSHAKE, "polling")])
+        await bus.records.update([Joined(sid, "/", "a")])
+        await bus.presences.show(sid, Meta("/", "a", "ada", b"{}", "0" * 16), 0)
+        await bus.records.forget([Ended(sid, 0, LONG_MS)])
+        await bus.connections.run(("UNLINK", bus.keys.client(lane, sid), bus.keys.rooms(lane, sid)))
+        _, lease = await hold(bus, lane)
+        [news] = await bus.presences.news([lease])
+        assert [one.shown for one in news] == [True, False]
+        assert await bus.presences.metas("/", "a") == []
 
     async def test_many_clients_of_an_io_node_are_asked_for_some_at_a_time(
         self, bus: RedisBus, monkeypatch: pytest.MonkeyPatch

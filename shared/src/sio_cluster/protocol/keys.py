@@ -32,14 +32,20 @@ and ended together with its place in the registry: a cluster uses one Redis serv
                                               `streams.redis.scripts.lanes`
 {PREFIX}:{lane:N}:client:SID          hash    the client's record: connected, namespace, session, accepted, transport,
                                               restoring, pid (SHA-256), holder, generation, let_in, away (until
-                                              when), untold (why it disconnected), connected_at; times are in
-                                              ms of Redis' clock
+                                              when), untold (why it disconnected), connected_at, linger (for how
+                                              long it shows something while it is away); times are in ms, points
+                                              in time by Redis' clock
 {PREFIX}:{lane:N}:rooms:SID           set     the client's rooms, each as JSON
 {PREFIX}:{lane:N}:room:NAMESPACE:ROOM set     this lane's clients in the room: their sids. ROOM is JSON: "lobby", 42
 {PREFIX}:{lane:N}:left:NAMESPACE:ROOM set     sids of those who left the room by a change that selects by it:
                                               see `streams.api.selections`. Expires
 {PREFIX}:{lane:N}:here:NAMESPACE      zset    sids of this lane's clients that are connected; each has the score 0
 {PREFIX}:{lane:N}:counts:NAMESPACE    hash    room, as JSON -> how many of these are in it
+{PREFIX}:{lane:N}:metas:NAMESPACE:ROOM hash   sid -> what this client shows in the room: see api.presences
+{PREFIX}:{lane:N}:shown:SID           set     NAMESPACE:ROOM of the rooms in which the client shows something
+{PREFIX}:{lane:N}:leaving             zset    sids of clients that are away -> until when they show something, in ms of
+                                              Redis' clock
+{PREFIX}:{lane:N}:news                stream  what clients show, and show no more, until their rooms have been told
 {PREFIX}:{lane:N}:dead                stream  dead letters: entries that were set aside
 {PREFIX}:{lane:N}:quarantine:uplink   stream  facts that were taken over unfinished twice, one an entry
 
@@ -156,6 +162,15 @@ class Keys:
 
     def counts(self, lane: int, namespace: str) -> str:
         return f"{self.of_lane(lane)}counts:{namespace}"
+
+    def metas(self, lane: int, namespace: str, room: str) -> str:
+        return f"{self.of_lane(lane)}metas:{namespace}:{room}"
+
+    def leaving(self, lane: int) -> str:
+        return f"{self.of_lane(lane)}leaving"
+
+    def news(self, lane: int) -> str:
+        return f"{self.of_lane(lane)}news"
 
     def dead(self, lane: int) -> str:
         """A lane and its quarantine share the dead letters."""

@@ -9,6 +9,7 @@ from sio_cluster.streams.api.homes import Homes, HomeTail
 from sio_cluster.streams.api.inboxes import InboxReader
 from sio_cluster.streams.api.lanes import LaneEntry, LaneReader
 from sio_cluster.streams.api.leases import Lease, Leases
+from sio_cluster.streams.api.presences import Presences
 from sio_cluster.streams.api.records import ClientRecords
 from sio_cluster.streams.api.registry import Registry
 from sio_cluster.streams.api.room_index import Lookup, RoomIndex
@@ -59,6 +60,9 @@ class Cluster:
 
     def selections(self) -> Selections:
         return self.new_bus().selections
+
+    def presences(self) -> Presences:
+        return self.new_bus().presences
 
     def room_index(self) -> RoomIndex:
         return self.new_bus().room_index

@@ -8,6 +8,7 @@ from sio_cluster.streams.api.homes import Homes
 from sio_cluster.streams.api.inboxes import InboxReader
 from sio_cluster.streams.api.lanes import LaneReader
 from sio_cluster.streams.api.leases import Leases
+from sio_cluster.streams.api.presences import Presences
 from sio_cluster.streams.api.records import ClientRecords
 from sio_cluster.streams.api.registry import Registry
 from sio_cluster.streams.api.room_index import Lookup, RoomIndex
@@ -48,6 +49,9 @@ class Bus(Protocol):
 
     @property
     def selections(self) -> Selections: ...
+
+    @property
+    def presences(self) -> Presences: ...
 
     @property
     def room_index(self) -> RoomIndex: ...

@@ -9,7 +9,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from sio_cluster.protocol.errors import BusUnavailable
+from sio_cluster.protocol.ids import lane_behind, lane_of
 from sio_cluster.protocol.messages import Room
+from sio_cluster.streams.api.leases import Lease
+from sio_cluster.streams.api.presences import Meta
 
 
 @dataclass
@@ -86,7 +89,8 @@ class MemoryTakeovers:
 
 @dataclass
 class MemoryClient:
-    """One client's record, as bytes and plain values. `away_until`: by the broker's clock; None: it is here."""
+    """One client's record, as bytes and plain values. `away_until`: by the broker's clock; None: it is here.
+    `metas`: what it shows in rooms; where it is away, until `shows_until`. `linger_ms`: see `Presences.show`."""
 
     connected: bytes
     namespace: str
@@ -102,6 +106,9 @@ class MemoryClient:
     untold: str = ""
     connected_at: float = 0.0
     rooms: set[Room] = field(default_factory=set)
+    metas: dict[Room, Meta] = field(default_factory=dict)
+    linger_ms: int | None = None
+    shows_until: float | None = None
 
 
 class MemoryBroker:
@@ -128,6 +135,8 @@ class MemoryBroker:
         self.clients: dict[str, MemoryClient] = {}
         self.clients_of: dict[str, set[str]] = defaultdict(set)
         self.left: dict[tuple[str, Room], dict[str, float]] = defaultdict(dict)
+        self.news: dict[int, dict[int, tuple[bool, Meta]]] = defaultdict(dict)
+        self._news_numbers = itertools.count(1)
         self.waiters: set[asyncio.Event] = set()
         self._down = False
         self._replies_to_lose = 0
@@ -152,12 +161,40 @@ class MemoryBroker:
         self.clients.clear()
         self.clients_of.clear()
         self.left.clear()
+        self.news.clear()
 
     def begin_life(self) -> str:
         if self.life is None:
             self.index_is_exact = True
             self.life = str(next(self._lives))
         return self.life
+
+    def is_fenced(self, sid: str, lanes: int, lease: Lease | None) -> bool:
+        """Whether a change of this client on behalf of this lease has no effect."""
+        return lease is not None and lane_behind(lease.lane) == lane_of(sid, lanes) and self.is_lost(lease)
+
+    def is_lost(self, lease: Lease) -> bool:
+        """Whether this lease is not the current one of its lane."""
+        current = self.leases.get(lease.lane)
+        if current is None or current.deadline <= self.clock():
+            return True
+        return (current.node_id, current.token) != (lease.node_id, lease.token)
+
+    def add_news(self, lane: int, meta: Meta, *, shown: bool) -> None:
+        """As `api.presences.News`."""
+        self.news[lane][next(self._news_numbers)] = (shown, meta)
+
+    def hide(self, sid: str, lanes: int, room: Room) -> None:
+        """A client shows nothing in this room any more."""
+        meta = self.clients[sid].metas.pop(room, None)
+        if meta is not None:
+            self.add_news(lane_of(sid, lanes), meta, shown=False)
+
+    def hide_all(self, sid: str, lanes: int) -> None:
+        """A client shows nothing any more."""
+        self.clients[sid].shows_until = None
+        for room in list(self.clients[sid].metas):
+            self.hide(sid, lanes, room)
 
     def lose_replies(self, count: int = 1) -> None:
         """The next `count` operations take effect, and raise BusUnavailable all the same."""

@@ -6,6 +6,7 @@ from sio_cluster.streams.memory.broker import MemoryBroker
 from sio_cluster.streams.memory.entries import MemoryAppender, MemoryInboxReader
 from sio_cluster.streams.memory.homes import MemoryHomes
 from sio_cluster.streams.memory.lanes import MemoryLaneReader, MemoryLeases
+from sio_cluster.streams.memory.presences import MemoryPresences
 from sio_cluster.streams.memory.records import MemoryClientRecords
 from sio_cluster.streams.memory.registry import MemoryRegistry
 from sio_cluster.streams.memory.room_index import MemoryLookup, MemoryRoomIndex
@@ -24,6 +25,7 @@ class MemoryBus:
         self.registry = MemoryRegistry(broker, self.keys, settings.lanes)
         self.records = MemoryClientRecords(broker, self.keys, settings.lanes)
         self.selections = MemorySelections(broker, settings.lanes)
+        self.presences = MemoryPresences(broker, settings.lanes)
         self.room_index = MemoryRoomIndex(broker, settings.lanes)
         self.lookup = MemoryLookup(broker)
         self.homes = MemoryHomes(broker, self.keys)

@@ -6,7 +6,6 @@ from typing import assert_never
 import msgspec
 
 from sio_cluster.protocol.errors import LeaseLost
-from sio_cluster.protocol.ids import lane_behind, lane_of
 from sio_cluster.protocol.keys import Keys
 from sio_cluster.protocol.messages import ClientConnected
 from sio_cluster.protocol.recovery import is_same
@@ -56,7 +55,7 @@ class MemoryClientRecords:
         async with self._broker.operation():
             for ended, lease in paired(clients, leases):
                 home = io_node_of(ended.sid)
-                if self._is_fenced(ended.sid, lease):
+                if self._broker.is_fenced(ended.sid, self._lanes, lease):
                     fenced += 1
                     continue
                 record = self._broker.clients.get(ended.sid)
@@ -70,6 +69,9 @@ class MemoryClientRecords:
                 if ended.keep_ms and self._has_log(home):
                     record.away_until = self._broker.clock() + ended.keep_ms / 1000
                     record.untold = "" if record.let_in is None else ended.untold
+                    if record.linger_ms is not None:
+                        shown_ms = min(record.linger_ms, ended.keep_ms)
+                        record.shows_until = self._broker.clock() + shown_ms / 1000
                 else:
                     self._forget(ended.sid)
         return fenced
@@ -86,7 +88,7 @@ class MemoryClientRecords:
             former = record.holder if record.away_until is None else ""
             self._broker.clients_of[record.holder].discard(sid)
             self._broker.clients_of[holder].add(sid)
-            record.holder, record.away_until, record.untold = holder, None, ""
+            record.holder, record.away_until, record.shows_until, record.untold = holder, None, None, ""
             record.generation += 1
             record.connected_at = self._broker.clock()
             return Claim(_connected(record), record.generation, former)
@@ -114,7 +116,7 @@ class MemoryClientRecords:
 
     async def save_session(self, sid: str, session: bytes, lease: Lease | None = None) -> bool:
         async with self._broker.operation():
-            if self._is_fenced(sid, lease):
+            if self._broker.is_fenced(sid, self._lanes, lease):
                 raise LeaseLost(f"the lane of {sid} is no longer held")
             client = self._broker.clients.get(sid)
             if client is not None:
@@ -137,13 +139,15 @@ class MemoryClientRecords:
 
     def _change(self, change: RecordChange, lease: Lease | None) -> ChangeResult:
         client = self._broker.clients.get(change.sid)
-        if self._is_fenced(change.sid, lease):
+        if self._broker.is_fenced(change.sid, self._lanes, lease):
             return ChangeResult.FENCED
         if client is None or (isinstance(change, Joined) and client.namespace != change.namespace):
             return ChangeResult.GONE
         if isinstance(change, Upgraded) and client.generation > change.generation:
             return ChangeResult.GONE
         _apply(client, change)
+        if isinstance(change, Left):
+            self._broker.hide(change.sid, self._lanes, change.room)
         return ChangeResult.DONE
 
     def _store(self, client: ClientConnected) -> None:
@@ -163,6 +167,7 @@ class MemoryClientRecords:
         self._broker.clients_of[holder].add(sid)
 
     def _forget(self, sid: str) -> None:
+        self._broker.hide_all(sid, self._lanes)
         del self._broker.clients[sid]
         log = self._broker.streams[self._keys.inbox(io_node_of(sid))].log
         if log is not None:
@@ -175,15 +180,6 @@ class MemoryClientRecords:
 
     def _is_over(self, record: MemoryClient) -> bool:
         return record.away_until is not None and record.away_until <= self._broker.clock()
-
-    def _is_fenced(self, sid: str, lease: Lease | None) -> bool:
-        return lease is not None and lane_behind(lease.lane) == lane_of(sid, self._lanes) and self._is_lost(lease)
-
-    def _is_lost(self, lease: Lease) -> bool:
-        current = self._broker.leases.get(lease.lane)
-        if current is None or current.deadline <= self._broker.clock():
-            return True
-        return (current.node_id, current.token) != (lease.node_id, lease.token)
 
 
 def clients_at(broker: MemoryBroker, home: str) -> set[str]:

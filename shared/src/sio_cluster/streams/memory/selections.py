@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sio_cluster.protocol.errors import LeaseLost
-from sio_cluster.protocol.ids import lane_behind, lane_of
 from sio_cluster.protocol.messages import Room
 from sio_cluster.streams.api.leases import Lease
 from sio_cluster.streams.api.selections import LEFT_MS, Candidates, Cursor, Matched, RoomsChange, Selection
@@ -54,7 +53,7 @@ class MemorySelections:
         matched, fenced = Matched(), False
         async with self._broker.operation():
             for sid in sids:
-                if lease is not None and lane_behind(lease.lane) == lane_of(sid, self._lanes) and self._is_lost(lease):
+                if self._broker.is_fenced(sid, self._lanes, lease):
                     fenced = True
                     continue
                 client = self._broker.clients.get(sid)
@@ -62,7 +61,7 @@ class MemorySelections:
                     continue
                 matches = _is_in(sid, client, selection.to) and not _is_in(sid, client, selection.except_rooms)
                 if matches and change is not None:
-                    _apply(client, change)
+                    self._apply(sid, client, change)
                     self._note(sid, selection.namespace, change)
                 if matches or (again and change is not None and _has_it_already(sid, client, change)):
                     (matched.here if client.away_until is None else matched.away).append(sid)
@@ -78,22 +77,17 @@ class MemorySelections:
         now = self._broker.clock()
         return {sid for room in rooms for sid, until in self._broker.left[namespace, room].items() if until > now}
 
-    def _is_lost(self, lease: Lease) -> bool:
-        current = self._broker.leases.get(lease.lane)
-        if current is None or current.deadline <= self._broker.clock():
-            return True
-        return (current.node_id, current.token) != (lease.node_id, lease.token)
+    def _apply(self, sid: str, client: MemoryClient, change: RoomsChange) -> None:
+        if change.inside:
+            client.rooms.update(change.rooms)
+            return
+        client.rooms.difference_update(change.rooms)
+        for room in change.rooms:
+            self._broker.hide(sid, self._lanes, room)
 
 
 def _is_in(sid: str, client: MemoryClient, rooms: tuple[Room, ...] | None) -> bool:
     return rooms is None or sid in rooms or not client.rooms.isdisjoint(rooms)
-
-
-def _apply(client: MemoryClient, change: RoomsChange) -> None:
-    if change.inside:
-        client.rooms.update(change.rooms)
-    else:
-        client.rooms.difference_update(change.rooms)
 
 
 def _has_it_already(sid: str, client: MemoryClient, change: RoomsChange) -> bool:

@@ -12,6 +12,7 @@ from sio_cluster.streams.redis.inbox import RedisInboxReader
 from sio_cluster.streams.redis.lanes import RedisLaneReader
 from sio_cluster.streams.redis.leases import RedisLeases
 from sio_cluster.streams.redis.lookup import RedisLookup
+from sio_cluster.streams.redis.presences import RedisPresences
 from sio_cluster.streams.redis.records import RedisClientRecords
 from sio_cluster.streams.redis.registry import RedisRegistry
 from sio_cluster.streams.redis.room_index import RedisRoomIndex
@@ -35,6 +36,7 @@ class RedisBus:
         self.registry = RedisRegistry(self.connections, self.keys, self._lanes)
         self.records = RedisClientRecords(self.connections, self.keys, self._lanes)
         self.selections = RedisSelections(self.connections, self.keys, self._lanes, self.registry)
+        self.presences = RedisPresences(self.connections, self.keys, self._lanes)
         self.room_index = RedisRoomIndex(self.connections, self.keys, self._lanes)
         self.lookup = RedisLookup(settings.redis_address, self.keys, self._lanes)
         self.homes = RedisHomes(self.connections, self.keys, self.records, self.registry)

@@ -9,7 +9,7 @@ Again: nothing changes. Each of them sets, adds or removes what may be so alread
 
 from sio_cluster.streams.redis.scripts.script import HOLDS, NOW, script
 
-_FENCED = (
+FENCED = (
     HOLDS
     + """
 local function fenced(lease, node, token)
@@ -48,9 +48,26 @@ end
 """
 )
 
+# What clients show in rooms: `metas:` has it for each room, `shown:` says in which rooms a client shows something,
+# `leaving:` when that ends for those who have lost their connections, and `news:` what the rooms have not been told.
+# A record has the field `linger` if its client has ever shown something.
+HIDES = """
+local function hides(lane, sid, place)
+  redis.call('SREM', lane .. 'shown:' .. sid, place)
+  local meta = redis.call('HGET', lane .. 'metas:' .. place, sid)
+  if not meta then return end
+  redis.call('HDEL', lane .. 'metas:' .. place, sid)
+  redis.call('XADD', lane .. 'news', '*', '-', meta)
+end
+local function hides_all(lane, sid)
+  redis.call('ZREM', lane .. 'leaving', sid)
+  for _, place in ipairs(redis.call('SMEMBERS', lane .. 'shown:' .. sid)) do hides(lane, sid, place) end
+end
+"""
+
 # KEYS client, lease?; ARGV field, value, node?, token?. Returns 0 where the client is gone.
 SET_FIELD = script(
-    _FENCED
+    FENCED
     + """
 if fenced(KEYS[2], ARGV[3], ARGV[4]) then return -1 end
 redis.call('HDEL', KEYS[1], '')
@@ -62,7 +79,7 @@ return 1
 
 # KEYS client, rooms, lease?; ARGV sid, lane, generation, node?, token?. Returns 0 where the client is gone.
 ACCEPT = script(
-    _FENCED
+    FENCED
     + COMES
     + """
 if fenced(KEYS[3], ARGV[4], ARGV[5]) then return -1 end
@@ -78,7 +95,7 @@ return 1
 # KEYS client, lease?; ARGV transport, generation, node?, token?.
 # Returns 0 where the client is gone, or the record is of a later generation.
 UPGRADE = script(
-    _FENCED
+    FENCED
     + """
 if fenced(KEYS[2], ARGV[3], ARGV[4]) then return -1 end
 redis.call('HDEL', KEYS[1], '')
@@ -92,7 +109,7 @@ return 1
 # KEYS client, rooms, lease?; ARGV sid, lane, namespace, room, node?, token?.
 # Returns 0 where the client is gone, or belongs to another namespace.
 JOIN = script(
-    _FENCED
+    FENCED
     + """
 if fenced(KEYS[3], ARGV[5], ARGV[6]) then return -1 end
 local lane, namespace, room = ARGV[2], ARGV[3], ARGV[4]
@@ -108,14 +125,16 @@ return 1
 
 # KEYS client, rooms, lease?; ARGV sid, lane, room, node?, token?. Returns 0 where the client is gone.
 LEAVE = script(
-    _FENCED
+    FENCED
     + LESS
+    + HIDES
     + """
 if fenced(KEYS[3], ARGV[4], ARGV[5]) then return -1 end
 redis.call('SREM', KEYS[2], ARGV[3])
-local known = redis.call('HMGET', KEYS[1], 'namespace', 'accepted', 'away')
+local known = redis.call('HMGET', KEYS[1], 'namespace', 'accepted', 'away', 'linger')
 local namespace = known[1]
 if not namespace then return 0 end
+if known[4] then hides(ARGV[2], ARGV[1], namespace .. ':' .. ARGV[3]) end
 local was_in = redis.call('SREM', ARGV[2] .. 'room:' .. namespace .. ':' .. ARGV[3], ARGV[1]) == 1
 if was_in and known[2] == '1' and not known[3] then less(ARGV[2], namespace, ARGV[3]) end
 return 1
@@ -144,9 +163,12 @@ return 1
 
 _REMOVE = (
     GOES
+    + HIDES
     + """
 local function remove(client, rooms, sid, lane)
-  local namespace = redis.call('HGET', client, 'namespace')
+  local known = redis.call('HMGET', client, 'namespace', 'linger')
+  local namespace = known[1]
+  if known[2] or not namespace then hides_all(lane, sid) end
   if namespace then
     local was_here = redis.call('ZREM', lane .. 'here:' .. namespace, sid) == 1
     for _, room in ipairs(redis.call('SMEMBERS', rooms)) do
@@ -164,12 +186,12 @@ end
 # record is of a later generation, "" where it is gone, else who held the client.
 # Again, with keep_ms: its time begins anew.
 FORGET = script(
-    _FENCED
+    FENCED
     + NOW
     + _REMOVE
     + """
 if fenced(KEYS[3], ARGV[8], ARGV[9]) then return -1 end
-local known = redis.call('HMGET', KEYS[1], 'generation', 'holder', 'let_in', 'connected', 'namespace')
+local known = redis.call('HMGET', KEYS[1], 'generation', 'holder', 'let_in', 'connected', 'namespace', 'linger')
 if not known[4] then
   remove(KEYS[1], KEYS[2], ARGV[1], ARGV[2])
   return ''
@@ -186,6 +208,7 @@ if ARGV[5] == '0' then
 else
   goes(ARGV[2], known[5], ARGV[1], KEYS[2])
   redis.call('HSET', KEYS[1], 'away', now() + ARGV[5], 'untold', untold)
+  if known[6] then redis.call('ZADD', ARGV[2] .. 'leaving', now() + math.min(known[6], ARGV[5]), ARGV[1]) end
   for i = 1, 2 do
     if untold == '' then redis.call('PEXPIRE', KEYS[i], ARGV[6]) else redis.call('PERSIST', KEYS[i]) end
   end
@@ -226,6 +249,7 @@ if not known[3] or known[3] == '' then return 'gone' end
 if known[2] ~= ARGV[1] or known[3] ~= ARGV[2] then return 'wrong' end
 if known[4] ~= '1' then return 'pending' end
 redis.call('HDEL', KEYS[1], 'away', 'untold')
+redis.call('ZREM', ARGV[6] .. 'leaving', ARGV[5])
 redis.call('PERSIST', KEYS[1])
 redis.call('PERSIST', KEYS[2])
 local generation = tonumber(known[6] or 0) + 1

@@ -1,6 +1,6 @@
 """Selections of clients by their records."""
 
-from sio_cluster.streams.redis.scripts.records import LESS
+from sio_cluster.streams.redis.scripts.records import HIDES, LESS
 from sio_cluster.streams.redis.scripts.script import HOLDS, script
 
 # KEYS lease of the lane; ARGV node ("": no lease), token, lane, namespace, "enter" or "leave" or "" (no change),
@@ -12,6 +12,7 @@ from sio_cluster.streams.redis.scripts.script import HOLDS, script
 SELECT = script(
     HOLDS
     + LESS
+    + HIDES
     + """
 if ARGV[1] ~= '' and not holds(KEYS[1], ARGV[1], ARGV[2]) then return -1 end
 local lane, namespace, what, again = ARGV[3], ARGV[4], ARGV[5], ARGV[6] == 'again'
@@ -42,11 +43,14 @@ redis.call('HDEL', KEYS[1], '')  -- a full Redis takes the rest then
 local here, away = {}, {}
 local changed, is_connected = {}, {}
 local function look_at(sid, needs_room)
-  local known = redis.call('HMGET', clients .. sid, 'namespace', 'away', 'accepted')
+  local known = redis.call('HMGET', clients .. sid, 'namespace', 'away', 'accepted', 'linger')
   if known[1] == namespace then
     local matches = (not needs_room or in_one_of(sid, to)) and not in_one_of(sid, except)
     if matches and what ~= '' then
       redis.call(what == 'enter' and 'SADD' or 'SREM', rooms_of .. sid, unpack(rooms))
+      if known[4] and what == 'leave' then
+        for _, room in ipairs(rooms) do hides(lane, sid, namespace .. ':' .. room) end
+      end
       changed[#changed + 1] = sid
       is_connected[sid] = known[3] == '1' and not known[2]
     end
