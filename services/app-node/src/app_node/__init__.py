@@ -10,7 +10,8 @@ import; import-linter checks it.
 from app_node.interface.asking import Answers, AnswersMissing
 from app_node.interface.emitter import Emitter
 from app_node.interface.namespace import Namespace
+from app_node.interface.presence import Presence
 from app_node.interface.server import ClusterServer, get_client
 from sio_cluster.node.settings.config import Config
 
-__all__ = ["Answers", "AnswersMissing", "ClusterServer", "Config", "Emitter", "Namespace", "get_client"]
+__all__ = ["Answers", "AnswersMissing", "ClusterServer", "Config", "Emitter", "Namespace", "Presence", "get_client"]

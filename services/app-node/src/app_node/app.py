@@ -84,6 +84,7 @@ class AppNode:
             late_notice=config.recovery_notice == "late",
             heartbeat_ms=config.heartbeat_ms,
             max_answer_bytes=config.max_inflight_bytes,
+            lanes=lambda: self.keeper.served,
         )
         self.membership = MembershipParts(
             self.id,
@@ -215,6 +216,7 @@ class AppNode:
         self.loops.start("suspects", self.uplink.suspects.run())
         self.loops.start("plan", self.keeper.run_plan())
         self.loops.start("reaper", self.membership.reaper.run())
+        self.loops.start("presence news", self.clients.presence_news.run())
         self.loops.start("room index", self.membership.index_keeper.run())
         self.loops.start("redis use", self.membership.redis_watch.run())
 

@@ -129,6 +129,8 @@ class Counters:
     """Clients whose disconnect was handled."""
     disconnects_implied: int = 0
     """Those among them that were handled since the client has connected anew: nobody had said yet that it was gone."""
+    presence_news: int = 0
+    """Metas that came or went, of which their rooms were told."""
     rooms_corrected: int = 0
     """Rooms of a client of which its io-node and its record said different things, and the io-node was told."""
     acks_received: int = 0

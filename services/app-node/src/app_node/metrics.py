@@ -171,6 +171,8 @@ def _clients(counters: Counters) -> Iterator[Family]:
         "Disconnects handled since the client had connected anew, before anybody said that it was gone",
         counters.disconnects_implied,
     )
+    yield _count("sio_app_presence_news", "Metas that came or went, of which their rooms were told",
+                 counters.presence_news)  # fmt: skip
     yield _count("sio_app_rooms_corrected", "Rooms of which an io-node was told what the client's record says",
                  counters.rooms_corrected)  # fmt: skip
     yield _count("sio_app_acks_received", "Answers of clients", counters.acks_received)

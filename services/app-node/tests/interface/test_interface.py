@@ -16,7 +16,7 @@ from sio_cluster.protocol.errors import ConfigError
 OURS = {
     "all_rooms", "answers", "application", "call_many", "call_server", "client", "clients", "close_connection",
     "config", "count", "disconnect_room", "emit_server", "enter_rooms", "is_redelivered", "iter_clients", "leave_rooms",
-    "node", "on_server", "on_start", "serve", "start", "was_recovered",
+    "node", "on_server", "on_start", "presence", "serve", "start", "was_recovered",
 }  # fmt: skip
 
 

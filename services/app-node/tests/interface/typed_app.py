@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, assert_type
 
-from app_node import ClusterServer, Namespace, get_client
+from app_node import ClusterServer, Namespace, Presence, get_client
 
 sio = get_client({"LANES": 4}, always_connect=True)
 assert_type(sio, ClusterServer)
@@ -51,6 +51,7 @@ class Shop(Namespace):
         await self.emit("seen", thing, skip_sid=sid)
         await self.emit("seen", thing, skip=sid)  # type: ignore[call-arg]
         await self.close_connection(sid)
+        assert_type(self.presence("look", linger=2.5), Presence)
         return self.rooms(sid)
 
 
@@ -67,3 +68,8 @@ async def use() -> None:
     waits: Awaitable[None] = sio.serve()
     await waits
     assert_type(sio.was_recovered("sid"), bool)
+    lobby = sio.presence("lobby")
+    await lobby.track("sid", "ada", {"tab": 1})
+    await lobby.track("sid", 7)  # type: ignore[arg-type]
+    await lobby.send_state("sid")
+    assert_type(await lobby.list(), dict[str, dict[str, Any]])

@@ -1,11 +1,15 @@
 """The parts of this folder, made for one app-node."""
 
+from collections.abc import Callable, Iterable
+
 from app_node.clients.callbacks import Callbacks
 from app_node.clients.client import Client, Clients, State
 from app_node.clients.connection_handlers import ConnectionHandlers
 from app_node.clients.departures import Departures
 from app_node.clients.incidents import Incidents
 from app_node.clients.lifecycle import ClientLifecycle
+from app_node.clients.presence_news import PresenceNews
+from app_node.clients.presences import Presences
 from app_node.clients.queries import ClientQueries
 from app_node.clients.questions import Questions
 from app_node.clients.reach import Reach
@@ -18,6 +22,7 @@ from app_node.counters import Counters
 from app_node.downlink.parts import DownlinkParts
 from app_node.handlers.application import Application
 from app_node.handlers.turns import HandlerTurns
+from app_node.lanes.lane import Lane
 from sio_cluster.streams.api.bus import Bus
 
 
@@ -39,8 +44,9 @@ class ClientParts:
         late_notice: bool,
         heartbeat_ms: int,
         max_answer_bytes: int,
+        lanes: Callable[[], Iterable[Lane]],
     ) -> None:
-        """`late_notice`: see `ClientLifecycle`."""
+        """`late_notice`: see `ClientLifecycle`. `lanes`: see `PresenceNews`."""
         self.known = Clients()
         self.turns = HandlerTurns(clock)
         self.callbacks = Callbacks(counters, clock)
@@ -59,6 +65,22 @@ class ClientParts:
             counters,
             pause_s=heartbeat_ms / 1000,
             max_bytes=max_answer_bytes,
+        )
+        self.presences = Presences(
+            bus.presences,
+            writer=downlink.writer,
+            routes=downlink.routes,
+            emitter=downlink.emitter,
+            json_module=application.json_module,
+            counters=counters,
+        )
+        self.presence_news = PresenceNews(
+            bus.presences,
+            form=self.presences,
+            emitter=downlink.emitter,
+            lanes=lanes,
+            heartbeat_ms=heartbeat_ms,
+            counters=counters,
         )
         self.sessions = Sessions(self.known, self.records)
         handlers = ConnectionHandlers(application, self.callbacks, self.incidents)

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from app_node.interface.asking import Answers, AnswerStream
+from app_node.interface.presence import LINGER_S, Presence
 from app_node.interface.python_socketio import AsyncNamespace
 from app_node.interface.remote_client import Page, RemoteClient
 from app_node.interface.rooms import Rooms, Sids
@@ -71,6 +72,10 @@ class Namespace(AsyncNamespace):
     async def all_rooms(self, prefix: str = "", namespace: str | None = None) -> dict[Room, int]:
         """As `ClusterServer.all_rooms`."""
         return await self.server.all_rooms(prefix, namespace or self.namespace)
+
+    def presence(self, room: Room, namespace: str | None = None, *, linger: float = LINGER_S) -> Presence:
+        """As `ClusterServer.presence`."""
+        return self.server.presence(room, namespace or self.namespace, linger=linger)
 
     async def call_many(
         self,

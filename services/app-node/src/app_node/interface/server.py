@@ -23,6 +23,7 @@ from app_node.interface.environs import Environs
 from app_node.interface.manager import ClusterManager
 from app_node.interface.options import checked_options
 from app_node.interface.peers import AppNodeEvents
+from app_node.interface.presence import ServerPresence
 from app_node.interface.python_socketio import AsyncNamespace, AsyncServer
 from app_node.interface.queries import Queries
 from app_node.interface.rooms import Rooms, Sids
@@ -46,7 +47,7 @@ def get_client(config: Config | Mapping[str, Any] | None = None, **python_socket
     return ClusterServer(config, **python_socketio_options)
 
 
-class ClusterServer(Queries, Asking, AppNodeEvents, ForAllWhoMatch, AsyncServer):
+class ClusterServer(Queries, Asking, AppNodeEvents, ForAllWhoMatch, ServerPresence, AsyncServer):
     """An `AsyncServer` whose clients are connected to io-nodes."""
 
     def __init__(

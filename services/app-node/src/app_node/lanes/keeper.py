@@ -124,6 +124,11 @@ class LaneKeeper:
         """The numbers of the lanes that are held, without quarantines."""
         return sorted(number for number in self.held if not is_quarantine(number))
 
+    @property
+    def served(self) -> list[Lane]:
+        """The lanes that may be read: former holders are barred, and the lanes are not about to move."""
+        return [lane for number, lane in self.held.items() if number in self.readable and lane.held()]
+
     def check(self) -> None:
         """Gives up the lanes whose lease may have run out."""
         for lane in list(self.held.values()):
