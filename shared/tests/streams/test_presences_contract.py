@@ -172,6 +172,30 @@ async def test_a_client_that_comes_back_in_time_has_shown_it_all_the_time(world:
     assert await world.news() == [(False, first)]
 
 
+async def test_the_time_of_one_that_is_back_does_not_go_on(world: World) -> None:
+    sid, stays = await world.shows(linger_ms=20)
+    later, goes = await world.shows(linger_ms=20)
+    await world.news()
+    await world.records.forget([Ended(sid, 0, LONG_MS)])
+    assert isinstance(await world.records.claim(sid, "/", PID, IO2), Claim)
+    await world.records.forget([Ended(later, 0, LONG_MS)])
+    assert await world.until_news() == [(False, goes)]
+    assert await world.presences.metas("/", "a") == [stays]
+
+
+async def test_the_longest_time_counts_for_all_rooms(world: World) -> None:
+    sid, stays = await world.shows(linger_ms=20)
+    later, goes = await world.shows(linger_ms=20)
+    await world.records.update([Joined(sid, "/", "b")])
+    await world.presences.show(sid, meta(room="b"), LONG_MS)
+    await world.presences.show(sid, meta(room="b"), 30)
+    await world.news()
+    for one in (sid, later):
+        await world.records.forget([Ended(one, 0, LONG_MS)])
+    assert await world.until_news() == [(False, goes)]
+    assert await world.presences.metas("/", "a") == [stays]
+
+
 async def test_a_client_that_stays_away_shows_it_no_more(world: World) -> None:
     sid, first = await world.shows(linger_ms=20)
     _, stays = await world.shows()

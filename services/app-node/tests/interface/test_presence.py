@@ -228,6 +228,29 @@ async def test_a_clean_stop_tells_before_the_lanes_move(stage: Any) -> None:
     assert page.keys in ([[], ["grace"], ["ada", "grace"], ["grace"]], [[], ["grace"]])
 
 
+async def test_a_lane_is_not_handed_over_while_its_news_are_told(memory_stage: Any) -> None:
+    """Else the next holder might tell something later before this one has told what was earlier."""
+    holder, _, io = await started(memory_stage)
+    node, news = holder.node, holder.node.clients.presence_news
+    told, begun, goes_on = news._presences.told, asyncio.Event(), asyncio.Event()
+
+    async def slow(lease: Any, some: Any) -> None:
+        begun.set()
+        await goes_on.wait()
+        await told(lease, some)
+
+    news._presences.told = slow
+    ada = await come(io, "ada")
+    await asyncio.wait_for(begun.wait(), 8)
+    stopping = asyncio.ensure_future(holder.shutdown())
+    await memory_stage.until(lambda: len(node.keeper.held) == 1)
+    assert list(node.keeper.held) == [lane_of(ada, memory_stage.config.lanes)]
+    assert node.keeper.served == []
+    goes_on.set()
+    await stopping
+    assert [len(lane) for lane in memory_stage.broker.news.values() if lane] == []
+
+
 async def test_what_cannot_be(stage: Any) -> None:
     holder, other, io = await started(stage)
     ada = await io.connect()
