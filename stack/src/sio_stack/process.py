@@ -106,7 +106,8 @@ class Process:
         self.signal(number)
         self.signal(signal.SIGCONT)  # a process that is stopped by SIGSTOP could not react
         try:
-            await asyncio.wait_for(self._child.wait(), self.command.grace_s)
+            async with asyncio.timeout(self.command.grace_s):
+                await self._child.wait()
         except TimeoutError:
             self._on_notice(self.name, f"did not stop within {self.command.grace_s:g} s: killed")
             self._child.kill()

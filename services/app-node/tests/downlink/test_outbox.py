@@ -63,6 +63,20 @@ async def test_a_full_inbox_holds_only_itself_up(bench: Bench) -> None:
     assert bench.appender.arrived == {"a": ["1", "2"], "b": ["1", "2"]}
 
 
+async def test_a_stop_in_the_moment_of_an_emit_is_heard() -> None:
+    """While one inbox is held. In Python 3.11, `asyncio.wait_for` forgets a cancellation if it has its result."""
+    bench = Bench()
+    bench.appender.full = {"a"}
+    task = asyncio.create_task(bench.outbox.run())
+    bench.put("a", "1")
+    await asyncio.sleep(0.01)
+    bench.put("b", "1")
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait([task], timeout=1)
+    assert task.cancelled()
+
+
 async def test_the_queue_of_a_node_that_is_gone_is_dropped_and_counted(bench: Bench) -> None:
     bench.appender.full = {"gone"}
     batches = [bench.put("gone", str(number)) for number in range(5)]

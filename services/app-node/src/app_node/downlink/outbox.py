@@ -14,6 +14,7 @@ What is full, and what happens then:
 import asyncio
 from collections import deque
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -225,10 +226,9 @@ class Outbox:
         return max(0.0, max(min(waiting), self._appends_from) - self._clock()) if waiting else None
 
     async def _sleep(self, delay: float | None) -> None:
-        try:
-            await asyncio.wait_for(self._wake.wait(), delay)
-        except TimeoutError:
-            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(delay):
+                await self._wake.wait()
 
     def _take(self) -> list[Ready]:
         """One entry of each queue that is not held."""

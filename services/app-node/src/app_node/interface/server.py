@@ -262,7 +262,8 @@ class ClusterServer(Queries, Asking, AppNodeEvents, ForAllWhoMatch, ServerPresen
         except ClientGone as error:
             raise exceptions.DisconnectedError(str(error)) from None
         try:
-            args = await asyncio.wait_for(answer, timeout)
+            async with asyncio.timeout(timeout):
+                args = await answer
         except TimeoutError:
             raise exceptions.TimeoutError() from None
         finally:
