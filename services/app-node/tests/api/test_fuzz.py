@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi import checks
@@ -86,6 +86,12 @@ def test_every_request_is_answered_as_described(url: str, description: Any, verb
             case.headers.pop("Idempotency-Key", None)  # that both say the same cannot be described
         if "room" in (case.query or {}) and mode is GenerationMode.POSITIVE:
             case.query.pop("room_number", None)  # nor that one of both is given
+        assume(all(map(_is_sent, (case.query or {}).values())))
         case.call_and_validate(headers={"X-API-Key": ADMIN}, checks=list(CHECKS), timeout=20)
 
     every()
+
+
+def _is_sent(value: Any) -> bool:
+    """Whether a parameter with this value is in the URL at all: nothing, and a list of nothing, are left out."""
+    return any(item is not None for item in value) if isinstance(value, list | dict) else value is not None
