@@ -94,6 +94,32 @@ async def test_who_waits_too_long_while_much_is_said() -> None:
         assert quiet.connection.closed is None
 
 
+async def test_a_long_log_stays_that_was_loaded_a_moment_ago(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever it was loaded for has not got it yet. Else it would not hear what is said from then on, for good."""
+    async with cluster(1, RECOVERY_MAX_BYTES=100_000) as world:
+        [node] = world.nodes
+        homes, browser = homes_of(node), await world.browser(node)
+        load = homes._load
+
+        async def load_and_look(name: str) -> Any:
+            loaded = await load(name)
+            await homes.tidy()
+            return loaded
+
+        monkeypatch.setattr(homes, "_load", load_and_look)
+        browser.drop()
+        await world.away(browser)
+        missed = [f"{number}" + "x" * 10_000 for number in range(5)]
+        for name in missed:
+            await world.say(emit(name))
+        world.app.accepting = False
+        browser.open(node)
+        await world.app.wait_for(lambda _: ("connect", 1) in world.facts(browser.sid))
+        await world.say(emit("meanwhile"))
+        await world.say(Accept(browser.sid, 1))
+        await browser.got(*missed, "meanwhile")
+
+
 async def test_a_log_that_nobody_needs_does_not_grow() -> None:
     """It goes when much was said since the last client came back, and is loaded anew for the next one."""
     async with cluster(1, RECOVERY_MAX_BYTES=100_000) as world:

@@ -116,7 +116,7 @@ class OpenHomes:
                 loading.add_done_callback(lambda _: self._loading.pop(name, None))
             loaded = await asyncio.shield(loading)
             home = self._homes.get(name)
-            if home is None:
+            if home is None or loaded not in home.logs:
                 raise HomeLost(f"{name} was lost as soon as it was loaded")
         home.used_at = loaded.used_at = self._clock()
         loaded.used_size = loaded.log.size
@@ -181,6 +181,7 @@ class OpenHomes:
                 break
         if home.lost:
             raise HomeLost(f"{name} was lost while it was loaded")
+        loaded.used_size = loaded.log.size  # else it would seem to have grown unused before anybody could pin it
         home.logs.append(loaded)
         self._counters.home_logs_loaded += 1
         log.info("home_log_loaded", home=name, size=loaded.log.size, cut=loaded.log.is_cut)
