@@ -40,6 +40,8 @@ WINDOW_S = 120.0
 BACK_S = 25.0 + CLIENTS / 200
 """When all must be back. A machine that is busy may take HOPELESS_S more, and is told of."""
 IN_S = 60.0 + CLIENTS / 20
+QUIET_S = 4.0
+"""Longer than a client reads nothing (js/recovery.mjs)."""
 _TIMES = ("LEASE_MS", "HEARTBEAT_MS", "NODE_TIMEOUT_MS", "DRAIN_MS")
 USUAL = {name: str(getattr(Config(), name.lower())) for name in _TIMES} if CLIENTS > 1000 else {}
 """With so many clients the nodes have the usual times, and not the short ones of this suite."""
@@ -162,7 +164,7 @@ class Scene:
         """
         await asyncio.sleep(1.0)
         (self.directory / "hush").touch()
-        await asyncio.sleep(3.0)
+        await self._all_arrived()
         self.left_at = records.now_us()
         for process in self.clients:
             await process.leave(20 + HOPELESS_S)
@@ -174,6 +176,20 @@ class Scene:
         )
         self._judge(seen, recovered, redis)
         return seen
+
+    async def _all_arrived(self) -> None:
+        """Waits until clients have written nothing for QUIET_S: some may be given back much."""
+        loop = asyncio.get_running_loop()
+        size, since = -1, loop.time()
+
+        def is_quiet() -> bool:
+            nonlocal size, since
+            now = sum(path.stat().st_size for path in self.directory.glob("clients-*.txt"))
+            if now != size:
+                size, since = now, loop.time()
+            return loop.time() - since >= QUIET_S
+
+        await self.until(is_quiet, BACK_S, lambda: "clients still get messages")
 
     def _judge(self, seen: streams.Seen, recovered: int, redis: str) -> None:
         problems = streams.faults(seen)

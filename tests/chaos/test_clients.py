@@ -5,9 +5,10 @@ import resource
 import sys
 from contextlib import AsyncExitStack
 
+import httpx
 import psutil
 import pytest
-from tests.chaos import records
+from tests.chaos import balance, records
 from tests.chaos.checker import waits
 from tests.chaos.cluster import until
 from tests.chaos.crowd import Crowd
@@ -17,6 +18,7 @@ from tests.chaos.proxy import Proxy
 from tests.conformance.raw import TEXT, Socket, frame
 from tests.conftest import ROOT
 
+from sio_cluster.testing.http import http_client
 from sio_stack.stack import Node
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(150)]
@@ -184,11 +186,16 @@ async def test_reconnect_storm(seed: int) -> None:
 
 async def _storm(seed: int) -> None:
     env = {"CONNECT_RATE": str(CONNECT_RATE), "CHAOS_NEWS_MS": "0"}
-    async with field("reconnect storm of 5,000", seed, app_nodes=2, env=env) as it:
+    async with (
+        field("reconnect storm of 5,000", seed, app_nodes=2, env=env) as it,
+        http_client(timeout=20) as http,
+    ):
         await it.wait_a_moment()
+        for node in it.stack.io_nodes:
+            await balance.scrape_by(http, node.url)
         names = [node.name for node in it.stack.io_nodes]
         began = records.now_us()
-        waiting = [asyncio.create_task(_until_some_wait(it, node)) for node in it.stack.io_nodes]
+        waiting = [asyncio.create_task(_until_some_wait(http, node)) for node in it.stack.io_nodes]
         async with Crowd(
             it.stack.url, it.directory, websockets=STORM, pollers=0, rate=0.01, seed=seed, first=STORM_FIRST,
             connect_s=60, at_once=STORM,
@@ -204,9 +211,9 @@ async def _storm(seed: int) -> None:
             _let_in_at_the_rate([line.at - began for line in _of_the_storm(it, name)])
 
 
-async def _until_some_wait(it: Field, node: Node) -> None:
+async def _until_some_wait(http: httpx.AsyncClient, node: Node) -> None:
     async def some() -> bool:
-        return (await it.metrics(node)).total("sio_io_connects_waiting") > 0
+        return (await balance.scrape_by(http, node.url)).total("sio_io_connects_waiting") > 0
 
     await until(some, 20, f"nobody waited at {node.name}", every_s=0.2)
 
