@@ -179,7 +179,7 @@ async def test_a_cluster_becomes_sound(redis_config: Config, environ: pytest.Mon
     status, output = run()
     assert status == 1
     assert len(output.splitlines()) == len(json.loads(run("--json")[1]))
-    assert re.search(r"^problem    settings: .*LANES is 8 here.* Do: set LANES=16 ", output, re.MULTILINE)
+    assert re.search(r"^problem    settings: .*LANES is 8 here.*\. Do: set LANES=16 ", output, re.MULTILINE)
     await bus.stop()
 
 
@@ -233,4 +233,4 @@ async def test_a_user_who_may_run_no_scripts(environ: pytest.MonkeyPatch, valkey
 def test_only_a_problem_counts(state: State, problem: bool) -> None:
     findings = [Finding("a", "ok", "x"), Finding("b", state, "y", "z")]
     assert has_problem(findings) is problem
-    assert line_of(findings[1]) == f"{state:9}  b: y Do: z"
+    assert line_of(findings[1]) == f"{state:9}  b: y. Do: z"

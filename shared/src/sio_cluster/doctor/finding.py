@@ -41,5 +41,5 @@ def table_of(findings: Sequence[Finding]) -> Table:
 
 def line_of(finding: Finding) -> str:
     """For a pipe: one line, whatever its length."""
-    advice = f" Do: {finding.do}" if finding.do else ""
+    advice = f". Do: {finding.do}" if finding.do else ""
     return f"{finding.state:9}  {finding.check}: {finding.says}{advice}"
