@@ -41,7 +41,7 @@ class Intake:
             await deliver(self._sio, request)
         except Refused as refused:
             self._refuse(source, refused.reason, str(refused))
-        except Exception:
+        except Exception:  # a defect of ours must not keep the next message from being read
             if self._sio.node.over.is_set():
                 raise
             log_raised("bridge_message_failed", source=source)
