@@ -13,6 +13,8 @@ from sio_cluster.streams.api.records import Accepted, Joined
 
 from .conftest import ADMIN, SHOP, World
 
+pytestmark = pytest.mark.slow
+
 SECRET = "secret-cookie"
 
 

@@ -14,6 +14,8 @@ from sio_cluster.protocol.errors import ConfigError
 from sio_cluster.protocol.ids import new_sid
 from sio_cluster.protocol.messages import CloseRoom, Disconnect, Emit, Join, Leave
 
+pytestmark = pytest.mark.slow
+
 
 def manager_of(world: Any, **options: Any) -> socketio.RedisManager:
     """What a script has: python-socketio's own."""

@@ -17,6 +17,8 @@ from sio_cluster.testing.simulation import SteppedLoop, VirtualClock
 
 from ..conftest import FakeIoNode, memory_bus
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = {
     "lanes": 4,
     "heartbeat_ms": 250,

@@ -14,6 +14,8 @@ from sio_cluster.streams.api.presences import Meta, News
 
 from ..presences import events, metas, page_of
 
+pytestmark = pytest.mark.slow
+
 ROOM = "lobby"
 GONE = "io1-aaaaaa.AAAAAAAAAAAAAAAA"
 

@@ -12,6 +12,8 @@ from sio_cluster.streams.api.records import Accepted
 
 from .cluster import Node, cluster, emit, until
 
+pytestmark = pytest.mark.slow
+
 CLIENTS = 500
 
 
