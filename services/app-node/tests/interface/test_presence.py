@@ -1,6 +1,7 @@
 """Who is present in a room, in the form of Phoenix' presence; over the fakes and over Valkey."""
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
@@ -34,6 +35,13 @@ async def started(stage: Any, **options: Any) -> tuple[Any, Any, Any]:
     await io.bus.registry.register_io_node(io.id, {"level": str(SERVER_LEVEL)})
     await holder.start()
     return holder, other, io
+
+
+def nested(levels: int) -> Any:
+    value: Any = 1
+    for _ in range(levels):
+        value = [value]
+    return value
 
 
 async def come(io: Any, key: str, meta: Any = None) -> str:
@@ -262,6 +270,10 @@ async def test_what_cannot_be(stage: Any) -> None:
         ("ada", {"image": b"png"}, TypeError),
         ("ada", {"at": object()}, TypeError),
         ("ada", {"text": "x" * 10_000}, ValueError),
+        ("ada", {"deep": nested(200)}, ValueError),
+        ("ada", {"deep": nested(5_000)}, ValueError),
+        ("ada", {"huge": 10**400}, ValueError),
+        ("\ud83d", {}, ValueError),
     ):
         with pytest.raises(error):
             await lobby.track(ada, key, meta)
@@ -281,6 +293,45 @@ async def test_what_cannot_be(stage: Any) -> None:
             other.presence(ROOM, linger=linger)
     assert await lobby.list() == {}
     assert await holder.presence(ROOM).list() == {}
+
+
+@pytest.mark.parametrize(
+    "meta", [{"name": "Ada \ud83d"}, {"deep": nested(198)}, {"n": 10**30}], ids=["half", "deep", "big"]
+)
+async def test_whatever_json_is_shown_is_seen(stage: Any, meta: Any) -> None:
+    """Half a surrogate pair: JavaScript cuts a name so, in the middle of an emoji."""
+    _, other, io = await started(stage)
+    grace = await come(io, "grace")
+    await come(io, "ada", meta)
+    await sees(io, grace, grace=1, ada=[meta])
+    assert metas(await other.presence(ROOM).list(), "ada") == [meta]
+
+
+class Json:
+    """As python-socketio's `json=` option takes it. It fails on what says so."""
+
+    loads = staticmethod(json.loads)
+
+    @staticmethod
+    def dumps(value: Any, **options: Any) -> str:
+        text = json.dumps(value, **options)
+        if "fail" in text:
+            raise ZeroDivisionError
+        return text
+
+
+async def test_a_diff_that_cannot_be_written_stops_no_other(stage: Any) -> None:
+    holder, _, io = await started(stage, json=Json)
+    grace = await come(io, "grace")
+    await sees(io, grace, grace=1)
+    await holder.presence(ROOM).track(grace, "fail")
+    await holder.presence(ROOM).track(grace, "grace", {"n": 2})
+    await stage.until(lambda: holder.node.counters.presence_news >= 4)
+    ada = await io.connect()
+    await holder.enter_room(ada, ROOM)
+    await holder.presence(ROOM).track(ada, "ada")
+    await io.until(lambda: any("ada" in content.get("joins", {}) for _, _, content, _ in events(io.commands)))
+    assert holder.node.loops.failure is None
 
 
 async def test_an_atomic_handler_cannot_send_a_state(stage: Any) -> None:

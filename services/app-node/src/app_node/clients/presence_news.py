@@ -16,6 +16,8 @@ from app_node.counters import Counters
 from app_node.downlink.emitter import Emitter
 from app_node.lanes.lane import Lane
 from app_node.lanes.progress import EntryProgress, current_progress
+from app_node.payloads import Payload
+from sio_cluster.node.monitoring.log import log_raised
 from sio_cluster.node.retry import Retry
 from sio_cluster.protocol.errors import BusError, LeaseLost
 from sio_cluster.protocol.messages import Room
@@ -94,8 +96,9 @@ class PresenceNews:
         token = current_progress.set(progress)
         try:
             for (namespace, room), (joins, leaves) in by_room(news).items():
-                payload = self._form.payload(DIFF, diff_of(joins, leaves), room)
-                await self._emitter.emit(namespace, payload, [room], [])
+                payload = self._payload(joins, leaves, room)
+                if payload is not None:
+                    await self._emitter.emit(namespace, payload, [room], [])
         except LeaseLost:
             return False
         finally:
@@ -103,6 +106,14 @@ class PresenceNews:
             progress.end()
         await landed.wait()
         return lane.held()
+
+    def _payload(self, joins: list[Meta], leaves: list[Meta], room: Room) -> Payload | None:
+        """None where it cannot be written. Other rooms, and what comes later, must not wait for that."""
+        try:
+            return self._form.payload(DIFF, diff_of(joins, leaves), room)
+        except BaseException:  # noqa: BLE001 - what the application's own JSON module raises, which may be anything
+            log_raised("presence_diff_failed", room=room)
+            return None
 
 
 def by_room(news: Iterable[News]) -> dict[tuple[str, Room], tuple[list[Meta], list[Meta]]]:

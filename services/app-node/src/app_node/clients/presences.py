@@ -8,14 +8,12 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import msgspec
-
 from app_node.counters import Counters
 from app_node.downlink.emitter import Emitter
 from app_node.downlink.record_writer import RecordWriter
 from app_node.downlink.routes import Routes
 from app_node.lanes.progress import current_progress, open_progress
-from app_node.payloads import JsonModule, Payload, encode
+from app_node.payloads import JsonModule, Payload, decode_any, encode
 from sio_cluster.node.retry import Retry
 from sio_cluster.protocol.errors import LeaseLost
 from sio_cluster.protocol.messages import SERVER_LEVEL, Room
@@ -108,7 +106,7 @@ def grouped(metas: Iterable[Meta]) -> dict[str, Any]:
     """In Phoenix' form: `{key: {"metas": [{**data, "phx_ref": ref}]}}`."""
     by_key: dict[str, Any] = {}
     for meta in metas:
-        data = {**msgspec.json.decode(meta.data), "phx_ref": meta.ref}
+        data = {**decode_any(meta.data), "phx_ref": meta.ref}
         by_key.setdefault(meta.key, {"metas": []})["metas"].append(data)
     return by_key
 

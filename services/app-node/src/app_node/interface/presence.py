@@ -9,7 +9,9 @@ from app_node.clients.presences import grouped
 from app_node.downlink.held import held_output
 from app_node.interface.rooms import shared_room
 from app_node.payloads import encode_any
+from sio_cluster.protocol.errors import MalformedPacket
 from sio_cluster.protocol.ids import node_of
+from sio_cluster.protocol.json_payloads import load_any
 from sio_cluster.protocol.messages import Room
 
 LINGER_S = 10.0
@@ -51,13 +53,14 @@ class Presence:
         the place of what they were; if they are the same, nothing changes and nobody is told.
 
         Raises KeyError for a client that is gone, and ValueError for one that is not in the room. Raises TypeError
-        where the key is no text, or `meta` is not JSON, and ValueError where both have more than 10 KB.
+        where the key is no text, or `meta` is not JSON. Raises ValueError where both have more than 10 KB, and for what
+        a client may not send either, such as a `meta` that is nested more than 200 levels deep.
         """
         if not isinstance(key, str):
             raise TypeError(f"a key is a str, not {type(key).__name__}")
         if meta is not None and not isinstance(meta, dict):
             raise TypeError(f"meta is a dict, not {type(meta).__name__}")
-        data = encode_any({} if meta is None else meta)
+        data = _encoded({} if meta is None else meta)
         if len(data) + len(key.encode()) > MOST_META_BYTES:
             raise ValueError(f"key and meta have more than {MOST_META_BYTES} bytes")
         node = await self._open(sid)
@@ -94,6 +97,18 @@ class Presence:
         node = self._server.node
         await node.open()
         return node
+
+
+def _encoded(meta: dict[str, Any]) -> bytes:
+    """As JSON that every app-node can put into its events, and every client can read. Raises TypeError, ValueError."""
+    try:
+        data = encode_any(meta)
+        load_any(data.decode())
+    except RecursionError:
+        raise ValueError("meta is nested too deeply, or holds itself") from None
+    except MalformedPacket as error:
+        raise ValueError(f"meta: {error}") from None
+    return data
 
 
 class ServerPresence:
