@@ -126,6 +126,31 @@ async def test_a_handler_that_raises(cluster: Any, error: BaseException) -> None
     assert len((await first.call_server("name", timeout=LONG_S)).check()) == 2
 
 
+async def test_a_handler_that_cancels_itself(cluster: Any) -> None:
+    """That is its own end, whether it waits for it or returns before it comes."""
+    first, second, third = cluster.servers
+
+    @second.on_server("end")
+    async def end(sender: str) -> None:
+        cancel_own_task()
+        await asyncio.sleep(0)
+
+    @third.on_server("end")
+    async def return_first(sender: str) -> str:
+        cancel_own_task()
+        return "done"
+
+    answers = await asyncio.wait_for(first.call_server("end", timeout=LONG_S), 10)
+    assert (dict(answers), answers.missing) == ({third.node.id: "done"}, {second.node.id: "failed"})
+    assert second.node.counters.server_events == {"failed": 1}
+
+
+def cancel_own_task() -> None:
+    task = asyncio.current_task()
+    assert task is not None
+    task.cancel()
+
+
 async def test_one_without_a_handler(cluster: Any) -> None:
     answers = await cluster.servers[0].call_server("unknown", timeout=LONG_S)
     assert answers.missing == dict.fromkeys(cluster.ids[1:], "no handler")

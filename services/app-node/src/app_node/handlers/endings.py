@@ -7,12 +7,20 @@ ends the process too, after that: else the next app-node began the same fact, an
 
 import asyncio
 import contextlib
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
-from app_node.lanes.lane import Lane
 from sio_cluster.protocol.errors import LeaseLost
 
 RunningTask = asyncio.Task[Any] | None
+
+
+class Owner(Protocol):
+    """For what a handler's task runs, such as the lane of its fact."""
+
+    lost: bool
+    """Whether we have cancelled the task, or soon do."""
+
+    def held(self) -> bool: ...
 
 
 def running_task() -> RunningTask:
@@ -23,11 +31,11 @@ def running_task() -> RunningTask:
         return None
 
 
-def raise_unless_own(error: BaseException, task: RunningTask, lane: Lane | None) -> None:
+def raise_unless_own(error: BaseException, task: RunningTask, lane: Owner | None) -> None:
     """To be called in the `except` clause around a handler. Returns if the handler itself ended with `error`.
 
-    `task` is the task that began the handler. `lane` is the lane of the handler's fact; None if the handler runs in a
-    task that is not ours. Raises what is not the handler's own end:
+    `task` is the task that began the handler. `lane` is the lane of the handler's fact, or what stands for it; None if
+    the handler runs in a task that is not ours. Raises what is not the handler's own end:
 
     - GeneratorExit, if the coroutine is closed from outside: its event loop is gone.
     - CancelledError, if we cancelled the task since its lane is lost. In a task that is not ours: if anybody did.
@@ -52,7 +60,7 @@ def raise_unless_own(error: BaseException, task: RunningTask, lane: Lane | None)
             task.uncancel()
 
 
-async def forget_cancellation(task: RunningTask, lane: Lane) -> None:
+async def forget_cancellation(task: RunningTask, lane: Owner) -> None:
     """To be called where a handler has ended and its task goes on: what comes next must not notice that it was
     cancelled.
 

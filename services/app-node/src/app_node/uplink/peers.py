@@ -18,7 +18,7 @@ import structlog
 from app_node.counters import Counters
 from app_node.downlink.app_nodes import AppNodes
 from app_node.downlink.emitter import Emitter
-from app_node.handlers.endings import raise_unless_own, running_task
+from app_node.handlers.endings import forget_cancellation, raise_unless_own, running_task
 from app_node.handlers.server_events import NoServerHandler, ServerHandlers
 from app_node.handlers.turns import HandlerTurns
 from app_node.payloads import JsonModule, Payload, arguments, decode, encode
@@ -67,6 +67,16 @@ class PeerCall:
             self.over.set()
 
 
+class _Handling:
+    """For what the handlers' tasks run (`endings.Owner`): until this node ends them."""
+
+    def __init__(self) -> None:
+        self.lost = False
+
+    def held(self) -> bool:
+        return not self.lost
+
+
 class Peers:
     """The other app-nodes, and this one as one of them. `run` is a loop."""
 
@@ -98,6 +108,7 @@ class Peers:
         self._ids = itertools.count(1)
         self._calls: dict[int, PeerCall] = {}
         self._running: set[asyncio.Task[None]] = set()
+        self._handling = _Handling()
         self._bytes = 0  # of the events whose handlers have not ended
         self._used = asyncio.Event()
         self._late: Counter[str] = Counter()  # how often in a row an app-node has looked dead
@@ -194,10 +205,11 @@ class Peers:
             self._counters.server_events["unhandled"] += 1
             error = "no handler"
         except BaseException as raised:  # noqa: BLE001 - the application's own error, which may be any
-            raise_unless_own(raised, task, None)
+            raise_unless_own(raised, task, self._handling)
             self._counters.server_events["failed"] += 1
             error = "failed"
             log_raised("server_handler_failed", sender=sender, event_name=name)
+        await forget_cancellation(task, self._handling)
         await self._answer(sender, event, payload, error)
 
     async def _answer(self, to: str, event: ServerEvent, payload: Payload | None = None, error: str = "") -> None:
@@ -237,6 +249,7 @@ class Peers:
 
     async def close(self) -> None:
         """Ends the handlers that still run."""
+        self._handling.lost = True
         others = self._others()
         for task in others:
             task.cancel()
