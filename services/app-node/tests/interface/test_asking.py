@@ -9,9 +9,11 @@ import pytest
 import socketio
 
 from app_node import AnswersMissing
+from app_node.clients.records_of_home import RecordsOfHome, To
 from sio_cluster.protocol.errors import NodesTooOld, TooManyAnswers, TooManyCalls
 from sio_cluster.protocol.messages import AckExpected, AckMissed, AckReceived, AckRequest, Emit
 from sio_cluster.streams.api.records import Ended
+from sio_cluster.streams.api.selections import Candidates, Cursor, Selection
 
 LONG_S = 30
 """A time-out that no test waits for."""
@@ -203,6 +205,65 @@ async def test_an_io_node_that_dies_before_it_has_asked(world: Any, asker: Any) 
     await dies(world.one)
     answers = await asyncio.wait_for(asking, 8)
     assert (dict(answers), answers.missing) == ({eve: 1}, {ann: "node lost"})
+
+
+class _Reads:
+    """Which records an app-node reads."""
+
+    def __init__(self, node: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.sids: list[str] = []
+        self._load = node.clients.records.load
+        monkeypatch.setattr(node.clients.records, "load", self.load)
+
+    async def load(self, sid: str) -> Any:
+        self.sids.append(sid)
+        return await self._load(sid)
+
+
+async def test_only_those_who_may_be_in_the_room_are_read(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    (ann, bob), (eve, _) = world.sids
+    await world.app.enter_room(ann, "red")
+    await world.app.enter_room(eve, "red")
+    reads = _Reads(world.program.node, monkeypatch)
+    assert (await world.program.call_many("vote", room="red", timeout=0.1)).missing == {ann: "timeout", eve: "timeout"}
+    assert sorted(reads.sids) == sorted([ann, eve])
+    reads.sids.clear()
+    assert len((await world.program.call_many("vote", room=["red", bob], timeout=0.1)).missing) == 3
+    assert sorted(reads.sids) == sorted([ann, eve, bob])
+    reads.sids.clear()
+    assert len((await world.program.call_many("vote", timeout=0.1)).missing) == 4
+    assert len(reads.sids) == 4
+
+
+async def test_a_room_with_more_members_than_the_home_has_clients_is_not_looked_through(world: Any) -> None:
+    """Nor where the room index is not exact."""
+    (ann, bob), _ = world.sids
+    await world.app.enter_room(ann, "red")
+    clients = world.program.node.clients
+    await world.program.node.open()
+    to, pages = To("/", ["red"], []), 0
+
+    class Endless:
+        async def candidates(self, selection: Selection, cursor: Cursor | None = None) -> Candidates:
+            nonlocal pages
+            pages += 1
+            return Candidates([f"io9-aaaaaa.{pages:016}"] * 2, Cursor())
+
+    class Index:
+        exact = True
+
+        async def is_exact(self) -> bool:
+            return self.exact
+
+    selections: Any = Endless()
+    index: Any = Index()
+    of_home = RecordsOfHome(clients.records, selections, index, world.program.node.counters)
+    assert {record.connected.sid async for record in of_home.asked(world.one.id, to)} == {ann}
+    assert pages == 2
+    index.exact = False
+    assert {record.connected.sid async for record in of_home.asked(world.one.id, to)} == {ann}
+    assert pages == 2
+    assert set(await clients.records.clients_of_home(world.one.id)) == {ann, bob}
 
 
 async def test_an_io_node_that_lives_and_says_nothing(world: Any) -> None:

@@ -14,6 +14,7 @@ from app_node.clients.queries import ClientQueries
 from app_node.clients.questions import Questions
 from app_node.clients.reach import Reach
 from app_node.clients.record_access import RecordAccess
+from app_node.clients.records_of_home import RecordsOfHome
 from app_node.clients.selections import Selections
 from app_node.clients.sessions import Sessions
 from app_node.clients.unanswered import Unanswered
@@ -60,6 +61,7 @@ class ClientParts:
         self.questions = Questions(
             self.callbacks,
             self.records,
+            RecordsOfHome(self.records, bus.selections, bus.room_index, counters),
             bus.registry,
             clock,
             counters,

@@ -11,8 +11,7 @@ more, after `GONE_LOOKS`, and a parked one at once. A client of which nobody say
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Coroutine, Sequence
-from dataclasses import dataclass
+from collections.abc import Coroutine, Sequence
 from typing import Any, NamedTuple
 
 import structlog
@@ -20,14 +19,14 @@ import structlog
 from app_node.clients.callbacks import Callbacks
 from app_node.clients.question import Missing, Question, Speechless
 from app_node.clients.record_access import RecordAccess
+from app_node.clients.records_of_home import RECORDS, RecordsOfHome, To
 from app_node.clients.unanswered import LOOKS
 from app_node.clock import Clock
 from app_node.counters import Counters
 from sio_cluster.node.retry import Retry
 from sio_cluster.protocol.errors import TooManyAnswers, TooManyCalls
 from sio_cluster.protocol.ids import node_of
-from sio_cluster.protocol.messages import AckExpected, AckReceived, Room
-from sio_cluster.streams.api.records import ClientRecord
+from sio_cluster.protocol.messages import AckExpected, AckReceived
 from sio_cluster.streams.api.registry import Registry
 
 log = structlog.get_logger()
@@ -39,8 +38,6 @@ ANSWER_BYTES = 200
 """What an answer weighs besides its data."""
 PARKED_S = 0.5
 """How old the list of parked homes may be when a question is asked."""
-RECORDS = 500
-"""How many records are read together."""
 LAST_LOOK_S = 1.0
 """For how long records are read when the time of a question is over already."""
 
@@ -51,28 +48,6 @@ class Answer(NamedTuple):
     sid: str
     data: bytes
     attachments: Sequence[bytes]
-
-
-@dataclass(frozen=True, slots=True)
-class To:
-    """Who is asked: of this namespace whoever is in one of these rooms (None: everybody), but not who is skipped."""
-
-    namespace: str
-    rooms: Sequence[Room] | None
-    skip: Sequence[str]
-
-    def has(self, record: ClientRecord) -> bool:
-        """Whether the client of this record belongs to them."""
-        sid = record.connected.sid
-        if record.connected.namespace != self.namespace or not record.accepted or sid in self.skip:
-            return False
-        return self.rooms is None or sid in self.rooms or not record.rooms.isdisjoint(self.rooms)
-
-    @property
-    def named(self) -> list[str]:
-        """The sids among the rooms, which are expected whatever io-nodes say."""
-        rooms = self.rooms or ()
-        return [room for room in rooms if isinstance(room, str) and node_of(room) is not None and room not in self.skip]
 
 
 class OpenQuestion:
@@ -206,6 +181,7 @@ class Questions:
         self,
         callbacks: Callbacks,
         records: RecordAccess,
+        of_home: RecordsOfHome,
         registry: Registry,
         clock: Clock,
         counters: Counters,
@@ -217,6 +193,7 @@ class Questions:
         self.waiting_bytes = 0
         self._callbacks = callbacks
         self._records = records
+        self._of_home = of_home
         self._registry = registry
         self._clock = clock
         self._counters = counters
@@ -293,7 +270,7 @@ class Questions:
     async def read_records(self, question: OpenQuestion, home: str, why: Speechless) -> None:
         """Reads who of this home's clients belongs to those who are asked, since nobody else says it."""
         left = dict(question.early.get(home, {}))
-        async for record in self._asked_of(question, home):
+        async for record in self._of_home.asked(home, question.to):
             sid, holder = record.connected.sid, record.connected.holder or home
             left.pop(sid, None)
             question.state.found(sid, holder, why, away=record.away)
@@ -304,17 +281,9 @@ class Questions:
 
     async def read_early(self, question: OpenQuestion, home: str) -> None:
         """Notes who of this home's clients was to answer."""
-        async for record in self._asked_of(question, home):
+        async for record in self._of_home.asked(home, question.to):
             if not record.away:
                 question.early[home][record.connected.sid] = record.connected.holder or home
-
-    async def _asked_of(self, question: OpenQuestion, home: str) -> AsyncIterator[ClientRecord]:
-        """The records of this home's clients that belong to those who are asked."""
-        sids = await self._records.clients_of_home(home)
-        for start in range(0, len(sids), RECORDS):
-            for record in await asyncio.gather(*[self._records.load(sid) for sid in sids[start : start + RECORDS]]):
-                if record is not None and question.to.has(record):
-                    yield record
 
     # --- looks
 

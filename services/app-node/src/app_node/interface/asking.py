@@ -9,7 +9,8 @@ from socketio import exceptions
 
 from app_node.app import AppNode
 from app_node.clients.question import Missing
-from app_node.clients.questions import Answer, To
+from app_node.clients.questions import Answer
+from app_node.clients.records_of_home import To
 from app_node.downlink.held import held_output
 from app_node.interface.rooms import Rooms, Sids, rooms_of, skipped
 from app_node.interface.server_object import ServerObject
