@@ -73,6 +73,13 @@ async def test_emit(io_node: FakeIoNode, whole: typer.Typer) -> None:
     assert (second.packet, second.to) == (b'2["news"]', None)
 
 
+async def test_emit_with_exceptions(io_node: FakeIoNode, whole: typer.Typer) -> None:
+    sid = io_node.connected().sid
+    run(whole, "emit", "moved", "--room", "a", "--except-room", "b", "--except-room", sid, "--volatile")
+    [emit] = await io_node.wait(1, Emit)
+    assert (emit.to, emit.except_rooms, emit.skip, emit.volatile) == (["a"], ["b"], [sid], True)
+
+
 async def test_call(io_node: FakeIoNode, whole: typer.Typer) -> None:
     sid = io_node.connected().sid
     running = start(whole, "call", "vote", '"now?"', "--sid", sid, "--json")

@@ -56,12 +56,28 @@ def emit(
     room: Annotated[list[str] | None, typer.Option(help="A room or a sid; may be given again. Else: all")] = None,
     namespace: Namespace = "/",
     skip_sid: Annotated[list[str] | None, typer.Option(help="A client that does not get it")] = None,
+    except_room: Annotated[list[str] | None, typer.Option(help="A room or a sid that does not get it")] = None,
+    volatile: Annotated[
+        bool, typer.Option("--volatile", help="Only to clients that can be written to at once")
+    ] = False,
     timeout: Timeout = 5.0,
     as_json: AsJson = False,
 ) -> None:
     """Emits an event. Ends when Redis has it."""
     value = _decoded(data)
-    _with_server(lambda sio: sio.emit(event, value, room=room or None, skip_sid=skip_sid, namespace=namespace), timeout)
+
+    async def emitted(sio: ClusterServer) -> None:
+        await sio.emit(
+            event,
+            value,
+            room=room or None,
+            skip_sid=skip_sid,
+            namespace=namespace,
+            except_room=except_room,
+            volatile=volatile,
+        )
+
+    _with_server(emitted, timeout)
     typer.echo(json.dumps({"emitted": event}) if as_json else "emitted")
 
 

@@ -18,7 +18,8 @@ from app_node.interface.server import ClusterServer
 from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.codec import decode_downlink
 from sio_cluster.protocol.ids import new_node_id, new_sid
-from sio_cluster.protocol.messages import ClientConnected, Command, Emit, Handshake
+from sio_cluster.protocol.messages import LEVEL, ClientConnected, Command, Emit, Handshake, Room
+from sio_cluster.streams.api.records import Accepted, Joined
 from sio_cluster.streams.redis import RedisBus
 
 ADMIN, SHOP, WATCH = "admin-key-0123456789", "shop-key-0123456789", "watch-key-0123456789"
@@ -55,6 +56,10 @@ class World:
         [entries] = await self.bus.connections.run(("XRANGE", self.bus.keys.inbox(self.io_node), "-", "+"))
         return [command for _, fields in entries for command in decode_downlink(fields[1]).commands]
 
+    async def let_in(self, *rooms: Room) -> None:
+        """The client is connected and in these rooms, as far as its record says."""
+        await self.bus.records.update([Accepted(self.sid), *[Joined(self.sid, "/", room) for room in rooms]])
+
     async def packets(self) -> list[str]:
         return [command.packet.decode() for command in await self.commands() if isinstance(command, Emit)]
 
@@ -64,7 +69,7 @@ async def open_world(config: Config, folder: Path) -> World:
     bus = RedisBus(config)
     await bus.start()
     io_node = new_node_id("io1", os.urandom)
-    await bus.registry.register_io_node(io_node, {})
+    await bus.registry.register_io_node(io_node, {"level": str(LEVEL)})
     await bus.registry.heartbeat(io_node, 600_000)
     sid = new_sid(io_node, os.urandom)
     handshake = Handshake("GET", "/socket.io/", "EIO=4", [], "10.1.2.3", 99)

@@ -9,7 +9,17 @@ import pytest
 
 from app_node.api.keys import VERBS
 from sio_cluster.protocol.codec import encode_app_inbox
-from sio_cluster.protocol.messages import AckReceived, CloseRoom, Disconnect, Emit, Join
+from sio_cluster.protocol.messages import (
+    SERVER_LEVEL,
+    AckReceived,
+    CloseRoom,
+    Disconnect,
+    DisconnectMany,
+    Emit,
+    Join,
+    JoinMany,
+    LeaveMany,
+)
 from sio_cluster.streams.api.appends import Append
 
 from .conftest import ADMIN, SHOP, WATCH, World
@@ -23,6 +33,15 @@ async def test_emit(world: World) -> None:
     assert isinstance(emit, Emit)
     assert emit.packet == b'2/shop,["news",{"n":1}]'
     assert (emit.to, emit.skip) == (["a", 7], [world.sid])
+
+
+async def test_an_emit_says_who_is_left_out_and_what_is_out_of_date_soon(world: World) -> None:
+    body = {"event": "moved", "room": "a", "except_room": ["b", 7, world.sid], "volatile": True}
+    assert (await world.post("emit", body)).status_code == 200
+    assert (await world.post("batch", {"commands": [{"verb": "emit", **body}]})).status_code == 200
+    for emit in await world.commands():
+        assert isinstance(emit, Emit)
+        assert (emit.to, emit.except_rooms, emit.skip, emit.volatile) == (["a"], ["b", 7], [world.sid], True)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +77,46 @@ async def test_rooms_and_disconnect(world: World) -> None:
     assert (await world.post("close_room", {"room": "a"})).status_code == 200
     assert (await world.post("disconnect", {"sid": sid, "close": True})).status_code == 200
     kinds = [type(command) for command in await world.commands()]
-    assert kinds == [Join, CloseRoom, Disconnect]
+    assert kinds == [Join, LeaveMany, CloseRoom, Disconnect]
+
+
+async def test_selections(world: World) -> None:
+    await world.let_in("a")
+    sid = world.sid
+    assert (await world.post("enter_rooms", {"rooms": ["b", 7], "room": ["a", "x"]})).json() == {"result": None}
+    assert (await world.post("enter_rooms", {"rooms": "c", "except_room": "a"})).status_code == 200
+    assert (await world.post("leave_rooms", {"rooms": 7})).status_code == 200
+    assert (await world.post("disconnect_room", {"room": "a", "namespace": "/shop"})).status_code == 200
+    assert (await world.post("disconnect_room", {"room": None, "close": True})).status_code == 200
+    assert await world.commands() == [
+        JoinMany([sid], ["b", 7]), LeaveMany([sid], [7]), DisconnectMany([sid], close=True)
+    ]  # fmt: skip
+
+
+async def test_selections_in_a_batch(world: World) -> None:
+    await world.let_in("a")
+    commands: list[Any] = [
+        {"verb": "enter_rooms", "rooms": "b", "room": "a"},
+        {"verb": "enter_rooms", "rooms": world.sid},
+        {"verb": "emit", "event": "e", "room": "b"},
+        {"verb": "leave_rooms", "rooms": ["a"], "room": "a"},
+        {"verb": "disconnect_room", "room": "b"},
+    ]
+    replies = (await world.post("batch", {"commands": commands})).json()["result"]
+    assert [reply.get("error", {}).get("field") for reply in replies] == [None, "rooms", None, None, None]
+    assert [type(command) for command in await world.commands()] == [JoinMany, Emit, LeaveMany, DisconnectMany]
+
+
+async def test_an_older_node_is_asked_for_nothing_new(world: World) -> None:
+    await world.bus.registry.register_io_node("io2-aaaaaa", {"level": str(SERVER_LEVEL - 1)})
+    requests: list[tuple[str, Any]] = [
+        ("emit", {"event": "e", "except_room": "a"}), ("enter_rooms", {"rooms": "b"}),
+        ("leave_rooms", {"rooms": "b"}), ("disconnect_room", {"room": "b"}),
+    ]  # fmt: skip
+    for verb, body in requests:
+        refused = await world.post(verb, body)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "nodes_too_old")
+    assert await world.commands() == []
 
 
 async def test_a_batch_keeps_its_order_and_has_one_reply_for_each(world: World) -> None:
@@ -186,6 +244,15 @@ async def test_scopes(world: World) -> None:
         ("disconnect", {"sid": None}, "sid"),
         ("enter_room", {"sid": "io9-aaaaaa.AAAAAAAAAAAAAAAA", "room": ["a"]}, "room"),
         ("enter_room", {"sid": "io9-aaaaaa.AAAAAAAAAAAAAAAA", "room": "io9-aaaaaa.BBBBBBBBBBBBBBBB"}, "room"),
+        ("emit", {"event": "e", "except_room": 1.5}, "except_room"),
+        ("emit", {"event": "e", "volatile": 1}, "volatile"),
+        ("enter_rooms", {"room": "a"}, "rooms"),
+        ("enter_rooms", {"rooms": None}, "rooms"),
+        ("enter_rooms", {"rooms": list(range(101))}, "rooms"),
+        ("enter_rooms", {"rooms": ["io9-aaaaaa.BBBBBBBBBBBBBBBB"]}, "rooms"),
+        ("leave_rooms", {"rooms": "a", "sid": "io9-aaaaaa.AAAAAAAAAAAAAAAA"}, "sid"),
+        ("disconnect_room", {}, "room"),
+        ("disconnect_room", {"room": "a", "except_room": [None]}, "except_room"),
         ("close_room", {"room": "io9-aaaaaa.BBBBBBBBBBBBBBBB"}, "room"),
         ("batch", {"commands": []}, "commands"),
         ("batch", {"commands": {}}, "commands"),

@@ -10,7 +10,8 @@ import pytest
 from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.codec import decode_downlink
 from sio_cluster.protocol.ids import new_node_id, new_sid
-from sio_cluster.protocol.messages import Command, Emit
+from sio_cluster.protocol.messages import LEVEL, ClientConnected, Command, Emit, Handshake, Room
+from sio_cluster.streams.api.records import Accepted, Joined
 from sio_cluster.streams.redis import RedisBus
 
 _T = TypeVar("_T")
@@ -24,12 +25,24 @@ class Ear:
         self.id = new_node_id("io1", os.urandom)
         self.sid = new_sid(self.id, os.urandom)
 
-    def register(self) -> None:
+    def register(self, level: int = LEVEL) -> None:
         async def register(bus: RedisBus) -> None:
-            await bus.registry.register_io_node(self.id, {})
+            await bus.registry.register_io_node(self.id, {"level": str(level)})
             await bus.registry.heartbeat(self.id, ttl_ms=60_000)
 
         self._run(register)
+
+    def let_in(self, *rooms: Room) -> str:
+        """A client that is connected and in these rooms, as far as its record says. Its sid."""
+        sid = new_sid(self.id, os.urandom)
+        connected = ClientConnected(sid, "c1", "/", None, Handshake("GET", "/", "", [], "10.1.2.3", 99), "polling")
+
+        async def store(bus: RedisBus) -> None:
+            await bus.records.store([connected])
+            await bus.records.update([Accepted(sid), *[Joined(sid, "/", room) for room in rooms]])
+
+        self._run(store)
+        return sid
 
     def commands(self) -> list[Command]:
         """Everything that has arrived since it was registered."""

@@ -14,8 +14,8 @@ import pytest
 from socketio import exceptions
 
 from app_node import Emitter
-from sio_cluster.protocol.errors import BusUnavailable, ConfigError
-from sio_cluster.protocol.messages import CloseRoom, Emit
+from sio_cluster.protocol.errors import BusUnavailable, ConfigError, NodesTooOld
+from sio_cluster.protocol.messages import SERVER_LEVEL, CloseRoom, DisconnectMany, Emit, JoinMany, LeaveMany
 from sio_cluster.testing.configs import config_of
 from sio_cluster.testing.valkey import Valkey, start_valkey
 
@@ -61,17 +61,58 @@ def test_says_what_the_asynchronous_server_says(ear: Ear, sio: Emitter) -> None:
     assert [type(command) for command in commands if not isinstance(command, Emit)] == [CloseRoom]
 
 
+def test_an_emit_says_who_is_left_out_and_what_is_out_of_date_soon(ear: Ear, sio: Emitter) -> None:
+    sio.emit("moved", 1, room=["a", 7], except_room=["b", ear.sid], volatile=True)
+    [emit] = ear.commands()
+    assert isinstance(emit, Emit)
+    assert (emit.to, emit.except_rooms, emit.skip, emit.volatile) == (["a", 7], ["b"], [ear.sid], True)
+
+
+def test_selections(ear: Ear, sio: Emitter) -> None:
+    one, two, three = ear.let_in("a"), ear.let_in("a", "b"), ear.let_in("b")
+    sio.enter_rooms(["new", 7], room=["a", three], except_room=two)
+    sio.leave_rooms("new", room="b")
+    sio.disconnect_room("new", close=True, except_room=three)
+    joined, left, disconnected = ear.commands()
+    assert isinstance(joined, JoinMany)
+    assert (set(joined.sids), joined.rooms) == ({one, three}, ["new", 7])
+    assert isinstance(left, LeaveMany)
+    assert (set(left.sids), left.rooms) == ({two, three}, ["new"])
+    assert disconnected == DisconnectMany([one], close=True)
+
+
+def test_what_an_older_node_does_not_know_is_not_said(ear: Ear, sio: Emitter) -> None:
+    ear.register(SERVER_LEVEL - 1)
+    sid = ear.let_in("a")
+    for attempt in (
+        lambda: sio.enter_rooms("b"),
+        lambda: sio.leave_rooms("a", room="a"),
+        lambda: sio.disconnect_room("a"),
+        lambda: sio.emit("news", except_room="a"),
+    ):
+        with pytest.raises(NodesTooOld):
+            attempt()
+    sio.emit("news", except_room=sid)
+    [emit] = ear.commands()
+    assert isinstance(emit, Emit)
+    assert emit.skip == [sid]
+
+
 def test_its_errors_are_those_of_the_server(ear: Ear, sio: Emitter) -> None:
     with pytest.raises(TypeError, match="not JSON serializable"):
         sio.emit("news", object())
     with pytest.raises(TypeError, match="a room is a str or an int"):
-        sio.emit("news", room=1.5)
+        sio.emit("news", room=1.5)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="binary values"):
         sio.emit("news", [b""] * 11)
     with pytest.raises(ValueError, match="sid is not connected"):
         sio.enter_room("nobody", "x")
     with pytest.raises(KeyError):
         sio.enter_room(ear.sid, "x")
+    with pytest.raises(ValueError, match="cannot enter a sid room"):
+        sio.enter_rooms(ear.sid)
+    with pytest.raises(TypeError, match="a room is a str or an int"):
+        sio.disconnect_room("x", except_room=1.5)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="cannot close a sid room"):
         sio.close_room(ear.sid)
     with pytest.raises(ValueError, match="to broadcast"):

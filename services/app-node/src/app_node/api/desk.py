@@ -16,15 +16,18 @@ from app_node.api.requests import (
     CloseRoom,
     Command,
     Disconnect,
+    DisconnectRoom,
     Emit,
     EnterRoom,
+    EnterRooms,
     LeaveRoom,
+    LeaveRooms,
     Request,
 )
 from app_node.downlink.landing import landing_as_one
 from app_node.interface.patience import Patience
 from app_node.interface.server import ClusterServer
-from sio_cluster.protocol.errors import BusUnavailable
+from sio_cluster.protocol.errors import BusUnavailable, NodesTooOld
 
 PORTION = 200
 """So many commands of a batch are carried out at once, before others have a turn."""
@@ -85,7 +88,15 @@ class Desk:
         sio = self._sio
         match command:
             case Emit(event=event, room=room, skip_sid=skip, namespace=namespace):
-                emit = sio.emit(event, command.values, room=room, skip_sid=skip, namespace=namespace)
+                emit = sio.emit(
+                    event,
+                    command.values,
+                    room=room,
+                    skip_sid=skip,
+                    namespace=namespace,
+                    except_room=command.except_room,
+                    volatile=command.volatile,
+                )
                 return await _told(emit, "data" if command.args is None else "args")
             case Call(event=event, sid=sid, timeout=timeout, namespace=namespace):
                 call = sio.call(event, command.values, sid=sid, timeout=timeout, namespace=namespace)
@@ -99,6 +110,12 @@ class Desk:
                 return await _told(sio.leave_room(sid, room, namespace), "room")
             case CloseRoom(room=room, namespace=namespace):
                 return await _told(sio.close_room(room, namespace), "room")
+            case EnterRooms(rooms=rooms, room=room, except_room=excepted, namespace=namespace):
+                return await _told(sio.enter_rooms(rooms, room, excepted, namespace), "rooms")
+            case LeaveRooms(rooms=rooms, room=room, except_room=excepted, namespace=namespace):
+                return await _told(sio.leave_rooms(rooms, room, excepted, namespace), "rooms")
+            case DisconnectRoom(room=room, close=close, except_room=excepted, namespace=namespace):
+                return await _told(sio.disconnect_room(room, close, excepted, namespace), "room")
             case _:
                 assert_never(command)
 
@@ -115,6 +132,8 @@ async def _told(operation: Coroutine[Any, Any, Any], field: str) -> Any:
         raise Problem("no_answer", "the client has not answered in time") from None
     except (exceptions.DisconnectedError, KeyError):
         raise Problem("not_connected", "no client of this sid is connected", "sid") from None
+    except NodesTooOld as error:
+        raise Problem("nodes_too_old", f"nothing was done: {error}") from None
     except RecursionError:
         raise Problem("malformed", f"{field}: is nested too deeply", field) from None
     except (TypeError, ValueError) as error:

@@ -21,7 +21,12 @@ from sio_cluster.protocol.errors import ConfigError
 
 log = structlog.get_logger()
 
-VERBS = ("emit", "call", "disconnect", "enter_room", "leave_room", "close_room", "info", "clients", "count")
+COMMANDS = (
+    "emit", "call", "disconnect", "enter_room", "leave_room", "close_room", "enter_rooms", "leave_rooms",
+    "disconnect_room",
+)  # fmt: skip
+"""What changes something. A batch has these, except for calls."""
+VERBS = (*COMMANDS, "info", "clients", "count")
 """What a key may be allowed to do. A batch needs what is in it."""
 LEAST_CHARS = 16
 """Of a key. A shorter one could be guessed."""

@@ -24,6 +24,7 @@ STATUS_OF = {
     "too_large": 413,
     "failed": 500,
     "unavailable": 503,
+    "nodes_too_old": 503,
     "no_answer": 504,
 }
 """Each code, and the status that goes with it."""

@@ -10,9 +10,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSche
 from pydantic_core import PydanticCustomError
 from starlette.datastructures import QueryParams
 
+from app_node.api.fields import MAX_TEXT, MOST_ROOM_NUMBER, SID_SCHEMA, Namespace, refusing
 from app_node.api.keys import ApiKey
 from app_node.api.problems import Problem
-from app_node.api.requests import MAX_TEXT, MOST_ROOM_NUMBER, SID_SCHEMA, Namespace, refusing
 from app_node.interface.patience import Patience
 from app_node.interface.remote_client import RemoteClient
 from app_node.interface.server import ClusterServer

@@ -3,109 +3,17 @@
 A field that is not known is refused: a room that is misspelt would be an emit to everybody.
 """
 
-from collections.abc import Callable
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from app_node.interface.rooms import checked_room, rooms_of
-from sio_cluster.protocol.ids import node_of
+from app_node.api.fields import Event, IdempotencyKey, Namespace, Room, Rooms, Sid, Sids, SomeRooms
 
 MAX_COMMANDS = 10_000
 """In one batch."""
-MAX_TEXT = 1_000
-"""Characters of a name: of an event, a room, a namespace."""
-MAX_ROOMS = 10_000
-"""Rooms, or sids to skip, of one emit."""
 MOST_TIMEOUT_S = 300
 """How long one request may wait for a client's answer."""
-KEY_CHARS = 256
-"""Of an idempotency key."""
-
-SID_SCHEMA = {"type": "string", "pattern": r"^[a-z0-9]{1,32}-[a-z2-7]{6}\.[A-Za-z0-9_-]{16}$"}
-MOST_ROOM_NUMBER = (1 << 63) - 1024
-"""The largest that programs without integers know, too."""
-_ROOM_SCHEMA: dict[str, Any] = {
-    "anyOf": [
-        {"type": "string", "maxLength": MAX_TEXT},
-        {"type": "integer", "minimum": -MOST_ROOM_NUMBER, "maximum": MOST_ROOM_NUMBER},
-    ]
-}
-
-
-def refusing(check: Callable[[Any], Any]) -> PlainValidator:
-    """A validator that says in one line what `check` raises."""
-
-    def checked(value: Any) -> Any:
-        try:
-            return check(value)
-        except (TypeError, ValueError) as error:
-            why = "it has half of a surrogate pair" if isinstance(error, UnicodeError) else str(error)
-            raise PydanticCustomError("refused", "{why}", {"why": why}) from None
-
-    return PlainValidator(checked)
-
-
-def _room(value: Any) -> Any:
-    if isinstance(value, str) and len(value) > MAX_TEXT:
-        raise ValueError(f"a room has at most {MAX_TEXT} characters")
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)  # 7.0 is the same number in JSON
-    return checked_room(value)
-
-
-def _rooms(value: Any) -> Any:
-    if isinstance(value, list):
-        if len(value) > MAX_ROOMS:
-            raise ValueError(f"at most {MAX_ROOMS} rooms")
-        return [_room(room) for room in value]
-    return rooms_of(None if value is None else _room(value))
-
-
-def _sids(value: Any) -> list[str] | None:
-    if value is None:
-        return None
-    sids = value if isinstance(value, list) else [value]
-    if len(sids) > MAX_ROOMS:
-        raise ValueError(f"at most {MAX_ROOMS} sids")
-    return [_sid(sid) for sid in sids]
-
-
-def _sid(value: Any) -> str:
-    if not isinstance(value, str) or node_of(value) is None:
-        raise ValueError("is no sid, which is like io1-k3x7q2.Jf8sKa0tQv3mXw2B")
-    return value
-
-
-Sid: TypeAlias = Annotated[str, refusing(_sid), WithJsonSchema(SID_SCHEMA)]
-Room: TypeAlias = Annotated[str | int, refusing(_room), WithJsonSchema(_ROOM_SCHEMA)]
-Rooms: TypeAlias = Annotated[
-    list[str | int] | None,
-    refusing(_rooms),
-    WithJsonSchema(
-        {"anyOf": [*_ROOM_SCHEMA["anyOf"], {"type": "array", "items": _ROOM_SCHEMA, "maxItems": MAX_ROOMS},
-                   {"type": "null"}]}
-    ),
-]  # fmt: skip
-Sids: TypeAlias = Annotated[
-    list[str] | None,
-    refusing(_sids),
-    WithJsonSchema(
-        {"anyOf": [SID_SCHEMA, {"type": "array", "items": SID_SCHEMA, "maxItems": MAX_ROOMS}, {"type": "null"}]}
-    ),
-]
-Event: TypeAlias = Annotated[str, Field(max_length=MAX_TEXT, description="The event's name.")]
-Namespace: TypeAlias = Annotated[str, Field(pattern=r"^/[^,?]*$", max_length=MAX_TEXT)]
-IdempotencyKey: TypeAlias = Annotated[
-    str | None,
-    Field(
-        min_length=1,
-        max_length=KEY_CHARS,
-        description="A word of your choice that stands for this request. Sent again with the same key, it is carried "
-        "out once, and answered as before. The header Idempotency-Key does the same.",
-    ),
-]
 
 
 class Asked(BaseModel):
@@ -141,6 +49,10 @@ class Emit(Said):
 
     room: Annotated[Rooms, Field(description="A room, a sid, or several of them.")] = None
     skip_sid: Annotated[Sids, Field(description="Clients that do not get it.")] = None
+    except_room: Annotated[Rooms, Field(description="Rooms or sids whose members do not get it.")] = None
+    volatile: Annotated[
+        bool, Field(description="A client that cannot be written to at once does not get it, now or later.")
+    ] = False
 
 
 class Call(Said):
@@ -184,7 +96,36 @@ class CloseRoom(Asked):
     namespace: Namespace = "/"
 
 
-Command: TypeAlias = Emit | Call | Disconnect | EnterRoom | LeaveRoom | CloseRoom
+class Matching(Asked):
+    """Who is meant: whoever is in one of the rooms `room`, and in none of `except_room`. A sid is a room, too."""
+
+    room: Annotated[Rooms, Field(description="Rooms or sids. Without it: everybody. An empty list is nobody.")] = None
+    except_room: Annotated[Rooms, Field(description="Rooms or sids whose members are not meant.")] = None
+    namespace: Namespace = "/"
+
+
+class EnterRooms(Matching):
+    """All clients that match enter these rooms."""
+
+    rooms: Annotated[SomeRooms, Field(description="The rooms that they enter.")]
+
+
+class LeaveRooms(Matching):
+    """All clients that match leave these rooms."""
+
+    rooms: Annotated[SomeRooms, Field(description="The rooms that they leave.")]
+
+
+class DisconnectRoom(Matching):
+    """Disconnects all clients that match. Everybody is meant only by `"room": null`."""
+
+    room: Annotated[Rooms, Field(description="Rooms or sids. null is everybody, an empty list is nobody.")]
+    close: Annotated[bool, Field(description="Closes their whole connections, other namespaces too.")] = False
+
+
+Command: TypeAlias = (
+    Emit | Call | Disconnect | EnterRoom | LeaveRoom | CloseRoom | EnterRooms | LeaveRooms | DisconnectRoom
+)
 
 
 # --- each as a request of its own
@@ -220,6 +161,21 @@ class CloseRoomRequest(CloseRoom):
     idempotency_key: IdempotencyKey = None
 
 
+class EnterRoomsRequest(EnterRooms):
+    __doc__ = EnterRooms.__doc__
+    idempotency_key: IdempotencyKey = None
+
+
+class LeaveRoomsRequest(LeaveRooms):
+    __doc__ = LeaveRooms.__doc__
+    idempotency_key: IdempotencyKey = None
+
+
+class DisconnectRoomRequest(DisconnectRoom):
+    __doc__ = DisconnectRoom.__doc__
+    idempotency_key: IdempotencyKey = None
+
+
 # --- each in a batch, which has no calls: it is answered when all of it is in Redis
 
 
@@ -248,8 +204,30 @@ class CloseRoomInBatch(CloseRoom):
     verb: Literal["close_room"]
 
 
+class EnterRoomsInBatch(EnterRooms):
+    __doc__ = EnterRooms.__doc__
+    verb: Literal["enter_rooms"]
+
+
+class LeaveRoomsInBatch(LeaveRooms):
+    __doc__ = LeaveRooms.__doc__
+    verb: Literal["leave_rooms"]
+
+
+class DisconnectRoomInBatch(DisconnectRoom):
+    __doc__ = DisconnectRoom.__doc__
+    verb: Literal["disconnect_room"]
+
+
 InBatch: TypeAlias = Annotated[
-    EmitInBatch | DisconnectInBatch | EnterRoomInBatch | LeaveRoomInBatch | CloseRoomInBatch,
+    EmitInBatch
+    | DisconnectInBatch
+    | EnterRoomInBatch
+    | LeaveRoomInBatch
+    | CloseRoomInBatch
+    | EnterRoomsInBatch
+    | LeaveRoomsInBatch
+    | DisconnectRoomInBatch,
     Field(discriminator="verb"),
 ]
 
@@ -268,6 +246,9 @@ Request: TypeAlias = (
     | EnterRoomRequest
     | LeaveRoomRequest
     | CloseRoomRequest
+    | EnterRoomsRequest
+    | LeaveRoomsRequest
+    | DisconnectRoomRequest
     | BatchRequest
 )
 
@@ -287,3 +268,9 @@ def verb_of(command: Command) -> str:
             return "leave_room"
         case CloseRoom():
             return "close_room"
+        case EnterRooms():
+            return "enter_rooms"
+        case LeaveRooms():
+            return "leave_rooms"
+        case DisconnectRoom():
+            return "disconnect_room"

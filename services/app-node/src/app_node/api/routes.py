@@ -13,7 +13,8 @@ from starlette.exceptions import HTTPException
 from app_node.api import requests as asked
 from app_node.api.desk import Desk
 from app_node.api.door import Door
-from app_node.api.keys import ApiKey, KeyFile
+from app_node.api.fields import KEY_CHARS
+from app_node.api.keys import COMMANDS, ApiKey, KeyFile
 from app_node.api.metrics import ApiCounters
 from app_node.api.once import Once
 from app_node.api.problems import STATUS_OF, Problem
@@ -24,7 +25,7 @@ TITLE = "Socket.IO Cluster"
 
 _KEY = Annotated[
     str | None,
-    Header(alias="Idempotency-Key", min_length=1, max_length=asked.KEY_CHARS, pattern=r"^[\x20-\x7e]+$"),
+    Header(alias="Idempotency-Key", min_length=1, max_length=KEY_CHARS, pattern=r"^[\x20-\x7e]+$"),
 ]
 
 
@@ -123,6 +124,21 @@ class Api:
         async def close_room(request: Request, body: asked.CloseRoomRequest, key: _KEY = None) -> Response:
             """All clients leave a room."""
             return await self._answer(request, "close_room", body, key)
+
+        @routes.post("/enter_rooms", response_model=Done)
+        async def enter_rooms(request: Request, body: asked.EnterRoomsRequest, key: _KEY = None) -> Response:
+            """All clients that match enter these rooms."""
+            return await self._answer(request, "enter_rooms", body, key)
+
+        @routes.post("/leave_rooms", response_model=Done)
+        async def leave_rooms(request: Request, body: asked.LeaveRoomsRequest, key: _KEY = None) -> Response:
+            """All clients that match leave these rooms."""
+            return await self._answer(request, "leave_rooms", body, key)
+
+        @routes.post("/disconnect_room", response_model=Done)
+        async def disconnect_room(request: Request, body: asked.DisconnectRoomRequest, key: _KEY = None) -> Response:
+            """Disconnects all clients that match."""
+            return await self._answer(request, "disconnect_room", body, key)
 
         @routes.get("/info", response_model=Done)
         async def info(request: Request) -> Response:
@@ -238,7 +254,6 @@ def _malformed(errors: Any) -> Problem:
     return Problem("malformed", f"{field or 'the body'}: {reason}", field)
 
 
-_VERBS = frozenset(("emit", "call", "disconnect", "enter_room", "leave_room", "close_room"))
 _OF_A_UNION = frozenset(("float", "int", "constrained-float", "constrained-int"))
 
 
@@ -249,7 +264,7 @@ def _field(parts: list[str | int]) -> str | None:
         if isinstance(part, int):
             text += f"[{part}]"
         elif not (index and part in _OF_A_UNION) and not (
-            part in _VERBS and index and isinstance(parts[index - 1], int)
+            part in COMMANDS and index and isinstance(parts[index - 1], int)
         ):
             text += f".{part}" if text else part
     return text or None

@@ -12,6 +12,7 @@ from typing import Any
 
 from app_node.interface.loop_thread import LoopThread
 from app_node.interface.patience import Patience
+from app_node.interface.rooms import Rooms, Sids
 from app_node.interface.server import ClusterServer, get_client
 from sio_cluster.node.settings.config import Config
 
@@ -58,18 +59,22 @@ class Emitter:
         self,
         event: str,
         data: Any = None,
-        to: Any = None,
-        room: Any = None,
-        skip_sid: Any = None,
+        to: Rooms | None = None,
+        room: Rooms | None = None,
+        skip_sid: Sids | None = None,
         namespace: str | None = None,
+        *,
+        except_room: Rooms | None = None,
+        volatile: bool = False,
     ) -> None:
         """As `ClusterServer.emit`, without a callback: use `call`. None as `to` is everybody, an empty list is nobody.
 
-        Raises TypeError for data that is not JSON, ValueError for more binary values than clients take, BusUnavailable.
+        Raises TypeError for data that is not JSON, ValueError for more binary values than clients take, NodesTooOld as
+        there, BusUnavailable.
         """
         self._run(
             lambda sio: self._patience.or_take_back(
-                sio.emit(event, data, to=to, room=room, skip_sid=skip_sid, namespace=namespace)
+                sio.emit(event, data, to, room, skip_sid, namespace, except_room=except_room, volatile=volatile)
             )
         )
 
@@ -105,9 +110,47 @@ class Emitter:
         """As `ClusterServer.close_room`. Raises ValueError for a sid as the room, BusUnavailable."""
         self._run(lambda sio: self._patience.or_let_go_on(sio.close_room(room, namespace)))
 
+    def enter_rooms(
+        self,
+        rooms: Rooms,
+        room: Rooms | None = None,
+        except_room: Rooms | None = None,
+        namespace: str | None = None,
+    ) -> None:
+        """As `ClusterServer.enter_rooms`: all clients that match enter `rooms`.
+
+        Where there are so many that it takes longer than `timeout`, it goes on. Raises TypeError, ValueError and
+        NodesTooOld as there, and BusUnavailable.
+        """
+        self._run(lambda sio: self._patience.or_let_go_on(sio.enter_rooms(rooms, room, except_room, namespace)))
+
+    def leave_rooms(
+        self,
+        rooms: Rooms,
+        room: Rooms | None = None,
+        except_room: Rooms | None = None,
+        namespace: str | None = None,
+    ) -> None:
+        """As `ClusterServer.leave_rooms`, and as `enter_rooms`."""
+        self._run(lambda sio: self._patience.or_let_go_on(sio.leave_rooms(rooms, room, except_room, namespace)))
+
     def disconnect(self, sid: str, namespace: str | None = None) -> None:
         """As `ClusterServer.disconnect`. Raises BusUnavailable."""
         self._run(lambda sio: self._patience.or_let_go_on(sio.disconnect(sid, namespace)))
+
+    def disconnect_room(
+        self,
+        room: Rooms | None,
+        close: bool = False,
+        except_room: Rooms | None = None,
+        namespace: str | None = None,
+    ) -> None:
+        """As `ClusterServer.disconnect_room`: all clients that match, 1,000 every 0.1 s. None as `room` is everybody.
+
+        So 100,000 clients take more than 10 s, and after `timeout` it goes on. Raises TypeError and NodesTooOld as
+        there, and BusUnavailable.
+        """
+        self._run(lambda sio: self._patience.or_let_go_on(sio.disconnect_room(room, close, except_room, namespace)))
 
     def close(self) -> None:
         """Leaves the cluster, within `timeout` seconds. Idempotent. The next command connects anew.
