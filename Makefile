@@ -17,7 +17,7 @@ LOCK   := .run/lock/bin/uv pip compile --quiet --universal --python-version 3.11
           --no-emit-index-url --no-emit-find-links --system-certs --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-all check types format bench lock clean test-browser test-compose test-clients test-observe test-upgrade loadtest loadtest-ui chaos model
+.PHONY: help setup run test test-all check types imports format bench lock clean test-browser test-compose test-clients test-observe test-upgrade loadtest loadtest-ui chaos model
 
 help: ## List these targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -37,10 +37,9 @@ test-all: setup ## The same, with the longer runs that CI makes
 	@mkdir -p $(JUNIT)
 	$(PYTEST) -n $(WORKERS) $(PARALLEL) -m "$(ALL)" --junitxml=$(JUNIT)/test.xml $(ARGS)
 
-check: types ## Lint, types, import rules, fast tests (about a minute and a half)
+check: types imports ## Lint, types, import rules, fast tests (about a minute and a half)
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
-	.venv/bin/lint-imports
 	@mkdir -p $(JUNIT)
 	$(PYTEST) -n $(CHECKERS) $(PARALLEL) -m "$(FAST)" --hypothesis-profile=check --junitxml=$(JUNIT)/check.xml $(ARGS)
 
@@ -49,6 +48,11 @@ types: setup ## Types of all code and all tests
 	.venv/bin/mypy
 	@for part in shared stack services/io-node services/app-node; do \
 	  MYPYPATH=$$part .venv/bin/mypy $$part/tests || exit 1; done
+
+imports: setup ## Who may import what, and whether each package names all that it imports as its dependencies
+	.venv/bin/lint-imports
+	@for part in shared services/io-node services/app-node stack; do \
+	  (cd $$part && $(CURDIR)/.venv/bin/deptry src) || exit 1; done
 
 format: setup ## Sort imports and format all code
 	.venv/bin/ruff check --fix --select I .
