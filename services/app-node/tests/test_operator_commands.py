@@ -1,4 +1,5 @@
-"""`sio-cluster emit`, `call`, `disconnect`, `clients`, `rooms`, `nodes` against a real Valkey, `api` as a process."""
+"""`sio-cluster emit`, `call`, `disconnect`, `clients`, `rooms`, `presence`, `nodes` against a real Valkey, and `api`
+as a process."""
 
 import asyncio
 import concurrent.futures
@@ -22,6 +23,7 @@ from app_node.commands import add_to
 from sio_cluster.cli import cli
 from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.messages import LEVEL, Disconnect, Emit
+from sio_cluster.streams.api.presences import Meta
 from sio_cluster.streams.api.records import Accepted, Joined
 from sio_cluster.streams.redis import RedisBus
 from sio_cluster.testing.valkey import Valkey
@@ -142,6 +144,25 @@ async def test_rooms(io_node: FakeIoNode, whole: typer.Typer) -> None:
     assert "game:1" in run(whole, "rooms")
 
 
+async def test_presence(io_node: FakeIoNode, whole: typer.Typer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    assert run(whole, "presence", "lobby") == "Nobody is present.\n"
+    for number, key in enumerate(["grace", "ada", "ada"]):
+        shown = Meta("/", "lobby", key, b'{"name":"[b]\xc3\x85 %d"}' % number, f"{number:016}")
+        await io_node.bus.presences.show(await let_in(io_node, "lobby"), shown, 1000)
+    listed = json.loads(run(whole, "presence", "lobby", "--json"))
+    assert sorted(listed) == ["ada", "grace"]
+    assert listed["grace"] == {"metas": [{"name": "[b]\u00c5 0", "phx_ref": f"{0:016}"}]}
+    assert json.loads(run(whole, "presence", "lobby", "--namespace", "/shop", "--json")) == {}
+    cells = [
+        [cell.strip() for cell in line.split("\u2502")[1:-1]] for line in run(whole, "presence", "lobby").splitlines()
+    ]
+    rows = [row for row in cells if row]
+    assert [row[:2] for row in rows] == [["ada", "2"], ["", ""], ["grace", "1"]]
+    assert sorted(row[2] for row in rows) == [f'{{"name": "[b]\u00c5 {number}"}}' for number in range(3)]
+    assert "cannot be present in a sid room" in run(whole, "presence", "io1-aaaaaa.AAAAAAAAAAAAAAAA", status=2)
+
+
 async def test_an_older_node_is_one_line_too(io_node: FakeIoNode, whole: typer.Typer) -> None:
     """It does not keep the room index."""
     await io_node.bus.registry.register_io_node("io2-aaaaaa", {})
@@ -165,7 +186,7 @@ async def test_what_is_wrong_is_one_line_and_status_2(
     assert "is no JSON" in run(whole, "emit", "news", "{", status=2)
     assert "--sid" in run(whole, "call", "news", status=2)
     monkeypatch.setenv("REDIS_PREFIX", "nowhere")
-    for words in (["emit", "news"], ["nodes"], ["disconnect", "x"], ["clients"], ["rooms"]):
+    for words in (["emit", "news"], ["nodes"], ["disconnect", "x"], ["clients"], ["rooms"], ["presence", "x"]):
         assert run(whole, *words, status=2) == "sio-cluster: there is no cluster of this REDIS_PREFIX in this Redis\n"
     monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
     *_, said = run(whole, "emit", "news", status=2).splitlines()  # other tests may have made it log to stderr

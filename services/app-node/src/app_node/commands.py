@@ -5,6 +5,7 @@
     sio-cluster disconnect SID
     sio-cluster clients --room lobby
     sio-cluster rooms
+    sio-cluster presence lobby
     sio-cluster api
 
 `add_to` is the entry point (`sio_cluster.cli`).
@@ -46,7 +47,7 @@ _T = TypeVar("_T")
 
 def add_to(cli: typer.Typer) -> None:
     """Adds these commands."""
-    for command in (emit, call, disconnect, clients, rooms, api):
+    for command in (emit, call, disconnect, clients, rooms, presence, api):
         cli.command()(command)
 
 
@@ -163,6 +164,26 @@ def rooms(
     for room, number in found:
         table.add_row(_shown(room), str(number))
     Console().print(table if found else "There are no rooms.")
+
+
+def presence(
+    room: Annotated[str, typer.Argument(help="The room", show_default=False)],
+    namespace: Namespace = "/",
+    timeout: Timeout = 5.0,
+    as_json: AsJson = False,
+) -> None:
+    """Lists who is present in a room: each key, and what each of its clients shows."""
+    present = _with_server(lambda sio: sio.presence(room, namespace).list(), timeout)
+    if as_json:
+        typer.echo(json.dumps(present, indent=2))
+        return
+    table = Table("key", "clients", "what they show")
+    for key, shown in sorted(present.items()):
+        metas = [{name: value for name, value in meta.items() if name != "phx_ref"} for meta in shown["metas"]]
+        table.add_row(
+            _shown(key), str(len(metas)), "\n".join(_shown(json.dumps(meta, ensure_ascii=False)) for meta in metas)
+        )
+    Console().print(table if present else "Nobody is present.")
 
 
 def api() -> None:

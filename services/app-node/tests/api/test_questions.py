@@ -1,14 +1,16 @@
-"""Who is connected, and how many: `GET /api/clients` and `GET /api/count`."""
+"""Who is connected, how many, and who is present: `GET /api/clients`, `GET /api/count` and `GET /api/presence`."""
 
 import asyncio
 import os
+from functools import partial
 from typing import Any
 
 import httpx
 import pytest
 
 from sio_cluster.protocol.ids import new_sid
-from sio_cluster.protocol.messages import LEVEL, ClientConnected, Handshake
+from sio_cluster.protocol.messages import LEVEL, ClientConnected, Handshake, Room
+from sio_cluster.streams.api.presences import Meta
 from sio_cluster.streams.api.records import Accepted, Joined
 
 from .conftest import ADMIN, SHOP, World
@@ -113,16 +115,36 @@ async def test_a_page_has_100_clients_unless_more_are_asked_for(people: People) 
     assert len((await people.page(limit=1000))[0]) == 101
 
 
-@pytest.mark.parametrize("what", ["clients", "count"])
+async def test_who_is_present(people: People) -> None:
+    """Also in a cluster where no app-node runs."""
+    shows: list[tuple[str, Room, str]] = [
+        ("ada", "a", "/"), ("ada", "a", "/"), ("grace", "a", "/"), ("hedy", 7, "/"), ("bob", "a", "/shop")
+    ]  # fmt: skip
+    for number, (key, room, namespace) in enumerate(shows):
+        sid = await people.let_in(room, namespace=namespace)
+        shown = Meta(namespace, room, key, b'{"tab":%d}' % number, f"{number:016}")
+        await people.world.bus.presences.show(sid, shown, 1000)
+    answer = (await people.ask("presence", room="a")).json()["result"]
+    assert {key: sorted(meta["tab"] for meta in shown["metas"]) for key, shown in answer.items()} == {
+        "ada": [0, 1], "grace": [2]
+    }  # fmt: skip
+    assert {meta["phx_ref"] for meta in answer["ada"]["metas"]} == {f"{0:016}", f"{1:016}"}
+    assert list((await people.ask("presence", room_number=7)).json()["result"]) == ["hedy"]
+    assert list((await people.ask("presence", room="a", namespace="/shop")).json()["result"]) == ["bob"]
+    assert (await people.ask("presence", room="7")).json() == {"result": {}}
+
+
+@pytest.mark.parametrize("what", ["clients", "count", "presence"])
 async def test_scopes_of_questions(people: People, what: str) -> None:
-    refused = await people.ask(what, SHOP, namespace="/shop")
+    ask = partial(people.ask, what, room="a")
+    refused = await ask(SHOP, namespace="/shop")
     assert (refused.status_code, refused.json()["error"]["field"]) == (403, None)
     keys = people.world.api_keys
     keys.write_text(keys.read_text().replace("verbs=emit,", f"verbs={what},"))
     async with asyncio.timeout(10):
-        while (await people.ask(what, SHOP, namespace="/shop")).status_code != 200:  # noqa: ASYNC110 - it looks once a second
+        while (await ask(SHOP, namespace="/shop")).status_code != 200:  # noqa: ASYNC110 - it looks once a second
             await asyncio.sleep(0.05)
-    refused = await people.ask(what, SHOP)
+    refused = await ask(SHOP)
     assert (refused.status_code, refused.json()["error"]["field"]) == (403, "namespace")
 
 
@@ -143,6 +165,11 @@ async def test_scopes_of_questions(people: People, what: str) -> None:
         ("count?room=a&room_number=1", None),
         ("count?limit=1", "limit"),
         (f"count?room={'a' * 1001}", "room"),
+        ("presence", "room"),
+        ("presence?room=io1-aaaaaa.AAAAAAAAAAAAAAAA", "room"),
+        ("presence?room=a&room_number=1", None),
+        ("presence?room=a&limit=1", "limit"),
+        (f"presence?room={'a' * 1001}", "room"),
     ],
 )
 async def test_bad_questions_are_400_with_the_fields_name(world: World, url: str, field: str | None) -> None:

@@ -11,6 +11,7 @@ from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.codec import decode_downlink
 from sio_cluster.protocol.ids import new_node_id, new_sid
 from sio_cluster.protocol.messages import LEVEL, ClientConnected, Command, Emit, Handshake, Room
+from sio_cluster.streams.api.presences import Meta
 from sio_cluster.streams.api.records import Accepted, Joined
 from sio_cluster.streams.redis import RedisBus
 
@@ -69,6 +70,18 @@ class Ear:
             return found
 
         return self._run(look)
+
+    def let_in(self, room: Room, key: str) -> None:
+        """A client, which enters this room and is present there under this key."""
+
+        async def let_in(bus: RedisBus) -> None:
+            sid = new_sid(self.id, os.urandom)
+            handshake = Handshake("GET", "/socket.io/", "EIO=4", [], "10.1.2.3", 99)
+            await bus.records.store([ClientConnected(sid, "c", "/", None, handshake, "polling")])
+            await bus.records.update([Accepted(sid), Joined(sid, "/", room)])
+            await bus.presences.show(sid, Meta("/", room, key, b'{"tab":1}', os.urandom(8).hex()), 1000)
+
+        self._run(let_in)
 
     def _run(self, question: Callable[[RedisBus], Awaitable[_T]]) -> _T:
         async def ask() -> _T:

@@ -115,6 +115,8 @@ def test_its_errors_are_those_of_the_server(ear: Ear, sio: Emitter) -> None:
         sio.disconnect_room("x", except_room=1.5)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="cannot close a sid room"):
         sio.close_room(ear.sid)
+    with pytest.raises(ValueError, match="a sid room"):
+        sio.presence(ear.sid)
     with pytest.raises(ValueError, match="to broadcast"):
         sio.call("news")
     with pytest.raises(exceptions.TimeoutError):
@@ -123,6 +125,18 @@ def test_its_errors_are_those_of_the_server(ear: Ear, sio: Emitter) -> None:
         Emitter({"LANES": "many"})
     with pytest.raises(ValueError, match="timeout"):
         Emitter(timeout=0)
+
+
+def test_reads_who_is_present(ear: Ear, sio: Emitter) -> None:
+    lobby = sio.presence("lobby")
+    assert lobby.list() == {}
+    ear.let_in("lobby", "ada")
+    ear.let_in("lobby", "ada")
+    ear.let_in(7, "grace")
+    [(key, shown)] = lobby.list().items()
+    assert (key, [meta["tab"] for meta in shown["metas"]]) == ("ada", [1, 1])
+    assert list(sio.presence(7).list()) == ["grace"]
+    assert sio.presence("lobby", "/shop").list() == {}
 
 
 def test_does_no_io_before_the_first_command() -> None:

@@ -26,7 +26,7 @@ COMMANDS = (
     "disconnect_room",
 )  # fmt: skip
 """What changes something. A batch has these, except for calls."""
-VERBS = (*COMMANDS, "info", "clients", "count")
+VERBS = (*COMMANDS, "info", "clients", "count", "presence")
 """What a key may be allowed to do. A batch needs what is in it."""
 LEAST_CHARS = 16
 """Of a key. A shorter one could be guessed."""

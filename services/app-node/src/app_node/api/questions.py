@@ -79,6 +79,14 @@ class Clients(Which):
     ] = None
 
 
+class OfRoom(Which):
+    """One room, which clients share: no sid."""
+
+    room: Annotated[str | None, Field(max_length=MAX_TEXT, description="A room. It or room_number must be there.")] = (
+        None
+    )
+
+
 class ClientView(BaseModel):
     """A connected client. Its session and its headers are for the application alone, and so not here."""
 
@@ -107,6 +115,18 @@ class CountDone(BaseModel):
     result: int
 
 
+class KeyView(BaseModel):
+    """Who is present under one key: what each of its clients shows, with a `phx_ref` that no other has."""
+
+    metas: list[dict[str, Any]]
+
+
+class PresenceDone(BaseModel):
+    """Who is present, by key, in the form of Phoenix' presence."""
+
+    result: dict[str, KeyView]
+
+
 class Questions:
     """Answers them. Each method raises Problem, "unavailable" too where Redis does not answer in time."""
 
@@ -127,6 +147,16 @@ class Questions:
 
     async def count(self, asked: Which) -> int:
         return await self._answer(self._sio.count(asked.meant, asked.namespace))
+
+    async def presence(self, asked: OfRoom) -> dict[str, Any]:
+        """Who is present in the room, as in `PresenceDone`."""
+        if asked.meant is None:
+            raise Problem("malformed", "room: is missing", "room")
+        try:
+            presence = self._sio.presence(asked.meant, asked.namespace)
+        except ValueError as error:  # a sid
+            raise Problem("malformed", f"room: {error}", "room") from None
+        return await self._answer(presence.list())
 
     async def _answer(self, question: Coroutine[Any, Any, _T]) -> _T:
         try:

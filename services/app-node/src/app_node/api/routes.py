@@ -18,7 +18,17 @@ from app_node.api.keys import COMMANDS, ApiKey, KeyFile
 from app_node.api.metrics import ApiCounters
 from app_node.api.once import Once
 from app_node.api.problems import STATUS_OF, Problem
-from app_node.api.questions import Clients, CountDone, PageDone, Questions, Which, require_each_once, require_scope
+from app_node.api.questions import (
+    Clients,
+    CountDone,
+    OfRoom,
+    PageDone,
+    PresenceDone,
+    Questions,
+    Which,
+    require_each_once,
+    require_scope,
+)
 from sio_cluster.node.monitoring.health import Health, health_routes
 
 TITLE = "Socket.IO Cluster"
@@ -157,6 +167,12 @@ class Api:
             """How many clients of a namespace are connected, or of a room in it."""
             self._begin_question(request, "count", which)
             return self._answered(request, await self._questions.count(which))
+
+        @routes.get("/presence", response_model=PresenceDone)
+        async def presence(request: Request, which: Annotated[OfRoom, Query()]) -> Response:
+            """Who is present in a room."""
+            self._begin_question(request, "presence", which)
+            return self._answered(request, await self._questions.presence(which))
 
         return routes
 

@@ -12,9 +12,13 @@ from typing import Any
 
 from app_node.interface.loop_thread import LoopThread
 from app_node.interface.patience import Patience
-from app_node.interface.rooms import Rooms, Sids
+from app_node.interface.rooms import Rooms, Sids, shared_room
 from app_node.interface.server import ClusterServer, get_client
 from sio_cluster.node.settings.config import Config
+from sio_cluster.protocol.messages import Room
+
+_Question = Callable[[ClusterServer], Coroutine[Any, Any, Any]]
+"""A method of the server object, called with its arguments."""
 
 _emitters: "weakref.WeakSet[Emitter]" = weakref.WeakSet()
 _of_the_parent: list[LoopThread] = []
@@ -152,6 +156,13 @@ class Emitter:
         """
         self._run(lambda sio: self._patience.or_let_go_on(sio.disconnect_room(room, close, except_room, namespace)))
 
+    def presence(self, room: Room, namespace: str | None = None) -> "PresenceReader":
+        """As `ClusterServer.presence`, to read: `sio.presence("lobby").list()`. Does no IO.
+
+        Raises ValueError for a sid as the room, TypeError for a room that is neither str nor int.
+        """
+        return PresenceReader(self._ask, shared_room(room, "be present in"), namespace or "/")
+
     def close(self) -> None:
         """Leaves the cluster, within `timeout` seconds. Idempotent. The next command connects anew.
 
@@ -167,8 +178,11 @@ class Emitter:
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    def _run(self, operation: Callable[[ClusterServer], Coroutine[Any, Any, Any]], longer_s: float = 0) -> Any:
+    def _run(self, operation: _Question, longer_s: float = 0) -> Any:
         return self._running().run(operation, self._timeout_s + longer_s)
+
+    def _ask(self, question: _Question) -> Any:
+        return self._run(lambda sio: self._patience.or_take_back(question(sio)))
 
     def _running(self) -> LoopThread:
         with self._lock:
@@ -186,6 +200,20 @@ class Emitter:
         if self._thread is not None:
             _of_the_parent.append(self._thread)
             self._thread, self._end = None, _nothing
+
+
+class PresenceReader:
+    """Who is present in one room. Made by `Emitter.presence`; it keeps nothing."""
+
+    def __init__(self, ask: Callable[[_Question], Any], room: Room, namespace: str) -> None:
+        self._ask = ask
+        self.room = room
+        self.namespace = namespace
+
+    def list(self) -> dict[str, dict[str, Any]]:
+        """As the list of `ClusterServer.presence`: each key, with one meta for each client. Raises BusUnavailable."""
+        present: dict[str, dict[str, Any]] = self._ask(lambda sio: sio.presence(self.room, self.namespace).list())
+        return present
 
 
 def _nothing() -> None:
