@@ -71,17 +71,14 @@ class Ear:
 
         return self._run(look)
 
-    def let_in(self, room: Room, key: str) -> None:
-        """A client, which enters this room and is present there under this key."""
+    def show(self, room: Room, key: str) -> None:
+        """A client enters this room, and is present there under this key."""
+        sid = self.let_in(room)
 
-        async def let_in(bus: RedisBus) -> None:
-            sid = new_sid(self.id, os.urandom)
-            handshake = Handshake("GET", "/socket.io/", "EIO=4", [], "10.1.2.3", 99)
-            await bus.records.store([ClientConnected(sid, "c", "/", None, handshake, "polling")])
-            await bus.records.update([Accepted(sid), Joined(sid, "/", room)])
+        async def show(bus: RedisBus) -> None:
             await bus.presences.show(sid, Meta("/", room, key, b'{"tab":1}', os.urandom(8).hex()), 1000)
 
-        self._run(let_in)
+        self._run(show)
 
     def _run(self, question: Callable[[RedisBus], Awaitable[_T]]) -> _T:
         async def ask() -> _T:

@@ -130,9 +130,9 @@ def test_its_errors_are_those_of_the_server(ear: Ear, sio: Emitter) -> None:
 def test_reads_who_is_present(ear: Ear, sio: Emitter) -> None:
     lobby = sio.presence("lobby")
     assert lobby.list() == {}
-    ear.let_in("lobby", "ada")
-    ear.let_in("lobby", "ada")
-    ear.let_in(7, "grace")
+    ear.show("lobby", "ada")
+    ear.show("lobby", "ada")
+    ear.show(7, "grace")
     [(key, shown)] = lobby.list().items()
     assert (key, [meta["tab"] for meta in shown["metas"]]) == ("ada", [1, 1])
     assert list(sio.presence(7).list()) == ["grace"]
