@@ -23,7 +23,7 @@ from .conftest import ADMIN, KEYS
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
-QUESTIONS = ("info", "clients", "count")
+QUESTIONS = ("info", "clients", "count", "presence")
 CHECKS = (
     not_a_server_error,
     checks.status_code_conformance,
@@ -86,6 +86,8 @@ def test_every_request_is_answered_as_described(url: str, description: Any, verb
             case.headers.pop("Idempotency-Key", None)  # that both say the same cannot be described
         if "room" in (case.query or {}) and mode is GenerationMode.POSITIVE:
             case.query.pop("room_number", None)  # nor that one of both is given
+        if verb == "presence" and mode is GenerationMode.POSITIVE:
+            assume({"room", "room_number"} & set(case.query or {}))
         assume(all(map(_is_sent, (case.query or {}).values())))
         case.call_and_validate(headers={"X-API-Key": ADMIN}, checks=list(CHECKS), timeout=20)
 
