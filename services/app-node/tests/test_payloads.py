@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from socketio.base_server import BaseServer
 from socketio.packet import ACK, EVENT, Packet
 
-from app_node.payloads import arguments, decode, encode, encode_any
+from app_node.payloads import arguments, decode, encode, encode_any, encode_event_of
 from sio_cluster.protocol.errors import MalformedPacket
 from sio_cluster.protocol.socketio import RESERVED_EVENTS, encode_ack, encode_event
 
@@ -71,6 +71,24 @@ def test_more_attachments_than_clients_take_are_refused() -> None:
     with pytest.raises(ValueError, match="11 binary values in one packet: clients take 10"):
         encode([{"a": [b"x"] * 10, "b": b"y"}])
     assert len(encode([[b"x"] * 11], None, 11).attachments) == 11
+
+
+@pytest.mark.parametrize("name", sorted(RESERVED_EVENTS))
+def test_names_at_which_clients_disconnect_are_refused(name: str) -> None:
+    """socket.io-parser closes the connection: `isDataValid`."""
+    with pytest.raises(ValueError, match=f"'{name}' is a reserved event name"):
+        encode_event_of(name, None)
+
+
+@pytest.mark.parametrize("name", [None, True, 1.5, ["a"], {"a": 1}, b"a"])
+def test_what_is_no_name_is_refused(name: Any) -> None:
+    with pytest.raises(TypeError, match="the name of an event"):
+        encode_event_of(name, None)
+
+
+def test_names_of_events() -> None:
+    assert encode_event_of("message", (1, 2)).text == b'["message",1,2]'
+    assert encode_event_of(7, None).text == b"[7]"
 
 
 def test_a_refusal_carries_no_binary_data() -> None:

@@ -17,6 +17,7 @@ from typing import Any, NoReturn, Protocol
 import msgspec
 
 from sio_cluster.protocol.errors import MalformedPacket
+from sio_cluster.protocol.socketio import RESERVED_EVENTS
 
 
 class JsonModule(Protocol):
@@ -43,6 +44,21 @@ def arguments(data: Any) -> list[Any]:
     if isinstance(data, tuple):
         return list(data)
     return [] if data is None else [data]
+
+
+def encode_event_of(
+    name: Any, data: Any, json_module: JsonModule | None = None, max_attachments: int = CLIENTS_TAKE_ATTACHMENTS
+) -> Payload:
+    """What clients get as the event `name` with `emit`'s data. Raises as `encode`.
+
+    Also raises for a name at which all that receive it would disconnect: TypeError where it is neither a str nor an
+    int, ValueError where Socket.IO reserves it.
+    """
+    if not isinstance(name, (str, int)) or isinstance(name, bool):
+        raise TypeError(f"the name of an event is a str, not {type(name).__name__}: clients would disconnect")
+    if name in RESERVED_EVENTS:
+        raise ValueError(f"{name!r} is a reserved event name: clients would disconnect")
+    return encode([name, *arguments(data)], json_module, max_attachments)
 
 
 def encode(

@@ -221,6 +221,7 @@ async def test_scopes(world: World) -> None:
     [
         ("emit", {}, "event"),
         ("emit", {"event": 7}, "event"),
+        ("emit", {"event": "disconnect"}, "event"),
         ("emit", {"event": "e", "romm": "a"}, "romm"),
         ("emit", {"event": "e", "room": True}, "room"),
         ("emit", {"event": "e", "room": {"a": 1}}, "room"),

@@ -1,6 +1,7 @@
 """What the application says to clients: emits, rooms, calls; over the fakes and over Valkey."""
 
 import asyncio
+import functools
 from typing import Any
 
 import pytest
@@ -16,6 +17,8 @@ from sio_cluster.protocol.messages import (
     Join,
     Leave,
 )
+
+SOMEBODY = "io1-aaaaaa.AAAAAAAAAAAAAAAA"
 
 
 async def test_emit_forms(stage: Any) -> None:
@@ -100,6 +103,32 @@ async def test_what_cannot_be_sent_raises_where_it_is_emitted(stage: Any) -> Non
         await sio.emit("x", to="\ud800")
     with pytest.raises(ValueError, match="64 bits"):
         await sio.emit("x", to=1 << 70)
+    for ask in (sio.emit, sio.call_many, functools.partial(sio.call, to=SOMEBODY)):
+        with pytest.raises(ValueError, match="'disconnect' is a reserved"):
+            await ask("disconnect")
+
+
+@pytest.mark.parametrize(("namespace", "error"), [("/\ud800", UnicodeEncodeError), (5, TypeError)])
+async def test_a_namespace_that_cannot_be_carried_harms_nobody_else(stage: Any, namespace: Any, error: Any) -> None:
+    """Else it would stand in a batch with what others say, and end the loop that sends it."""
+    sio = stage.echo_server()
+    io = await stage.io_node()
+    await sio.start()
+    for wrong in (
+        sio.emit("x", namespace=namespace),
+        sio.call_many("x", namespace=namespace),
+        sio.enter_room(SOMEBODY, "a", namespace=namespace),
+        sio.close_room("a", namespace=namespace),
+        sio.enter_rooms("a", room="b", namespace=namespace),
+        sio.disconnect_room("a", namespace=namespace),
+    ):
+        with pytest.raises(error):
+            await asyncio.wait_for(wrong, 5)
+    with pytest.raises(error):
+        sio.presence("a", namespace)
+    await sio.emit("end")
+    assert [emit.packet for emit in await io.wait(1, Emit)] == [b'2["end"]']
+    assert sio.node.loops.failure is None
 
 
 async def test_rooms(stage: Any) -> None:

@@ -3,11 +3,12 @@
 from collections.abc import Callable
 from typing import Annotated, Any, TypeAlias
 
-from pydantic import Field, PlainValidator, WithJsonSchema
+from pydantic import AfterValidator, Field, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from app_node.interface.rooms import checked_room, rooms_of
 from sio_cluster.protocol.ids import node_of
+from sio_cluster.protocol.socketio import RESERVED_EVENTS
 from sio_cluster.streams.api.selections import MOST_ROOMS
 
 MAX_TEXT = 1_000
@@ -81,6 +82,12 @@ def _sid(value: Any) -> str:
     return value
 
 
+def _event(name: str) -> str:
+    if name in RESERVED_EVENTS:
+        raise PydanticCustomError("refused", "is a reserved event name: clients would disconnect")
+    return name
+
+
 Sid: TypeAlias = Annotated[str, refusing(_sid), WithJsonSchema(SID_SCHEMA)]
 Room: TypeAlias = Annotated[str | int, refusing(_room), WithJsonSchema(_ROOM_SCHEMA)]
 Rooms: TypeAlias = Annotated[
@@ -105,7 +112,7 @@ SomeRooms: TypeAlias = Annotated[
         {"anyOf": [*_ROOM_SCHEMA["anyOf"], {"type": "array", "items": _ROOM_SCHEMA, "maxItems": MOST_ROOMS}]}
     ),
 ]
-Event: TypeAlias = Annotated[str, Field(max_length=MAX_TEXT, description="The event's name.")]
+Event: TypeAlias = Annotated[str, Field(max_length=MAX_TEXT, description="The event's name."), AfterValidator(_event)]
 Namespace: TypeAlias = Annotated[str, Field(pattern=r"^/[^,?]*$", max_length=MAX_TEXT)]
 IdempotencyKey: TypeAlias = Annotated[
     str | None,

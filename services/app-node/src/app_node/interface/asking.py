@@ -12,9 +12,9 @@ from app_node.clients.question import Missing
 from app_node.clients.questions import Answer
 from app_node.clients.records_of_home import To
 from app_node.downlink.held import held_output
-from app_node.interface.rooms import Rooms, Sids, rooms_of, skipped
+from app_node.interface.rooms import Rooms, Sids, checked_namespace, rooms_of, skipped
 from app_node.interface.server_object import ServerObject
-from app_node.payloads import arguments, decode, encode
+from app_node.payloads import decode, encode_event_of
 from sio_cluster.protocol.errors import MalformedPacket
 from sio_cluster.protocol.messages import SERVER_LEVEL, AckRequest
 
@@ -162,8 +162,8 @@ async def _ask(
     if held_output() is not None:
         raise RuntimeError("Cannot ask clients in an atomic handler: the question would leave when it has ended.")
     node = server.node
-    payload = encode([event, *arguments(data)], node.application.json_module, node.max_attachments)
-    to = To(namespace or "/", rooms_of(room), skipped(skip_sid))
+    payload = encode_event_of(event, data, node.application.json_module, node.max_attachments)
+    to = To(checked_namespace(namespace or "/"), rooms_of(room), skipped(skip_sid))
     if to.rooms == []:
         return
     await node.open_callbacks()

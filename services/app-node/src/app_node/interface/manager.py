@@ -10,10 +10,18 @@ from typing import Any
 
 from app_node.app import AppNode
 from app_node.clients.client import Client, State
-from app_node.interface.rooms import checked_room, rooms_of, shared_room, sids_and_rooms, single_sid, skipped
+from app_node.interface.rooms import (
+    checked_namespace,
+    checked_room,
+    rooms_of,
+    shared_room,
+    sids_and_rooms,
+    single_sid,
+    skipped,
+)
 from app_node.interface.server_object import ServerObject
 from app_node.lanes.progress import open_progress
-from app_node.payloads import arguments, encode
+from app_node.payloads import encode_event_of
 from sio_cluster.protocol.errors import ClientGone
 from sio_cluster.protocol.ids import node_of
 from sio_cluster.protocol.messages import AckRequest
@@ -104,7 +112,7 @@ class ClusterManager:
         """To the members of `to`, or else of `room`: None is everybody, an empty list is nobody.
 
         Raises TypeError for data that is not JSON, and for a room that is neither str nor int. Raises ValueError for
-        data that would disconnect those who get it (`payloads.encode`). Raises NodesTooOld as `Emitter.emit`.
+        data, or a name, that would disconnect those who get it (`payloads`). Raises NodesTooOld as `Emitter.emit`.
         """
         recipients = room if to is None else to
         with suppress(ClientGone):  # nobody would get the event, and `callback` is never called
@@ -132,9 +140,10 @@ class ClusterManager:
         TooManyCalls. Raises ClientGone, counted, where a callback waits for one client, which is not connected.
         """
         node = self.node
+        namespace = checked_namespace(namespace)
         recipients = rooms_of(room)
         except_sids, except_rooms = sids_and_rooms(except_room)
-        payload = encode([event, *arguments(data)], node.application.json_module, node.max_attachments)
+        payload = encode_event_of(event, data, node.application.json_module, node.max_attachments)
         if recipients == []:
             return None
         await node.open()
@@ -180,6 +189,7 @@ class ClusterManager:
         """
         if room == sid:
             return
+        namespace = checked_namespace(namespace)
         room = shared_room(room, "enter")
         client = self._findable(sid, namespace)
         node = self.node
@@ -210,6 +220,7 @@ class ClusterManager:
 
         Raises ValueError for a sid as the room.
         """
+        namespace = checked_namespace(namespace)
         room = shared_room(room, "close")
         node = self.node
         await node.open()

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from app_node.app import AppNode
 from app_node.clients.presences import grouped
 from app_node.downlink.held import held_output
-from app_node.interface.rooms import shared_room
+from app_node.interface.rooms import checked_namespace, shared_room
 from app_node.payloads import encode_any
 from sio_cluster.protocol.errors import MalformedPacket
 from sio_cluster.protocol.ids import node_of
@@ -43,7 +43,7 @@ class Presence:
             raise ValueError(f"linger is a number of seconds, not {linger!r}")
         self._server = server
         self.room: Room = shared_room(room, "be present in")
-        self.namespace = namespace
+        self.namespace = checked_namespace(namespace)
         self.linger = linger
 
     async def track(self, sid: str, key: str, meta: dict[str, Any] | None = None) -> None:

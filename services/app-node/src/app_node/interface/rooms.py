@@ -34,6 +34,15 @@ def checked_room(room: Any) -> Room:
     raise TypeError(f"a room is a str or an int, not {type(room).__name__}")
 
 
+def checked_namespace(namespace: Any) -> str:
+    """The same namespace. Raises TypeError where it is no str, ValueError where the bus cannot carry it: as for rooms,
+    what is said wrongly must fail here, and not in a batch with what others say."""
+    if not isinstance(namespace, str):
+        raise TypeError(f"a namespace is a str, not {type(namespace).__name__}")
+    namespace.encode()
+    return namespace
+
+
 def shared_room(room: Any, what: str) -> Room:
     """The same room. Raises as `checked_room`, and ValueError for a sid, which is its client's own room.
 

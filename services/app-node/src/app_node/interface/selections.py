@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from app_node.interface.rooms import Rooms, rooms_of, shared_room
+from app_node.interface.rooms import Rooms, checked_namespace, rooms_of, shared_room
 from app_node.interface.server_object import ServerObject
 from sio_cluster.protocol.messages import Room
 from sio_cluster.streams.api.selections import MOST_ROOMS, Selection
@@ -69,7 +69,9 @@ async def _change_rooms(server: ServerObject, rooms: Any, selection: Selection, 
 
 def _selection(room: Any, except_room: Any, namespace: str | None) -> Selection:
     to = rooms_of(room)
-    return Selection(namespace or "/", None if to is None else tuple(to), tuple(rooms_of(except_room) or ()))
+    return Selection(
+        checked_namespace(namespace or "/"), None if to is None else tuple(to), tuple(rooms_of(except_room) or ())
+    )
 
 
 def _shared_rooms(rooms: Any, what: str) -> list[Room]:
