@@ -179,6 +179,34 @@ async def test_a_state_that_a_diff_has_overtaken_is_mended(stage: Any, monkeypat
     assert page.keys[-3:] == [["grace", "hedy"], ["ada", "grace"], ["grace", "hedy"]]
 
 
+async def test_a_room_that_never_rests_holds_nobody_up(stage: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody comes and somebody goes whenever the room is read."""
+    holder, _, io = await started(stage)
+    hedy, crowd = await io.connect(), [await come(io, f"key{number}") for number in range(6)]
+    await holder.enter_room(hedy, ROOM)
+    await sees(io, crowd[0], **{f"key{number}": 1 for number in range(6)})
+    presences, reads = holder.node.clients.presences, 0
+    read = presences.metas
+
+    async def changing(namespace: str, room: Any) -> Any:
+        nonlocal reads
+        found, lobby = await read(namespace, room), holder.presence(ROOM)
+        await lobby.untrack(crowd[reads])
+        if reads:
+            await lobby.untrack(hedy)  # who came when it was read last
+        await lobby.track(hedy, f"hedy{reads}")
+        reads += 1
+        await holder.node.clients.presence_news.look()  # all of it was told before what was read is sent
+        return found
+
+    monkeypatch.setattr(presences, "metas", changing)
+    async with asyncio.timeout(8):
+        await holder.presence(ROOM).send_state(hedy)
+    assert reads == 3
+    await io.settle()
+    await sees(io, hedy, hedy2=1, key3=1, key4=1, key5=1)
+
+
 async def test_an_app_node_that_dies_leaves_no_ghosts(stage: Any, kill: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """It dies when clients have come and gone in Redis, and before it has told anybody."""
     holder, other, io = await started(stage)

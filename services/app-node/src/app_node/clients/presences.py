@@ -74,20 +74,26 @@ class Presences:
         """Tells this client, a member of the room, who is present. Returns when Redis has all of it.
 
         A diff may leave between the moment when the state is read and that when it is in the client's inbox. The state
-        does not say what that diff did, and would undo it. So the state is read again afterwards, and what differs is
-        sent, until nothing does. A diff that comes later says what is so, or what was said already.
+        does not say what that diff did, and would undo it. So the metas are read again afterwards, and what differs is
+        sent. What that says of joins may be overtaken in the same way, once more: who has left does not come back under
+        the same ref, so a diff that only says who has left undoes nothing. However often the room changes, this reads
+        three times at most. A diff that comes later says what is so, or what was said already.
         """
         await self._ready()
-        sent = {meta.ref: meta for meta in await self.metas(namespace, room)}
+        sent = await self._by_ref(namespace, room)
         await self._send(sid, namespace, STATE, grouped(sent.values()), room)
-        while True:
-            now = {meta.ref: meta for meta in await self.metas(namespace, room)}
-            if now.keys() == sent.keys():
-                return
-            joins = [meta for ref, meta in now.items() if ref not in sent]
-            leaves = [meta for ref, meta in sent.items() if ref not in now]
+        now = await self._by_ref(namespace, room)
+        joins = [meta for ref, meta in now.items() if ref not in sent]
+        leaves = [meta for ref, meta in sent.items() if ref not in now]
+        if joins or leaves:
             await self._send(sid, namespace, DIFF, diff_of(joins, leaves), room)
-            sent = now
+        if joins:
+            last = await self._by_ref(namespace, room)
+            if gone := [meta for meta in joins if meta.ref not in last]:
+                await self._send(sid, namespace, DIFF, diff_of([], gone), room)
+
+    async def _by_ref(self, namespace: str, room: Room) -> dict[str, Meta]:
+        return {meta.ref: meta for meta in await self.metas(namespace, room)}
 
     async def _send(self, sid: str, namespace: str, event: str, content: dict[str, Any], room: Room) -> None:
         with _in_redis_at_return():
