@@ -242,7 +242,7 @@ def _with_server(command: Callable[[ClusterServer], Awaitable[_T]], timeout_s: f
 
     try:
         return asyncio.run(carry_out())
-    except (ConfigError, BusError, NodesTooOld, TypeError, ValueError) as error:
+    except (ConfigError, BusError, NodesTooOld, TypeError, ValueError, RecursionError) as error:
         refuse(error, EXIT_REFUSED)
 
 

@@ -77,6 +77,8 @@ async def test_what_is_refused_is_counted_and_ends_nothing(world: Any) -> None:
     await publish("socketio", b"nonsense")
     await publish("socketio", json.dumps({"method": "enter_room", "sid": "nobody", "room": "a"}))
     await publish("socketio", json.dumps({"method": "emit", "event": "e", "data": [1], "room": 2**70}))
+    half = {"method": "enter_room", "sid": new_sid(io.id, os.urandom), "room": "a", "namespace": "/\ud800"}
+    await publish("socketio", json.dumps(half))
     await publish(
         "socket.io-request#/#", json.dumps({"type": 2, "opts": {"rooms": ["a"]}, "rooms": [new_sid(io.id, os.urandom)]})
     )
@@ -99,7 +101,7 @@ async def test_what_is_refused_is_counted_and_ends_nothing(world: Any) -> None:
         ("redis-manager", "pickled"): 1,
         ("redis-manager", "malformed"): 1,
         ("redis-manager", "client_gone"): 1,
-        ("redis-manager", "unsendable"): 1,
+        ("redis-manager", "unsendable"): 2,
         ("redis-emitter", "client_gone"): 1,
         ("redis-emitter", "server_event"): 1,
         ("redis-emitter", "unsendable"): 2,
