@@ -1,6 +1,7 @@
 """Events of clients: which handler gets them, in which order, and what it answers; over the fakes and over Valkey."""
 
 import asyncio
+import dataclasses
 from typing import Any
 
 import pytest
@@ -153,3 +154,27 @@ async def test_handlers_are_timed_by_event(stage: Any) -> None:
     }
     assert 0.015 <= handlers["slow"].sum < 2  # an event loop may round 20 ms down
     assert sio.node.counters.durations.outbox_wait.total > 0
+
+
+@dataclasses.dataclass
+class Adder:
+    """A callable that cannot be hashed, since it has `__eq__`."""
+
+    by: int
+
+    async def __call__(self, sid: str, number: int) -> int:
+        return number + self.by
+
+
+async def test_a_callable_that_cannot_be_hashed(stage: Any) -> None:
+    sio = stage.server()
+    sio.on("add", Adder(2))
+    sio.on("add atomically", Adder(3), atomic=True)
+    io = await stage.io_node()
+    await sio.start()
+    sid = await io.connect()
+    for ack_id, event in enumerate(("add", "add atomically")):
+        await io.event(sid, event, 1, ack_id=ack_id)
+        await io.settle()
+    assert [ack.packet for ack in io.commands if isinstance(ack, Ack)] == [b"30[3]", b"31[4]"]
+    assert sio.node.counters.handlers_failed == 0

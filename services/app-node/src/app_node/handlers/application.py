@@ -67,15 +67,15 @@ class Application:
         self._plain_trigger = plain_trigger
         self._signatures = Signatures()
         self.json_module = json_module
-        self._atomic: set[Handler] = set()
+        self._atomic: dict[int, Handler] = {}  # by `id`: a callable object need not be hashable
         self.of_servers = ServerHandlers()
 
     def make_atomic(self, handler: Handler) -> None:
         """What this handler says is held until it ends."""
-        self._atomic.add(handler)
+        self._atomic[id(handler)] = handler
 
     def is_atomic(self, handler: Handler) -> bool:
-        return handler in self._atomic
+        return id(handler) in self._atomic
 
     @property
     def has_handlers(self) -> bool:
