@@ -197,6 +197,21 @@ async def test_who_is_refused_has_lost_the_session(world: Any) -> None:
     assert not await world.client.claimable()
 
 
+async def test_who_is_sent_away_by_its_connect_handler_has_lost_the_session(world: Any) -> None:
+    await world.client.lose()
+
+    @world.sio.event
+    async def connect(sid: str, environ: Any, auth: Any) -> None:
+        await world.sio.disconnect(sid)
+
+    await world.home.send(await world.client.claim())
+    [refusal] = await world.home.wait(1, Refuse)
+    await world.home.settle()
+    assert (refusal.sid, refusal.generation) == (world.client.sid, 1)
+    assert world.app.heard == ["connect", "transport close"]
+    assert not await world.client.claimable()
+
+
 async def test_who_is_sent_away_cannot_come_back(world: Any) -> None:
     await world.sio.disconnect(world.client.sid)
     await world.home.send(world.client.gone())
