@@ -10,6 +10,7 @@ them.
 """
 
 import json
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn, Protocol
@@ -29,6 +30,9 @@ class JsonModule(Protocol):
 
 CLIENTS_TAKE_ATTACHMENTS = 10
 """The official JavaScript client closes its connection at a packet with more (socket.io-parser, `maxAttachments`)."""
+
+ANY_ATTACHMENTS = sys.maxsize
+"""For what no client gets."""
 
 
 @dataclass(slots=True)

@@ -94,6 +94,13 @@ async def test_answers_come_by_the_ids_of_app_nodes(cluster: Any) -> None:
     assert (await cluster.servers[0].call_server("note", timeout=LONG_S))[second] is None
 
 
+async def test_more_attachments_than_clients_take(cluster: Any) -> None:
+    """No client gets them."""
+    many = [bytes([number]) for number in range(11)]
+    answers = await cluster.servers[0].call_server("name", many, timeout=LONG_S)
+    assert [answer[2] for answer in answers.check().values()] == [many, many]
+
+
 async def test_a_program_that_only_emits_may_say_and_ask(cluster: Any) -> None:
     for _ in range(3):
         answers = await cluster.program.call_server("name", timeout=LONG_S, include_self=True)

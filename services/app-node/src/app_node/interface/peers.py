@@ -10,7 +10,7 @@ from app_node.downlink.held import held_output
 from app_node.handlers.server_events import require_free
 from app_node.interface.asking import Answers
 from app_node.interface.server_object import ServerObject
-from app_node.payloads import Payload, encode
+from app_node.payloads import ANY_ATTACHMENTS, Payload, encode
 from sio_cluster.protocol.messages import SERVER_LEVEL
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
@@ -77,7 +77,7 @@ async def _prepared(server: ServerObject, event: str, args: tuple[Any, ...]) -> 
     """What is sent. This node can be answered from now on."""
     require_free(event)
     node = server.node
-    payload = encode([event, *args], server.application.json_module, node.max_attachments)
+    payload = encode([event, *args], server.application.json_module, ANY_ATTACHMENTS)
     await node.open_callbacks()
     await node.downlink.routes.require_level(SERVER_LEVEL, "what app-nodes say to each other")
     return payload

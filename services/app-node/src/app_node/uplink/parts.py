@@ -102,7 +102,6 @@ class UplinkParts:
             turns=clients.turns,
             counters=counters,
             json_module=application.json_module,
-            max_attachments=max_attachments,
             max_bytes=config.max_inflight_bytes,
             pause_s=config.heartbeat_ms / 1000,
         )

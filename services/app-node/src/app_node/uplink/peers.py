@@ -21,7 +21,7 @@ from app_node.downlink.emitter import Emitter
 from app_node.handlers.endings import forget_cancellation, raise_unless_own, running_task
 from app_node.handlers.server_events import NoServerHandler, ServerHandlers
 from app_node.handlers.turns import HandlerTurns
-from app_node.payloads import JsonModule, Payload, arguments, decode, encode
+from app_node.payloads import ANY_ATTACHMENTS, JsonModule, Payload, arguments, decode, encode
 from sio_cluster.node.monitoring.log import log_raised
 from sio_cluster.node.retry import Retry
 from sio_cluster.protocol.errors import MalformedPacket, TooManyCalls
@@ -90,7 +90,6 @@ class Peers:
         turns: HandlerTurns,
         counters: Counters,
         json_module: JsonModule | None,
-        max_attachments: int,
         max_bytes: int,
         pause_s: float,
     ) -> None:
@@ -101,7 +100,6 @@ class Peers:
         self._turns = turns
         self._counters = counters
         self._json_module = json_module
-        self._max_attachments = max_attachments
         self._max_bytes = max_bytes
         self._pause_s = pause_s
         self._retry = Retry("peers", counters.redis_retries)
@@ -199,7 +197,7 @@ class Peers:
             name, *args = decode(event.data, event.attachments, self._json_module)
             result = await self._handlers.run(sender, name, args)
             if event.ask_id is not None:
-                payload = encode(arguments(result), self._json_module, self._max_attachments)
+                payload = encode(arguments(result), self._json_module, ANY_ATTACHMENTS)
             self._counters.server_events["handled"] += 1
         except NoServerHandler:
             self._counters.server_events["unhandled"] += 1
