@@ -1,6 +1,7 @@
 """What app-nodes say to each other."""
 
 import asyncio
+import json
 import sys
 from typing import Any
 
@@ -239,6 +240,28 @@ async def test_a_handler_may_stop_its_own_node(cluster: Any) -> None:
 
     await cluster.servers[0].emit_server("stop")
     await asyncio.wait_for(stopped.wait(), 8)
+
+
+class Json:
+    """As python-socketio's `json=` option takes it. It ends like gevent when it reads what it does not like."""
+
+    dumps = json.dumps
+
+    @staticmethod
+    def loads(text: str) -> Any:
+        if "endless" in text:
+            raise Timeout
+        return json.loads(text)
+
+
+async def test_an_answer_that_the_json_module_does_not_read(cluster: Any) -> None:
+    """It ends nothing else: answers come through the inbox of the app-node."""
+    program = cluster.stage.server(json=Json)
+    for sio in cluster.servers:
+        sio.on_server("spell", lambda sender: "endless")
+    answers = await asyncio.wait_for(program.call_server("spell", timeout=LONG_S), 10)
+    assert (dict(answers), answers.missing) == ({}, dict.fromkeys(cluster.ids, "malformed"))
+    assert len((await program.call_server("name", timeout=LONG_S)).check()) == 3
 
 
 async def test_more_than_may_be_in_work(cluster: Any) -> None:

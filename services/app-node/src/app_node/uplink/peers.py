@@ -168,6 +168,9 @@ class Peers:
             call.answer(sender, decode(answer.data, answer.attachments, self._json_module))
         except MalformedPacket:
             call.miss(sender, "malformed")
+        except BaseException:  # noqa: BLE001 - what the application's own JSON module raises, which may be anything
+            log_raised("server_answer_failed", sender=sender)
+            call.miss(sender, "malformed")
 
     def _begin(self, sender: str, event: ServerEvent) -> None:
         size = EVENT_BYTES + len(event.data) + sum(map(len, event.attachments))
