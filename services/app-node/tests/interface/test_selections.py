@@ -261,6 +261,47 @@ CHANGES_OF_WHAT_SELECTS: dict[str, tuple[str, Any, dict[str, Any], Any, set[str]
 """Which method, its rooms, its selection, the command that follows, and in which rooms the clients are then."""
 
 
+@pytest.mark.parametrize("change", [name for name in CHANGES_OF_WHAT_SELECTS if name.startswith("leave")])
+async def test_outside_of_handlers_who_says_it_again_finds_those_who_have_left(
+    stage: Any, kill: Any, change: str
+) -> None:
+    """A program dies when the records say it, and no io-node has heard of it. Another one is told to do the same."""
+    _, rooms, selection, _, expected = CHANGES_OF_WHAT_SELECTS[change]
+    app, first, second, io = stage.echo_server(), stage.server(), stage.server(), await stage.io_node()
+    await app.start()
+    stays, *sids = [await io.connect() for _ in range(4)]
+    await app.enter_rooms(["a", "b"], room=sids)
+    await app.enter_rooms("b", room=stays)
+    await io.settle()
+    before = len(io.commands)
+    await first.node.open()
+
+    async def flush(*_: Any) -> Any:
+        await asyncio.Event().wait()
+
+    first.node.downlink.outbox._appender.flush = flush
+    leaving = asyncio.create_task(first.leave_rooms(rooms, **selection))
+    async with asyncio.timeout(5):
+        while [await rooms_in_record(io, sid) for sid in sids] != [expected] * 3:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    leaving.cancel()
+    await kill(first)
+    assert not any(isinstance(command, LeaveMany) for command in io.commands[before:])
+    await second.leave_rooms(rooms, **selection)
+    await io.settle()
+    assert concerned(io, LeaveMany) == set(sids)
+    assert await rooms_in_record(io, stays) == {"b"}
+    entered = sids[0]
+    await app.enter_room(entered, "b")
+    before = len(io.commands)
+    await second.leave_rooms(rooms, **selection)
+    await io.settle()
+    again = [command for command in io.commands[before:] if isinstance(command, LeaveMany)]
+    left = set(sids) if expected else set(sids[1:])
+    assert {sid for command in again for sid in command.sids} == left
+    assert "b" in await rooms_in_record(io, entered)
+
+
 @pytest.mark.parametrize("change", CHANGES_OF_WHAT_SELECTS)
 async def test_io_nodes_are_told_although_the_app_node_died(stage: Any, kill: Any, change: str) -> None:
     """It dies when the records say it, and no io-node has heard of it. By then the clients do not match any more."""

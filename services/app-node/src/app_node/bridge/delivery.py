@@ -88,7 +88,7 @@ async def _leave(sio: ClusterServer, selection: Selection, rooms: Sequence[Room]
         for portion in _portions(selection, [room for room in rooms if room not in closed]):
             await sio.leave_rooms(portion, room=to, except_room=except_rooms, namespace=namespace)
     for room in rooms:
-        if room in closed:  # all who are in it leave it; and unlike `leave_rooms`, this may be repeated after a crash
+        if room in closed:  # all who are in it leave it; and unlike `leave_rooms`, this may be repeated at any time
             await sio.close_room(room, namespace=namespace)
 
 

@@ -57,14 +57,16 @@ class Selections:
         """Who matches enters these rooms, or leaves them. At most `MOST_ROOMS`. Raises NodesTooOld.
 
         A change may be of what selects: who has left room "a" is not found by it any more. If the app-node dies before
-        the io-nodes are told, the handler runs again, and has to find them: those who left are noted.
+        the io-nodes are told, the handler runs again, and has to find them: those who left are noted. Outside of
+        handlers nobody knows whether this was called before. So those who left are told again, which changes nothing
+        where they were told.
         """
         await self._routes.require_level(SERVER_LEVEL, "a change of rooms for all who match")
         tell = self._emitter.join_many if inside else self._emitter.leave_many
         selecting = selection.except_rooms if inside else selection.to or ()
         undone = tuple(room for room in rooms if room in selecting)
         change = RoomsChange(tuple(rooms), inside, () if inside else undone)
-        repeated = bool(undone) and _is_redelivered()
+        repeated = bool(undone) and _may_be_repeated(inside)
         await self._each(selection, change, lambda matched: tell(_all(matched), rooms), repeated=repeated)
 
     async def close_room(self, namespace: str, room: Room) -> None:
@@ -179,9 +181,11 @@ class Selections:
                     client.set_room(room, inside=change.inside)
 
 
-def _is_redelivered() -> bool:
+def _may_be_repeated(inside: bool) -> bool:
+    """Whether this change may have been made before by a process that died. Outside of handlers, only who left is found
+    again cheaply: all who are in the rooms would count as those who may have entered."""
     progress = open_progress()
-    return progress is not None and progress.redelivered
+    return not inside if progress is None else progress.redelivered
 
 
 def _all(matched: Matched) -> list[str]:
