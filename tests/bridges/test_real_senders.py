@@ -56,6 +56,11 @@ class BridgeProcess:
         async with http_client(base_url=f"http://127.0.0.1:{self._port}") as http:
             return (await http.get("/metrics")).text
 
+    async def refusals(self) -> list[str]:
+        """What it has refused, as /metrics says it."""
+        lines = (await self.metrics()).splitlines()
+        return [line for line in lines if "messages_refused_total{" in line and not line.endswith(" 0.0")]
+
     async def until(self, *lines: str) -> None:
         """Until /metrics has these lines."""
         async with asyncio.timeout(60):
@@ -181,9 +186,20 @@ async def test_the_streams_emitter_chooses_clients(redis_url: str, clients: tupl
         await asyncio.wait_for(one.gone.wait(), 60)
         await two.until(lambda: len(two.got) == len(OTHERS) and two.reloaded)
         await process.until('sio_bridge_messages_delivered_total{source="redis-streams-emitter"} 11.0')
-        assert not [line for line in (await process.metrics()).splitlines() if "messages_refused_total{" in line]
+        assert not await process.refusals()
     assert (one.got, two.got, two.reloaded) == (CHOSEN, OTHERS, RELOADED)
     assert two.io.connected
+
+
+async def test_a_server_with_the_streams_adapter_tells_servers(
+    redis_url: str, clients: tuple[StockClient, StockClient]
+) -> None:
+    async with bridge(redis_url) as process:
+        await run(node(), SENDERS / "emitters.mjs", redis_url, "server")
+        for client in clients:
+            await client.until(lambda client=client: client.reloaded == RELOADED)
+        await process.until('sio_bridge_messages_delivered_total{source="redis-streams-emitter"} 1.0')
+        assert not await process.refusals()
 
 
 async def test_the_stream_while_bridges_are_killed(redis_url: str, clients: tuple[StockClient, StockClient]) -> None:

@@ -1,6 +1,7 @@
 // Services in Node.js that send to Socket.IO clients, each with Socket.IO's own library. The tests run:
 //   node emitters.mjs REDIS_URL redis-emitter SID      says everything that the emitter can, to the client SID
 //   node emitters.mjs REDIS_URL selections SID         the same of the streams emitter, as far as it chooses clients
+//   node emitters.mjs REDIS_URL server                 `serverSideEmit` of a server with the streams adapter
 //   node emitters.mjs REDIS_URL stream FIRST LAST      numbers into the stream, by the streams emitter if it is
 //                                                      installed (or is at STREAMS_EMITTER), else by a server with the streams adapter
 import { Redis } from "ioredis";
@@ -30,6 +31,10 @@ if (what === "redis-emitter") {
   const [sid] = rest;
   choose(emitter, sid);
   emitter.in(sid).except("nobody").disconnectSockets(true);
+} else if (what === "server") {
+  const { createAdapter } = await import("@socket.io/redis-streams-adapter");
+  serverWith(createAdapter).serverSideEmit(["reload", 1, { two: [2] }]);
+  await redis.ping();
 } else {
   const [first, last] = rest.map(Number);
   const emitter = await streamsEmitter();
@@ -64,8 +69,11 @@ async function streamsEmitter() {
     if (error.code !== "ERR_MODULE_NOT_FOUND") throw error;
   }
   const { createAdapter } = await import("@socket.io/redis-streams-adapter");
-  const adapter = createAdapter(redis)({ name: "/", server: { encoder: {}, opts: {} }, sockets: new Map() });
-  return ofAdapter(adapter);
+  return ofAdapter(serverWith(createAdapter));
+}
+
+function serverWith(createAdapter) {
+  return createAdapter(redis)({ name: "/", server: { encoder: {}, opts: {} }, sockets: new Map() });
 }
 
 // As the emitter's own: what it writes is made by the adapter.

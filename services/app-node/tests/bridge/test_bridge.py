@@ -70,6 +70,36 @@ async def test_all_that_a_redis_manager_can_say(world: Any) -> None:
     assert kinds == [Emit, Emit, Emit, Join, Leave, CloseRoom, Emit, Disconnect]
 
 
+@pytest.mark.parametrize("sources", [("redis-streams-emitter",), ("redis-emitter",)])
+async def test_channels_of_two_libraries_have_the_same_names(world: Any, sources: tuple[str, ...]) -> None:
+    """A server with the streams adapter says `serverSideEmit` on one. Only sources that are listened to are taken."""
+    app, io = world.stage.server(), await world.stage.io_node()
+    heard: list[Any] = []
+
+    @app.on_server("reload")
+    async def reload(sender: str, *args: Any) -> None:
+        heard.append(args)
+
+    @app.event
+    async def connect(sid: str, environ: Any) -> None:
+        pass
+
+    await app.start()
+    bridge = await world.bridge(bridge_sources=sources)
+    await world.until(lambda: bridge.lease.held and not bridge.unready_because)
+    of_server = {"uid": "5c6e1f0a", "nsp": "/", "type": 9, "data": {"packet": ["reload", 1]}}
+    of_emitter = ["emitter", {"type": 2, "data": ["e"], "nsp": "/"}, {"rooms": []}]
+    for message in (of_server, of_emitter, of_server, of_emitter):
+        await world.redis.publish("socket.io#/#", msgspec.msgpack.encode(message))
+    [source] = sources
+    await world.until(lambda: bridge.counters.delivered[source] == 2)
+    assert dict(bridge.counters.read) == {source: 2}
+    if source == "redis-emitter":
+        assert len(await io.wait(2, Emit)) == 2
+    else:
+        await world.until(lambda: heard == [(1,), (1,)])
+
+
 async def test_what_is_refused_is_counted_and_ends_nothing(world: Any) -> None:
     io, bridge = await world.stage.io_node(), await world.active()
     publish = world.redis.publish

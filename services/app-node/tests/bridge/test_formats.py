@@ -152,6 +152,27 @@ def test_redis_streams_emitter() -> None:
     assert refusal(entry, 3, plain[:-2]) == refusal(entry, 99, b"{}") == refusal(entry, 3, None) == "malformed"
 
 
+def test_what_servers_with_the_streams_adapter_say_on_a_channel() -> None:
+    def said(kind: Any, data: Any) -> Any:
+        message = packed({"uid": "5c6e1f0a", "nsp": "/n", "type": kind, "data": data})
+        assert redis_streams_emitter.is_in_channel(message)
+        return redis_streams_emitter.request_in_channel(message)
+
+    assert said(9, {"packet": ["hi", 1, b"\xff"]}) == ServerEvent("/n", "hi", (1, b"\xff"))
+    assert refusal(said, 9, {"packet": ["hi"], "requestId": "x"}) == "callback"
+    broadcast = {"packet": {"type": 2, "data": ["e"], "nsp": "/n"}, "opts": {"rooms": [], "except": [], "flags": {}}}
+    assert refusal(said, 3, broadcast | {"requestId": "x"}) == "callback"
+    assert {refusal(said, kind, {"requestId": "x"}) for kind in (7, 8, 10, 11, 12)} == {"query"}
+    assert refusal(said, 99, {}) == refusal(said, "9", {}) == refusal(said, 9, None) == "malformed"
+
+
+def test_messages_of_the_emitter_are_not_taken_for_those_of_the_adapter() -> None:
+    for message in (packed(["emitter", {}, {}]), packed([0] * 20), b'["emitter"]', b'{"type": 2}', b""):
+        assert not redis_streams_emitter.is_in_channel(message)
+    for size in (1, 20, 70_000):
+        assert redis_streams_emitter.is_in_channel(packed({str(number): 0 for number in range(size)}))
+
+
 DEEP = [b"[" * 100_000, b"\x91" * 100_000, b'{"a":' * 50_000]
 BYTES = st.one_of(st.binary(), st.sampled_from(DEEP))
 VALUES = st.recursive(
@@ -180,6 +201,7 @@ def test_any_bytes_are_refused_at_worst(data: bytes) -> None:
     survives(redis_emitter.requests_of, "socket.io", "socket.io-request#/#", data)
     for kind in (b"3", b"4", b"9", data):
         survives(redis_streams_emitter.requests_of, {b"type": kind, b"nsp": data, b"data": data})
+    survives(redis_streams_emitter.request_in_channel, data)
 
 
 @given(VALUES, st.sampled_from(["emit", "enter_room", "disconnect", "close_room"]), st.sampled_from([2, 3, 4, 6]))
@@ -195,3 +217,5 @@ def test_any_values_are_refused_at_worst(value: Any, method: str, kind: int) -> 
     survives(redis_emitter.requests_of, "socket.io", "socket.io-request#/#",
              json.dumps({"type": kind, "rooms": value, "opts": value}, default=repr).encode())  # fmt: skip
     survives(redis_streams_emitter.requests_of, {b"type": b"3", b"data": base64.b64encode(binary)})
+    survives(redis_streams_emitter.request_in_channel, binary)
+    survives(redis_streams_emitter.request_in_channel, packed({"type": kind, "nsp": "/", "data": value}))

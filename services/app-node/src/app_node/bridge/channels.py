@@ -1,17 +1,20 @@
-"""Listens to the channels of python-socketio's RedisManager and of @socket.io/redis-emitter.
+"""Listens to the channels of python-socketio's RedisManager, of @socket.io/redis-emitter, and of servers with
+@socket.io/redis-streams-adapter, which are called as those of the emitter.
 
 Redis keeps nothing of what is said on a channel. While no bridge listens, it is lost.
 """
 
 import asyncio
+from collections.abc import Callable
 from functools import partial
 
 import structlog
 
 from app_node.bridge.counters import BridgeCounters
-from app_node.bridge.formats import redis_emitter, redis_manager
+from app_node.bridge.formats import redis_emitter, redis_manager, redis_streams_emitter
 from app_node.bridge.intake import Intake
 from app_node.bridge.lease import ActiveLease
+from app_node.bridge.requests import Request, Source
 from app_node.downlink.landing import landing_as_one
 from sio_cluster.node.retry import Retry
 from sio_cluster.node.settings.config import Config
@@ -39,7 +42,10 @@ class Channels:
         self._retry = Retry("bridge channels", counters.redis_retries)
         self._key = config.bridge_key
         self._channel = config.bridge_channel if "redis-manager" in config.bridge_sources else None
-        self._beginnings = redis_emitter.channels_of(self._key) if "redis-emitter" in config.bridge_sources else ()
+        self._sources = frozenset(config.bridge_sources)
+        to_clients, to_servers = redis_emitter.channels_of(self._key)
+        of_emitter, of_adapter = "redis-emitter" in self._sources, "redis-streams-emitter" in self._sources
+        self._beginnings = (to_clients, to_servers) if of_emitter else (to_clients,) if of_adapter else ()
         self.open = False
         """Whether what is said now is heard."""
 
@@ -73,7 +79,14 @@ class Channels:
             await landing.landed()
 
     async def _take(self, channel: str, data: bytes) -> None:
+        """Passes on what is of a source that is listened to. Two libraries write to channels of the same names."""
+        source: Source
+        read: Callable[[], Request | None]
         if channel == self._channel:
-            await self._intake.take("redis-manager", partial(redis_manager.requests_of, data))
+            source, read = "redis-manager", partial(redis_manager.requests_of, data)
+        elif redis_streams_emitter.is_in_channel(data):
+            source, read = "redis-streams-emitter", partial(redis_streams_emitter.request_in_channel, data)
         else:
-            await self._intake.take("redis-emitter", partial(redis_emitter.requests_of, self._key, channel, data))
+            source, read = "redis-emitter", partial(redis_emitter.requests_of, self._key, channel, data)
+        if source in self._sources:
+            await self._intake.take(source, read)

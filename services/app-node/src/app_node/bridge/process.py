@@ -54,8 +54,7 @@ class Bridge:
         await Retry("bridge start", self.counters.redis_retries).call(self._greet)
         self.loops.start("lease", self.lease.run())
         sources = {*self.config.bridge_sources}
-        if sources & {"redis-manager", "redis-emitter"}:
-            self.loops.start("channels", self._channels.run())
+        self.loops.start("channels", self._channels.run())
         if "redis-streams-emitter" in sources:
             self.loops.start("stream", self._stream.run())
         self._started = True

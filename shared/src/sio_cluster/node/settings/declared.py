@@ -331,7 +331,8 @@ class Settings(BaseSettings):
     bridge_key: Annotated[str, ReadBy.BRIDGE] = Field(
         "socket.io",
         min_length=1,
-        description="First part of the channels of `@socket.io/redis-emitter`: its option `key`.",
+        description="First part of the channels of `@socket.io/redis-emitter`: its option `key`. Also of those of "
+        "`@socket.io/redis-streams-adapter`: its option `channelPrefix`.",
     )
     bridge_stream: Annotated[str, ReadBy.BRIDGE] = Field(
         "socket.io",
