@@ -91,7 +91,12 @@ def _room() -> Row:
         "What Redis holds",
         [
             timeseries("Lanes", [Line(total("sio_app_lane_bytes", by="lane"), "{{lane}}")], "bytes", stacked=True),
-            timeseries("Inboxes", [Line(total("sio_app_inbox_bytes", by="node"), "{{node}}")], "bytes", stacked=True),
+            timeseries(
+                "Inboxes",
+                [Line(total("sio_app_inbox_bytes", by="kind, node"), "{{kind}} {{node}}")],
+                "bytes",
+                stacked=True,
+            ),
             timeseries(
                 "Memory",
                 [

@@ -18,7 +18,13 @@ def _state() -> Row:
                 "Lanes held",
                 total("sio_app_lanes_held"),
                 colours=none_is_bad,
-                about="Of all app-nodes together. It must be LANES.",
+                about="Of all app-nodes together.",
+            ),
+            stat(
+                "Lanes that nobody holds",
+                "max(sio_app_lanes) - sum(sio_app_lanes_held)",
+                colours=any_is_bad,
+                about="Their clients wait.",
             ),
             stat(
                 "Clients",

@@ -26,7 +26,7 @@ def test_outcomes_by_their_end() -> None:
 
 @pytest.mark.parametrize("name", [field.name for field in fields(Counters) if field.name != "durations"])
 def test_every_counter_is_shown(name: str) -> None:
-    counters, nothing = Counters(), Levels(False, 0, 0, 0, 0, 0, 0, 0)
+    counters, nothing = Counters(), Levels(False, 0, 0, 0, 0, 0, 0, 0, 0)
     before = exposition(families(counters, nothing))
     value = getattr(counters, name)
     if isinstance(value, Counter):
@@ -38,7 +38,7 @@ def test_every_counter_is_shown(name: str) -> None:
 
 @pytest.mark.parametrize("name", [field.name for field in fields(Durations)])
 def test_every_duration_is_shown(name: str) -> None:
-    counters, nothing = Counters(), Levels(False, 0, 0, 0, 0, 0, 0, 0)
+    counters, nothing = Counters(), Levels(False, 0, 0, 0, 0, 0, 0, 0, 0)
     before = exposition(families(counters, nothing))
     value = getattr(counters.durations, name)
     (value if isinstance(value, Histogram) else value["pay"]).observe(0.2)
@@ -46,14 +46,14 @@ def test_every_duration_is_shown(name: str) -> None:
 
 
 def test_what_redis_holds_is_shown_by_one_app_node() -> None:
-    use = RedisUse({0: 7, 10: 8}, {"io1-aaaaaa": 9}, StoreMemory(1000, 2000, "noeviction"))
-    holder, other = Levels(False, 0, 0, 0, 0, 0, 0, 0, use), Levels(False, 0, 0, 0, 0, 0, 0, 0)
+    use = RedisUse({0: 7, 10: 8}, {("io-node", "io1"): 9}, StoreMemory(1000, 2000, "noeviction"))
+    holder, other = Levels(False, 0, 0, 0, 0, 0, 0, 0, 0, use), Levels(False, 0, 0, 0, 0, 0, 0, 0, 0)
     shown = exposition(families(Counters(), holder)).decode().splitlines()
     others = exposition(families(Counters(), other)).decode().splitlines()
     assert set(shown) - set(others) == {
         'sio_app_lane_bytes{lane="0"} 7.0',
         'sio_app_lane_bytes{lane="10"} 8.0',
-        'sio_app_inbox_bytes{node="io1-aaaaaa"} 9.0',
+        'sio_app_inbox_bytes{kind="io-node",node="io1"} 9.0',
         "sio_app_redis_memory_used_bytes 1000.0",
         "sio_app_redis_memory_max_bytes 2000.0",
     }

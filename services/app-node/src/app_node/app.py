@@ -324,6 +324,7 @@ class AppNode:
             bytes_in_work=self.uplink.consumer.inflight_bytes,
             commands_emitted=self.downlink.outbox.emitted,
             commands_waiting=self.downlink.outbox.waiting,
+            lanes=self.config.lanes,
             lanes_held=len(self.keeper.lanes_held),
             parked_homes=self.membership.parked_homes.number,
             clients_absent=self.membership.parked_homes.absent,

@@ -25,6 +25,7 @@ class Levels:
     bytes_in_work: int
     commands_emitted: int
     commands_waiting: int
+    lanes: int
     lanes_held: int
     parked_homes: int
     clients_absent: int
@@ -113,6 +114,7 @@ def _commands(counters: Counters, levels: Levels) -> Iterator[Family]:
 
 
 def _lanes(counters: Counters, levels: Levels) -> Iterator[Family]:
+    yield _gauge("sio_app_lanes", "Lanes of the cluster: LANES", levels.lanes)
     yield _gauge("sio_app_lanes_held", "Lanes whose lease this app-node has", levels.lanes_held)
     yield _count("sio_app_lanes_lost", "Lanes whose lease ran out or was taken over", counters.lanes_lost)
     yield _count(
@@ -214,9 +216,9 @@ def _redis(use: RedisUse) -> Iterator[Family]:
     yield Family(
         "gauge",
         "sio_app_inbox_bytes",
-        "Bytes that wait in the inbox of each node, as the app-node that holds lane 0 knows",
-        {(node,): held for node, held in use.inboxes.items()},
-        ("node",),
+        "Bytes that wait in the inboxes of nodes of this name, as the app-node that holds lane 0 knows",
+        {(kind, name): held for (kind, name), held in use.inboxes.items()},
+        ("kind", "node"),
     )
     yield Family("gauge", "sio_app_redis_memory_used_bytes", "What Redis uses, as the app-node that holds lane 0 knows",
                  {(): memory.used_bytes} if memory else {})  # fmt: skip

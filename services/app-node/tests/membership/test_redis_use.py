@@ -9,6 +9,7 @@ from app_node.counters import Counters
 from app_node.membership import redis_use
 from app_node.membership.redis_use import NOTHING, RedisUse, RedisWatch
 from sio_cluster.protocol.errors import BusUnavailable
+from sio_cluster.protocol.ids import name_of
 from sio_cluster.streams.api.store import StoreMemory
 from sio_cluster.streams.memory import MemoryBroker, MemoryBus
 from sio_cluster.testing.configs import config_of
@@ -59,7 +60,24 @@ async def test_the_bytes_of_each_lane_and_inbox_and_the_memory(world: World) -> 
     memory = StoreMemory(5000, 9000, "noeviction")
     world.answers.append(memory)
     await world.watch.look()
-    assert world.watch.use == RedisUse({0: 0, 1: 0, 2: 0, 3: 1000}, {IO: 200, APP: 0}, memory)
+    assert world.watch.use == RedisUse(
+        {0: 0, 1: 0, 2: 0, 3: 1000}, {("io-node", "io1"): 200, ("app-node", "app"): 0}, memory
+    )
+
+
+async def test_a_node_that_starts_anew_makes_no_new_series(world: World) -> None:
+    """Its id is a new one. What its former inbox still holds counts under its name, until that one is gone."""
+    world.answers.extend([None])
+    await world.bus.registry.register_io_node("io1-bbbbbb", {})
+    await Writer(world.bus.appender, world.bus.keys.inbox("io1-bbbbbb")).write(b"x" * 30)
+    await world.watch.look()
+    assert world.watch.use.inboxes == {("io-node", "io1"): 230, ("app-node", "app"): 0}
+    await world.bus.registry.unregister_io_node(IO)
+    await world.watch.look()
+    assert world.watch.use.inboxes == {("io-node", "io1"): 30, ("app-node", "app"): 0}
+    await world.bus.registry.unregister_io_node("io1-bbbbbb")
+    await world.watch.look()
+    assert world.watch.use.inboxes == {("app-node", "app"): 0}
 
 
 async def test_only_the_one_in_charge_asks_and_shows(world: World) -> None:
@@ -102,18 +120,22 @@ async def test_a_redis_that_does_not_tell_its_memory_is_asked_again_only_after_i
 async def test_one_app_node_of_a_cluster_shows_it(stage: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(redis_use, "LOOK_S", 0.02)
     servers = [stage.echo_server(), stage.echo_server()]
-    io = await stage.io_node()
+    await stage.io_node()
     for server in servers:
         await server.start()
 
     def shown() -> list[bytes]:
         return [line for server in servers for line in server.node.metrics().splitlines() if line.startswith(NAMES)]
 
-    await stage.until(lambda: len(shown()) == stage.config.lanes + 3 + 2)
-    names = {line.partition(b" ")[0].decode() for line in shown()}
-    assert names == {
+    def names() -> set[str]:
+        return {line.partition(b" ")[0].decode() for line in shown()}
+
+    expected = {
         *[f'sio_app_lane_bytes{{lane="{lane}"}}' for lane in range(stage.config.lanes)],
-        *[f'sio_app_inbox_bytes{{node="{node}"}}' for node in (io.id, *[server.node.id for server in servers])],
+        'sio_app_inbox_bytes{kind="io-node",node="io1"}',
+        *[f'sio_app_inbox_bytes{{kind="app-node",node="{name_of(server.node.id)}"}}' for server in servers],
         "sio_app_redis_memory_used_bytes",
         "sio_app_redis_memory_max_bytes",
     }
+    await stage.until(lambda: names() == expected)
+    assert len(shown()) == len(expected), "the other one shows nothing"

@@ -4,17 +4,21 @@ One app-node asks for all, since the answers are the same for everybody: the one
 numbers at hand, and counts nothing for them.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
 
 from app_node.counters import Counters
 from sio_cluster.node.retry import Retry
 from sio_cluster.protocol.errors import BusError
+from sio_cluster.protocol.ids import name_of
 from sio_cluster.protocol.keys import Keys
 from sio_cluster.streams.api.appends import Appender
 from sio_cluster.streams.api.registry import Registry
 from sio_cluster.streams.api.store import Store, StoreMemory
 
+Kind: TypeAlias = Literal["io-node", "app-node"]
 LOOK_S = 5.0
 """How often Redis is asked."""
 
@@ -25,8 +29,11 @@ class RedisUse:
 
     lanes: Mapping[int, int] = field(default_factory=dict)
     """Bytes of entries that each lane holds: what LANE_MAX_BYTES limits."""
-    inboxes: Mapping[str, int] = field(default_factory=dict)
-    """Bytes of entries that each node's inbox holds and nobody has read: what INBOX_MAX_BYTES limits."""
+    inboxes: Mapping[tuple[Kind, str], int] = field(default_factory=dict)
+    """Bytes of entries that nobody has read, by kind and name of the nodes whose inboxes hold them.
+
+    By name, since each start of a node has an id of its own: by id, monitoring would have new series without end.
+    """
     memory: StoreMemory | None = None
     """None, too, where Redis does not tell."""
 
@@ -77,12 +84,17 @@ class RedisWatch:
             raise
 
     async def _ask(self) -> RedisUse:
-        nodes = [*await self._registry.registered_io_nodes(), *await self._registry.app_nodes()]
-        streams = [*map(self._keys.uplink, self._lanes), *map(self._keys.inbox, nodes)]
+        io_nodes, app_nodes = await self._registry.registered_io_nodes(), await self._registry.app_nodes()
+        nodes: list[tuple[Kind, str]] = [
+            *(("io-node", node) for node in io_nodes),
+            *(("app-node", node) for node in app_nodes),
+        ]
+        streams = [*map(self._keys.uplink, self._lanes), *(self._keys.inbox(node) for _, node in nodes)]
         held = await self._appender.held_bytes(streams)
         memory = await self._store.memory() if self._tells_memory else None
         self._tells_memory = memory is not None
         in_lanes, in_inboxes = held[: len(self._lanes)], held[len(self._lanes) :]
-        return RedisUse(
-            dict(zip(self._lanes, in_lanes, strict=True)), dict(zip(nodes, in_inboxes, strict=True)), memory
-        )
+        inboxes: Counter[tuple[Kind, str]] = Counter()
+        for (kind, node), bytes_held in zip(nodes, in_inboxes, strict=True):
+            inboxes[kind, name_of(node)] += bytes_held
+        return RedisUse(dict(zip(self._lanes, in_lanes, strict=True)), inboxes, memory)
