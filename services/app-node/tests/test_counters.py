@@ -5,12 +5,13 @@ from dataclasses import fields
 
 import pytest
 
-from app_node.counters import EVENT_HANDLED, EVENT_UNHANDLED, LANE_LOST, Counters
+from app_node.counters import EVENT_HANDLED, EVENT_UNHANDLED, LANE_LOST, OUTCOMES, Counters
 from app_node.durations import Durations
 from app_node.membership.redis_use import RedisUse
 from app_node.metrics import Levels, families
 from sio_cluster.node.monitoring.histogram import Histogram
 from sio_cluster.node.monitoring.metrics import exposition
+from sio_cluster.node.retry import Retry
 from sio_cluster.streams.api.store import StoreMemory
 
 
@@ -57,6 +58,21 @@ def test_what_redis_holds_is_shown_by_one_app_node() -> None:
         "sio_app_redis_memory_used_bytes 1000.0",
         "sio_app_redis_memory_max_bytes 2000.0",
     }
+
+
+def test_what_may_go_wrong_is_there_before_it_does() -> None:
+    """`increase` does not see the first value of a series."""
+    counters = Counters()
+    Retry("reads", counters.redis_retries)
+    shown = exposition(families(counters, Levels(False, 0, 0, 0, 0, 0, 0, 0, 0))).decode().splitlines()
+    reasons = [("facts_refused", "defect"), ("facts_refused", "set_aside"), ("facts_abandoned", "lane_lost"),
+               ("commands_dropped", "lane_lost"), ("commands_dropped", "node_gone"), ("commands_dropped", "taken_back"),
+               ("acks_refused", "unknown"), ("acks_refused", "malformed")]  # fmt: skip
+    for name, reason in reasons:
+        assert f'sio_app_{name}_total{{reason="{reason}"}} 0.0' in shown
+    assert 'sio_app_facts_handled_total{kind="unhandled_event"} 0.0' in shown
+    assert 'sio_app_redis_retries_total{what="reads"} 0.0' in shown
+    assert len(OUTCOMES) == len({(outcome.end, outcome.label) for outcome in OUTCOMES}) == 18
 
 
 def test_totals_name_what_is_not_nought() -> None:

@@ -13,6 +13,7 @@ from io_node.metrics import Counts, Levels, families
 from io_node.socketio.counters import ClientCounters
 from sio_cluster.node.monitoring.histogram import Histogram
 from sio_cluster.node.monitoring.metrics import exposition
+from sio_cluster.protocol import reasons
 
 KINDS = {"clients": ClientCounters, "bus": BusCounters, "engine": EngineCounters, "durations": Durations}
 NOTHING = Levels(False, 0, 0, 0, 0, 0, 0, 0, 0)
@@ -36,3 +37,13 @@ def test_every_counter_is_shown(part: str, name: str) -> None:
     else:
         setattr(counters, name, Counter({"some": 3}) if isinstance(value, Counter) else 3)
     assert shown(**{part: counters}) != shown(), f"{name} is counted and never shown"
+
+
+def test_what_may_go_wrong_is_there_before_it_does() -> None:
+    """`increase` does not see the first value of a series."""
+    lines = shown().decode().splitlines()
+    for reason in reasons.ALL:
+        assert f'sio_io_connections_closed_total{{reason="{reason}"}} 0.0' in lines
+        assert f'sio_io_clients_closed_total{{reason="{reason}"}} 0.0' in lines
+    assert 'sio_io_slow_consumers_total{reason="buffer_full"} 0.0' in lines
+    assert 'sio_io_facts_dropped_total{reason="misplaced"} 0.0' in lines

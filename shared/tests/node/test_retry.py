@@ -74,7 +74,12 @@ class TestRetry:
         retry, counts = self.new()
         with pytest.raises(type(error)):
             await retry.call(Flaky(error))
-        assert not counts
+        assert counts == {"lookup": 0}
+
+    def test_an_operation_is_counted_from_the_start(self) -> None:
+        """So that monitoring sees its first failure."""
+        _, counts = self.new()
+        assert dict(counts) == {"lookup": 0}
 
     async def test_calls_that_overlap_are_one_outage(self) -> None:
         retry, counts = self.new()

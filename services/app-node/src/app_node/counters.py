@@ -57,6 +57,9 @@ LANE_LOST = Outcome("abandoned", "lane_lost")
 QUARANTINED = Outcome("abandoned", "quarantined")
 """It waited for an earlier fact of its client, which is in quarantine, and followed it there."""
 
+OUTCOMES: tuple[Outcome, ...] = tuple(value for value in globals().values() if isinstance(value, Outcome))
+"""All of the above. `/metrics` has each of them from the start."""
+
 
 @dataclass(slots=True)
 class Counters:
@@ -92,7 +95,7 @@ class Counters:
     commands_written: int = 0
     """Commands that Redis has."""
     commands_dropped: Counter[str] = field(default_factory=Counter)
-    """Commands that were given up, by reason: `lane_lost`, `node_gone`."""
+    """Commands that were given up, by reason: `lane_lost`, `node_gone`, `taken_back`."""
     appends_barred: int = 0
     """Appends that Redis refused since another app-node had taken one of our lanes over."""
     inbox_full: int = 0

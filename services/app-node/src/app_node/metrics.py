@@ -9,7 +9,7 @@ At any moment these hold (docs/reliability.md):
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from app_node.counters import Counters
+from app_node.counters import OUTCOMES, Counters
 from app_node.durations import Durations
 from app_node.membership.redis_use import NOTHING, RedisUse
 from sio_cluster.node.monitoring.histogram import Histogram
@@ -33,7 +33,10 @@ class Levels:
 
 
 def families(counters: Counters, levels: Levels) -> Iterator[AnyFamily]:
-    """All metrics of an app-node. Constant names, each with a fixed set of labels."""
+    """All metrics of an app-node. Constant names, each with a fixed set of labels.
+
+    What may go wrong is there from the start, as 0: `increase` does not see the first value of a series.
+    """
     yield from _facts(counters, levels)
     yield from _commands(counters, levels)
     yield from _lanes(counters, levels)
@@ -56,7 +59,7 @@ def _facts(counters: Counters, levels: Levels) -> Iterator[Family]:
         "Facts not handled again, since a former holder of the lane had handled them",
         counters.facts_done_before,
     )
-    handled, refused, abandoned = map(counters.ended, ("handled", "refused", "abandoned"))
+    handled, refused, abandoned = (_ended(counters, end) for end in ("handled", "refused", "abandoned"))
     yield _by("kind", "sio_app_facts_handled", "Facts whose handling has ended", handled)
     yield _by("reason", "sio_app_facts_refused", "Facts that cannot be handled", refused)
     yield _by("reason", "sio_app_facts_abandoned", "Facts left to the lane's next holder", abandoned)
@@ -96,7 +99,8 @@ def _commands(counters: Counters, levels: Levels) -> Iterator[Family]:
         levels.commands_emitted,
     )
     yield _count("sio_app_commands_written", "Commands that Redis has taken", counters.commands_written)
-    yield _by("reason", "sio_app_commands_dropped", "Commands that were given up", counters.commands_dropped)
+    dropped = {"lane_lost": 0, "node_gone": 0, "taken_back": 0, **counters.commands_dropped}
+    yield _by("reason", "sio_app_commands_dropped", "Commands that were given up", dropped)
     yield _gauge("sio_app_commands_waiting", "Commands on their way to Redis", levels.commands_waiting)
     yield _count(
         "sio_app_appends_barred",
@@ -178,7 +182,8 @@ def _clients(counters: Counters) -> Iterator[Family]:
     yield _count("sio_app_rooms_corrected", "Rooms of which an io-node was told what the client's record says",
                  counters.rooms_corrected)  # fmt: skip
     yield _count("sio_app_acks_received", "Answers of clients", counters.acks_received)
-    yield _by("reason", "sio_app_acks_refused", "Answers of clients that nobody waits for", counters.acks_refused)
+    acks_refused = {"unknown": 0, "malformed": 0, **counters.acks_refused}
+    yield _by("reason", "sio_app_acks_refused", "Answers of clients that nobody waits for", acks_refused)
     yield _count("sio_app_acks_missed", "Questions to one client that will not be answered: it is gone",
                  counters.acks_missed)  # fmt: skip
     yield _count("sio_app_inbox_entries_malformed", "Entries of our own inbox that could not be decoded",
@@ -244,6 +249,10 @@ def _durations(durations: Durations) -> Iterator[HistogramFamily]:
         durations.outbox_wait,
     )
     yield _seconds("sio_app_loop_lag_seconds", "By how much the event loop is late", durations.loop_lag)
+
+
+def _ended(counters: Counters, end: str) -> dict[str, int]:
+    return {outcome.label: 0 for outcome in OUTCOMES if outcome.end == end} | counters.ended(end)
 
 
 def _seconds(name: str, text: str, histogram: Histogram) -> HistogramFamily:

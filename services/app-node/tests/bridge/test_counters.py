@@ -14,6 +14,13 @@ def shown(counters: BridgeCounters) -> bytes:
     return exposition(families(counters, ready=False, active=False))
 
 
+def test_what_may_be_refused_is_there_before_it_is() -> None:
+    lines = shown(BridgeCounters()).decode().splitlines()
+    assert 'sio_bridge_messages_read_total{source="redis-manager"} 0.0' in lines
+    assert 'sio_bridge_messages_refused_total{reason="nodes_too_old",source="redis-streams-emitter"} 0.0' in lines
+    assert 'sio_bridge_messages_refused_total{reason="failed",source="redis-emitter"} 0.0' in lines
+
+
 @pytest.mark.parametrize("name", [field.name for field in fields(BridgeCounters)])
 def test_every_counter_is_shown(name: str) -> None:
     counters = BridgeCounters()

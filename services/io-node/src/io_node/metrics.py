@@ -15,6 +15,7 @@ from io_node.engineio.counters import EngineCounters
 from io_node.socketio.counters import ClientCounters
 from sio_cluster.node.monitoring.histogram import Histogram
 from sio_cluster.node.monitoring.metrics import AnyFamily, Family, HistogramFamily, labelled
+from sio_cluster.protocol import reasons
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,13 +134,14 @@ def _deliveries(clients: ClientCounters, engine: EngineCounters, levels: Levels)
 
 def _clients(clients: ClientCounters, engine: EngineCounters, levels: Levels) -> Iterator[Family]:
     yield _gauge("sio_io_clients", "Clients that are joined or pending", levels.clients)
-    yield _by_reason("sio_io_clients_closed", "Clients gone", clients.disconnected)
+    never = dict.fromkeys(reasons.ALL, 0)
+    yield _by_reason("sio_io_clients_closed", "Clients gone", {**never, **clients.disconnected})
     yield _counter("sio_io_clients_accepted", "Clients that the application let in", clients.accepted)
     yield _counter("sio_io_clients_refused", "Clients that the application refused", clients.refused)
     yield _gauge("sio_io_connects_waiting", "CONNECTs held back by CONNECT_RATE", levels.connects_waiting)
     yield _gauge("sio_io_connections", "Engine.IO connections now", levels.connections)
     yield _counter("sio_io_connections_opened", "Engine.IO connections since the start", engine.opened)
-    yield _by_reason("sio_io_connections_closed", "Engine.IO connections gone", engine.closed)
+    yield _by_reason("sio_io_connections_closed", "Engine.IO connections gone", {**never, **engine.closed})
     yield _by_transport("sio_io_received_bytes", "Bytes from clients: WebSocket frames, and bodies of POSTs",
                         engine.websocket_received_bytes, engine.polling_received_bytes)  # fmt: skip
     yield _by_transport("sio_io_sent_bytes", "Bytes for clients: WebSocket frames, and payloads of polls",

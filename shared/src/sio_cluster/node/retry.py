@@ -71,7 +71,9 @@ class Retry:
     """
 
     def __init__(self, operation: str, counts: Counter[str], *, cap_ms: float = 2000) -> None:
-        """`operation` is a constant. `counts[operation]` is how often it failed. `cap_ms`: the longest wait."""
+        """`operation` is a constant. `counts[operation]` is how often it failed, and there from now on. `cap_ms`:
+        the longest wait."""
+        counts.setdefault(operation, 0)
         self._operation = operation
         self._counts = counts
         self._cap_ms = cap_ms

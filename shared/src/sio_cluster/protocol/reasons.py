@@ -14,3 +14,15 @@ PARSE_ERROR = "parse error"
 SLOW_CONSUMER = "slow consumer"
 NODE_DRAINED = "node drained"
 NODE_LOST = "node lost"
+
+ALL = (
+    CLIENT_DISCONNECT,
+    SERVER_DISCONNECT,
+    PING_TIMEOUT,
+    TRANSPORT_CLOSE,
+    TRANSPORT_ERROR,
+    PARSE_ERROR,
+    SLOW_CONSUMER,
+    NODE_DRAINED,
+    NODE_LOST,
+)

@@ -4,9 +4,11 @@ For each source: read = delivered + refused + ignored + the one in work.
 """
 
 from collections.abc import Iterator, Mapping
+from itertools import product
+from typing import get_args
 
 from app_node.bridge.counters import BridgeCounters
-from app_node.bridge.requests import Source
+from app_node.bridge.requests import REASONS, Source
 from sio_cluster.node.monitoring.metrics import Family, labelled
 
 
@@ -19,7 +21,7 @@ def families(counters: BridgeCounters, *, ready: bool, active: bool) -> Iterator
         "counter",
         "sio_bridge_messages_refused",
         "Messages that were not carried out",
-        {kind: counters.refused[kind] for kind in sorted(counters.refused)},
+        {kind: counters.refused[kind] for kind in product(get_args(Source), REASONS)},
         ("source", "reason"),
     )
     yield Family("counter", "sio_bridge_subscriptions_lost", "How often channels were not heard for a time",
@@ -34,4 +36,4 @@ def families(counters: BridgeCounters, *, ready: bool, active: bool) -> Iterator
 
 
 def _by_source(name: str, text: str, counts: Mapping[Source, int]) -> Family:
-    return Family("counter", name, text, {(source,): counts[source] for source in sorted(counts)}, ("source",))
+    return Family("counter", name, text, {(source,): counts[source] for source in get_args(Source)}, ("source",))

@@ -1,7 +1,7 @@
 """What another program may ask of a bridge, whichever library it uses; and why a bridge refuses."""
 
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 from sio_cluster.protocol.messages import Room
 
@@ -14,6 +14,8 @@ Reason: TypeAlias = Literal[
 answer. server_event: `serverSideEmit` in a namespace other than `/`. query: a server asks other servers. client_gone:
 its client is not connected. nodes_too_old: a node of an older release does not understand it. unsendable: its data, or
 its rooms, cannot be sent."""
+REASONS: tuple[str, ...] = (*get_args(Reason), "failed")
+"""As they are counted. failed: a defect of the bridge."""
 
 
 class Refused(Exception):
