@@ -1,4 +1,4 @@
-"""The chat: an ordinary python-socketio application, except for the line that makes `sio`.
+"""The chat: handlers as in python-socketio, and what only a cluster has: who is in a room, exactly, whatever dies.
 
     app-node examples/chat/app.py:sio
 
@@ -6,8 +6,8 @@ You can stop it, kill it, replace it, or run it several times at once, and peopl
 keeps nothing in memory:
 
 - A client's name and rooms are in its session, which is kept in Redis.
-- The list of people in a room is kept by the page of each person there. A newcomer says hello, everybody in the room
-  answers, and the application tells the room who has left.
+- Who is in a room is in Redis too (`sio.presence`). The cluster tells each page who is there, who comes and who goes.
+  Nobody has to be taken out: this application has no handler for `disconnect`.
 - After a crash an event may be handled twice. So each message carries an id, and a page shows each id once.
 """
 
@@ -34,6 +34,7 @@ IMAGE_TYPES = {b"\x89PNG": "image/png", b"\xff\xd8\xff": "image/jpeg", b"GIF8": 
 
 Answer = dict[str, Any]
 RoomName = Annotated[str, Meta(pattern=r"\A[\w-]{1,32}\Z")]
+State = Literal["here", "away"]
 Sid = Annotated[str, Meta(pattern=r"\A[\w.-]{1,80}\Z")]
 MessageId = Annotated[str, Meta(pattern=r"\A[\w-]{8,40}\Z")]
 Pixels = Annotated[int, Meta(ge=0, le=20_000)]
@@ -43,15 +44,18 @@ class Person(Struct):
     name: Annotated[str, Meta(pattern=r"\A(?=.*\S)[^\x00-\x1f\x7f]{1,32}\Z")]
 
 
-class Room(Struct):
+class Arrival(Struct):
     room: RoomName
+    state: State = "here"
 
 
-class Presence(Struct):
+class Look(Struct):
+    state: State
+
+
+class Typing(Struct):
     room: RoomName
-    state: Literal["here", "away", "typing"] = "here"
-    new: bool = False  # the sender has just joined, and everybody in the room answers with a presence of their own
-    to: Sid | None = None  # set in such an answer: only this client gets it
+    typing: bool
 
 
 class Message(Struct):
@@ -107,30 +111,37 @@ async def connect(
 
 
 @sio.event
-async def disconnect(sid: str, reason: str) -> None:
-    session = await sio.get_session(sid)
-    for room in session.get("rooms", []):
-        await sio.emit("left", {"room": room, "sid": sid}, room=audience(room))
-
-
-@sio.event
-@takes(Room)
-async def join(sid: str, data: Room) -> Answer:
+@takes(Arrival)
+async def join(sid: str, data: Arrival) -> Answer:
+    """Lets a client into a room, where the others see it come. It sees who is there. Once more does no harm."""
     async with sio.session(sid) as session:
         rooms = {*session["rooms"], data.room}
         if len(rooms) > MAX_ROOMS:
             raise Rejected(f"You can be in {MAX_ROOMS} rooms at most")
         session["rooms"] = sorted(rooms)
     await sio.enter_room(sid, audience(data.room))
+    people = sio.presence(audience(data.room))
+    await people.track(sid, session["name"], {"state": data.state})  # all windows of a name are one person
+    await people.send_state(sid)
     return {"app_node": APP_NODE}
 
 
 @sio.event
-@takes(Presence)
-async def presence(sid: str, data: Presence) -> None:
+@takes(Look)
+async def look(sid: str, data: Look) -> None:
+    """Somebody looks at the page, or looks away."""
+    session = await sio.get_session(sid)
+    for room in session.get("rooms", []):
+        await sio.presence(audience(room)).track(sid, session["name"], {"state": data.state})
+
+
+@sio.event
+@takes(Typing)
+async def typing(sid: str, data: Typing) -> None:
     name = await name_in_room(sid, data.room)
-    news = {"room": data.room, "sid": sid, "name": name, "state": data.state, "new": data.new and data.to is None}
-    await sio.emit("presence", news, room=data.to or audience(data.room), skip_sid=sid)
+    await sio.emit(
+        "typing", {"room": data.room, "name": name, "typing": data.typing}, room=audience(data.room), skip_sid=sid
+    )
 
 
 @sio.event
@@ -159,6 +170,12 @@ async def received(sid: str, data: Receipt) -> None:
 async def pulse(sid: str, *_: Any) -> Answer:
     """The page sends this every two seconds. It measures the round trip and learns which app-node answers."""
     return {"app_node": APP_NODE}
+
+
+@sio.event
+async def count(sid: str, *_: Any) -> Answer:
+    """How many clients are connected, to all io-nodes together: exactly, and whoever asks is one of them."""
+    return {"clients": await sio.count()}
 
 
 def audience(room: str) -> str:

@@ -5,7 +5,8 @@ import { openComposer } from "./composer.js";
 import { byId, element, paintAvatar } from "./elements.js";
 import { closeSides, listenToFrame, notify } from "./frame.js";
 import { forgetOldest, showEntry, showLog, toBottom, updateMessage } from "./messages.js";
-import { newRoster, showPeople } from "./people.js";
+import { showPeople } from "./people.js";
+import { newPresence } from "./presence.js";
 import { load, restored, save } from "./tab.js";
 import { openTalk } from "./talk.js";
 
@@ -16,8 +17,8 @@ const TYPING_ENDS_MS = 4000; // "is typing" ends by itself after this time, in c
 
 const query = new URLSearchParams(location.search);
 const kept = load();
-const me = { name: "", state: "here" };
-const rooms = new Map(); // name -> {name, log, roster, typing: Map(sid -> {name, timer}), unread}
+const me = { name: "" };
+const rooms = new Map(); // name -> {name, log, presence, typing: Map(person's name -> timer), unread}
 let current = null;
 let talk = null;
 let panel = null;
@@ -49,12 +50,12 @@ function enter(name) {
     rooms: new Set(rooms.keys()),
     transports: ["polling", "websocket"].includes(asked) ? [asked] : null,
     on: {
-      connected, caughtUp, disconnected, refused, entered, notEntered, presence, left, message, sent, failed, delivered,
+      connected, caughtUp, disconnected, refused, entered, notEntered, presenceState, presenceDiff, typing, message, sent, failed, delivered,
       transport: (name) => panel.transport(name),
       appNode: (id) => panel.appNode(id),
     },
   });
-  panel ??= openPanel({ pulse: () => talk.pulse(), announce, late: (late) => showState(late ? "late" : "up") });
+  panel ??= openPanel({ pulse: () => talk.pulse(), count: () => talk.count(), announce, late: (late) => showState(late ? "late" : "up") });
   showRoom(current);
   composer.focus();
 }
@@ -62,7 +63,6 @@ function enter(name) {
 // --- called when something comes over the connection -----------------------------------------------------------------
 
 function connected(node, sid, recovered) {
-  for (const room of rooms.values()) room.roster.doubt();
   byId("notice").hidden = true;
   panel.connected(node, sid, recovered);
   showState("up");
@@ -91,16 +91,16 @@ function notEntered(name, reason) {
   notify(`#${name}: ${reason}`);
 }
 
-function presence({ room: name, new: isNew, ...person }) {
-  const room = rooms.get(name);
-  if (!room || person.sid === talk.sid) return;
-  room.roster.set(person, isNew);
-  setTyping(room, person.sid, person.state === "typing" ? person.name : null);
+function presenceState(name, all) {
+  rooms.get(name)?.presence.state(all);
 }
 
-function left({ room: name, sid }) {
-  rooms.get(name)?.roster.leave(sid);
-  setTyping(rooms.get(name), sid, null);
+function presenceDiff(name, diff) {
+  rooms.get(name)?.presence.diff(diff);
+}
+
+function typing({ room: name, name: who, typing: on }) {
+  setTyping(rooms.get(name), who, on);
 }
 
 function message({ id, room: name, sid, name: who, text, at, image, mime, width, height }) {
@@ -108,7 +108,7 @@ function message({ id, room: name, sid, name: who, text, at, image, mime, width,
   if (!room || room.log.some((entry) => entry.id === id)) return; // it has come twice
   const entry = { kind: "message", id, sid, name: who, own: false, text, at };
   if (image) entry.image = { url: URL.createObjectURL(new Blob([image], { type: mime })), width, height };
-  setTyping(room, sid, null);
+  setTyping(room, who, false);
   append(room, entry);
   if (room !== current || document.hidden) {
     room.unread += 1;
@@ -171,8 +171,7 @@ function listen() {
     enter(byId("nickname").value.trim());
   });
   document.addEventListener("visibilitychange", () => {
-    me.state = document.hidden ? "away" : "here";
-    talk?.setState(me.state);
+    talk?.setState(document.hidden ? "away" : "here");
     if (!document.hidden) showRoom(current);
   });
   addEventListener("keydown", (event) => {
@@ -198,10 +197,13 @@ function welcome(problem = "") {
 function addRoom(name) {
   if (rooms.has(name)) return rooms.get(name);
   const room = { name, log: [], typing: new Map(), unread: 0 };
-  room.roster = newRoster({
+  room.presence = newPresence({
     changed: () => { if (room === current) showWho(); },
-    came: (who) => append(room, line(" came in", "", who)),
-    went: (who) => append(room, line(" left", "", who)),
+    came: (who) => { if (who !== me.name) append(room, line(" came in", "", who)); },
+    went: (who) => {
+      if (who !== me.name) append(room, line(" left", "", who));
+      setTyping(room, who, false);
+    },
   });
   rooms.set(name, room);
   return room;
@@ -234,11 +236,11 @@ function change(name, id, how) {
   if (current.name === name) updateMessage(entry);
 }
 
-function setTyping(room, sid, who) {
+function setTyping(room, who, on) {
   if (!room) return;
-  clearTimeout(room.typing.get(sid)?.timer);
-  room.typing.delete(sid);
-  if (who) room.typing.set(sid, { name: who, timer: setTimeout(setTyping, TYPING_ENDS_MS, room, sid, null) });
+  clearTimeout(room.typing.get(who));
+  room.typing.delete(who);
+  if (on) room.typing.set(who, setTimeout(setTyping, TYPING_ENDS_MS, room, who, false));
   if (room === current) showTyping();
 }
 
@@ -274,14 +276,14 @@ function roomItem(room) {
 }
 
 function showWho() {
-  const others = current.roster.list();
-  if (me.name) showPeople(me, others);
-  const count = current.roster.count();
-  byId("room-people").textContent = count === 0 ? "Only you are here" : `${count + 1} people are here`;
+  const all = current.presence.list();
+  if (me.name) showPeople(me.name, all);
+  const others = all.filter(({ name }) => name !== me.name).length;
+  byId("room-people").textContent = others === 0 ? "Only you are here" : `${others + 1} people are here`;
 }
 
 function showTyping() {
-  const names = [...current.typing.values()].map(({ name }) => element("bdi", {}, name));
+  const names = [...current.typing.keys()].map((name) => element("bdi", {}, name));
   byId("typing").replaceChildren();
   if (names.length === 0) return;
   const words = names.length > 2 ? ["Several people are typing"] : [names[0], ...(names[1] ? [" and ", names[1]] : []), names[1] ? " are typing" : " is typing"];

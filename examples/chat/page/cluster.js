@@ -4,12 +4,14 @@ import { byId, duration, element } from "./elements.js";
 
 const PULSE_MS = 2000;
 const LATE_MS = 1000;
+const LOOK_MS = 3000;
 const SAMPLES = 30;
 
-/** `pulse()` asks the application for an answer. It resolves to the answer, or to null if the connection was lost.
+/** `pulse()` asks the application for an answer. It resolves to the answer, or to null if the connection was lost. So does
+ *  `count()`: its answer says how many clients there are.
  *  `announce(text, tone)` writes a line into the chat.
  *  `late(true)` is called when the application does not answer, `late(false)` when it answers again. */
-export function openPanel({ pulse, announce, late }) {
+export function openPanel({ pulse, count, announce, late }) {
   const trips = [];
   let askedAt = null; // when the pulse was sent that has no answer yet
   let excused = null; // the pulse that a restart of the application delayed: it does not count as late any more
@@ -19,11 +21,12 @@ export function openPanel({ pulse, announce, late }) {
   let ioNode = null;
   let ioNodeBefore = null;
   let appNodes = 0;
+  let counting = false;
 
   setInterval(beat, PULSE_MS);
   setInterval(watch, 100);
-  setInterval(count, 3000);
-  count();
+  setInterval(look, LOOK_MS);
+  look();
 
   async function beat() {
     if (askedAt !== null) return;
@@ -63,8 +66,13 @@ export function openPanel({ pulse, announce, late }) {
     say("good", what, more);
   }
 
-  async function count() {
+  function look() {
     if (document.hidden) return;
+    lookAtNodes();
+    lookAtClients();
+  }
+
+  async function lookAtNodes() {
     try {
       const answer = await fetch("/socket.io/cluster", { signal: AbortSignal.timeout(2500) });
       if (!answer.ok) throw new Error(answer.statusText);
@@ -73,10 +81,18 @@ export function openPanel({ pulse, announce, late }) {
       appNodes = sizes.app_nodes;
       put("io-nodes", sizes.io_nodes);
       put("app-nodes", sizes.app_nodes);
-      put("clients", sizes.clients.toLocaleString());
     } catch {
-      for (const id of ["io-nodes", "app-nodes", "clients"]) byId(id).textContent = "–"; // asked again in 3 s
+      for (const id of ["io-nodes", "app-nodes"]) byId(id).textContent = "–"; // asked again in 3 s
     }
+  }
+
+  /** Redis counts them for the application. What io-nodes say is as old as their heartbeats, and lacks this page at first. */
+  async function lookAtClients() {
+    if (counting) return;
+    counting = true;
+    const answer = await count();
+    counting = false;
+    if (answer !== null) put("clients", answer.clients.toLocaleString());
   }
 
   return {
@@ -91,6 +107,7 @@ export function openPanel({ pulse, announce, late }) {
       }
       askedAt = null;
       beat();
+      lookAtClients();
     },
 
     /** The server gave the session back, and `missed` messages with it. */
@@ -125,7 +142,7 @@ export function openPanel({ pulse, announce, late }) {
       const waited = askedAt === null ? 0 : performance.now() - askedAt;
       excused = askedAt;
       setLate(false);
-      await count();
+      await lookAtNodes();
       const restarted = nodeName(before) === nodeName(id) || appNodes < 2 || waited > LATE_MS;
       const what = restarted ? "Application restarted, still connected" : `Application moved to ${nodeName(id)}, still connected`;
       const pace = waited > 250 ? `Answers waited ${duration(waited)}` : "No answer was late";

@@ -30,12 +30,10 @@ export function openTalk({ name, rooms, transports, on }) {
   });
 
   socket.on("restarted", (news) => on.appNode(news.app_node));
-  socket.on("left", on.left);
+  socket.on("presence_state", (all, audience) => on.presenceState(roomOf(audience), all));
+  socket.on("presence_diff", (diff, audience) => on.presenceDiff(roomOf(audience), diff));
+  socket.on("typing", on.typing);
   socket.on("delivered", on.delivered);
-  socket.on("presence", (news) => {
-    on.presence(news);
-    if (news.new) socket.emit("presence", { room: news.room, state, to: news.sid });
-  });
   socket.on("message", (news) => {
     missed += 1;
     on.message(news);
@@ -48,14 +46,12 @@ export function openTalk({ name, rooms, transports, on }) {
     if ((await ask("pulse", null)) !== null) on.caughtUp(missed);
   }
 
-  /** Joins first and says hello afterwards. If two people come at once, at least one of them hears the other. */
   async function enter(room) {
     const sid = socket.id;
-    const answer = await ask("join", { room });
+    const answer = await ask("join", { room, state });
     if (answer === null || sid !== socket.id) return;
     if (answer.error) return on.notEntered(room, answer.error);
     joined.add(room);
-    socket.emit("presence", { room, state, new: true });
     on.entered(room);
     for (const message of waiting.values()) if (message.room === room) transmit(message);
   }
@@ -83,12 +79,15 @@ export function openTalk({ name, rooms, transports, on }) {
 
   /** The id of a connection begins with the name of the io-node that holds it. */
   const nodeOf = (id) => (id.includes(".") ? id.split("-")[0] : "this server");
+  /** The application's Socket.IO rooms are called `room:lobby` and the like. */
+  const roomOf = (audience) => audience.slice("room:".length);
   const transport = () => socket.io.engine?.transport?.name ?? "";
 
   return {
     get sid() { return socket.id; },
     get connected() { return socket.connected; },
     pulse: () => ask("pulse", null),
+    count: () => ask("count", null),
     join(room) {
       rooms.add(room);
       return enter(room);
@@ -98,11 +97,11 @@ export function openTalk({ name, rooms, transports, on }) {
       transmit(message);
     },
     typing(room, typing) {
-      if (joined.has(room)) socket.emit("presence", { room, state: typing ? "typing" : state });
+      if (joined.has(room)) socket.emit("typing", { room, typing });
     },
     setState(next) {
       state = next;
-      if (socket.connected) for (const room of joined) socket.emit("presence", { room, state });
+      if (socket.connected) socket.emit("look", { state });
     },
     close: () => socket.disconnect(),
   };
