@@ -3,12 +3,13 @@
 app-node tests/e2e/presence_app.py:sio
 """
 
+import os
 from typing import Any
 
 import app_node
 
 sio = app_node.get_client()
-lobby = sio.presence("lobby", linger=0.5)
+lobby = sio.presence("lobby", linger=float(os.environ.get("LINGER_S", "0.5")))
 
 
 @sio.event
@@ -16,6 +17,11 @@ async def come(sid: str, key: str, tab: int) -> None:
     await sio.enter_room(sid, "lobby")
     await lobby.track(sid, key, {"tab": tab})
     await lobby.send_state(sid)
+
+
+@sio.event
+async def show(sid: str, key: str, tab: int) -> None:
+    await lobby.track(sid, key, {"tab": tab})
 
 
 @sio.event
