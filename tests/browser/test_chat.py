@@ -204,10 +204,13 @@ async def test_a_nickname_is_asked_for_and_must_be_one(open_page, stack: Stack) 
     await page.evaluate("sessionStorage.clear()")
     await page.goto(f"{stack.url}/?room=names&name={'n' * 40}")
     await expect(page.get_by_text("A name has 1 to 32 characters")).to_be_visible()
-    await page.get_by_test_id("nickname").fill("Hedy")
+    await page.get_by_test_id("nickname").fill("Hedy \u00a0 Lamarr")
     await page.get_by_test_id("enter").click()
-    await expect(page.get_by_test_id("my-name")).to_have_text("Hedy")
+    await expect(page.get_by_test_id("my-name")).to_have_text("Hedy Lamarr")
     await expect(page.get_by_test_id("event")).to_contain_text("Connected to io-node")
+    await say(page, "It is me")
+    await expect(tick(page, "It is me")).to_have_attribute("data-state", "sent")  # by now it knows who is there
+    await expect(page.get_by_test_id("person").filter(has_text="Hedy")).to_have_count(1)
 
 
 @pytest.mark.parametrize("transport", ["polling", "websocket"])

@@ -40,15 +40,16 @@ function start() {
   else welcome();
 }
 
-function enter(name) {
+function enter(asked) {
+  const name = asked.split(/\s+/).join(" "); // as the application does, so that we find ourselves in its lists
   me.name = name;
   byId("my-name").textContent = name;
   paintAvatar(byId("my-avatar"), name);
-  const asked = query.get("transport");
+  const transport = query.get("transport");
   talk = openTalk({
     name,
     rooms: new Set(rooms.keys()),
-    transports: ["polling", "websocket"].includes(asked) ? [asked] : null,
+    transports: ["polling", "websocket"].includes(transport) ? [transport] : null,
     on: {
       connected, caughtUp, disconnected, refused, entered, notEntered, presenceState, presenceDiff, typing, message, sent, failed, delivered,
       transport: (name) => panel.transport(name),
