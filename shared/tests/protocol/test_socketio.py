@@ -21,6 +21,7 @@ from sio_cluster.protocol.socketio import (
     encode_connected,
     encode_disconnect,
     encode_event,
+    event_name,
     parse,
 )
 
@@ -201,3 +202,23 @@ def test_server_packets() -> None:
     assert encode_connect_error("/random", b'{"message":"no"}') == b'4/random,{"message":"no"}'
     assert encode_disconnect("/") == b"1"
     assert encode_disconnect("/chat") == b"1/chat,"
+
+
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [
+        (b'["say","hello"]', "say"),
+        (b'["say"]', "say"),
+        (b'[ "\\u0073ay" , 1]', "say"),
+        ('["grüß"]'.encode(), "grüß"),
+        (b"[7,1]", "7"),
+        (b'["%s"]' % (b"a" * 150), "a" * 100),
+        (b'["%s"]' % (b"a" * 5_000), "a" * 100),
+        (b'["say",%s]' % (b'"' + b"\xc3\xbc" * 1_000 + b'"'), "say"),
+        (b'["say"' + b"[" * 2_000, "say"),
+        (b"[" * 2_000, "[" * 100),
+        (b"", ""),
+    ],
+)
+def test_the_name_of_an_event_for_people(data: bytes, name: str) -> None:
+    assert event_name(data) == name

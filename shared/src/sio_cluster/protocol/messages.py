@@ -29,6 +29,10 @@ messages between app-nodes."""
 Room: TypeAlias = str | int
 """A room's name. python-socketio allows any hashable; on the bus it is text or a whole number."""
 
+TraceContext: TypeAlias = bytes
+"""Of a message that is traced, the step that sent it: the trace's id (16 bytes), then the span's (8 bytes), as in a
+W3C `traceparent`. Other lengths are ignored."""
+
 
 class Handshake(msgspec.Struct, array_like=True, frozen=True):
     """The HTTP request that opened the connection, as far as an application may ask about it.
@@ -75,12 +79,14 @@ class ClientConnected(msgspec.Struct, array_like=True, frozen=True, tag="connect
 
 class EventReceived(msgspec.Struct, array_like=True, frozen=True, tag="event"):
     """A client sent an event. `data` is the JSON array `[name, arg, ...]`, already validated by the io-node, with
-    `{"_placeholder": true, "num": n}` in place of `attachments[n]`. `ack_id` is None where no answer is wanted."""
+    `{"_placeholder": true, "num": n}` in place of `attachments[n]`. `ack_id` is None where no answer is wanted.
+    `trace`: a `TraceContext`, None where the event is not traced."""
 
     sid: str
     ack_id: int | None
     data: bytes
     attachments: list[bytes] = []
+    trace: TraceContext | None = None
 
 
 class AckReceived(msgspec.Struct, array_like=True, frozen=True, tag="ack"):
@@ -178,7 +184,8 @@ class Emit(msgspec.Struct, array_like=True, frozen=True, tag="emit"):
     encoded once by the app-node; `attachments` follow it. `to` lists rooms (a sid is a room): a client in several of
     them gets the packet once. None means every client of the namespace. `skip` lists sids that do not get it, and
     `except_rooms` rooms whose members do not, as far as the io-node knows them when it carries this out (from
-    `SERVER_LEVEL` on). `volatile`: a client that cannot be written to at once does not get it.
+    `SERVER_LEVEL` on). `volatile`: a client that cannot be written to at once does not get it. `trace`: a
+    `TraceContext`, None where the emit is not traced.
     """
 
     namespace: str
@@ -189,6 +196,7 @@ class Emit(msgspec.Struct, array_like=True, frozen=True, tag="emit"):
     volatile: bool = False
     ack: AckRequest | None = None
     except_rooms: list[Room] = []
+    trace: TraceContext | None = None
 
 
 class Ack(msgspec.Struct, array_like=True, frozen=True, tag="answer"):

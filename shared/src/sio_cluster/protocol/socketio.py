@@ -15,6 +15,7 @@ ACK without an id, a placeholder with a fractional number. It takes any JSON as 
 python-socketio does; Socket.IO's own parser takes objects only.
 """
 
+import json
 import re
 from typing import Any, TypeAlias, assert_never
 
@@ -69,6 +70,7 @@ class Ack(msgspec.Struct, frozen=True):
 Packet: TypeAlias = Connect | Disconnect | Event | Ack
 """What a client sends."""
 
+_JSON = json.JSONDecoder()
 _PACKET = re.compile(r"([0-6])(?:([0-9]+)-)?(?:(/[^,]*),?)?([0-9]*)(.*)", re.DOTALL)
 
 
@@ -152,6 +154,16 @@ def encode_connect_error(namespace: str, data: bytes) -> bytes:
 def encode_disconnect(namespace: str) -> bytes:
     """DISCONNECT. A client that gets it from the server does not connect again by itself."""
     return f"1{_prefix(namespace)}".encode()
+
+
+def event_name(data: bytes) -> str:
+    """The name in an event's JSON array, for people who look at it: at most 100 characters, of the first 600 bytes."""
+    head = data[1:600].decode(errors="replace").lstrip()
+    try:
+        name, _ = _JSON.raw_decode(head)
+    except (ValueError, RecursionError):  # it is longer than that, or no name at all
+        name = head.lstrip('"')
+    return str(name)[:100]
 
 
 def _encode_with_payload(
