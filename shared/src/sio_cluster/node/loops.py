@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from contextvars import Context
 from typing import Any
 
 import structlog
@@ -16,9 +17,15 @@ class Loops:
     `failed` is set and `failure` says why: whoever owns the node stops it, so that it is started anew.
     """
 
-    def __init__(self, on_failure: Callable[[], None] | None = None) -> None:
-        """`on_failure` is called at once when a loop fails, for what cannot wait until somebody sees `failed`."""
+    def __init__(
+        self, on_failure: Callable[[], None] | None = None, context: Callable[[], Context] | None = None
+    ) -> None:
+        """`on_failure` is called at once when a loop fails, for what cannot wait until somebody sees `failed`.
+
+        `context` gives the context variables of a loop, None: those of whoever starts it.
+        """
         self._on_failure = on_failure
+        self._context = context
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._stopping = False
         self.failed = asyncio.Event()
@@ -34,7 +41,8 @@ class Loops:
 
     def start(self, name: str, loop: Coroutine[Any, Any, None]) -> None:
         """Runs a loop from now on. `name` is unique within the node, and stands in logs."""
-        task = asyncio.create_task(loop, name=name)
+        context = None if self._context is None else self._context()
+        task = asyncio.create_task(loop, name=name, context=context)
         self._tasks[name] = task
         task.add_done_callback(self._on_end)
 

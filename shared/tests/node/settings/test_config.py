@@ -213,3 +213,11 @@ def test_settings_do_not_change() -> None:
 def test_a_heartbeat_counts_for_less_than_the_time_out_within_which_its_node_is_buried() -> None:
     assert Config().heartbeat_ttl_ms + (1 + 4) * Config().heartbeat_ms == Config().node_timeout_ms
     assert Config(HEARTBEAT_MS=100, NODE_TIMEOUT_MS=1000).heartbeat_ttl_ms == 500
+
+
+def test_the_ratio_of_traces() -> None:
+    assert Config().trace_ratio == 0
+    assert Config(TRACE_RATIO="0.25").trace_ratio == 0.25
+    for wrong in ("-0.1", "1.5", "nan", "all"):
+        with pytest.raises(ConfigError, match="TRACE_RATIO"):
+            Config(TRACE_RATIO=wrong)

@@ -16,6 +16,7 @@ from typing import Any
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from sio_cluster.node.monitoring.tracers import ids_for_logs
 from sio_cluster.node.settings.config import Config
 
 _QUIET = {
@@ -31,11 +32,13 @@ def configure_logging(config: Config, *, node: str, role: str) -> None:
     """Sends all logs of this process, those of the standard library too, to stderr; each line says `node` and `role`.
 
     `node` is the node's id, `role` is "io-node" or "app-node". Call it once, before the first line. Tracebacks carry
-    no values of variables, as those may be secrets.
+    no values of variables, as those may be secrets. With TRACE_RATIO a line also has the ids of the span that is
+    current where it is written.
     """
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
+        *ids_for_logs(config),
         *(_for_eyes(node) if _on_console(config) else _for_machines(node, role)),
     ]
     level = getattr(logging, config.log_level.upper())
@@ -66,8 +69,9 @@ def configure_logging_of_guest(config: Config) -> None:
         return
     moment = structlog.processors.TimeStamper(fmt="iso", utc=True)
     level = structlog.processors.add_log_level
+    merge, ids = structlog.contextvars.merge_contextvars, ids_for_logs(config)
     structlog.configure(
-        processors=[structlog.contextvars.merge_contextvars, level, moment, *_renderer(config)],
+        processors=[merge, level, *ids, moment, *_renderer(config)],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, config.log_level.upper())),
         logger_factory=lambda *_: _Stderr(),
     )

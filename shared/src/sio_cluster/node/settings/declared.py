@@ -340,11 +340,20 @@ class Settings(BaseSettings):
         description="Stream of `@socket.io/redis-streams-emitter`: its option `streamName`.",
     )
 
-    # logs
+    # logs and traces
     log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(as_lower)] = Field(
         "info", description="Least severe level that is logged: `debug`, `info`, `warning` or `error`."
     )
     log_format: Annotated[Literal["auto", "json", "console"], BeforeValidator(as_lower)] = Field(
         "auto",
         description="`json` or `console`, one line for each event. `auto` is `console` on a terminal, else `json`.",
+    )
+    trace_ratio: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Part of the events of which OpenTelemetry traces are made: 0.01 is one in a hundred, 1 is all. "
+        "An io-node draws lots for each event, an app-node for each emit outside of handlers. Whatever the number, a "
+        "node adds what it does for an event that another node traces. Only 0 switches traces off. docs/tracing.md "
+        "explains it.",
     )
