@@ -30,9 +30,9 @@ WORDS_OF_OTHERS = {
     "ip_local_port_range", "tcp_wmem", "worker_shutdown_timeout",
     "process_resident_memory_bytes", "python_gc_collections_total",
     "LimitNOFILE", "TimeoutStopSec", "publishNotReadyAddresses", "terminationGracePeriodSeconds",
-    "fetchSockets", "emitWithAck", "serverSideEmitWithAck",
+    "fetchSockets", "emitWithAck", "serverSideEmitWithAck", "OTEL_TRACES_SAMPLER",
 }  # fmt: skip
-"""Of Linux, nginx, Prometheus' clients, systemd, Kubernetes and Socket.IO."""
+"""Of Linux, nginx, Prometheus' clients, systemd, Kubernetes, Socket.IO and OpenTelemetry."""
 
 ALL_PAGES = pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)
 

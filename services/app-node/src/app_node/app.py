@@ -29,6 +29,7 @@ from app_node.membership.parts import MembershipParts
 from app_node.metrics import Levels, families
 from app_node.payloads import CLIENTS_TAKE_ATTACHMENTS
 from app_node.starting import STOPPED, Start
+from app_node.tracing import Traces
 from app_node.uplink.parts import UplinkParts
 from sio_cluster.node.loops import Loops
 from sio_cluster.node.membership.joining import join
@@ -36,6 +37,7 @@ from sio_cluster.node.membership.naming import name_of_host
 from sio_cluster.node.membership.presence import unready_because
 from sio_cluster.node.monitoring.loop_lag import watch_loop_lag
 from sio_cluster.node.monitoring.metrics import exposition, exposition_of_process
+from sio_cluster.node.monitoring.tracers import open_tracer
 from sio_cluster.node.retry import Retry
 from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.errors import BusError
@@ -70,10 +72,12 @@ class AppNode:
         self.counters = Counters()
         self.bus = make_bus(config)
         self.max_attachments = max(CLIENTS_TAKE_ATTACHMENTS, config.max_attachments)
+        self.tracer = open_tracer(config, "app-node", self.id, ratio=config.trace_ratio)
+        traces = None if self.tracer is None else Traces(self.tracer, self._age_of)
         # Its parts, each made of those above it.
         shared = (config, self.bus, clock, self.counters)
         self.commits = Commits(self.counters, on_lost=self._lose)
-        self.downlink = DownlinkParts(self.id, *shared, commits=self.commits)
+        self.downlink = DownlinkParts(self.id, *shared, commits=self.commits, traces=traces)
         self.clients = ClientParts(
             self.bus,
             clock,
@@ -104,6 +108,7 @@ class AppNode:
             announce=self._announce,
             canary_returned=self.membership.presence.proof.returned,
             redis_clock=self.membership.presence.redis_clock,
+            traces=traces,
         )
         self.keeper = self._make_keeper(clock)
         self.block_watch = BlockWatch(
@@ -114,7 +119,8 @@ class AppNode:
         )
         # Its life.
         self._clock = clock
-        self.loops = Loops(on_failure=self._fail)
+        # A node may be opened in the course of a request, by its first emit: the loops outlive the request's span.
+        self.loops = Loops(on_failure=self._fail, context=None if self.tracer is None else self.tracer.context_of_loops)
         self.over = asyncio.Event()  # stopped, or failed
         self._opening = asyncio.Lock()
         self._start = Start()
@@ -142,6 +148,9 @@ class AppNode:
 
     def _lose(self, lane: Lane) -> None:
         self.keeper.lose(lane)
+
+    def _age_of(self, entry_id: bytes) -> float | None:
+        return self.membership.presence.redis_clock.age_of(entry_id)
 
     # --- start
 
@@ -235,7 +244,8 @@ class AppNode:
     # --- stop: the other way round, and nothing is committed before its output is in Redis
 
     async def stop(self) -> None:
-        """Hands the lanes over when their handlers have ended, flushes, and leaves. Within SHUTDOWN_MS and 2 s."""
+        """Hands the lanes over when their handlers have ended, flushes, and leaves. Within SHUTDOWN_MS and 2 s, and
+        with traces 2 s more for the last of them."""
         if self._stopping:
             await self.over.wait()
             return
@@ -277,6 +287,8 @@ class AppNode:
         await self.uplink.close()
         await self.downlink.close()
         await self.bus.stop()
+        if self.tracer is not None:
+            await self.tracer.close()
 
     async def _announce(self, quarantined: Collection[int]) -> None:
         await self.membership.presence.announce(quarantined, alone=bool(self.keeper.assigned))

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import random
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +27,7 @@ from io_node.socketio.gate import Gate
 from io_node.socketio.newcomers import Newcomers
 from io_node.socketio.throttle import ConnectThrottle
 from io_node.socketio.timer import Timer
+from io_node.tracing import Traces
 from sio_cluster.node.loops import Loops
 from sio_cluster.node.membership.inbox import InboxLoop
 from sio_cluster.node.membership.joining import join
@@ -35,6 +37,7 @@ from sio_cluster.node.membership.redis_clock import RedisClock
 from sio_cluster.node.monitoring.health import Health
 from sio_cluster.node.monitoring.loop_lag import watch_loop_lag
 from sio_cluster.node.monitoring.metrics import AnyFamily, exposition, exposition_of_process
+from sio_cluster.node.monitoring.tracers import open_tracer
 from sio_cluster.node.retry import Retry
 from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol import reasons
@@ -61,6 +64,9 @@ class IoNode:
         self.bus_counters = BusCounters()
         self.durations = Durations()
         self.backpressure = Backpressure()
+        # An io-node draws lots before it begins a trace, so that events that are not traced cost nothing.
+        self._tracer = open_tracer(config, "io-node", self.node_id, ratio=1.0)
+        self._traces = None if self._tracer is None else Traces(self._tracer, config.trace_ratio, random.random)
         self._draining = False
         self._loops = Loops()
         self._bus = bus(config)
@@ -91,6 +97,7 @@ class IoNode:
             counters=self.bus_counters,
             durations=self.durations,
             redis_clock=redis_clock,
+            traces=self._traces,
         )
         self.hub = self._recovery.hub
         self._downlink = InboxLoop(
@@ -143,6 +150,8 @@ class IoNode:
             await self._recovery.claims.stop()
             await self._loops.stop()
             await self._bus.stop()
+            if self._tracer is not None:
+                await self._tracer.close()
 
     async def drain(self) -> None:
         """Stop so that nothing is lost. `run` still runs, and is cancelled afterwards.
@@ -307,6 +316,7 @@ class IoNode:
             start_timer=self._start_timer,
             random_bytes=os.urandom,
             is_open=self._is_open,
+            traces=self._traces,
         )
 
     # --- what the parts ask of each other

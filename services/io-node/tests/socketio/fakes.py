@@ -14,6 +14,7 @@ from io_node.socketio.hub import Hub
 from io_node.socketio.newcomers import Newcomers
 from io_node.socketio.session import ClientSession
 from io_node.socketio.throttle import ConnectThrottle
+from io_node.tracing import Traces
 from io_node.turns import Turns
 from sio_cluster.protocol.errors import MalformedPacket
 from sio_cluster.protocol.messages import (
@@ -165,7 +166,8 @@ class FakeUplink:
 class Node:
     """A hub with its surroundings. Sids are numbered, so that tests can name them."""
 
-    def __init__(self, limits: SessionLimits = LIMITS, rate: int = 0) -> None:
+    def __init__(self, limits: SessionLimits = LIMITS, rate: int = 0, traces: Traces | None = None) -> None:
+        self.traces = traces
         self.counters = ClientCounters()
         backpressure = Backpressure()
         self.uplink = FakeUplink(backpressure)
@@ -202,6 +204,7 @@ class Node:
             on_asked=lambda request, asked: self.asked.append((request.ack_id, asked)),
             on_canary=self.canaries.append,
             on_room_changed=lambda lane, fact: self.told.append((lane, fact)),
+            traces=traces,
         )
         self.newcomers = Newcomers(
             NODE,
@@ -225,6 +228,7 @@ class Node:
             claims=self.claims,
             counters=self.counters,
             start_timer=self._start_idle_timer,
+            traces=self.traces,
         )
         return connection
 

@@ -18,6 +18,8 @@ from app_node.downlink.outbox import Outbox
 from app_node.downlink.routes import Routes
 from app_node.lanes.progress import open_progress
 from app_node.payloads import Payload
+from app_node.tracing import Traces
+from sio_cluster.node.monitoring.tracing import Span
 from sio_cluster.protocol.ids import node_of
 from sio_cluster.protocol.messages import (
     SERVER_LEVEL,
@@ -45,10 +47,11 @@ SID_BYTES = 32
 class Emitter:
     """What the application says to clients. All methods raise LeaseLost in a handler whose lane was lost."""
 
-    def __init__(self, outbox: Outbox, routes: Routes, counters: Counters) -> None:
+    def __init__(self, outbox: Outbox, routes: Routes, counters: Counters, traces: Traces | None = None) -> None:
         self._outbox = outbox
         self._routes = routes
         self._counters = counters
+        self._traces = traces
 
     async def emit(
         self,
@@ -66,17 +69,23 @@ class Emitter:
         `skip` lists sids that do not get it, `except_rooms` rooms whose members do not. `volatile`: nor does a client
         that cannot be written to at once. With an `ack` each client that gets it is asked for an answer.
 
-        Returns the homes into whose inboxes it goes. Raises NodesTooOld for `except_rooms` where a node of the last
-        release is in the cluster: it would not heed them.
+        Returns the homes into whose inboxes it goes. If the emit is traced, its span lasts until then. Raises
+        NodesTooOld for `except_rooms` where a node of the last release is in the cluster: it would not heed them.
         """
         if except_rooms:
             await self._routes.require_level(SERVER_LEVEL, "an emit with except_room")
         ack_id = None if ack is None else ack.ack_id
         packet = encode_event(namespace, payload.text, len(payload.attachments), ack_id)
-        command = Emit(namespace, packet, payload.attachments, to, skip, volatile, ack, list(except_rooms))
+        span = None if self._traces is None else self._publish_span(self._traces, namespace, payload.text)
+        context = None if span is None else span.context
+        command = Emit(namespace, packet, payload.attachments, to, skip, volatile, ack, list(except_rooms), context)
         size = len(packet) + sum(map(len, payload.attachments))
-        nodes = await self._nodes(to)
-        await self._send(nodes, command, size)
+        try:
+            nodes = await self._nodes(to)
+            await self._send(nodes, command, size)
+        finally:
+            if span is not None:
+                span.end()
         return nodes
 
     async def join(self, sid: str, room: Room, *, tell: bool) -> None:
@@ -110,6 +119,9 @@ class Emitter:
     async def to_app_nodes(self, nodes: Iterable[str], item: ServerItem) -> None:
         """Says this to other app-nodes, by their ids."""
         await self._send(nodes, item, len(item.data) + sum(map(len, item.attachments)))
+
+    def _publish_span(self, traces: Traces, namespace: str, data: bytes) -> Span | None:
+        return traces.publish(namespace, data, in_handler=open_progress() is not None)
 
     async def _to_client(self, sid: str, command: Command) -> None:
         """To its io-node, and to none where it is gone, or the sid is none."""

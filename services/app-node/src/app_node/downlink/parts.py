@@ -8,6 +8,7 @@ from app_node.downlink.outbox import Outbox
 from app_node.downlink.record_writer import RecordWriter
 from app_node.downlink.routes import Routes
 from app_node.lanes.commits import Commits
+from app_node.tracing import Traces
 from sio_cluster.node.settings.config import Config
 from sio_cluster.streams.api.bus import Bus
 
@@ -16,7 +17,15 @@ class DownlinkParts:
     """What goes to clients: commands into the inboxes of io-nodes, and changes of client records."""
 
     def __init__(
-        self, node_id: str, config: Config, bus: Bus, clock: Clock, counters: Counters, *, commits: Commits
+        self,
+        node_id: str,
+        config: Config,
+        bus: Bus,
+        clock: Clock,
+        counters: Counters,
+        *,
+        commits: Commits,
+        traces: Traces | None = None,
     ) -> None:
         self.routes = Routes(bus.registry, clock, counters)
         self.app_nodes = AppNodes(bus.registry, clock, counters)
@@ -32,7 +41,7 @@ class DownlinkParts:
             counters=counters,
         )
         self.writer = RecordWriter(bus.records, counters)
-        self.emitter = Emitter(self.outbox, self.routes, counters)
+        self.emitter = Emitter(self.outbox, self.routes, counters, traces)
 
     async def close(self) -> None:
         """The node has ended: whoever still waits here gets RuntimeError. Idempotent."""

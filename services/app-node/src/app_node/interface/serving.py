@@ -27,11 +27,14 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 async def serve(node: AppNode, start: Callable[[], Awaitable[None]], stop: Callable[[], Awaitable[None]]) -> None:
     """Starts, runs until a signal comes or `node` is over, and stops cleanly.
 
-    The process is the node's own: it ends if a handler blocks it for long (`app_node.blocking`).
+    The process is the node's own: it ends if a handler blocks it for long (`app_node.blocking`), and the spans that
+    the application makes are sent with those of the node.
 
     Raises what `start` raises, and what a loop raised that failed. Raises ConfigError where HEALTH_PORT is taken.
     """
     node.block_watch.owns_process = True
+    if node.tracer is not None:
+        node.tracer.serve_application()
     with stop_signals() as signalled:
         async with http_server(health_app(node), node.config.http_host, node.config.health_port):
             try:
@@ -89,7 +92,8 @@ def health_app(node: AppNode) -> FastAPI:
 
 def health_app_of(health: Health, title: str) -> FastAPI:
     """What answers on the health port of any process. `title` says what kind it is."""
-    app = FastAPI(title=title, docs_url=None, redoc_url=None, openapi_url=None)
+    # FastAPI would trace each health check as soon as the process has traces.
+    app = FastAPI(title=title, docs_url=None, redoc_url=None, openapi_url=None, telemetry={"tracing": False})
     app.include_router(health_routes(health))
     return app
 

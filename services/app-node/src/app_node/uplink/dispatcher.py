@@ -41,7 +41,9 @@ from app_node.handlers.turns import HandlerTurns
 from app_node.lanes.lane import Lane
 from app_node.lanes.progress import EntryProgress, current_progress
 from app_node.payloads import arguments, decode, encode
+from app_node.tracing import Traces
 from sio_cluster.node.monitoring.log import log_raised
+from sio_cluster.node.monitoring.tracing import Span
 from sio_cluster.protocol.errors import LeaseLost, MalformedPacket
 from sio_cluster.protocol.ids import node_of
 from sio_cluster.protocol.messages import (
@@ -76,7 +78,8 @@ class Dispatcher:
         async_handlers: bool,
         max_attachments: int,
         durations: Durations,
-        trace: bool = False,
+        traces: Traces | None = None,
+        log_events: bool = False,
     ) -> None:
         self._application = application
         self._lifecycle = lifecycle
@@ -87,7 +90,8 @@ class Dispatcher:
         self._turns = turns
         self._async_handlers = async_handlers
         self._max_attachments = max_attachments
-        self._trace = trace
+        self._traces = traces
+        self._log_events = log_events
         self._durations = durations.handlers
 
     def deliver(self, fact: Fact, progress: EntryProgress) -> None:
@@ -155,7 +159,8 @@ class Dispatcher:
                 if not await self._lifecycle.is_ready(client, progress):
                     return self._incidents.refused(client, UNKNOWN_CLIENT)
                 if not self._async_handlers:
-                    return await self._run_event(client, fact, progress)
+                    run = self._run_event if fact.trace is None else self._run_traced
+                    return await run(client, fact, progress)
                 progress.lane.start(self._event(client, fact, progress))
                 return None
             case ClientConnected():
@@ -183,12 +188,28 @@ class Dispatcher:
         if self._turns.must_wait:
             await self._turns.wait()
         current_progress.set(progress)
+        run = self._run_event if fact.trace is None else self._run_traced
         try:
-            progress.end_fact(fact, await self._run_event(client, fact, progress))
+            progress.end_fact(fact, await run(client, fact, progress))
         except LeaseLost:
             return  # the lane's next holder handles it
 
-    async def _run_event(self, client: Client, fact: EventReceived, progress: EntryProgress) -> Outcome:
+    async def _run_traced(self, client: Client, fact: EventReceived, progress: EntryProgress) -> Outcome:
+        """As `_run_event`, with a span that is the current one in the handler."""
+        span = None
+        if fact.trace is not None and self._traces is not None:
+            lane, entry_id, redelivered = progress.lane.number, progress.entry_id, progress.redelivered
+            span = self._traces.process(
+                fact.trace, fact, namespace=client.namespace, lane=lane, entry_id=entry_id, redelivered=redelivered
+            )
+        if span is None:
+            return await self._run_event(client, fact, progress)
+        with span.current():
+            return await self._run_event(client, fact, progress, span)
+
+    async def _run_event(
+        self, client: Client, fact: EventReceived, progress: EntryProgress, span: Span | None = None
+    ) -> Outcome:
         """Runs the handler, once, and queues its answer. Whatever the handler raises is logged and counted.
 
         Raises what `raise_unless_own` raises, also where the lane is lost before the handler begins.
@@ -201,12 +222,14 @@ class Dispatcher:
             name, *args = decode(fact.data, fact.attachments, application.json_module)
             if name in RESERVED_EVENTS:
                 return self._incidents.refused(client, RESERVED_EVENT)
-            if self._trace:
+            if self._log_events:
                 log.debug("event", sid=client.sid, event_name=name, lane=progress.lane.number)
             call = application.event(client.namespace, client.sid, name, args, redelivered=progress.redelivered)
             if call is None:
                 return EVENT_UNHANDLED
             handler, args, keywords, is_named = call
+            if span is not None and is_named:
+                span.rename(f"process {name}")
             if application.is_atomic(handler):
                 held = hold_output()
             progress.lane.require_held()  # not earlier: the process may stand still at any point
@@ -228,6 +251,8 @@ class Dispatcher:
             return self._incidents.refused(client, MALFORMED_EVENT)
         except BaseException as error:  # noqa: BLE001 - the application's own error, which may be any
             raise_unless_own(error, task, progress.lane)
+            if span is not None:
+                span.failed(error)
             if held is not None and not held.over:
                 held.release(self._outbox.put, progress)
             self._incidents.handler_failed(client, name)

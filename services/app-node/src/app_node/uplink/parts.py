@@ -10,6 +10,7 @@ from app_node.handlers.application import Application
 from app_node.lanes.commits import Commits
 from app_node.lanes.lane import Lane
 from app_node.lanes.readers import Readers
+from app_node.tracing import Traces
 from app_node.uplink.alone import Alone
 from app_node.uplink.answers import Answers
 from app_node.uplink.condemned import Condemned
@@ -48,6 +49,7 @@ class UplinkParts:
         announce: Callable[[Collection[int]], Awaitable[None]],
         canary_returned: Callable[[Canary], None],
         redis_clock: RedisClock,
+        traces: Traces | None,
     ) -> None:
         """`announce(lanes)` tells the other app-nodes which quarantines of these lanes hold something.
 
@@ -66,7 +68,8 @@ class UplinkParts:
             async_handlers=async_handlers,
             max_attachments=max_attachments,
             durations=counters.durations,
-            trace=config.log_level == "debug",
+            traces=traces,
+            log_events=config.log_level == "debug",
         )
         self.suspects = Suspects(
             self.readers.lanes,

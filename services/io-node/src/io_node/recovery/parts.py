@@ -17,6 +17,7 @@ from io_node.socketio.absent import Absent
 from io_node.socketio.asked import AskedMany
 from io_node.socketio.counters import ClientCounters
 from io_node.socketio.hub import Hub
+from io_node.tracing import Traces
 from io_node.turns import Turns
 from sio_cluster.node.loops import Loops
 from sio_cluster.node.membership.redis_clock import RedisClock
@@ -62,12 +63,14 @@ class Recovery:
         counters: BusCounters,
         durations: Durations,
         redis_clock: RedisClock,
+        traces: Traces | None,
     ) -> None:
         self.is_on = config.recovery_window_ms > 0
         self._node_id = node_id
         self._config = config
         self._bus = bus
         self._facts = facts
+        self._traces = traces
         self._client_counters = client_counters
         self._absent = Absent(time.monotonic)
         self._turns = Turns()
@@ -83,6 +86,7 @@ class Recovery:
             on_room_op=self._note_room,
             on_unanswerable=self._report_unanswerable,
             on_asked=partial(self._report_asked, node_id),
+            traces=traces,
         )
         self._own = Home(node_id, self.hub)
         self.downlink = Downlink(
@@ -186,6 +190,7 @@ class Recovery:
             on_room_changed=self._report_room,
             on_unanswerable=self._report_unanswerable,
             on_asked=partial(self._report_asked, home),
+            traces=self._traces,
         )
 
     def _report_phantom(self, sid: str, comes_back: bool) -> None:

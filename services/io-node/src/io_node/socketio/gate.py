@@ -8,6 +8,7 @@ from io_node.socketio.counters import ClientCounters
 from io_node.socketio.session import ClientSession
 from io_node.socketio.surroundings import Claims, FactSink, NewClients, Throttle
 from io_node.socketio.timer import StartTimer
+from io_node.tracing import Traces
 from sio_cluster.protocol.ids import RandomBytes
 
 
@@ -26,7 +27,9 @@ class Gate:
         start_timer: StartTimer,
         random_bytes: RandomBytes,
         is_open: Callable[[], bool],
+        traces: Traces | None = None,
     ) -> None:
+        """`traces`: None where no events are traced."""
         self._limits = limits
         self._newcomers = newcomers
         self._facts = facts
@@ -36,6 +39,7 @@ class Gate:
         self._start_timer = start_timer
         self._random_bytes = random_bytes
         self._is_open = is_open
+        self._traces = traces
 
     def on_connection(self, connection: Connection) -> ClientSession | None:
         if not self._is_open():
@@ -50,4 +54,5 @@ class Gate:
             claims=self._claims,
             counters=self._counters,
             start_timer=self._start_timer,
+            traces=self._traces,
         )

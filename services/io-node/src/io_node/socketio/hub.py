@@ -16,6 +16,7 @@ from io_node.socketio.asked import AskedMany
 from io_node.socketio.client import Client, Replay
 from io_node.socketio.counters import ClientCounters
 from io_node.socketio.rooms import Rooms
+from io_node.tracing import Traces
 from io_node.turns import Turns
 from sio_cluster.protocol.ids import node_of
 from sio_cluster.protocol.messages import (
@@ -58,6 +59,7 @@ class Hub:
     accepted. `on_unanswerable` gets sid and request of each question to one client that will not be answered: the
     client is gone, and no other io-node has it. It also gets each client that has gone without an answer to a question
     whose app-node wants to know whom it has asked. `on_asked` gets each such question, with whom it has reached.
+    `traces` makes the spans of traced emits, None: none.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class Hub:
         on_room_op: Callable[[str, Room, bool], None] = lambda sid, room, inside: None,
         on_unanswerable: Callable[[str, AckRequest], None] = lambda sid, request: None,
         on_asked: Callable[[AckRequest, AskedMany], None] = lambda request, asked: None,
+        traces: Traces | None = None,
     ) -> None:
         self.counters = counters
         self.absent = absent
@@ -85,6 +88,7 @@ class Hub:
         self._on_room_op = on_room_op
         self._on_unanswerable = on_unanswerable
         self._on_asked = on_asked
+        self._traces = traces
         self._clients: dict[str, Client] = {}
         self._rooms = Rooms(
             self._find, counters=counters, absent=self.absent, on_changed=on_room_changed, on_op=on_room_op
@@ -253,8 +257,13 @@ class Hub:
         place = self._here if emit.ack is None else None
         message = Outbound(emit.packet, emit.attachments, emit.volatile, place)
         self.counters.emit_deliveries += len(members)
+        span = None
+        if emit.trace is not None and self._traces is not None:
+            span = self._traces.deliver(emit.trace, emit.namespace, len(members))
         for send in list(members.values()):  # a copy: a send may close its connection, which removes its clients
             send(message)
+        if span is not None:
+            span.end()
 
     def _tell_asked(self, emit: Emit, request: AckRequest, members: Iterable[str]) -> None:
         """Says whom this question reaches, before any of them can answer or leave."""

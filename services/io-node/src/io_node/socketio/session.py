@@ -28,6 +28,7 @@ from io_node.socketio.counters import ClientCounters
 from io_node.socketio.reader import PacketReader
 from io_node.socketio.surroundings import Claims, FactSink, NewClients, Throttle
 from io_node.socketio.timer import StartTimer, Timer
+from io_node.tracing import Traces
 from sio_cluster.protocol import reasons
 from sio_cluster.protocol.errors import MalformedPacket
 from sio_cluster.protocol.messages import (
@@ -35,6 +36,7 @@ from sio_cluster.protocol.messages import (
     ClientDisconnected,
     ClientUpgraded,
     EventReceived,
+    TraceContext,
 )
 from sio_cluster.protocol.socketio import (
     Ack,
@@ -71,6 +73,7 @@ class ClientSession:
         "_reader",
         "_start_timer",
         "_throttle",
+        "_traces",
         "connection",
         "counters",
         "limits",
@@ -89,6 +92,7 @@ class ClientSession:
         claims: Claims,
         counters: ClientCounters,
         start_timer: StartTimer,
+        traces: Traces | None = None,
     ) -> None:
         """`name` is what the application and the log call the connection: its Engine.IO sid is a secret."""
         self.connection = connection
@@ -100,6 +104,7 @@ class ClientSession:
         self._throttle = throttle
         self._claims = claims
         self._start_timer = start_timer
+        self._traces = traces
         self._reader = PacketReader(limits.max_attachments, limits.max_payload_bytes)
         self._clients: dict[str, Client] = {}
         self._left: dict[str, None] = {}
@@ -121,7 +126,8 @@ class ClientSession:
                 client = self._joined(packet.namespace)
                 if client is not None:
                     self.counters.events += 1
-                    fact = EventReceived(client.sid, packet.ack_id, packet.data, packet.attachments)
+                    trace = None if self._traces is None else self._trace(client, packet)
+                    fact = EventReceived(client.sid, packet.ack_id, packet.data, packet.attachments, trace)
                     self._facts.put(client.lane, fact, self.connection)
             case Ack():
                 self._on_ack(packet)
@@ -218,6 +224,11 @@ class ClientSession:
         client = self._newcomers.new_client(self, packet)
         self._clients[packet.namespace] = client
         self._throttle.enter(client)
+
+    def _trace(self, client: Client, event: Event) -> TraceContext | None:
+        assert self._traces is not None
+        headers = client.connected.handshake.headers
+        return self._traces.receive(client.sid, client.namespace, client.lane, event.data, headers)
 
     def _on_ack(self, packet: Ack) -> None:
         client = self._joined(packet.namespace)
