@@ -16,7 +16,7 @@ from opentelemetry.trace import StatusCode
 from app_node.tracing import Traces
 from sio_cluster.node.monitoring.otel import OtelTracer
 from sio_cluster.protocol.ids import lane_of
-from sio_cluster.protocol.messages import Emit, EventReceived
+from sio_cluster.protocol.messages import Ack, Emit, EventReceived
 
 CONTEXT = bytes(range(1, 25))
 """What comes with an event that is traced."""
@@ -78,14 +78,16 @@ async def test_a_handlers_spans_nest(memory_stage: Any, spans: Spans, overlap: b
     io = await memory_stage.io_node()
     await sio.start()
     sid = await io.connect()
-    await io.send(traced(memory_stage.event(sid, "say", "hello")))
+    await io.send(traced(memory_stage.event(sid, "say", "hello", ack_id=7)))
     [emit] = await io.wait(1, Emit)
+    [ack] = await io.wait(1, Ack)
     await io.settle()
     [process], [theirs], [publish] = spans.named("process say"), spans.named("theirs"), spans.named("publish")
     assert parent(process) == CONTEXT
     assert parent(theirs) == ids(process)
     assert parent(publish) == ids(theirs)
     assert emit.trace == ids(publish)
+    assert ack.trace == ids(process)
     attributes = dict(process.attributes or {})
     attributes.pop("sio.lane_wait_ms", None)  # not known before the first heartbeat
     assert attributes == {
@@ -211,7 +213,8 @@ async def test_an_event_without_a_context_has_no_span(memory_stage: Any, spans: 
     await sio.start()
     sid = await io.connect()
     await io.send(replace(memory_stage.event(sid, "echo", 1, ack_id=1), trace=context))
-    await io.settle()
+    [ack] = await io.wait(1, Ack)
+    assert ack.trace is None
     assert spans.names() == []
 
 

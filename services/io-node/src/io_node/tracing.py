@@ -39,7 +39,13 @@ class Traces:
         span.end()
         return context
 
-    def deliver(self, context: TraceContext, namespace: str, recipients: int) -> Span | None:
-        """What a traced emit says is now handed to this many clients of this io-node."""
-        attributes: Attributes = {"messaging.destination.name": namespace, "sio.recipients": recipients}
+    def deliver(
+        self, context: TraceContext, namespace: str, recipients: int, *, is_answer: bool = False
+    ) -> Span | None:
+        """What a traced emit says, or the answer to a traced event, is now handed to this many clients of this node."""
+        attributes: Attributes = {
+            "messaging.destination.name": namespace,
+            "sio.recipients": recipients,
+            "sio.is_answer": is_answer,
+        }
         return self._tracer.follow(context, "deliver", attributes)

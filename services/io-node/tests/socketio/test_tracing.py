@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from io_node.tracing import Traces
-from sio_cluster.protocol.messages import Accept, Emit, EventReceived, Join
+from sio_cluster.protocol.messages import Accept, Ack, Emit, EventReceived, Join
 
 from .fakes import HANDSHAKE, FakeConnection, Node
 
@@ -125,7 +125,18 @@ def test_an_emit_that_is_traced_says_how_many_got_it(tracer: FakeTracer) -> None
     assert [connection.take() for connection in connections] == [[b'2["said"]'], [b'2["said"]'], []]
     [span] = tracer.spans
     assert (span.name, span.parent, span.ended) == ("deliver", CONTEXT, True)
-    assert span.attributes == {"messaging.destination.name": "/", "sio.recipients": 2}
+    assert span.attributes == {"messaging.destination.name": "/", "sio.recipients": 2, "sio.is_answer": False}
+
+
+def test_the_answer_to_an_event_that_is_traced(tracer: FakeTracer) -> None:
+    node = Node(traces=Traces(tracer, 0.0, lambda: 0.5))
+    connection = joined(node, "/chat")
+    [client] = node.hub.clients()
+    node.hub.execute([Ack(client.sid, b"3/chat,7[]", trace=CONTEXT), Ack(client.sid, b"3/chat,8[]")])
+    assert connection.take() == [b"3/chat,7[]", b"3/chat,8[]"]
+    [span] = tracer.spans
+    assert (span.name, span.parent, span.ended) == ("deliver", CONTEXT, True)
+    assert span.attributes == {"messaging.destination.name": "/chat", "sio.recipients": 1, "sio.is_answer": True}
 
 
 def test_an_emit_that_reaches_nobody_here_has_no_span(tracer: FakeTracer) -> None:

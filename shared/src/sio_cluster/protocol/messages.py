@@ -200,11 +200,13 @@ class Emit(msgspec.Struct, array_like=True, frozen=True, tag="emit"):
 
 
 class Ack(msgspec.Struct, array_like=True, frozen=True, tag="answer"):
-    """Answer an event of this client. `packet` is the whole ACK packet, such as `3/chat,7["ok"]`."""
+    """Answer an event of this client. `packet` is the whole ACK packet, such as `3/chat,7["ok"]`. `trace`: a
+    `TraceContext`, None where the event is not traced."""
 
     sid: str
     packet: bytes
     attachments: list[bytes] = []
+    trace: TraceContext | None = None
 
 
 class Join(msgspec.Struct, array_like=True, frozen=True, tag="join"):

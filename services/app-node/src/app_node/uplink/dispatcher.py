@@ -246,7 +246,8 @@ class Dispatcher:
                 payload = encode(arguments(result), application.json_module, self._max_attachments)
                 packet = encode_ack(client.namespace, payload.text, len(payload.attachments), fact.ack_id)
                 size = len(packet) + sum(map(len, payload.attachments))
-                self._outbox.put(client.io_node, Ack(client.sid, packet, payload.attachments), size, progress)
+                answer = Ack(client.sid, packet, payload.attachments, None if span is None else span.context)
+                self._outbox.put(client.io_node, answer, size, progress)
         except MalformedPacket:
             return self._incidents.refused(client, MALFORMED_EVENT)
         except BaseException as error:  # noqa: BLE001 - the application's own error, which may be any

@@ -59,7 +59,7 @@ class Hub:
     accepted. `on_unanswerable` gets sid and request of each question to one client that will not be answered: the
     client is gone, and no other io-node has it. It also gets each client that has gone without an answer to a question
     whose app-node wants to know whom it has asked. `on_asked` gets each such question, with whom it has reached.
-    `traces` makes the spans of traced emits, None: none.
+    `traces` makes the spans of what is traced. None: there are none.
     """
 
     def __init__(
@@ -294,7 +294,12 @@ class Hub:
             self.counters.unknown_sid += 1
             return
         self.counters.acks_sent += 1
+        span = None
+        if ack.trace is not None and self._traces is not None:
+            span = self._traces.deliver(ack.trace, client.namespace, 1, is_answer=True)
         client.send(Outbound(ack.packet, ack.attachments))
+        if span is not None:
+            span.end()
 
     def _accept(self, sid: str, generation: int) -> None:
         self._on_room_op(sid, sid, True)
