@@ -42,6 +42,20 @@ async def test_what_another_app_node_changes_is_seen_by_the_holder(stage: Any) -
     assert [sid for sid, _ in holder.manager.get_participants("/", "b")] == [sid]
 
 
+async def test_a_client_of_another_namespace_leaves_nothing(stage: Any) -> None:
+    """As in python-socketio; and a key of the HTTP API may be for one namespace only."""
+    holder, other = stage.echo_server(), stage.server()
+    io = await stage.io_node()
+    await holder.start()
+    sid = await io.connect()
+    await other.enter_room(sid, "a")
+    for server in (holder, other):
+        await server.leave_room(sid, "a", namespace="/shop")
+    await other.leave_room(sid, "b")
+    assert await rooms_in_record(io, sid) == {"a"}
+    assert [leave.room for leave in await io.wait(1, Leave)] == ["b"]
+
+
 async def test_a_closed_room_leaves_every_record_and_the_view_of_every_holder(stage: Any) -> None:
     holder, other = stage.echo_server(), stage.server()
     io = await stage.io_node()

@@ -114,7 +114,7 @@ async def test_what_is_the_same_stays_and_what_is_not_takes_its_place(world: Wor
 
 
 async def leave(world: World, sid: str) -> None:
-    await world.records.update([Left(sid, "a")])
+    await world.records.update([Left(sid, "/", "a")])
 
 
 async def leave_as_selected(world: World, sid: str) -> None:
@@ -142,7 +142,7 @@ async def test_it_ends_with_the_membership(world: World, ends: Callable[[World, 
 
 async def test_other_rooms_and_joins_do_not_end_it(world: World) -> None:
     sid, first = await world.shows()
-    await world.records.update([Joined(sid, "/", "b"), Left(sid, "b"), Joined(sid, "/", "a")])
+    await world.records.update([Joined(sid, "/", "b"), Left(sid, "/", "b"), Joined(sid, "/", "a")])
     await world.selections.change(Selection("/", ("a",)), [sid], RoomsChange(("b",), inside=True))
     await world.selections.change(Selection("/", ("a",)), [sid], RoomsChange(("b",), inside=False))
     assert await world.presences.metas("/", "a") == [first]

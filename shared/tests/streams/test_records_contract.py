@@ -67,8 +67,8 @@ class TestRecords:
         records, sid = cluster.records(), connected(1).sid
         await records.store([connected(1)])
         await records.update([
-            Joined(sid, "/", "a"), Left(sid, "a"), Joined(sid, "/", "b"), Accepted(sid),
-            Upgraded(sid, "websocket"), Left(sid, "never joined"), Left(sid, "c"), Joined(sid, "/", "c"),
+            Joined(sid, "/", "a"), Left(sid, "/", "a"), Joined(sid, "/", "b"), Accepted(sid),
+            Upgraded(sid, "websocket"), Left(sid, "/", "never joined"), Left(sid, "/", "c"), Joined(sid, "/", "c"),
         ])  # fmt: skip
         record = await records.load(sid)
         assert record is not None
@@ -100,7 +100,7 @@ class TestRecords:
         records, sid = cluster.records(), connected(1).sid
         await records.store([connected(1)])
         await records.forget([Ended(sid), Ended(connected(9).sid)])
-        await records.update([Accepted(sid), Joined(sid, "/", "a"), Upgraded(sid, "websocket"), Left(sid, "a")])
+        await records.update([Accepted(sid), Joined(sid, "/", "a"), Upgraded(sid, "websocket"), Left(sid, "/", "a")])
         assert not await records.save_session(sid, b"late")
         assert await records.load(sid) is None
         assert await records.load_session(sid) is None
@@ -120,15 +120,15 @@ class TestRecords:
         assert await records.clients_of(IO2) == [(connected(1, IO2).sid, 0)]
         assert await records.load(connected(2).sid) is not None
 
-    async def test_who_is_gone_or_elsewhere_enters_no_room(self, cluster: Cluster) -> None:
+    async def test_who_is_gone_or_elsewhere_enters_and_leaves_no_room(self, cluster: Cluster) -> None:
         records, client, gone = cluster.records(), connected(1, namespace="/chat"), connected(2)
         await records.store([client])
         changes: list[RecordChange] = [
             Joined(client.sid, "/chat", "a"), Joined(client.sid, "/", "b"), Joined(gone.sid, "/", "a"),
-            Left(gone.sid, "a"), Left(client.sid, "b"), Accepted(gone.sid),
+            Left(gone.sid, "/", "a"), Left(client.sid, "/", "a"), Left(client.sid, "/chat", "b"), Accepted(gone.sid),
         ]  # fmt: skip
         done, lost = ChangeResult.DONE, ChangeResult.GONE
-        assert await records.update(changes) == [done, lost, lost, lost, done, lost]
+        assert await records.update(changes) == [done, lost, lost, lost, lost, done, lost]
         assert (await loaded(records, client.sid)).rooms == {"a"}
 
     async def test_who_was_forgotten_is_in_no_room_when_it_comes_back(self, cluster: Cluster) -> None:
@@ -162,7 +162,7 @@ class TestFencedRecords:
             changes: list[RecordChange] = [
                 Accepted(client.sid),
                 Joined(client.sid, "/", "late"),
-                Left(client.sid, "kept"),
+                Left(client.sid, "/", "kept"),
                 Upgraded(client.sid, "late"),
             ]
             assert await records.update(changes, [ours] * 4) == [ChangeResult.FENCED] * 4, later

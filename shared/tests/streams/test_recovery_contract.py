@@ -305,7 +305,7 @@ class TestAway:
         await records.update([Joined(SID, "/", "x"), Joined(SID, "/", "y")])
         await go(cluster)
         assert await records.save_session(SID, b"while it is away")
-        assert await records.update([Left(SID, "y"), Joined(SID, "/", "z")]) == [ChangeResult.DONE] * 2
+        assert await records.update([Left(SID, "/", "y"), Joined(SID, "/", "z")]) == [ChangeResult.DONE] * 2
         assert (await loaded(cluster)).rooms == {"x", "z"}
         leave = RoomsChange(("x",), inside=False)
         assert (await cluster.selections().change(Selection("/", ("x",)), [SID], leave)).away == [SID]

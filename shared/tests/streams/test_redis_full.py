@@ -74,7 +74,7 @@ class TestFull:
             shown = Meta("/", "a", "ada", b"{}", f"{number:016d}")
             assert await bus.presences.show(sid, shown, 0) is ShowResult.DONE
         await bus.records.forget([Ended(sids[0], 0, LONG_MS), Ended(sids[1])])
-        await bus.records.update([Left(sids[2], "a")])
+        await bus.records.update([Left(sids[2], "/", "a")])
         await bus.presences.hide(sids[3], "/", "a")
         found = [one for of_lane in await bus.presences.news(leases) for one in of_lane]
         assert sorted(one.shown for one in found) == [False] * 4 + [True] * 4

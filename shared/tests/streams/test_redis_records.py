@@ -24,7 +24,7 @@ class TestRecords:
         sid = f"{IO1}.{'0' * 16}"
         client = bus.keys.client(_lane(sid), sid)
         await bus.connections.run(("HSET", client, "connected", "x", "namespace", "/"), ("SCRIPT", "FLUSH"))
-        await bus.records.update([Joined(sid, "/", "a"), Left(sid, "a"), Joined(sid, "/", "b")])
+        await bus.records.update([Joined(sid, "/", "a"), Left(sid, "/", "a"), Joined(sid, "/", "b")])
         assert await bus.connections.run(("SMEMBERS", bus.keys.rooms(_lane(sid), sid))) == [[b'"b"']]
 
     async def test_the_room_index_has_the_members_and_nothing_else(self, bus: RedisBus) -> None:
@@ -40,7 +40,7 @@ class TestRecords:
         assert sum(map(len, index.values())) == 40
         leave = RoomsChange(("a",), inside=False)
         await bus.selections.change(Selection("/chat", ("a",)), [client.sid for client in clients], leave)
-        await written.update([Left(client.sid, 7) for client in clients[:5]])
+        await written.update([Left(client.sid, "/chat", 7) for client in clients[:5]])
         await written.forget([Ended(client.sid) for client in clients[5:]])
         assert await self._sets(bus, pattern) == []
 

@@ -132,7 +132,7 @@ class TestOlderRelease:
         async def change() -> None:
             while True:
                 client = chance.choice(clients)
-                changes: list[RecordChange] = [Joined(client.sid, "/", "new"), Left(client.sid, "r")]
+                changes: list[RecordChange] = [Joined(client.sid, "/", "new"), Left(client.sid, "/", "r")]
                 await bus.records.update([chance.choice(changes)])
 
         changing = asyncio.create_task(change())
@@ -178,7 +178,7 @@ class TestLeftovers:
                         Joined(client.sid, client.namespace, int(client.sid[-2:])),
                         Accepted(client.sid),
                         Joined(client.sid, client.namespace, client.sid[-3:]),
-                        Left(client.sid, int(client.sid[-2:])),
+                        Left(client.sid, "/", int(client.sid[-2:])),
                     )
                 ]
             )

@@ -78,7 +78,7 @@ class TestWhoCounts:
             await records.update([Accepted(client.sid)])
             assert (await index.count("/"), await index.counts("/")) == (1, {"a": 1})
         for _ in range(2):
-            await records.update([Joined(client.sid, "/", 7), Left(client.sid, "never entered")])
+            await records.update([Joined(client.sid, "/", 7), Left(client.sid, "/", "never entered")])
             assert await index.counts("/") == {"a": 1, 7: 1}
         assert await index.count("/other") == 0
         for _ in range(2):
@@ -95,7 +95,7 @@ class TestWhoCounts:
             await records.update([Accepted(client.sid)])  # as a retry may do
             assert (await index.count("/"), await index.counts("/")) == (0, {})
             assert (await index.page("/", "a")).records == []
-        await records.update([Left(client.sid, "b"), Joined(client.sid, "/", "c")])
+        await records.update([Left(client.sid, "/", "b"), Joined(client.sid, "/", "c")])
         assert isinstance(await records.claim(client.sid, "/", HASH, IO2), Claim)
         assert (await index.count("/"), await index.counts("/")) == (1, {"a": 1, "c": 1})
         [record] = (await index.page("/", "a")).records
@@ -245,7 +245,7 @@ class TestHistory:
                     case _:
                         changes: list[RecordChange] = [
                             Accepted(sid, generation), Joined(sid, namespace, chance.choice(rooms)),
-                            Joined(sid, namespace, chance.choice(rooms)), Left(sid, chance.choice(rooms)),
+                            Joined(sid, namespace, chance.choice(rooms)), Left(sid, namespace, chance.choice(rooms)),
                         ]  # fmt: skip
                         await records.update(chance.sample(changes, 3))
 

@@ -200,7 +200,10 @@ class ClusterManager:
         await node.downlink.emitter.join(sid, room, tell=tell)
 
     async def leave_room(self, sid: str, namespace: str, room: Any) -> None:
-        """As `enter_room`. Does nothing for what is no sid. A client cannot leave the room that is its own sid."""
+        """As `enter_room`. Does nothing for what is no sid, nor for a client of another namespace.
+
+        A client cannot leave the room that is its own sid.
+        """
         room = checked_room(room)
         client = self.node.clients.known.present(sid, namespace)
         if room == sid or (client is None and node_of(sid) is None):
@@ -210,7 +213,7 @@ class ClusterManager:
         if client is not None:
             node.clients.known.leave(client, room)
         try:
-            tell = await self._record(Left(sid, room), client)
+            tell = await self._record(Left(sid, namespace, room), client)
         except KeyError:
             return
         await node.downlink.emitter.leave(sid, room, tell=tell)

@@ -61,9 +61,10 @@ class Joined:
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """The client left a room."""
+    """The client left a room. It belongs to this namespace."""
 
     sid: str
+    namespace: str
     room: Room
 
 

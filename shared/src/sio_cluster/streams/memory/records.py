@@ -141,7 +141,7 @@ class MemoryClientRecords:
         client = self._broker.clients.get(change.sid)
         if self._broker.is_fenced(change.sid, self._lanes, lease):
             return ChangeResult.FENCED
-        if client is None or (isinstance(change, Joined) and client.namespace != change.namespace):
+        if client is None or (isinstance(change, Joined | Left) and client.namespace != change.namespace):
             return ChangeResult.GONE
         if isinstance(change, Upgraded) and client.generation > change.generation:
             return ChangeResult.GONE

@@ -193,8 +193,8 @@ class RedisClientRecords:
             case Joined(namespace=namespace, room=room):
                 arguments = (sid, self._of_lane(sid), namespace, encode_room(room))
                 return self._fenced(JOIN, self._of_client(sid), arguments, lane, lease)
-            case Left(room=room):
-                left = (sid, self._of_lane(sid), encode_room(room))
+            case Left(namespace=namespace, room=room):
+                left = (sid, self._of_lane(sid), namespace, encode_room(room))
                 return self._fenced(LEAVE, self._of_client(sid), left, lane, lease)
             case Upgraded(transport=transport, generation=generation):
                 return self._fenced(UPGRADE, (self._client(sid),), (transport, generation), lane, lease)

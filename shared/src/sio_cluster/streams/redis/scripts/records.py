@@ -123,20 +123,21 @@ return 1
 """
 )
 
-# KEYS client, rooms, lease?; ARGV sid, lane, room, node?, token?. Returns 0 where the client is gone.
+# KEYS client, rooms, lease?; ARGV sid, lane, namespace, room, node?, token?.
+# Returns 0 where the client is gone, or belongs to another namespace.
 LEAVE = script(
     FENCED
     + LESS
     + HIDES
     + """
-if fenced(KEYS[3], ARGV[4], ARGV[5]) then return -1 end
-redis.call('SREM', KEYS[2], ARGV[3])
+if fenced(KEYS[3], ARGV[5], ARGV[6]) then return -1 end
+local lane, namespace, room = ARGV[2], ARGV[3], ARGV[4]
 local known = redis.call('HMGET', KEYS[1], 'namespace', 'accepted', 'away', 'linger')
-local namespace = known[1]
-if not namespace then return 0 end
-if known[4] then hides(ARGV[2], ARGV[1], namespace .. ':' .. ARGV[3]) end
-local was_in = redis.call('SREM', ARGV[2] .. 'room:' .. namespace .. ':' .. ARGV[3], ARGV[1]) == 1
-if was_in and known[2] == '1' and not known[3] then less(ARGV[2], namespace, ARGV[3]) end
+if known[1] ~= namespace then return 0 end
+redis.call('SREM', KEYS[2], room)
+if known[4] then hides(lane, ARGV[1], namespace .. ':' .. room) end
+local was_in = redis.call('SREM', lane .. 'room:' .. namespace .. ':' .. room, ARGV[1]) == 1
+if was_in and known[2] == '1' and not known[3] then less(lane, namespace, room) end
 return 1
 """
 )
