@@ -254,6 +254,26 @@ async def test_its_redis_is_restarted(world: Any) -> None:
     assert bridge.counters.subscriptions_lost == 1
 
 
+async def test_what_was_heard_is_sent_although_the_bridge_stops(world: Any) -> None:
+    """The cluster's Redis was away for a moment. A channel says nothing twice."""
+    io = await world.stage.io_node()
+    bridge = await world.active()
+    manager_of(world).emit("n", 0)
+    await io.wait(1, Emit)
+    world.stage.broker.go_down()
+    tried = asyncio.create_task(bridge._sio.emit("n", 1))
+    await world.until(lambda: bridge._node.counters.redis_retries["outbox"])
+    manager_of(world).emit("n", 2)  # waits behind the one that is tried
+    await world.until(lambda: bridge.counters.delivered["redis-manager"] == 2)
+    world.bridges.remove(bridge)
+    stopping = asyncio.create_task(bridge.stop())
+    await world.until(lambda: not bridge._channels.open)
+    world.stage.broker.come_back()
+    await io.start()  # its read has failed, too
+    await asyncio.gather(stopping, tried)
+    assert numbers(await io.wait(3, Emit)) == [0, 1, 2]
+
+
 async def test_a_redis_that_refuses_us_ends_the_start(world: Any) -> None:
     with pytest.raises(ConfigError, match="BRIDGE_REDIS_URL"):
         await world.bridge(bridge_redis_url=world.server.url.replace("redis://", "redis://:wrong@"))

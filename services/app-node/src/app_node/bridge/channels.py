@@ -73,7 +73,7 @@ class Channels:
         log.info("bridge_listens", channel=self._channel, channels=[f"{name}*" for name in self._beginnings])
         while self._lease.held:
             messages = await listener.next(WAIT_S, BATCH)
-            with landing_as_one() as landing:
+            with landing_as_one(stays=True) as landing:  # a channel says nothing twice, also where this bridge stops
                 for channel, data in messages:
                     await self._take(channel, data)
             await landing.landed()

@@ -21,9 +21,11 @@ class Outbox(Protocol):
 class Landing:
     """One command, or several that are waited for together."""
 
-    __slots__ = ("_batches", "_emits", "_outbox")
+    __slots__ = ("_batches", "_emits", "_outbox", "_stays")
 
-    def __init__(self) -> None:
+    def __init__(self, *, stays: bool = False) -> None:
+        """`stays`: nothing is taken back. Nobody would say it again."""
+        self._stays = stays
         self._outbox: Outbox | None = None
         self._batches: dict[Batch, None] = {}
         self._emits: dict[str, list[Command | ServerItem]] = {}  # by io-node
@@ -51,7 +53,9 @@ class Landing:
             raise
 
     def take_back(self) -> None:
-        """Gives up the emits that have not left."""
+        """Gives up the emits that have not left, unless they stay."""
+        if self._stays:
+            return
         for node, commands in self._emits.items():
             if self._outbox is not None:
                 self._outbox.take_back(node, commands)
@@ -61,12 +65,12 @@ _together: ContextVar[Landing | None] = ContextVar("landing_together", default=N
 
 
 @contextmanager
-def landing_as_one() -> Iterator[Landing]:
+def landing_as_one(*, stays: bool = False) -> Iterator[Landing]:
     """What the running task says inside leaves in its order, and is not waited for: `landed` of what this gives is.
 
-    Where the task is cancelled inside, its emits that have not left are taken back.
+    Where the task is cancelled inside, its emits that have not left are taken back. `stays`: they are not.
     """
-    landing = Landing()
+    landing = Landing(stays=stays)
     token = _together.set(landing)
     try:
         yield landing

@@ -120,6 +120,7 @@ class Listener:
             health_check_interval=ANSWER_TIMEOUT_S,
         )
         self._pubsub: PubSub | None = None
+        self._lost: BusUnavailable | None = None
 
     async def open(self) -> None:
         """Returns when Redis has confirmed all of it. Raises BusUnavailable."""
@@ -138,7 +139,13 @@ class Listener:
             _end_where_cancelled()
 
     async def next(self, timeout_s: float, most: int) -> list[tuple[str, bytes]]:
-        """What has been said, each with its channel: at most so many. [] after `timeout_s`. Raises BusUnavailable."""
+        """What has been said, each with its channel: at most so many. [] after `timeout_s`.
+
+        Raises BusUnavailable where the connection was lost, from then on always: redis-py would subscribe again without
+        a word, and nobody would know that something was missed.
+        """
+        if self._lost is not None:
+            raise self._lost
         heard: list[tuple[str, bytes]] = []
         try:
             while len(heard) < most:
@@ -148,8 +155,9 @@ class Listener:
                 if message["type"] in ("message", "pmessage"):
                     heard.append((message["channel"].decode(errors="replace"), message["data"]))
         except (RedisError, OSError) as error:
+            self._lost = BusUnavailable(f"the subscription was lost: {error}")
             if not heard:
-                raise BusUnavailable(f"the subscription was lost: {error}") from error
+                raise self._lost from error
         finally:
             _end_where_cancelled()
         return heard
