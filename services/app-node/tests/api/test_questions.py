@@ -185,3 +185,12 @@ async def test_while_an_older_node_is_registered(world: World) -> None:
     refused = await world.http.get("/api/count", headers={"X-API-Key": ADMIN})
     assert (refused.status_code, refused.json()["error"]["code"]) == (503, "unavailable")
     assert refused.headers["retry-after"] == "1"
+
+
+async def test_a_redis_that_refuses_is_503(world: World) -> None:
+    """Such as one that takes rights away. Here something else is in the place of the io-nodes."""
+    nodes = world.bus.keys.io_nodes
+    await world.bus.connections.run(("RENAME", nodes, f"{nodes}:kept"), ("SET", nodes, "no hash"))
+    refused = await world.http.get("/api/info", headers={"X-API-Key": ADMIN})
+    await world.bus.connections.run(("RENAME", f"{nodes}:kept", nodes))
+    assert (refused.status_code, refused.json()["error"]["code"]) == (503, "unavailable")

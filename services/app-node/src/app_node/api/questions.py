@@ -16,7 +16,7 @@ from app_node.api.problems import Problem
 from app_node.interface.patience import Patience
 from app_node.interface.remote_client import RemoteClient
 from app_node.interface.server import ClusterServer
-from sio_cluster.protocol.errors import BusUnavailable, ConfigError, NodesTooOld
+from sio_cluster.protocol.errors import BusError, ConfigError, NodesTooOld
 from sio_cluster.protocol.ids import node_of
 from sio_cluster.protocol.messages import Room
 from sio_cluster.streams.api.room_index import PAGE_LIMIT
@@ -128,7 +128,7 @@ class PresenceDone(BaseModel):
 
 
 class Questions:
-    """Answers them. Each method raises Problem, "unavailable" too where Redis does not answer in time."""
+    """Answers them. Each method raises Problem, "unavailable" too where Redis does not answer in time, or refuses."""
 
     def __init__(self, sio: ClusterServer, overview: Overview, patience: Patience) -> None:
         self._sio = sio
@@ -161,7 +161,7 @@ class Questions:
     async def _answer(self, question: Coroutine[Any, Any, _T]) -> _T:
         try:
             return await self._patience.or_take_back(question)
-        except (BusUnavailable, ConfigError, NodesTooOld) as error:
+        except (BusError, ConfigError, NodesTooOld) as error:
             raise Problem("unavailable", str(error)) from None
 
 
