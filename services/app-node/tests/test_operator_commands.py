@@ -163,6 +163,22 @@ async def test_presence(io_node: FakeIoNode, whole: typer.Typer, monkeypatch: py
     assert "cannot be present in a sid room" in run(whole, "presence", "io1-aaaaaa.AAAAAAAAAAAAAAAA", status=2)
 
 
+async def test_a_word_that_is_no_sid_is_asked_nothing(io_node: FakeIoNode, whole: typer.Typer) -> None:
+    """It would be a room, and all its members would get the event."""
+    assert run(whole, "call", "vote", "--sid", "lobby", status=2) == "sio-cluster: lobby is no sid\n"
+
+
+async def test_data_that_are_nested_too_deeply_are_one_line_too(io_node: FakeIoNode, whole: typer.Typer) -> None:
+    nested = "[" * 900 + "]" * 900
+    assert run(whole, "emit", "news", nested, status=2) == "sio-cluster: the data are nested too deeply\n"
+
+
+async def test_in_a_pipe_no_cell_is_cut(io_node: FakeIoNode, whole: typer.Typer) -> None:
+    long_id = f"{'a' * 32}-aaaaaa"
+    await io_node.bus.registry.register_app_node(long_id, {"level": str(LEVEL)})
+    assert f" {long_id} " in run(whole, "nodes")
+
+
 async def test_an_older_node_is_one_line_too(io_node: FakeIoNode, whole: typer.Typer) -> None:
     """It does not keep the room index."""
     await io_node.bus.registry.register_io_node("io2-aaaaaa", {})

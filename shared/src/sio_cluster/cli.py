@@ -43,6 +43,7 @@ from sio_cluster.top.watching import Wish, look_once, watch
 EXIT_NOT_FOUND = 1
 EXIT_REFUSED = 2
 EXIT_PROBLEM = 1
+WIDEST = 10_000  # columns of a table that goes into a pipe or a file
 HEX_BYTES = 512  # how much is shown of an entry that is not even msgpack
 
 _T = TypeVar("_T")
@@ -73,7 +74,7 @@ def nodes(as_json: AsJson = False) -> None:
     for node in found:
         lanes = "" if node.lanes is None else ", ".join(map(str, node.lanes)) or "none"
         table.add_row(node.id, node.kind, node.state, _shown(node.level), _shown(node.clients), lanes)
-    Console().print(table if found else "There are no nodes.")
+    console().print(table if found else "There are no nodes.")
 
 
 @cli.command()
@@ -102,13 +103,13 @@ def top(
     as_json: AsJson = False,
 ) -> None:
     """Shows nodes, lanes and the largest rooms, until Ctrl-C. One frame where stdout is no terminal."""
-    wish, console = Wish(namespace, rows, interval), Console()
-    if as_json or once or not console.is_terminal:
+    wish, screen = Wish(namespace, rows, interval), console()
+    if as_json or once or not screen.is_terminal:
         view = answer_of(lambda bus: look_once(bus, wish))
-        typer.echo(json.dumps(asdict(view), indent=2)) if as_json else console.print(frame(view, rows))
+        typer.echo(json.dumps(asdict(view), indent=2)) if as_json else screen.print(frame(view, rows))
         return
     with contextlib.suppress(KeyboardInterrupt):
-        answer_of(lambda bus: watch(bus, wish, console))
+        answer_of(lambda bus: watch(bus, wish, screen))
 
 
 @dead_letters.command("list")
@@ -130,7 +131,7 @@ def show_list(
     for letter in letters:
         when = datetime.fromtimestamp(letter.set_aside_at).astimezone().isoformat(" ", "seconds")
         table.add_row(str(letter.lane), letter.id, when, str(len(letter.entry)), escape(ascii(letter.why)[1:-1]))
-    Console().print(table if letters else "There are no dead letters.")
+    console().print(table if letters else "There are no dead letters.")
 
 
 @dead_letters.command()
@@ -183,6 +184,13 @@ def answer_of(question: Callable[[RedisBus], Awaitable[_T]]) -> _T:
         return asyncio.run(ask())
     except (ConfigError, BusError) as error:
         refuse(error, EXIT_REFUSED)
+    except UnicodeEncodeError:  # bytes of the command line that are no text
+        refuse("an argument is not UTF-8", EXIT_REFUSED)
+
+
+def console() -> Console:
+    """What prints tables. Where stdout is no terminal, no cell is cut."""
+    return Console(width=None if sys.stdout.isatty() else WIDEST)
 
 
 def refuse(why: object, status: int) -> NoReturn:

@@ -142,3 +142,7 @@ async def test_the_command(bus: RedisBus, monkeypatch: pytest.MonkeyPatch) -> No
     assert json.loads(run("--json", "--namespace", "/shop"))["rooms"]["rooms"] == []
     monkeypatch.setenv("REDIS_PREFIX", f"{bus.keys.prefix}x")
     assert "there is no cluster" in run("--once", status=2)
+
+
+async def test_bytes_that_are_no_text_are_one_line_too(bus: RedisBus) -> None:
+    assert "an argument is not UTF-8" in run("--once", "--namespace", "\udcff", status=2)

@@ -19,7 +19,6 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 import uvloop
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 from socketio import exceptions
@@ -29,11 +28,12 @@ from app_node.api.serving import serve
 from app_node.interface.patience import Patience
 from app_node.interface.remote_client import RemoteClient
 from app_node.interface.server import ClusterServer, get_client
-from sio_cluster.cli import EXIT_NOT_FOUND, EXIT_REFUSED, AsJson, answer_of, refuse
+from sio_cluster.cli import EXIT_NOT_FOUND, EXIT_REFUSED, AsJson, answer_of, console, refuse
 from sio_cluster.node.process.garbage import tune_garbage_collector
 from sio_cluster.node.process.running import run_node
 from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.errors import BusError, ConfigError, NodesTooOld
+from sio_cluster.protocol.ids import node_of
 from sio_cluster.streams.api.room_index import PAGE_LIMIT
 from sio_cluster.streams.redis.overview import Overview
 
@@ -93,6 +93,8 @@ def call(
 ) -> None:
     """Emits an event to one client, and prints its answer as JSON."""
     value = _decoded(data)
+    if node_of(sid) is None:
+        refuse(f"{sid} is no sid", EXIT_REFUSED)  # it would be a room, and its members would be asked
     try:
         answer = _with_server(
             lambda sio: sio.call(event, value, sid=sid, namespace=namespace, timeout=answer_in), timeout + answer_in
@@ -143,7 +145,7 @@ def clients(
     for client in found:
         others = ", ".join(_shown(room) for room in client.rooms if room != client.sid)
         table.add_row(client.sid, client.io_node, client.transport, _time(client.connected_at), others)
-    Console().print(table if found else "There are no clients.")
+    console().print(table if found else "There are no clients.")
     if number > len(found):
         typer.echo(f"{len(found)} of {number} clients: --limit shows more")
 
@@ -163,7 +165,7 @@ def rooms(
     table = Table("room", "clients")
     for room, number in found:
         table.add_row(_shown(room), str(number))
-    Console().print(table if found else "There are no rooms.")
+    console().print(table if found else "There are no rooms.")
 
 
 def presence(
@@ -183,7 +185,7 @@ def presence(
         table.add_row(
             _shown(key), str(len(metas)), "\n".join(_shown(json.dumps(meta, ensure_ascii=False)) for meta in metas)
         )
-    Console().print(table if present else "Nobody is present.")
+    console().print(table if present else "Nobody is present.")
 
 
 def api() -> None:
@@ -242,8 +244,10 @@ def _with_server(command: Callable[[ClusterServer], Awaitable[_T]], timeout_s: f
 
     try:
         return asyncio.run(carry_out())
-    except (ConfigError, BusError, NodesTooOld, TypeError, ValueError, RecursionError) as error:
+    except (ConfigError, BusError, NodesTooOld, TypeError, ValueError) as error:
         refuse(error, EXIT_REFUSED)
+    except RecursionError:
+        refuse("the data are nested too deeply", EXIT_REFUSED)
 
 
 async def _awaited(operation: Awaitable[_T]) -> _T:
