@@ -12,11 +12,15 @@ def _state() -> Row:
     return Row(
         "State",
         [
-            stat("Io-nodes ready", total("sio_io_ready"), colours=none_is_bad),
-            stat("App-nodes ready", total("sio_app_ready", 'job="app-node"'), colours=none_is_bad),
+            stat("Io-nodes ready", total("sio_io_ready") + " or vector(0)", colours=none_is_bad),
+            stat(
+                "App-nodes ready",
+                total("sio_app_ready", 'job="app-node"') + " or vector(0)",
+                colours=none_is_bad,
+            ),
             stat(
                 "Lanes held",
-                total("sio_app_lanes_held"),
+                total("sio_app_lanes_held") + " or vector(0)",
                 colours=none_is_bad,
                 about="Of all app-nodes together.",
             ),

@@ -54,6 +54,14 @@ def test_the_metrics_and_labels_of_a_panel_exist(chart: Chart) -> None:
         assert set(re.findall(r"{{(\w+)}}", target.legendFormat)) <= labels_of(target.expr) | {"equation", "instance"}
 
 
+@ALL_CHARTS
+def test_a_figure_that_nobody_reports_is_0(chart: Chart) -> None:
+    """Where all nodes are gone there are no series, and "No data" is not red."""
+    thresholds = chart.fieldConfig.defaults.thresholds
+    if thresholds is not None and thresholds.steps[0].color == "red":
+        assert all(target.expr.endswith(" or vector(0)") for target in chart.targets)
+
+
 def test_every_board_has_an_address_of_its_own() -> None:
     assert len({board.uid for board in BOARDS.values()}) == len(BOARDS)
     assert {f"{board.uid}.json" for board in BOARDS.values()} == set(BOARDS)
