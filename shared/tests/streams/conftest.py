@@ -31,3 +31,12 @@ async def bus(server: Valkey) -> AsyncIterator[RedisBus]:
     await bus.start()
     yield bus
     await bus.stop()
+
+
+@pytest.fixture
+async def patient_bus(server: Valkey) -> AsyncIterator[RedisBus]:
+    """A bus on that server with the usual patience."""
+    bus = RedisBus(Config(REDIS_URL=server.url))
+    await bus.start()
+    yield bus
+    await bus.stop()

@@ -4,7 +4,6 @@ import asyncio
 import random
 import socket
 import time
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -25,12 +24,8 @@ LANES = 16
 
 
 @pytest.fixture
-async def bus(server: Valkey) -> AsyncIterator[RedisBus]:
-    """A patient bus."""
-    bus = RedisBus(Config(REDIS_URL=server.url))
-    await bus.start()
-    yield bus
-    await bus.stop()
+def bus(patient_bus: RedisBus) -> RedisBus:
+    return patient_bus
 
 
 def connected(number: int, namespace: str = "/") -> ClientConnected:
