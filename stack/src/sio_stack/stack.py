@@ -215,8 +215,9 @@ class Stack:
             self.redis_url = f"redis://127.0.0.1:{port}/0"
             self.valkey = self._process(parts.valkey(port, self._run_dir / "valkey", self.settings.env))
             await self.valkey.start()
-        client = {"CLIENT_DIST_DIR": str(REPOSITORY / "node_modules/socket.io-client/dist")}
-        self._env = {**client, **self.settings.env, "REDIS_URL": self.redis_url, "PYTHONUNBUFFERED": "1"}
+        modules = REPOSITORY / "node_modules"
+        pages = {"CLIENT_DIST_DIR": str(modules / "socket.io-client/dist"), "ADMIN_UI_DIR": str(modules)}
+        self._env = {**pages, **self.settings.env, "REDIS_URL": self.redis_url, "PYTHONUNBUFFERED": "1"}
 
     async def _start_io_node(self, env: Mapping[str, str] | None = None) -> Node:
         name, port = self._next("io"), self._free_port()

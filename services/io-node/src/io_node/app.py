@@ -9,6 +9,7 @@ from pathlib import Path
 
 import structlog
 
+from io_node.admin_ui import AdminUi
 from io_node.backpressure import Backpressure
 from io_node.bus.counters import BusCounters
 from io_node.bus.fairness import Fairness
@@ -110,18 +111,19 @@ class IoNode:
         self.engine = EngineServer(config, self.gate, self.node_id, clock=time.monotonic)
 
     def front(self, app: AsgiApp | None) -> Front:
-        """The ASGI application of this node, with `app` beside it."""
+        """The ASGI application of this node, with `app` beside it. Raises ConfigError for a wrong ADMIN_UI_DIR."""
         path = self.config.socketio_path
         files = ClientFiles(self.config.client_dist_dir or find_client(Path.cwd()))
+        admin_ui = AdminUi(self.config.admin_ui_dir)
         health = Health(
             self.node_id,
             dead_because=lambda: self._loops.dead_because,
             unready_because=lambda: self.unready_because,
             metrics=lambda: exposition(self.metrics()) + exposition_of_process(),
         )
-        routes = make_routes(health, lambda: self.view, path, files)
+        routes = make_routes(health, lambda: self.view, path, files, admin_ui)
         return Front(
-            own_paths=own_paths(path),
+            own_paths=own_paths(path, admin_ui),
             routes=routes,
             handles=self.engine.handles,
             engine=self.engine.polling,

@@ -18,6 +18,11 @@ class ClientFile:
     etag: str
     media_type: str
 
+    @classmethod
+    def of(cls, content: bytes, media_type: str) -> "ClientFile":
+        """Its ETag says what is in it."""
+        return cls(content, f'"{hashlib.sha256(content).hexdigest()[:24]}"', media_type)
+
 
 class ClientFiles:
     """The files of one directory. Each is read once. `directory` None: the client is not installed."""
@@ -35,9 +40,8 @@ class ClientFiles:
             content = (self._directory / name).read_bytes()
         except OSError:
             return None  # the answer says that the client is not installed
-        etag = f'"{hashlib.sha256(content).hexdigest()[:24]}"'
         media_type = "application/json" if name.endswith(".map") else "application/javascript; charset=utf-8"
-        found = self._read[name] = ClientFile(content, etag, media_type)
+        found = self._read[name] = ClientFile.of(content, media_type)
         return found
 
 

@@ -199,6 +199,12 @@ class Settings(BaseSettings):
         description="Folder of `socket.io.js`, the JavaScript client that io-nodes serve. By default it is "
         "`node_modules/socket.io-client/dist` in the working directory, or in the nearest folder above that has it.",
     )
+    admin_ui_dir: Annotated[Path | None, ReadBy.IO] = Field(
+        None,
+        description="A folder `node_modules` with the npm packages `@socket.io/admin-ui`, `@fontsource/roboto` and "
+        "`@mdi/font`. If it is set, the io-node serves the page of Socket.IO's Admin UI at `/admin-ui/`; "
+        "docs/server.md says what that needs. By default it does not. In the image it is `/srv/node_modules`.",
+    )
 
     # the bus
     lanes: int = Field(
