@@ -4,6 +4,7 @@ import asyncio
 import os
 import random
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -44,12 +45,15 @@ from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol import reasons
 from sio_cluster.protocol.codec import encode_downlink
 from sio_cluster.protocol.errors import BusError
+from sio_cluster.protocol.figures import Figures
 from sio_cluster.protocol.ids import new_node_id
 from sio_cluster.streams.api.bus import Bus
 from sio_cluster.streams.redis import RedisBus
 
 log = structlog.get_logger()
 
+_MOST_NAMESPACES = 100
+"""Of so many namespaces a watched node says how many clients they have: those with most."""
 _FLUSH_S = 5.0
 """How long a stopping node tries to bring its last facts to Redis."""
 
@@ -252,6 +256,7 @@ class IoNode:
             view_counts_s=self._proof.patience_s,
             counters=self.bus_counters,
             count_clients=self._count_clients,
+            figures=self._figures,
             on_data_lost=self._restore,
             on_declared_lost=self._let_clients_go,
             leave=self._leave_registry,
@@ -332,6 +337,21 @@ class IoNode:
 
     def _count_clients(self) -> int:
         return self._recovery.homes.clients()
+
+    def _figures(self) -> Figures:
+        counters, engine = self.client_counters, self.engine.counters
+        clients = (client.namespace for hub in self._recovery.homes.hubs() for client in hub.clients())
+        return Figures(
+            connections=len(self.engine.connections),
+            polling=sum(connection.transport == "polling" for connection in self.engine.connections),
+            namespaces=dict(Counter(clients).most_common(_MOST_NAMESPACES)),
+            opened=engine.opened,
+            closed=dict(engine.closed),
+            packets_in=counters.events + counters.acks_received,
+            packets_out=engine.written,
+            bytes_in=engine.websocket_received_bytes + engine.polling_received_bytes,
+            bytes_out=engine.websocket_sent_bytes + engine.polling_sent_bytes,
+        )
 
     async def _leave_registry(self) -> None:
         await self._recovery.leave()

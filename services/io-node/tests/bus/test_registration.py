@@ -13,6 +13,7 @@ from sio_cluster.node.retry import Retry
 from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.codec import decode_downlink, encode_downlink
 from sio_cluster.protocol.errors import BusUnavailable, ClusterMismatch, RedisFull
+from sio_cluster.protocol.figures import Figures
 from sio_cluster.protocol.messages import LEVEL, Canary
 from sio_cluster.streams.api.appends import Append, AppendResult
 from sio_cluster.streams.memory import MemoryBroker, MemoryBus
@@ -53,6 +54,7 @@ class World:
             view_counts_s=self.proof.patience_s,
             counters=self.counters,
             count_clients=lambda: self.clients,
+            figures=lambda: Figures(connections=self.clients),
             on_data_lost=self._data_lost,
             on_declared_lost=self._declared_lost,
             leave=lambda: self.registry.unregister_io_node(NODE),
@@ -333,3 +335,18 @@ async def test_what_the_oldest_node_understands() -> None:
         await until(lambda: world.registration.level == 1)
         await world.registry.unregister_app_node(APP)
         await until(lambda: world.registration.level == LEVEL)
+
+
+async def test_it_says_its_figures_while_an_app_node_says_that_somebody_watches() -> None:
+    world = World()
+    await world.registry.heartbeat(APP, 60_000)
+    await world.registry.register_app_node(APP, {"level": "3"})
+    async with running(world.presence.run):
+        await world.beats()
+        assert Figures.decoded(world.broker.io_nodes[NODE]) is None
+        await world.registry.register_app_node(APP, {"level": "3", "watched": "yes"})
+        await world.beats()
+        assert Figures.decoded(world.broker.io_nodes[NODE]) == Figures(connections=3)
+        await world.registry.register_app_node(APP, {"level": "3"})
+        await world.beats()
+        assert Figures.decoded(world.broker.io_nodes[NODE]) is None

@@ -12,6 +12,7 @@ and ended together with its place in the registry: a cluster uses one Redis serv
 {PREFIX}:epoch                        counter how many app-nodes have asked for an epoch (see messages.AckRequest)
 {PREFIX}:outcome:DIGEST               hash    owner, asked, outcome: a request that is carried out once, see
                                               streams.redis.outcomes
+{PREFIX}:pass:DIGEST                  string  a pass, such as that of an Admin UI's session: see api.passes. Expires
 {PREFIX}:{node:ID}:alive              string  the node's heartbeat: since when it lives without a gap, in s of Redis'
                                               clock (1: an older release). Expires when it falls silent
 {PREFIX}:{node:ID}:inbox              stream  everything addressed to this process, in order
@@ -104,6 +105,9 @@ class Keys:
 
     def outcome(self, digest: str) -> str:
         return f"{self.prefix}:outcome:{digest}"
+
+    def a_pass(self, digest: str) -> str:
+        return f"{self.prefix}:pass:{digest}"
 
     def alive(self, node_id: str) -> str:
         return f"{self.prefix}:{{node:{node_id}}}:alive"

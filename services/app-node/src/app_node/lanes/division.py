@@ -12,6 +12,7 @@ one.
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+from sio_cluster.protocol.figures import WATCHED
 from sio_cluster.protocol.ids import lane_owner, lane_owners, quarantine_of
 from sio_cluster.protocol.messages import LEVEL
 
@@ -24,12 +25,13 @@ class NodeInfo:
     """What an app-node says about itself.
 
     `draining`: it gives its lanes away. `quarantined`: the lanes that it holds and whose quarantine holds something.
-    `alone`: it works off quarantines.
+    `alone`: it works off quarantines. `watched`: somebody watches the cluster, as far as it knows.
     """
 
     draining: bool = False
     quarantined: frozenset[int] = frozenset()
     alone: bool = False
+    watched: bool = False
 
     def encoded(self) -> dict[str, str]:
         """As the registry keeps it: `{"state": "running", "level": "2", "quarantined": "3 7"}`."""
@@ -38,13 +40,15 @@ class NodeInfo:
             info["quarantined"] = " ".join(map(str, sorted(self.quarantined)))
         if self.alone:
             info["alone"] = "yes"
+        if self.watched:
+            info[WATCHED] = "yes"
         return info
 
     @classmethod
     def decoded(cls, info: Mapping[str, str]) -> "NodeInfo":
         """What `encoded` wrote."""
         quarantined = frozenset(map(int, info.get("quarantined", "").split()))
-        return cls(info.get("state") == "draining", quarantined, "alone" in info)
+        return cls(info.get("state") == "draining", quarantined, "alone" in info, WATCHED in info)
 
 
 @dataclass(frozen=True, slots=True)

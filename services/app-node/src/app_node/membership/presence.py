@@ -80,6 +80,10 @@ class AppNodePresence:
         """Tells the others which quarantines hold something, and whether this node works any off. Raises BusError."""
         await self._registration.announce(quarantined, alone=alone)
 
+    async def watch(self, watched: bool) -> None:
+        """Tells io-nodes whether somebody watches the cluster. Raises BusError."""
+        await self._registration.watch(watched)
+
     async def leave(self) -> None:
         """Forgets this app-node, its inbox and its sequence numbers. No heartbeat follows. Raises BusError."""
         await self._presence.leave()

@@ -6,6 +6,7 @@ from dataclasses import replace
 import structlog
 
 from app_node.lanes.division import NodeInfo
+from sio_cluster.protocol.figures import about_this_process
 from sio_cluster.streams.api.registry import Registry
 
 log = structlog.get_logger()
@@ -19,6 +20,7 @@ class AppNodeRegistration:
         self._registry = registry
         self._has_handlers = has_handlers
         self._info = NodeInfo()
+        self._about = about_this_process()
         self._said: NodeInfo | None = None  # what the registry has, None before this app-node is registered
         self._left = False
         self.takes_lanes = False
@@ -40,16 +42,23 @@ class AppNodeRegistration:
 
     async def announce(self, quarantined: Collection[int], *, alone: bool) -> None:
         """Says what concerns quarantines, where that has changed and this app-node is registered. Raises BusError."""
-        self._info = replace(self._info, quarantined=frozenset(quarantined), alone=alone)
-        if self._said not in (None, self._info) and not self._left:
-            await self._say(self._info)
+        await self._change(replace(self._info, quarantined=frozenset(quarantined), alone=alone))
+
+    async def watch(self, watched: bool) -> None:
+        """Says whether somebody watches the cluster, as `announce`."""
+        await self._change(replace(self._info, watched=watched))
 
     async def leave(self) -> None:
         """Forgets this app-node. Raises BusError."""
         self._left = True
         await self._registry.unregister_app_node(self._node_id)
 
+    async def _change(self, info: NodeInfo) -> None:
+        self._info = info
+        if self._said not in (None, info) and not self._left:
+            await self._say(info)
+
     async def _say(self, info: NodeInfo) -> None:
         self._info = info
-        await self._registry.register_app_node(self._node_id, info.encoded())
+        await self._registry.register_app_node(self._node_id, {**info.encoded(), **self._about})
         self._said = info

@@ -19,6 +19,7 @@ import structlog
 
 from io_node.bus.counters import BusCounters
 from sio_cluster.protocol.errors import RedisFull
+from sio_cluster.protocol.figures import WATCHED, Figures, about_this_process
 from sio_cluster.protocol.messages import LEVEL
 from sio_cluster.streams.api.registry import Registry
 
@@ -43,6 +44,11 @@ class ClusterView:
         counts = (info.get("clients", "") for info in self.io_nodes.values())
         return sum(int(count) for count in counts if count.isdecimal())
 
+    @property
+    def is_watched(self) -> bool:
+        """Whether an app-node says that somebody watches the cluster."""
+        return any(WATCHED in info for info in self.app_nodes.values())
+
 
 class IoNodeRegistration:
     """The `Registration` of `node.membership.presence.Presence`.
@@ -60,13 +66,14 @@ class IoNodeRegistration:
         view_counts_s: float,
         counters: BusCounters,
         count_clients: Callable[[], int],
+        figures: Callable[[], Figures],
         on_data_lost: Callable[[], Awaitable[None]],
         on_declared_lost: Callable[[], Awaitable[None]],
         leave: Callable[[], Awaitable[None]],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`view_counts_s`: for how long the view of the last beat is believed. `leave` takes the node out of
-        the registry.
+        the registry. `figures` is asked while somebody watches the cluster.
         """
         self.view = ClusterView()
         self.level = 0
@@ -79,6 +86,8 @@ class IoNodeRegistration:
         self._view_counts_s = view_counts_s
         self._counters = counters
         self._count_clients = count_clients
+        self._figures = figures
+        self._about = about_this_process()
         self._on_data_lost = on_data_lost
         self._on_declared_lost = on_declared_lost
         self._leave = leave
@@ -146,7 +155,9 @@ class IoNodeRegistration:
         self._info = None
 
     async def _register(self) -> None:
-        info = {"clients": str(self._count_clients()), "level": str(LEVEL)}
+        info = {"clients": str(self._count_clients()), "level": str(LEVEL), **self._about}
+        if self.view.is_watched:
+            info |= self._figures().encoded()
         if info != self._info:
             await self._registry.register_io_node(self._node_id, info)
             self._info = info

@@ -8,6 +8,7 @@ from sio_cluster.streams.api.homes import Homes
 from sio_cluster.streams.api.inboxes import InboxReader
 from sio_cluster.streams.api.lanes import LaneReader
 from sio_cluster.streams.api.leases import Leases
+from sio_cluster.streams.api.passes import Passes
 from sio_cluster.streams.api.presences import Presences
 from sio_cluster.streams.api.records import ClientRecords
 from sio_cluster.streams.api.registry import Registry
@@ -64,6 +65,9 @@ class Bus(Protocol):
 
     @property
     def store(self) -> Store: ...
+
+    @property
+    def passes(self) -> Passes: ...
 
     def inbox_reader(self, node_id: str, max_batch_bytes: int = 4_000_000, *, keeps_log: bool = False) -> InboxReader:
         """A reader of this node's inbox, with a connection of its own. One read brings about `max_batch_bytes`.

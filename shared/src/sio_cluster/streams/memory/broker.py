@@ -132,6 +132,7 @@ class MemoryBroker:
         self.app_nodes: dict[str, dict[str, str]] = {}
         self.alive_until: dict[str, float] = {}
         self.epoch = 0
+        self.passes: dict[str, float] = {}
         self.clients: dict[str, MemoryClient] = {}
         self.clients_of: dict[str, set[str]] = defaultdict(set)
         self.left: dict[tuple[str, Room], dict[str, float]] = defaultdict(dict)
@@ -158,6 +159,7 @@ class MemoryBroker:
         self.parked_io_nodes.clear()
         self.app_nodes.clear()
         self.alive_until.clear()
+        self.passes.clear()
         self.clients.clear()
         self.clients_of.clear()
         self.left.clear()

@@ -6,6 +6,7 @@ from sio_cluster.streams.memory.broker import MemoryBroker
 from sio_cluster.streams.memory.entries import MemoryAppender, MemoryInboxReader
 from sio_cluster.streams.memory.homes import MemoryHomes
 from sio_cluster.streams.memory.lanes import MemoryLaneReader, MemoryLeases
+from sio_cluster.streams.memory.passes import MemoryPasses
 from sio_cluster.streams.memory.presences import MemoryPresences
 from sio_cluster.streams.memory.records import MemoryClientRecords
 from sio_cluster.streams.memory.registry import MemoryRegistry
@@ -30,6 +31,7 @@ class MemoryBus:
         self.lookup = MemoryLookup(broker)
         self.homes = MemoryHomes(broker, self.keys)
         self.store = MemoryStore(broker)
+        self.passes = MemoryPasses(broker)
 
     def inbox_reader(
         self, node_id: str, max_batch_bytes: int = 4_000_000, *, keeps_log: bool = False

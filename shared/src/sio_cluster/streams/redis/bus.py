@@ -12,6 +12,7 @@ from sio_cluster.streams.redis.inbox import RedisInboxReader
 from sio_cluster.streams.redis.lanes import RedisLaneReader
 from sio_cluster.streams.redis.leases import RedisLeases
 from sio_cluster.streams.redis.lookup import RedisLookup
+from sio_cluster.streams.redis.passes import RedisPasses
 from sio_cluster.streams.redis.presences import RedisPresences
 from sio_cluster.streams.redis.records import RedisClientRecords
 from sio_cluster.streams.redis.registry import RedisRegistry
@@ -41,6 +42,7 @@ class RedisBus:
         self.lookup = RedisLookup(settings.redis_address, self.keys, self._lanes)
         self.homes = RedisHomes(self.connections, self.keys, self.records, self.registry)
         self.store = RedisStore(self.connections)
+        self.passes = RedisPasses(self.connections, self.keys)
 
     def inbox_reader(
         self, node_id: str, max_batch_bytes: int = 4_000_000, *, keeps_log: bool = False
