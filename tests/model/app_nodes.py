@@ -59,6 +59,7 @@ class SimulatedBus:
         self.homes: Any = self._remote(fake.homes)
         self.room_index: Any = self._remote(fake.room_index)
         self.store: Any = self._remote(fake.store)
+        self.passes: Any = self._remote(fake.passes)
         self.presences: Any = self._remote(fake.presences)
         self.lookup = fake.lookup
         self._lane_reads = iter((connections.lane_reads, connections.quarantine_reads))

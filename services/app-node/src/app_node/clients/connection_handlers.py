@@ -3,6 +3,7 @@
 from app_node.clients.callbacks import Callbacks
 from app_node.clients.client import Client
 from app_node.clients.incidents import Incidents
+from app_node.clients.sightings import Sightings
 from app_node.handlers.application import INTERNAL_ERROR, REJECTED, Application, Refusal
 from app_node.handlers.endings import forget_cancellation, raise_unless_own, running_task
 from app_node.lanes.lane import Lane
@@ -13,10 +14,13 @@ from sio_cluster.protocol import reasons
 class ConnectionHandlers:
     """What the application says when a client comes, and what it is told when one goes."""
 
-    def __init__(self, application: Application, callbacks: Callbacks, incidents: Incidents) -> None:
+    def __init__(
+        self, application: Application, callbacks: Callbacks, incidents: Incidents, sightings: Sightings
+    ) -> None:
         self._application = application
         self._callbacks = callbacks
         self._incidents = incidents
+        self._sightings = sightings
 
     async def connect(self, client: Client, *, is_reconnect: bool) -> Refusal | None:
         """What the connect handler says. A client that it disconnects instead is refused."""
@@ -33,6 +37,8 @@ class ConnectionHandlers:
         task = running_task()
         self._give_up_questions(client, reason)
         self._incidents.counters.clients_disconnected += 1
+        if (observer := self._sightings.observer) is not None:
+            observer.went(client.sid, client.namespace, reason)
         try:
             await self._application.disconnect(client.namespace, client.sid, reason)
         except BaseException as error:  # noqa: BLE001 - the application's own error, which may be any

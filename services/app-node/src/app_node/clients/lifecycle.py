@@ -20,6 +20,7 @@ from app_node.clients.connection_handlers import ConnectionHandlers
 from app_node.clients.departures import Departures
 from app_node.clients.incidents import Incidents
 from app_node.clients.record_access import RecordAccess
+from app_node.clients.sightings import Sightings
 from app_node.counters import CLIENT_CONNECTED, CLIENT_DISCONNECTED, STALE_CONNECT, STALE_DISCONNECT, Outcome
 from app_node.downlink.outbox import Outbox
 from app_node.downlink.record_writer import RecordWriter
@@ -62,6 +63,7 @@ class ClientLifecycle:
         records: RecordAccess,
         handlers: ConnectionHandlers,
         incidents: Incidents,
+        sightings: Sightings,
         always_connect: bool,
         late_notice: bool,
     ) -> None:
@@ -72,6 +74,7 @@ class ClientLifecycle:
         self._records = records
         self._handlers = handlers
         self._incidents = incidents
+        self._sightings = sightings
         self._counters = incidents.counters
         self._always_connect = always_connect
         self._late_notice = late_notice
@@ -169,6 +172,7 @@ class ClientLifecycle:
 
         A client that is not loaded yet gets its rooms from the record anyway.
         """
+        self._show_room(client, fact)
         if client.state is not State.CONNECTED or (fact.room in client.rooms) is fact.inside:
             return
         is_there = await self._read_rooms(client)
@@ -176,6 +180,17 @@ class ClientLifecycle:
             kind = Leave if fact.inside else Join
             self._counters.rooms_corrected += 1
             self._post(client, kind(client.sid, fact.room, tell=True), progress)
+
+    def _show_room(self, client: Client, fact: RoomChanged) -> None:
+        observer = self._sightings.observer
+        if observer is None:
+            return
+        if not client.has_connected:
+            observer.missed()
+        elif fact.inside:
+            observer.entered(client.sid, client.namespace, fact.room)
+        else:
+            observer.left(client.sid, client.namespace, fact.room)
 
     async def _read_rooms(self, client: Client) -> bool:
         """False where it has no record any more."""
@@ -264,6 +279,8 @@ class ClientLifecycle:
             client.state = State.CONNECTED
             self._counters.clients_accepted += 1
             self._counters.clients_recovered += client.generation > 0
+            if (observer := self._sightings.observer) is not None:
+                observer.came(client.sid, client.namespace)
 
     def _refuse(self, client: Client, refusal: Refusal, progress: EntryProgress) -> None:
         client.state = State.GONE

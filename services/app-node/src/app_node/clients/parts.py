@@ -17,6 +17,7 @@ from app_node.clients.record_access import RecordAccess
 from app_node.clients.records_of_home import RecordsOfHome
 from app_node.clients.selections import Selections
 from app_node.clients.sessions import Sessions
+from app_node.clients.sightings import Sightings
 from app_node.clients.unanswered import Unanswered
 from app_node.clock import Clock
 from app_node.counters import Counters
@@ -50,6 +51,7 @@ class ClientParts:
         """`late_notice`: see `ClientLifecycle`. `lanes`: see `PresenceNews`."""
         self.known = Clients()
         self.turns = HandlerTurns(clock)
+        self.sightings = Sightings()
         self.callbacks = Callbacks(counters, clock)
         self.incidents = Incidents(counters)
         self.records = RecordAccess(bus.records, bus.homes, counters)
@@ -85,7 +87,7 @@ class ClientParts:
             counters=counters,
         )
         self.sessions = Sessions(self.known, self.records)
-        handlers = ConnectionHandlers(application, self.callbacks, self.incidents)
+        handlers = ConnectionHandlers(application, self.callbacks, self.incidents, self.sightings)
         self.departures = Departures(
             handlers=handlers,
             clients=self.known,
@@ -112,6 +114,7 @@ class ClientParts:
             records=self.records,
             handlers=handlers,
             incidents=self.incidents,
+            sightings=self.sightings,
             always_connect=always_connect,
             late_notice=late_notice,
         )

@@ -166,6 +166,8 @@ class ClusterManager:
             if ack is not None:
                 node.clients.callbacks.forget(ack.ack_id)
             raise
+        if (observer := node.clients.sightings.observer) is not None:
+            observer.sent(namespace, recipients, [event, *arguments(data)])
         return None if ack is None else ack.ack_id
 
     async def _wait_for(
@@ -194,10 +196,14 @@ class ClusterManager:
         client = self._findable(sid, namespace)
         node = self.node
         await node.open()
+        is_new = client is not None and room not in client.rooms
         if client is not None:
             node.clients.known.enter(client, room)
         tell = await self._record(Joined(sid, namespace, room), client)
         await node.downlink.emitter.join(sid, room, tell=tell)
+        observer = node.clients.sightings.observer
+        if observer is not None and is_new and not tell:  # else the holder of its lane hears of it, and shows it
+            observer.entered(sid, namespace, room)
 
     async def leave_room(self, sid: str, namespace: str, room: Any) -> None:
         """As `enter_room`. Does nothing for what is no sid, nor for a client of another namespace.
@@ -210,6 +216,7 @@ class ClusterManager:
             return
         node = self.node
         await node.open()
+        was_in = client is not None and room in client.rooms
         if client is not None:
             node.clients.known.leave(client, room)
         try:
@@ -217,6 +224,9 @@ class ClusterManager:
         except KeyError:
             return
         await node.downlink.emitter.leave(sid, room, tell=tell)
+        observer = node.clients.sightings.observer
+        if observer is not None and was_in and not tell:
+            observer.left(sid, namespace, room)
 
     async def close_room(self, room: Any, namespace: str) -> None:
         """Empties the room in the whole cluster. Returns when the records of its clients say so.

@@ -95,7 +95,7 @@ class AsyncServer:
         read_only: bool = False,
         server_id: str | None = None,
         namespace: str = "/admin",
-        server_stats_interval: int = 2,
+        server_stats_interval: float = 2,
     ) -> Any: ...
 
 class AsyncNamespace:

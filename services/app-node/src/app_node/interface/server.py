@@ -9,6 +9,7 @@ from typing import Any, NoReturn, TypeVar, overload
 
 from socketio import exceptions
 
+from app_node.admin.console import Console
 from app_node.app import AppNode, BusFactory
 from app_node.clients.session_codec import encode_session
 from app_node.clock import Clock, steady
@@ -64,6 +65,7 @@ class ClusterServer(Queries, Asking, AppNodeEvents, ForAllWhoMatch, ServerPresen
         self._clock = clock
         self._node: AppNode | None = None
         self._start_handlers: list[Handler] = []
+        self._console: Console | None = None
         super().__init__(client_manager=ClusterManager(), **checked_options(options))
         self.application = Application(
             self, exceptions.ConnectionRefusedError, AsyncNamespace.trigger_event, options.get("json")
@@ -108,6 +110,8 @@ class ClusterServer(Queries, Asking, AppNodeEvents, ForAllWhoMatch, ServerPresen
         await self.node.start(self._run_start_handlers)
 
     async def _run_start_handlers(self) -> None:
+        if self._console is not None:
+            self._console.begin(self.node)
         for handler in self._start_handlers:
             await run(handler, ())
 
@@ -351,9 +355,32 @@ class ClusterServer(Queries, Asking, AppNodeEvents, ForAllWhoMatch, ServerPresen
         read_only: bool = False,
         server_id: str | None = None,
         namespace: str = "/admin",
-        server_stats_interval: int = 2,
-    ) -> NoReturn:
-        raise RuntimeError("the Socket.IO Admin UI needs the server that holds the connections: not in a cluster")
+        server_stats_interval: float = 2,
+    ) -> None:
+        """Serves Socket.IO's Admin UI, for the whole cluster: io-nodes and app-nodes are its servers. Call it before
+        the start, on every app-node.
+
+        `auth`: a dict that the administrator must send, as the page's form does ({"username": ..., "password": ...}), a
+        list of such dicts, or a function of what was sent, which may be a coroutine function. False: everybody may come
+        in. `mode`: "production" shows nodes and figures, "development" clients, rooms and events too. `read_only`:
+        administrators can change nothing. `server_stats_interval` in seconds. `server_id` has no effect: each node has
+        an id of its own.
+
+        Raises ValueError for None as `auth` and for an empty one, for another mode, and for "/" as `namespace`.
+        Raises TypeError for other kinds of `auth`, and RuntimeError where it was called before.
+        """
+        if self._console is not None:
+            raise RuntimeError("instrument() was called before")
+        self._console = Console(
+            self,
+            auth=auth,
+            mode=mode,
+            read_only=read_only,
+            namespace=namespace,
+            interval_s=server_stats_interval,
+            refused=exceptions.ConnectionRefusedError,
+            clock=self._clock,
+        )
 
     # --- what python-socketio asks for
 

@@ -16,6 +16,7 @@ import structlog
 from app_node.clients.client import Client, Clients, State
 from app_node.clients.incidents import Incidents
 from app_node.clients.lifecycle import ClientLifecycle
+from app_node.clients.sightings import Sightings
 from app_node.counters import (
     CLIENT_UPGRADED,
     DEFECT,
@@ -74,6 +75,7 @@ class Dispatcher:
         outbox: Outbox,
         writer: RecordWriter,
         incidents: Incidents,
+        sightings: Sightings,
         turns: HandlerTurns,
         async_handlers: bool,
         max_attachments: int,
@@ -87,6 +89,7 @@ class Dispatcher:
         self._outbox = outbox
         self._writer = writer
         self._incidents = incidents
+        self._sightings = sightings
         self._turns = turns
         self._async_handlers = async_handlers
         self._max_attachments = max_attachments
@@ -169,6 +172,8 @@ class Dispatcher:
                 if fact.generation < client.generation:
                     return self._incidents.refused(client, STALE_UPGRADE)
                 client.transport = fact.transport
+                if (observer := self._sightings.observer) is not None:
+                    observer.upgraded(client.sid, client.namespace, fact.transport)
                 self._writer.change(Upgraded(fact.sid, fact.transport, fact.generation), progress)
                 return CLIENT_UPGRADED
             case RoomChanged():
@@ -222,6 +227,8 @@ class Dispatcher:
             name, *args = decode(fact.data, fact.attachments, application.json_module)
             if name in RESERVED_EVENTS:
                 return self._incidents.refused(client, RESERVED_EVENT)
+            if (observer := self._sightings.observer) is not None:
+                observer.received(client.sid, client.namespace, (name, *args))
             if self._log_events:
                 log.debug("event", sid=client.sid, event_name=name, lane=progress.lane.number)
             call = application.event(client.namespace, client.sid, name, args, redelivered=progress.redelivered)

@@ -64,6 +64,7 @@ class UplinkParts:
             outbox=downlink.outbox,
             writer=downlink.writer,
             incidents=clients.incidents,
+            sightings=clients.sightings,
             turns=clients.turns,
             async_handlers=async_handlers,
             max_attachments=max_attachments,

@@ -1,0 +1,63 @@
+"""Who may come in: what python-socketio's `instrument` takes as `auth`. Compares in constant time."""
+
+import hashlib
+import hmac
+import inspect
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+Check = Callable[[Any], Any]
+"""Gets what the client has sent, and returns whether that will do. It may be a coroutine function."""
+
+_OPEN_IS_FALSE = "say auth=False if everybody may come in"
+
+
+class Credentials:
+    """`auth`: a dict that the client must send, or a list of dicts of which it must send one, or a `Check`. False:
+    everybody may come in.
+
+    Raises ValueError for None and for an empty dict or list, TypeError for anything else.
+    """
+
+    def __init__(self, auth: Mapping[str, Any] | Sequence[Mapping[str, Any]] | Check | bool | None) -> None:
+        if auth is None:
+            raise ValueError(f"auth must be given: a dict, a list of dicts or a function; {_OPEN_IS_FALSE}")
+        self.is_open = auth is False
+        self._check: Check | None = None
+        self._wanted: list[bytes] = []
+        if callable(auth):
+            self._check = auth
+        elif not self.is_open:
+            self._wanted = [_digest(wanted) for wanted in _listed(auth)]
+
+    @property
+    def fingerprint(self) -> bytes:
+        """Another one where another password counts. A function has no such thing."""
+        return hashlib.sha256(b"".join(self._wanted)).digest()
+
+    async def suffice(self, shown: Any) -> bool:
+        """Whether these are right. Raises what the application's function raises."""
+        if self.is_open:
+            return True
+        if self._check is not None:
+            result = self._check(shown)
+            return bool(await result if inspect.isawaitable(result) else result)
+        if not isinstance(shown, dict):
+            return False
+        sent = _digest(shown)
+        return sum([hmac.compare_digest(sent, wanted) for wanted in self._wanted]) > 0  # all are compared, always
+
+
+def _listed(auth: Any) -> list[Mapping[str, Any]]:
+    listed = [auth] if isinstance(auth, Mapping) else list(auth) if isinstance(auth, (list, tuple)) else None
+    if listed is None or not all(isinstance(one, Mapping) for one in listed):
+        raise TypeError(f"auth is a dict, a list of dicts, a function or False, not {type(auth).__name__}")
+    if not all(listed) or not listed:
+        raise ValueError(f"auth is empty; {_OPEN_IS_FALSE}")
+    return listed
+
+
+def _digest(shown: Mapping[str, Any]) -> bytes:
+    """Equal for equal dicts, and always of the same length."""
+    return hashlib.sha256(json.dumps(shown, sort_keys=True, default=str).encode()).digest()

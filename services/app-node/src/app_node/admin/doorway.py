@@ -1,0 +1,77 @@
+"""Lets administrators in: by their credentials, or by the session that they got for these before.
+
+A session's id is a random word that the page keeps in its browser's local storage. Redis keeps a digest of it for a
+day, so every app-node accepts it. It ends with the password that it was given for.
+"""
+
+import hashlib
+import secrets
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+
+from app_node.admin.credentials import Credentials
+from app_node.admin.server import Server
+from sio_cluster.node.retry import Retry
+
+log = structlog.get_logger()
+
+SESSION_MS = 86_400_000
+"""How long a session counts: a day, as in Socket.IO's own server."""
+REFUSED = "invalid credentials"
+"""The page shows its form again for these very words, and for no others."""
+
+
+class Doorway:
+    """The `connect` handler of the admin namespace. `refused` makes the error that refuses a client.
+
+    `then(sid)` is awaited for each administrator who comes in.
+    """
+
+    def __init__(
+        self,
+        server: Server,
+        namespace: str,
+        credentials: Credentials,
+        *,
+        refused: Callable[[str], Exception],
+        then: Callable[[str], Any],
+    ) -> None:
+        self._server = server
+        self._namespace = namespace
+        self._credentials = credentials
+        self._refused = refused
+        self._then = then
+
+    async def connect(self, sid: str, environ: Any, auth: Any) -> None:
+        """Raises what `refused` makes, and what the application's own function raises."""
+        if not await self._has_session(auth):
+            if not await self._credentials.suffice(auth):
+                log.warning("admin_refused", sid=sid, address=environ.get("REMOTE_ADDR"))
+                raise self._refused(REFUSED)
+            if not self._credentials.is_open:
+                await self._begin_session(sid)
+        log.info("admin_connected", sid=sid, address=environ.get("REMOTE_ADDR"))
+        await self._then(sid)
+
+    async def _has_session(self, auth: Any) -> bool:
+        shown = auth.get("sessionId") if isinstance(auth, dict) else None
+        if not isinstance(shown, str) or self._credentials.is_open:
+            return False
+        node = self._server.node
+        digest = self._digest(shown)
+        return await self._retry().call(lambda: node.bus.passes.counts(digest))
+
+    async def _begin_session(self, sid: str) -> None:
+        word, node = secrets.token_urlsafe(24), self._server.node
+        digest = self._digest(word)
+        await self._retry().call(lambda: node.bus.passes.issue(digest, SESSION_MS))
+        await self._server.emit("session", word, to=sid, namespace=self._namespace)
+
+    def _digest(self, word: str) -> str:
+        proof = word.encode("utf-8", "replace") + b"\n" + self._namespace.encode() + self._credentials.fingerprint
+        return hashlib.sha256(proof).hexdigest()
+
+    def _retry(self) -> Retry:
+        return Retry("admin", self._server.node.counters.redis_retries)

@@ -1,0 +1,194 @@
+"""Tells administrators what clients do, as it happens: in development mode, while somebody watches.
+
+Bounds, for each app-node: five times a second it says at most MOST_CHANGES changes (of clients and rooms) and
+MOST_EVENTS events of the application. Of further events the page gets the number. Where a change is left out, the page
+gets the whole list of clients anew. Of one event it sees MOST_BYTES, and no binary data.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from app_node.admin.sockets import serialized, timestamp
+from app_node.clients.queries import ClientQueries
+from app_node.downlink.landing import landing_as_one
+from sio_cluster.protocol.ids import node_of
+from sio_cluster.protocol.messages import Room
+from sio_cluster.streams.api.records import ClientRecord
+
+PAUSE_S = 0.2
+MOST_CHANGES = 100
+MOST_EVENTS = 20
+MOST_BYTES = 1_000
+MOST_RECIPIENTS = 20
+"""An emit to more sids is shown as one event."""
+_TRIES = 5
+"""So often it is looked whether a client that came is in Redis."""
+
+Tell = Callable[..., Awaitable[None]]
+"""`tell(event, *args, volatile=...)`: to all who watch."""
+
+
+@dataclass(slots=True)
+class _Came:
+    """A client that was let in. Its record says the rest, when it is written."""
+
+    sid: str
+    at: str
+    tries: int = 0
+
+
+@dataclass(slots=True)
+class _Change:
+    event: str
+    args: tuple[Any, ...]
+
+
+class Feed:
+    """The `Observer` of one app-node. `run` is a loop for as long as the node lives."""
+
+    def __init__(
+        self, namespace: str, queries: ClientQueries, tell: Tell, *, clock: Callable[[], float] = time.time
+    ) -> None:
+        """`namespace`: that of administrators. What is emitted there is not shown. `clock`: seconds since 1970."""
+        self._namespace = namespace
+        self._queries = queries
+        self._tell = tell
+        self._clock = clock
+        self._changes: deque[_Came | _Change] = deque()
+        self._events: list[tuple[str, tuple[Any, ...]]] = []
+        self._left_out = 0
+        self._wake = asyncio.Event()
+        self.is_incomplete = False
+        """Whether a change was left out since this was last set to False."""
+
+    # --- what it sees
+
+    def came(self, sid: str, namespace: str) -> None:
+        self._add(_Came(sid, self._now()))
+
+    def went(self, sid: str, namespace: str, reason: str) -> None:
+        self._add(_Change("socket_disconnected", (namespace, sid, reason, self._now())))
+
+    def upgraded(self, sid: str, namespace: str, transport: str) -> None:
+        self._add(_Change("socket_updated", ({"id": sid, "nsp": namespace, "transport": transport},)))
+
+    def entered(self, sid: str, namespace: str, room: Room) -> None:
+        self._add(_Change("room_joined", (namespace, room, sid, self._now())))
+
+    def left(self, sid: str, namespace: str, room: Room) -> None:
+        self._add(_Change("room_left", (namespace, room, sid, self._now())))
+
+    def missed(self) -> None:
+        self.is_incomplete = True
+
+    def received(self, sid: str, namespace: str, event: Sequence[Any]) -> None:
+        if namespace != self._namespace:
+            self._show("event_received", namespace, [sid], event)
+
+    def sent(self, namespace: str, to: Sequence[Room] | None, event: Sequence[Any]) -> None:
+        if namespace != self._namespace:
+            self._show("event_sent", namespace, _names(to), event)
+
+    def _add(self, change: _Came | _Change) -> None:
+        if len(self._changes) >= MOST_CHANGES:
+            self.is_incomplete = True
+            return
+        self._changes.append(change)
+        self._wake.set()
+
+    def _show(self, kind: str, namespace: str, names: list[str], event: Sequence[Any]) -> None:
+        self._wake.set()
+        for name in names:
+            if len(self._events) >= MOST_EVENTS:
+                self._left_out += 1
+            else:
+                self._events.append((kind, (namespace, name, _shortened(event), self._now())))
+
+    def _now(self) -> str:
+        return timestamp(self._clock())
+
+    # --- what it tells
+
+    async def run(self) -> None:
+        """Waits while there is nothing to tell."""
+        while True:
+            await self._wake.wait()
+            await asyncio.sleep(PAUSE_S)
+            self._wake.clear()
+            await self.flush()
+
+    def forget(self) -> None:
+        """Nobody watches any more."""
+        self._changes.clear()
+        self._events.clear()
+        self._left_out = 0
+
+    async def flush(self) -> None:
+        """Tells what there is. Returns when Redis has it."""
+        changes, events, left_out = [*self._changes], self._events, self._left_out
+        self._changes.clear()
+        self._events, self._left_out = [], 0
+        records = await self._records([change.sid for change in changes if isinstance(change, _Came)])
+        with landing_as_one() as landing:
+            await self._tell_changes(changes, records)
+            for kind, args in events:
+                await self._tell(kind, *args, volatile=True)
+            if left_out:
+                note = [f"({left_out} events were left out)"]
+                await self._tell("event_received", "/", "", note, self._now(), volatile=True)
+        await landing.landed()
+
+    async def _records(self, sids: list[str]) -> dict[str, ClientRecord]:
+        found = await asyncio.gather(*map(self._queries.one, sids))
+        return {record.connected.sid: record for record in found if record is not None}
+
+    async def _tell_changes(self, changes: list[_Came | _Change], records: dict[str, ClientRecord]) -> None:
+        shown: set[tuple[str, Room]] = set()  # the page would list a client twice in a room
+        for change in changes:
+            if isinstance(change, _Change):
+                if change.event != "room_joined" or (change.args[2], change.args[1]) not in shown:
+                    await self._tell(change.event, *change.args)
+                continue
+            record = records.get(change.sid)
+            if record is not None:
+                shown |= {(change.sid, room) for room in record.rooms}
+                await self._tell("socket_connected", serialized(record), change.at)
+            elif change.tries < _TRIES:  # its record is about to be written, or it has gone
+                change.tries += 1
+                self._add(change)
+
+
+def _names(to: Sequence[Room] | None) -> list[str]:
+    """Whom the page shows as the receiver: each sid, or a word for all."""
+    if to is None:
+        return ["(everybody)"]
+    sids = [room for room in to if isinstance(room, str) and node_of(room) is not None]
+    if len(sids) == len(to) <= MOST_RECIPIENTS:
+        return sids
+    rooms = [str(room) for room in to if room not in sids]
+    return [f"(rooms: {', '.join(rooms)[:100]})" if rooms else f"({len(to)} clients)"]
+
+
+def _shortened(event: Sequence[Any]) -> list[Any]:
+    """The event's name and its arguments. In place of what is too large or binary stands what it was."""
+    name, *args = event
+    try:
+        size = len(msgspec.json.encode(args))
+        shown = [_without_bytes(arg) for arg in args] if size <= MOST_BYTES else [f"({size:,} bytes)"]
+    except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError):
+        return [str(name)[:100], "(cannot be shown)"]
+    return [str(name)[:100], *shown]
+
+
+def _without_bytes(value: Any) -> Any:
+    if isinstance(value, bytes | bytearray):
+        return f"({len(value):,} bytes)"
+    if isinstance(value, dict):
+        return {str(key): _without_bytes(item) for key, item in value.items()}
+    return [_without_bytes(item) for item in value] if isinstance(value, list | tuple) else value

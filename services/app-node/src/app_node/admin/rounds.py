@@ -1,0 +1,162 @@
+"""Looks who watches, and tells them what the nodes say and which clients there are."""
+
+import asyncio
+import heapq
+import time
+from collections.abc import Callable
+from typing import Any
+
+from app_node.admin.feed import Feed
+from app_node.admin.server import MOST_NAMESPACES, Server, namespaces_of
+from app_node.admin.sockets import serialized
+from app_node.admin.stats import Traffic, server_stats
+from app_node.downlink.landing import landing_as_one
+from sio_cluster.node.retry import Retry
+from sio_cluster.protocol.errors import NodesTooOld
+from sio_cluster.protocol.figures import Figures
+from sio_cluster.streams.api.records import ClientRecord
+from sio_cluster.streams.api.room_index import PAGE_LIMIT
+
+IDLE_S = 2.0
+"""How often it is looked whether somebody watches."""
+MOST_WATCHERS = 100
+"""So many administrators are told anything. Further ones can only give orders."""
+MOST_SOCKETS = 1_000
+"""So many clients the page gets: those that connected last. It would not stand many more."""
+_MOST_LOOKED_AT = 50_000
+"""Of so many clients the last ones are sought."""
+_RESYNC_S = 10.0
+"""So long it takes at least, from one list of clients to the next."""
+
+
+class Rounds:
+    """One app-node's part. `run` is a loop for as long as the node lives.
+
+    `feed` None: production mode, in which nobody hears of single clients.
+    """
+
+    def __init__(
+        self, server: Server, namespace: str, *, interval_s: float, feed: Feed | None, clock: Callable[[], float]
+    ) -> None:
+        """`interval_s`: between two `server_stats` of a node. `clock`: this node's seconds."""
+        self._server = server
+        self._node = server.node
+        self._namespace = namespace
+        self._interval_s = interval_s
+        self._feed = feed
+        self._clock = clock
+        self._retry = Retry("admin", self._node.counters.redis_retries)
+        self._traffic = Traffic()
+        self._names: set[str] = set()
+        self._wake = asyncio.Event()
+        self._synced_at = float("-inf")
+        self._newcomers_at = float("-inf")
+        self.watchers: list[str] = []
+        """The sids of those who watch, as of the last look."""
+
+    def look_now(self) -> None:
+        """Somebody has come."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """A round after the other. While the room index is not exact, nobody is told anything."""
+        while True:
+            try:
+                async with asyncio.timeout(self._interval_s if self.watchers else IDLE_S):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass  # nobody has come here, but perhaps elsewhere
+            self._wake.clear()
+            try:
+                await self._round()
+            except NodesTooOld:
+                self._see([])
+
+    async def tell(self, event: str, *args: Any, volatile: bool = False) -> None:
+        """Tells all who watch."""
+        if self.watchers:
+            await self._say(self.watchers, event, *args, volatile=volatile)
+
+    async def show_clients(self, to: str | list[str]) -> None:
+        """The clients that connected last, to these administrators."""
+        newest: list[ClientRecord] = []
+        looked_at = 0
+        for namespace in await self._all_namespaces():
+            cursor = None
+            while looked_at < _MOST_LOOKED_AT:
+                page = await self._node.clients.queries.page(namespace, None, PAGE_LIMIT, cursor)
+                looked_at += len(page.records)
+                newest = heapq.nlargest(MOST_SOCKETS, [*newest, *page.records], key=_connected_at)
+                cursor = page.cursor
+                if cursor is None:
+                    break
+        await self._say(to, "all_sockets", [serialized(record) for record in newest])
+
+    # --- a round
+
+    async def _round(self) -> None:
+        is_in_charge = self._node.keeper.holds(0)
+        self._see(await self._who_watches() if is_in_charge or self._feed is not None else [])
+        await self._retry.call(lambda: self._node.membership.presence.watch(is_in_charge and bool(self.watchers)))
+        if not self.watchers:
+            return
+        if is_in_charge:
+            await self._tell_figures()
+        if self._feed is not None:
+            await self._show_what_was_missed(self._feed, is_in_charge=is_in_charge)
+
+    async def _who_watches(self) -> list[str]:
+        queries = self._node.clients.queries
+        if not await queries.count(self._namespace, None):
+            return []
+        page = await queries.page(self._namespace, None, MOST_WATCHERS, None)
+        return [record.connected.sid for record in page.records]
+
+    def _see(self, watchers: list[str]) -> None:
+        if not set(watchers) <= set(self.watchers):
+            self._newcomers_at = self._clock()
+        self.watchers = watchers
+        if self._feed is None:
+            return
+        self._node.clients.sightings.observer = self._feed if watchers else None
+        if not watchers:
+            self._feed.forget()
+
+    async def _tell_figures(self) -> None:
+        registry = self._node.bus.registry
+        infos = await self._retry.call(registry.io_nodes)
+        infos = {**infos, **await self._retry.call(registry.app_nodes)}
+        self._traffic.forget_others(infos)
+        namespaces, now_s = self._known_namespaces(infos), time.time()
+        with landing_as_one() as landing:
+            for node, info in infos.items():
+                stats = server_stats(node, info, namespaces, self._traffic, now_s)
+                await self.tell("server_stats", stats, volatile=True)
+        await landing.landed()
+
+    async def _show_what_was_missed(self, feed: Feed, *, is_in_charge: bool) -> None:
+        """The list of clients anew, where a change of one was left out. Whoever is in charge does so too when somebody
+        has come: until its last round, another app-node did not know of that, and told nothing."""
+        now = self._clock()
+        is_due = is_in_charge and self._newcomers_at > self._synced_at and now - self._newcomers_at > IDLE_S
+        if is_due or (feed.is_incomplete and now - self._synced_at > _RESYNC_S):
+            self._synced_at, feed.is_incomplete = now, False
+            await self.show_clients(self.watchers)
+
+    async def _all_namespaces(self) -> list[str]:
+        return self._known_namespaces(await self._retry.call(self._node.bus.registry.io_nodes))
+
+    def _known_namespaces(self, infos: dict[str, dict[str, str]]) -> list[str]:
+        """Those known before stay: the page does not forget any."""
+        seen: dict[str, int] = {}
+        for info in infos.values():
+            seen |= (Figures.decoded(info) or Figures()).namespaces
+        self._names.update(namespaces_of(self._server, seen))
+        return sorted(self._names)[:MOST_NAMESPACES]
+
+    async def _say(self, to: str | list[str], event: str, *args: Any, volatile: bool = False) -> None:
+        await self._server.emit(event, args, to, namespace=self._namespace, volatile=volatile)
+
+
+def _connected_at(record: ClientRecord) -> float:
+    return record.connected_at or 0.0
