@@ -58,7 +58,7 @@ format: setup ## Sort imports and format all code
 	.venv/bin/ruff check --fix --select I .
 	.venv/bin/ruff format .
 
-test-browser: setup ## The chat example in Chromium
+test-browser: setup ## The chat example and the Admin UI in Chromium
 	@mkdir -p $(JUNIT)
 	$(PYTEST) -m browser --junitxml=$(JUNIT)/browser.xml tests/browser $(ARGS)
 

@@ -200,6 +200,9 @@ def mime_of(image: bytes) -> str:
     return mime
 
 
+if password := os.environ.get("ADMIN_PASSWORD"):  # Socket.IO's Admin UI, on http://localhost:8080/admin-ui/
+    sio.instrument(auth={"username": os.environ.get("ADMIN_USER") or "admin", "password": password})
+
 if os.environ.get("LOADTEST") == "1":
     import load_test  # type: ignore[import-not-found]  # app-node puts this folder on the path
 
