@@ -15,7 +15,6 @@ from sio_cluster.node.retry import Retry
 from sio_cluster.protocol.errors import NodesTooOld
 from sio_cluster.protocol.figures import Figures
 from sio_cluster.streams.api.records import ClientRecord
-from sio_cluster.streams.api.room_index import PAGE_LIMIT
 
 IDLE_S = 2.0
 """How often it is looked whether somebody watches."""
@@ -25,6 +24,8 @@ MOST_SOCKETS = 1_000
 """So many clients the page gets: those that connected last. It would not stand many more."""
 _MOST_LOOKED_AT = 50_000
 """Of so many clients the last ones are sought."""
+_PART = 200
+"""So many clients are read, or made ready, in one turn of the event loop."""
 _RESYNC_S = 10.0
 """So long it takes at least, from one list of clients to the next."""
 
@@ -79,18 +80,28 @@ class Rounds:
 
     async def show_clients(self, to: str | list[str]) -> None:
         """The clients that connected last, to these administrators."""
+        shown = []
+        for number, record in enumerate(await self._newest()):
+            if number % _PART == 0:
+                await asyncio.sleep(0)
+            shown.append(serialized(record))
+        await self._say(to, "all_sockets", shown)
+
+    async def _newest(self) -> list[ClientRecord]:
         newest: list[ClientRecord] = []
         looked_at = 0
         for namespace in await self._all_namespaces():
             cursor = None
             while looked_at < _MOST_LOOKED_AT:
-                page = await self._node.clients.queries.page(namespace, None, PAGE_LIMIT, cursor)
+                page = await self._node.clients.queries.page(namespace, None, _PART, cursor)
                 looked_at += len(page.records)
-                newest = heapq.nlargest(MOST_SOCKETS, [*newest, *page.records], key=_connected_at)
+                newest += page.records
+                if len(newest) > 2 * MOST_SOCKETS:
+                    newest = heapq.nlargest(MOST_SOCKETS, newest, key=_connected_at)
                 cursor = page.cursor
                 if cursor is None:
                     break
-        await self._say(to, "all_sockets", [serialized(record) for record in newest])
+        return heapq.nlargest(MOST_SOCKETS, newest, key=_connected_at)
 
     # --- a round
 
