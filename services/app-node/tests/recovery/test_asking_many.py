@@ -35,9 +35,9 @@ async def world(stage: Any, application: Any, returning: Any) -> Any:
     return SimpleNamespace(app=app, sio=app.sio, home=home, other=other, client=client)
 
 
-async def ask(world: Any) -> tuple[Any, Any]:
-    """A question to everybody, of which the other io-node says whom it has asked of its own home: nobody."""
-    asking = asyncio.ensure_future(world.sio.call_many("who", timeout=LONG_S))
+async def ask(world: Any, room: str | None = None) -> tuple[Any, Any]:
+    """A question to everybody, or to a room. The other io-node says whom it has asked of its own home: nobody."""
+    asking = asyncio.ensure_future(world.sio.call_many("who", room=room, timeout=LONG_S))
     ack = (await world.other.wait(1, Emit))[-1].ack
     await world.other.to_app_node(ack.app_node, AckExpected(world.other.id, ack.ack_id, []))
     return asking, ack
@@ -53,6 +53,15 @@ async def killed(world: Any, stage: Any) -> None:
 async def test_one_that_is_away_and_its_home_is_dead(world: Any, stage: Any) -> None:
     await killed(world, stage)
     asking, _ = await ask(world)
+    answers = await asyncio.wait_for(asking, 5)
+    assert (dict(answers), answers.missing) == ({}, {world.client.sid: "disconnected"})
+
+
+async def test_one_of_a_room_that_is_away_and_its_home_is_dead(world: Any, stage: Any) -> None:
+    """The room index names those who are away, too."""
+    await world.sio.enter_room(world.client.sid, "red")
+    await killed(world, stage)
+    asking, _ = await ask(world, "red")
     answers = await asyncio.wait_for(asking, 5)
     assert (dict(answers), answers.missing) == ({}, {world.client.sid: "disconnected"})
 
