@@ -21,7 +21,7 @@ from app_node.interface.rooms import (
 )
 from app_node.interface.server_object import ServerObject
 from app_node.lanes.progress import open_progress
-from app_node.payloads import encode_event_of
+from app_node.payloads import arguments, encode_event_of
 from sio_cluster.protocol.errors import ClientGone
 from sio_cluster.protocol.ids import node_of
 from sio_cluster.protocol.messages import AckRequest
