@@ -139,15 +139,17 @@ class Selections:
         size = max(1, MOST_PAIRS // (named + len(selection.except_rooms) + len(selection.to or ())))
         await self._writer.caught_up()  # what handlers here have changed counts
         cursor: Cursor | None = None
+        seen: set[str] = set()  # where it is repeated: who leaves here is among those who left, and is found again
         with self._clients.noting_changes() as changed:
             while True:
                 found = await self._candidates(selection, cursor, change.noted if change and repeated else ())
-                for start in range(0, len(found.sids), size):
+                sids = [sid for sid in found.sids if sid not in seen]
+                if repeated:
+                    seen.update(sids)
+                for start in range(0, len(sids), size):
                     if progress is not None:
                         progress.lane.require_held()
-                    matched = await self._change(
-                        selection, found.sids[start : start + size], change, lease, again=repeated
-                    )
+                    matched = await self._change(selection, sids[start : start + size], change, lease, again=repeated)
                     if change is not None:
                         self._take_over(matched, change, changed)
                     if matched.here or matched.away:
