@@ -44,8 +44,19 @@ class FarReader:
         return []
 
 
-def commits_of(counters: Counters) -> Commits:
-    return Commits(counters, on_lost=lambda lane: None)
+def consumer_of(reader: Any, routes: Any, counters: Counters, *, handling: Any = None, room: int = 1 << 30) -> Consumer:
+    """`routes` is the dispatcher, and what handles what is read, unless `handling` does that."""
+    return Consumer(
+        reader,
+        routes,
+        room,
+        counters,
+        handling=handling or routes,
+        condemned=handling or routes,
+        letters=DeadLetters(reader, counters),
+        commits=Commits(counters, on_lost=lambda lane: None),
+        redis_clock=RedisClock(time.monotonic),
+    )
 
 
 class EmptyReader:
@@ -75,18 +86,7 @@ async def test_what_a_former_holder_left_waits_for_room_and_holds_nobody_up() ->
     room = 2 * (len(left[0].entry) + FACT_BYTES)  # for two of them
     counters = Counters()
     reader: Any = EmptyReader()
-    letters = DeadLetters(reader, counters)
-    consumer = Consumer(
-        reader,
-        parts,
-        room,
-        counters,
-        handling=parts,
-        condemned=parts,
-        letters=letters,
-        commits=commits_of(counters),
-        redis_clock=RedisClock(time.monotonic),
-    )
+    consumer = consumer_of(reader, parts, counters, room=room)
     reading = asyncio.create_task(consumer.run_read(keeper))
     async with asyncio.timeout(5):
         consumer.take_claimed(lane, Claimed(left))
@@ -158,18 +158,7 @@ async def test_new_entries_are_read_behind_the_last_page(lost: bool, monkeypatch
 
     parts: Any = SimpleNamespace(deliver=deliver, saw=lambda node: None)
     counters = Counters()
-    letters = DeadLetters(reader, counters)
-    consumer = Consumer(
-        reader,
-        parts,
-        1 << 30,
-        counters,
-        handling=parts,
-        condemned=parts,
-        letters=letters,
-        commits=commits_of(counters),
-        redis_clock=RedisClock(time.monotonic),
-    )
+    consumer = consumer_of(reader, parts, counters)
     consumer.take_claimed(lanes[0], Claimed([_entry(1)], _rest(1)))
     reading = asyncio.create_task(consumer.run_read(keeper))
     await asyncio.wait_for(all_begun.wait(), 5)
@@ -205,18 +194,7 @@ async def test_what_was_read_does_not_wait_for_each_look_at_other_lanes(away: bo
     lanes = {number: Lane(Lease(number, "app1", 1), float("inf"), lambda: 0.0) for number in (0, 1)}
     keeper: Any = SimpleNamespace(readable={0, 1}, held=lanes, changed=asyncio.Event())
     counters = Counters()
-    letters = DeadLetters(reader, counters)
-    consumer = Consumer(
-        reader,
-        routes,
-        1 << 30,
-        counters,
-        handling=handling,
-        condemned=handling,
-        letters=letters,
-        commits=commits_of(counters),
-        redis_clock=RedisClock(time.monotonic),
-    )
+    consumer = consumer_of(reader, routes, counters, handling=handling)
     reading = asyncio.create_task(consumer.run_read(keeper))
     await asyncio.wait_for(all_done.wait(), 20)
     assert reader.asked[0] == [0, 1]
@@ -262,18 +240,7 @@ async def test_reads_begin_small_where_much_may_have_come_meanwhile(monkeypatch:
             pass
 
     parts: Any = SimpleNamespace(deliver=deliver, saw=lambda node: None)
-    letters = DeadLetters(reader, counters)
-    consumer = Consumer(
-        reader,
-        parts,
-        1 << 30,
-        counters,
-        handling=parts,
-        condemned=parts,
-        letters=letters,
-        commits=commits_of(counters),
-        redis_clock=RedisClock(time.monotonic),
-    )
+    consumer = consumer_of(reader, parts, counters)
     reading = asyncio.create_task(consumer.run_read(keeper))
     async with asyncio.timeout(5):
         while len(reader.counts) < 10:  # noqa: ASYNC110
