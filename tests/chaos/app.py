@@ -2,7 +2,8 @@
 
 Each event is answered by an ack and by a `down` to its sender; each process tells all clients its `news`. Some
 handlers take a while, so that a fault finds them at work. `CHAOS_RECORDS` is the folder, `CHAOS_NEWS_MS` the pace of
-the news (0: none). A file `hush` there ends them.
+the news (0: none). A file `hush` there ends them. All clients are in the room `everybody`, and each moves from one
+table to the next now and then (tests/chaos/rooms.py). With `CHAOS_ASKS` each app-node asks all the time who is there.
 
     app-node tests/chaos/app.py:sio
 """
@@ -12,10 +13,11 @@ import os
 import signal
 import time
 from collections import defaultdict
+from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any
 
-from records import Pen  # type: ignore[import-not-found]  # app-node puts this folder on the path
+from records import Pen, is_watched, now_us  # type: ignore[import-not-found]  # app-node puts this folder on the path
 
 import app_node
 from app_node.lanes.progress import current_progress
@@ -29,6 +31,9 @@ news_s = int(os.environ.get("CHAOS_NEWS_MS", "500")) / 1000
 
 SLOW_EVERY = 20
 SLOW_S = 0.02
+MOVE_EVERY = 20
+ASK_S = 0.02
+TABLES = 5
 CHUNK, CHUNKS = 10_000_000, 20
 
 made: dict[tuple[str, int], int] = defaultdict(int)
@@ -41,6 +46,8 @@ async def connect(sid: str, environ: dict[str, Any], auth: Any, is_reconnect: bo
         session["client"] = auth["client"]
     pen("c", auth["client"], sid, token(), int(is_reconnect), int(sio.is_redelivered()))
     await sio.enter_room(sid, "everybody")
+    if is_watched(auth["client"]):
+        await sio.enter_room(sid, "watched")
 
 
 @sio.event
@@ -58,6 +65,8 @@ async def up(sid: str, client: int, seq: int, is_redelivered: bool) -> int:
     try:
         if seq % SLOW_EVERY == SLOW_EVERY - 1:
             await asyncio.sleep(SLOW_S)
+        if seq % MOVE_EVERY == MOVE_EVERY // 2:
+            await move(sid, seq // MOVE_EVERY)
         made[sid, held] = n = made[sid, held] + 1
         pen("m", client, sid, held, n, seq)
         await sio.emit("down", (seq, origin, held, n), to=sid)
@@ -66,6 +75,12 @@ async def up(sid: str, client: int, seq: int, is_redelivered: bool) -> int:
         raise
     pen("e", run)
     return seq
+
+
+async def move(sid: str, turn: int) -> None:
+    if turn:
+        await sio.leave_room(sid, f"table{(turn - 1) % TABLES}")
+    await sio.enter_room(sid, f"table{turn % TABLES}")
 
 
 @sio.event
@@ -130,6 +145,15 @@ async def connect_sink(sid: str, environ: dict[str, Any]) -> None:
     """A namespace whose clients leave no record."""
 
 
+def rooms(sender: str, sids: list[str]) -> dict[str, list[str]]:
+    """The rooms of each of these clients, as this app-node knows them or finds out."""
+    return {sid: [str(room) for room in sio.rooms(sid) if room != sid] for sid in sids}
+
+
+if hasattr(sio, "on_server"):  # the last release, which tests/upgrade runs this on, has none
+    sio.on_server("rooms", rooms)
+
+
 @sio.on_start
 async def tell_news() -> None:
     if news_s:
@@ -145,6 +169,39 @@ async def _tell_news() -> None:
         n += 1
         await sio.emit("news", (origin, n), room="everybody")
         pen("b", n)
+
+
+@sio.on_start
+async def ask() -> None:
+    if os.environ.get("CHAOS_ASKS"):
+        sio.start_background_task(_ask)
+
+
+async def _ask() -> None:
+    while not (directory / "hush").exists():
+        await _note("count", sio.count())
+        await _note("watched", sio.count("watched"))
+        await _note("clients", _watched())
+        await _note("all_rooms", _watched_by_all_rooms())
+        await asyncio.sleep(ASK_S)
+
+
+async def _watched() -> str:
+    return ",".join([client.sid for client in await sio.clients("watched")])
+
+
+async def _watched_by_all_rooms() -> int:
+    return (await sio.all_rooms("watch")).get("watched", 0)
+
+
+async def _note(what: str, question: Awaitable[object]) -> None:
+    began = now_us()
+    try:
+        answer = await question
+    except Exception as error:  # noqa: BLE001 - whatever it is, no question may fail
+        pen("K", what, now_us() - began, repr(error))
+    else:
+        pen("k", what, now_us() - began, answer)
 
 
 def token() -> int:

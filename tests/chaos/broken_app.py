@@ -18,7 +18,7 @@ from app_node.downlink.batch import Batch
 from app_node.downlink.outbox import Outbox
 from app_node.handlers.application import Application
 from app_node.uplink.dispatcher import Dispatcher
-from sio_cluster.protocol.messages import Ack, Command, Emit, EventReceived, Fact, ServerItem
+from sio_cluster.protocol.messages import Ack, Command, Emit, EventReceived, Fact, Join, ServerItem
 
 RATE = int(os.environ.get("CHAOS_BROKEN_RATE", "1000"))
 
@@ -106,6 +106,11 @@ def double_ack(self: Outbox, node: str, command: Command | ServerItem, size: int
     return _put(self, node, command, size, progress)
 
 
+def drop_join(self: Outbox, node: str, command: Command | ServerItem, size: int, progress: Any) -> Batch:
+    is_dropped = type(command) is Join and str(command.room).startswith("table") and next(_turn) % 20 == 0
+    return _nothing() if is_dropped else _put(self, node, command, size, progress)
+
+
 async def drop_disconnect(self: Application, namespace: str, sid: str, reason: str) -> None:
     if next(_turn) % 20:
         await _disconnect(self, namespace, sid, reason)
@@ -136,6 +141,8 @@ match os.environ.get("CHAOS_BROKEN"):
         Outbox.put = drop_ack
     case "double-ack":
         Outbox.put = double_ack
+    case "drop-join":
+        Outbox.put = drop_join
     case "drop-disconnect":
         Application.disconnect = drop_disconnect
     case "double-disconnect":

@@ -117,6 +117,8 @@ class Member:
             self._pen("v", self.number, self.sid, seq, origin, token, n)
         elif event[0] == "news":
             self._pen("n", self.number, self.sid, event[1], event[2])
+        elif event[0] == "roll":
+            self._pen("h", self.number, self.sid, event[1], event[2])
 
 
 class Crowd:

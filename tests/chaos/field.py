@@ -22,8 +22,10 @@ from redis.asyncio import Redis
 from tests.chaos import balance, evidence, records
 from tests.chaos.checker import (
     Allowed,
+    Asked,
     Verdict,
     broken_promises,
+    check_answers,
     judge,
     missed_limits,
     needless_repetitions,
@@ -34,6 +36,7 @@ from tests.chaos.crowd import Crowd, Member
 from tests.chaos.limits import Missed, check
 from tests.chaos.official import Official
 from tests.chaos.pace import pace_now
+from tests.chaos.rooms import disagreements
 from tests.conftest import ROOT
 
 from sio_stack.stack import Node
@@ -52,7 +55,7 @@ JS_FIRST, PYTHON_FIRST = 10_000, 20_000
 class Field:
     """The parts of one scenario, and what may be done to them."""
 
-    def __init__(self, cluster: Cluster, crowd: Crowd, officials: list[Official]) -> None:
+    def __init__(self, cluster: Cluster, crowd: Crowd, officials: list[Official], *, has_index: bool) -> None:
         self.name = cluster.name
         self.seed = cluster.seed
         self.rng = cluster.rng
@@ -66,8 +69,13 @@ class Field:
         self.began = records.now_us()
         self.first_fault = 0
         self.rates: dict[str, float] = {}
+        self.asked = Asked()
+        """How the app-nodes' questions were answered, where they ask (CHAOS_ASKS)."""
         self.crashed: dict[int, tuple[int, int]] = {}  # process -> from when to when it was in trouble
         self.resumed: dict[int, int] = {}  # process -> when it went on
+        self.disagreements: list[str] = []
+        """Where those who know who is in which room differed at the end."""
+        self._has_index = has_index
         self._cluster = cluster
         self._officials = officials
         self._records = records.Records()
@@ -149,7 +157,7 @@ class Field:
         """
         verdict = await self.judge(answered_within_s=answered_within_s, balanced=balanced, **allowed)
         permitted = Allowed(crashed=self.crashed, resumed=self.resumed, **allowed)
-        problems = broken_promises(verdict, permitted)
+        problems = [*broken_promises(verdict, permitted), *_first(self.disagreements), *self.asked.problems()]
         missed = [*missed_limits(verdict, permitted), *self._too_little(), *self._ran_out]
         repetitions = needless_repetitions(verdict, permitted)
         if repetitions and not self._ran_out:
@@ -170,6 +178,8 @@ class Field:
         await self._echoes()
         if balanced:
             await balance.check(self.stack, records.read(self.directory), balanced, beside=self.crowd.beside)
+        if self._has_index:
+            self.disagreements = await disagreements(self.valkey.url, self.directory)
         self.crowd.leave()
         for official in self._officials:
             await official.leave()
@@ -181,6 +191,7 @@ class Field:
         self.crashed = crashed
         found = self._records = records.read(self.directory)
         self._measure(found)
+        self.asked = check_answers(found)
         return judge(found, Allowed(crashed=self.crashed, resumed=self.resumed, **allowed))
 
     def _measure(self, found: records.Records) -> None:
@@ -213,7 +224,7 @@ class Field:
 
     def _write(self, verdict: Verdict, problems: list[str]) -> None:
         more = {"restarts": self.restarts, "problems": problems, "rates": self.rates, "pace": self.crowd.pace}
-        self._cluster.write("load", more | asdict(verdict))
+        self._cluster.write("load", more | asdict(verdict) | {"asked": asdict(self.asked)})
 
 
 @asynccontextmanager
@@ -229,9 +240,13 @@ async def field(
     rate: float = RATE,
     paced: bool = True,
     official: bool = True,
+    has_index: bool = True,
     **more: Any,
 ) -> AsyncIterator[Field]:
-    """Starts everything, and stops it at the end. `more` is for `cluster`."""
+    """Starts everything, and stops it at the end. `more` is for `cluster`.
+
+    `has_index`: every node keeps the room index, and at the end all must agree who is in which room.
+    """
     async with (
         cluster(name, seed, io_nodes=io_nodes, app_nodes=app_nodes, app=app, **more) as its,
         AsyncExitStack() as exits,
@@ -251,11 +266,16 @@ async def field(
         await exits.enter_async_context(crowd)
         if paced:
             await crowd.settle()
-        yield Field(its, crowd, officials)
+        yield Field(its, crowd, officials, has_index=has_index)
 
 
 async def _is(node: Node, expected: bool) -> bool:
     return await ready(node) is expected
+
+
+def _first(disagreements: list[str]) -> list[str]:
+    """One line for all, with the first of them."""
+    return [f"rooms: {len(disagreements)} disagreements, as {disagreements[:5]}"] if disagreements else []
 
 
 async def _now(value: bool) -> bool:

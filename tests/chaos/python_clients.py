@@ -29,6 +29,7 @@ class Client:
         self._sio.on("disconnect", self._disconnected)
         self._sio.on("down", self._down)
         self._sio.on("news", self._news)
+        self._sio.on("roll", self._roll)
 
     async def connect(self, url: str) -> None:
         transports = TRANSPORTS[self.number % len(TRANSPORTS)]
@@ -60,6 +61,9 @@ class Client:
 
     def _news(self, origin: int, n: int) -> None:
         self._pen("n", self.number, self.sid, origin, n)
+
+    def _roll(self, room: str, round_: int) -> None:
+        self._pen("h", self.number, self.sid, room, round_)
 
 
 async def main(url: str, path: str, first: int, count: int, rate: float) -> None:

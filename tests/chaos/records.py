@@ -10,6 +10,9 @@ to a file opened with O_APPEND, so that what a process saw outlives its kill -9.
     x t run                                     it was cancelled
     m t client sid token n seq                  it emitted the n-th `down` to this sid under this token
     b t n                                       the n-th `news` of this process has reached Redis
+    k t what took answer                        it asked who is there: what it was told, after so many µs. `what`:
+                                                see tests/chaos/app.py
+    K t what took error                         the same, and it failed
 
     o t client sid                              a client was let in
     p t client sid                              its connection broke, not by its own wish
@@ -19,6 +22,7 @@ to a file opened with O_APPEND, so that what a process saw outlives its kill -9.
     a t client seq                              its ack came
     v t client sid seq origin token n           a `down` came
     n t client sid origin n                     a `news` came
+    h t client sid room round                   it was told something in this room (tests/chaos/rooms.py)
 
 `token` is the fencing token of the lane under which a handler ran, below 0 if it ran for a quarantine. `origin` is the
 process id that emitted.
@@ -32,6 +36,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
+
+WATCHED_EVERY = 10
+
+
+def is_watched(client: int) -> bool:
+    """Whether this client is in the room `watched`."""
+    return client % WATCHED_EVERY == 0
 
 
 class Pen:
@@ -99,6 +110,17 @@ class News(NamedTuple):
     n: int
 
 
+class Answer(NamedTuple):
+    """What a process was told of who is there. `at`: when the answer came. `took`: after how many µs."""
+
+    at: int
+    process: int
+    what: str
+    took: int
+    said: str
+    error: str
+
+
 class Joined(NamedTuple):
     at: int
     client: int
@@ -145,6 +167,7 @@ class Records:
     runs: list[Run] = field(default_factory=list)
     made: list[Made] = field(default_factory=list)
     news: list[News] = field(default_factory=list)
+    answers: list[Answer] = field(default_factory=list)
     joined: list[Joined] = field(default_factory=list)
     parted: list[Parted] = field(default_factory=list)
     left: dict[str, int] = field(default_factory=dict)  # sid -> when
@@ -177,6 +200,15 @@ def joined(directory: Path) -> set[str]:
     return _sids(directory.glob("clients-*.txt"), rb"^o \d+ \d+ (\S+)$")
 
 
+def present(directory: Path) -> set[str]:
+    """The sids that were let in by now, and neither left nor lost their connection since."""
+    last: dict[str, bytes] = {}
+    for path in directory.glob("clients-*.txt"):
+        for letter, sid in re.findall(rb"^([opq]) \d+ \d+ (\S+)", path.read_bytes(), re.MULTILINE):
+            last[sid.decode()] = letter
+    return {sid for sid, letter in last.items() if letter == b"o"}
+
+
 def _sids(paths: Iterable[Path], line: bytes) -> set[str]:
     pattern = re.compile(line, re.MULTILINE)
     return {sid.decode() for path in paths for sid in pattern.findall(path.read_bytes())}
@@ -201,6 +233,11 @@ def _read_app(records: Records, process: int, lines: Iterable[list[str]]) -> Non
                 records.made.append(Made(when, process, sid, int(token), int(n), int(client), int(seq)))
             case "b":
                 records.news.append(News(when, process, int(rest[0])))
+            case "k" | "K":
+                what, took, *said = rest
+                words = " ".join(said)
+                told, error = (words, "") if letter == "k" else ("", words)
+                records.answers.append(Answer(when, process, what, int(took), told, error))
             case "c":
                 client, sid, token, again, redelivered = rest
                 flags = (again == "1", redelivered == "1")
@@ -243,5 +280,7 @@ def _read_clients(records: Records, lines: Iterable[list[str]]) -> None:
                 records.left[rest[0]] = when
             case "r":
                 records.refused.add((who, int(rest[0])))
+            case "h":
+                pass  # asked for while the scenario runs
             case _:
                 raise ValueError(f"no such line: {letter}")

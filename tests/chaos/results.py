@@ -75,10 +75,15 @@ def figures(row: Row) -> str:
     rate = f"{row['events'] / max(row['seconds'], 1):.0f} events/s" if row["seconds"] else ""
     rate += f" at {row['pace']:.0%} of the full pace"
     rate += "".join(f", {value:.0f}/s {way} before the fault" for way, value in row["rates"].items())
+    asked = row["asked"]
+    questions = (
+        f"{asked['questions']} questions p50 {asked['p50_ms']:.1f} ms p99 {asked['p99_ms']:.1f} ms "
+        f"max {asked['max_ms']:.0f} ms, " if asked["questions"] else ""
+    )  # fmt: skip
     return (
         f"{row['clients']} clients, {row['events']} events ({rate}), {row['emits']} emits, gap p50 "
         f"{row['gap_p50_ms']:.0f} ms max {row['gap_max_ms']:.0f} ms, without service max {row['away_max_ms']:.0f} ms, "
-        f"{row['redelivered']} redelivered, {row['answered_again']} answered again, "
+        f"{questions}{row['redelivered']} redelivered, {row['answered_again']} answered again, "
         f"{row['restarts']} restarts, {row['connections_broken']} broken: {_faults(row) or 'kept'}"
     )
 

@@ -4,9 +4,11 @@ None here shows two app-nodes at work for one client: Redis' own fence stands in
 at its leases. tests/chaos/test_checker.py and the mutants of tests/model have that column.
 """
 
+from contextlib import AbstractAsyncContextManager
+
 import pytest
 from tests.chaos.checker import COLUMNS, Allowed, broken_promises
-from tests.chaos.field import field
+from tests.chaos.field import Field, field
 from tests.conftest import ROOT
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(90)]
@@ -29,11 +31,25 @@ CAUGHT = {
 @pytest.mark.parametrize("defect", CAUGHT)
 async def test_one_in_a_thousand_is_caught(seed: int, defect: str) -> None:
     """The defect shows in its own columns and in no other."""
-    async with field(
-        f"broken build, {defect}", seed, io_nodes=1, app=BROKEN, env={"CHAOS_BROKEN": defect}, official=False,
-        websockets=80, pollers=0, rate=20, paced=False,
-    ) as it:  # fmt: skip
+    async with _broken(seed, defect) as it:
         await it.crowd.progress(60, 30)
         verdict = await it.judge(answered_within_s=1)
     assert broken_promises(verdict, Allowed())
     assert {column for column in COLUMNS if getattr(verdict, column)} == CAUGHT[defect], verdict.examples
+
+
+async def test_a_client_that_did_not_enter_its_room_is_caught(seed: int) -> None:
+    """Records and room index have it there; its io-node has not."""
+    async with _broken(seed, "drop-join") as it:
+        await it.crowd.progress(60, 30)
+        verdict = await it.judge()
+    assert broken_promises(verdict, Allowed()) == []
+    assert it.disagreements
+    assert all("no say io-nodes" in line for line in it.disagreements), it.disagreements
+
+
+def _broken(seed: int, defect: str) -> AbstractAsyncContextManager[Field]:
+    return field(
+        f"broken build, {defect}", seed, io_nodes=1, app=BROKEN, env={"CHAOS_BROKEN": defect}, official=False,
+        websockets=80, pollers=0, rate=20, paced=False,
+    )  # fmt: skip

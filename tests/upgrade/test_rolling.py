@@ -61,7 +61,7 @@ async def test_downgrade(seed: int, released: Released) -> None:
 
 
 def _cluster(name: str, seed: int, env: Mapping[str, str]) -> AbstractAsyncContextManager[Field]:
-    return field(name, seed, io_nodes=2, app_nodes=2, env=ENV | dict(env), websockets=60, pollers=10)
+    return field(name, seed, io_nodes=2, app_nodes=2, env=ENV | dict(env), websockets=60, pollers=10, has_index=False)
 
 
 async def _replace_nodes(it: Field, env: Mapping[str, str], *, offered: bool) -> None:

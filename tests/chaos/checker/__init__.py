@@ -23,13 +23,14 @@ from tests.chaos.checker.handlers import (
     check_overlaps,
     leave_out_cut_starts,
 )
+from tests.chaos.checker.questions import Asked, check_answers
 from tests.chaos.checker.verdict import COLUMNS, Verdict, broken_promises, missed_limits, needless_repetitions
 from tests.chaos.checker.waiting import measure_aways, measure_gaps, waits
 from tests.chaos.records import Records
 
 __all__ = [
-    "BEGUN_US", "COLUMNS", "REPEATED_US", "Allowed", "Verdict", "broken_promises", "judge", "missed_limits",
-    "needless_repetitions", "waits", "with_lost_leases",
+    "BEGUN_US", "COLUMNS", "REPEATED_US", "Allowed", "Asked", "Verdict", "broken_promises", "check_answers", "judge",
+    "missed_limits", "needless_repetitions", "waits", "with_lost_leases",
 ]  # fmt: skip
 
 

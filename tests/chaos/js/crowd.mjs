@@ -34,6 +34,7 @@ function open(client) {
   });
   socket.on("down", (number, origin, token, n) => note("v", client, sid, number, origin, token, n));
   socket.on("news", (origin, n) => note("n", client, sid, origin, n));
+  socket.on("roll", (room, round) => note("h", client, sid, room, round));
   socket.sendNext = () => {
     if (!socket.connected) return;
     const number = seq;
