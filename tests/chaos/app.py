@@ -41,10 +41,16 @@ runs = 0
 
 
 @sio.event
-async def connect(sid: str, environ: dict[str, Any], auth: Any, is_reconnect: bool) -> None:
+async def connect(sid: str, environ: dict[str, Any], auth: Any, is_reconnect: bool, is_recovered: bool = False) -> None:
+    flags = (int(is_reconnect), int(sio.is_redelivered()), int(is_recovered))
+    pen("c", auth["client"], sid, token(), *flags)
+    if is_recovered:
+        session = await sio.get_session(sid)
+        assert session == {"client": auth["client"]}, session
+        assert "everybody" in sio.rooms(sid), sio.rooms(sid)
+        return
     async with sio.session(sid) as session:
         session["client"] = auth["client"]
-    pen("c", auth["client"], sid, token(), int(is_reconnect), int(sio.is_redelivered()))
     await sio.enter_room(sid, "everybody")
     if is_watched(auth["client"]):
         await sio.enter_room(sid, "watched")

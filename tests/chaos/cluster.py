@@ -38,7 +38,6 @@ ENV = {
     "DRAIN_MS": "1000",
     "SHUTDOWN_MS": "5000",
     "LOG_FORMAT": "json",
-    "RECOVERY_WINDOW_MS": "0",  # whoever comes back is a new client; tests/chaos/scene.py has the others
 }
 SPIKE_MS = 100
 """What takes Redis at least so long is told where a limit of time is missed."""

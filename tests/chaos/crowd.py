@@ -2,6 +2,9 @@
 
 They write down what they saw (tests/chaos/records.py), and come back by themselves when their connection breaks. An
 event is sent only while the client is in; what polling could not hand over is taken back (line `r`).
+
+Half of them can claim their sessions back, and do so as socket.io-client does: they keep the pid of CONNECT, and the
+last argument of the last event where that is text, and show both when they connect anew.
 """
 
 import asyncio
@@ -29,10 +32,14 @@ class Connection(Protocol):
 
 
 class Member:
-    """One client. `sent` and `acked` count events, `beside` those without a number. `waited_s`: for its last ack."""
+    """One client. `sent` and `acked` count events, `beside` those without a number. `waited_s`: for its last ack.
 
-    def __init__(self, number: int, pen: Pen, moved: asyncio.Event) -> None:
+    `recovers`: whether it can claim its session back.
+    """
+
+    def __init__(self, number: int, pen: Pen, moved: asyncio.Event, *, recovers: bool) -> None:
         self.number = number
+        self.recovers = recovers
         self.sent = 0
         self.beside = 0
         self.acked = 0
@@ -44,6 +51,8 @@ class Member:
         self._pen = pen
         self._moved = moved
         self._open: dict[int, float] = {}
+        self._pid = ""
+        self._offset = ""
         self.waited_s = 0.0
 
     @property
@@ -70,13 +79,9 @@ class Member:
         elif packet.startswith(b"42"):
             self._told(json.loads(packet[2:]))
         elif packet.startswith(b"40"):
-            self.sid = json.loads(packet[2:])["sid"]
-            self._pen("o", self.number, self.sid)
-            self.parted.clear()
-            self.joined.set()
-            self._moved.set()
+            self._let_in(json.loads(packet[2:]))
         elif packet.startswith(b"0") and self.connection is not None:
-            self.connection.send(b'40{"client":%d}' % self.number)
+            self.connection.send(b"40%s" % json.dumps(self._auth()).encode())
 
     def refused(self, packets: Sequence[bytes]) -> None:
         """These packets did not reach the server."""
@@ -102,6 +107,20 @@ class Member:
             self.connection.send(b"1")
         self.leaving = True
 
+    def _auth(self) -> dict[str, Any]:
+        """What its CONNECT shows."""
+        claim = {"pid": self._pid} | ({"offset": self._offset} if self._offset else {}) if self._pid else {}
+        return {"client": self.number} | ({"recovery": True} if self.recovers else {}) | claim
+
+    def _let_in(self, told: dict[str, str]) -> None:
+        pid = told.get("pid", "")
+        recovered = pid != "" and pid == self._pid
+        self.sid, self._pid = told["sid"], pid
+        self._pen("o", self.number, self.sid, int(pid != ""), int(recovered))
+        self.parted.clear()
+        self.joined.set()
+        self._moved.set()
+
     def _answered(self, packet: bytes) -> None:
         bracket = packet.index(b"[")
         seq = int(packet[2:bracket])
@@ -113,12 +132,14 @@ class Member:
 
     def _told(self, event: list[Any]) -> None:
         if event[0] == "down":
-            _, seq, origin, token, n = event
+            _, seq, origin, token, n, *_ = event
             self._pen("v", self.number, self.sid, seq, origin, token, n)
         elif event[0] == "news":
             self._pen("n", self.number, self.sid, event[1], event[2])
         elif event[0] == "roll":
             self._pen("h", self.number, self.sid, event[1], event[2])
+        if self._pid and isinstance(event[-1], str):
+            self._offset = event[-1]
 
 
 class Crowd:
@@ -140,8 +161,9 @@ class Crowd:
         first: int = 0,
         connect_s: float = CONNECT_S,
         at_once: int = 40,
+        recovering: bool = True,
     ) -> None:
-        """`at_once`: how many connect at a time, at first."""
+        """`at_once`: how many connect at a time, at first. `recovering`: half can claim their sessions back."""
         self.url = url
         self.failures = 0
         self._at_once = at_once
@@ -151,7 +173,10 @@ class Crowd:
         self._moved = asyncio.Event()
         self._random = random.Random(seed)
         pen = Pen(directory / f"clients-{first}.txt")
-        self.members = [Member(first + number, pen, self._moved) for number in range(websockets + pollers)]
+        self.members = [
+            Member(first + number, pen, self._moved, recovers=recovering and number % 2 == 0)
+            for number in range(websockets + pollers)
+        ]
         self._websockets = websockets
         self._keepers: list[asyncio.Task[None]] = []
         self._sending: asyncio.Task[None] | None = None

@@ -18,7 +18,6 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import asdict
 from typing import Any
 
-from redis.asyncio import Redis
 from tests.chaos import balance, evidence, records
 from tests.chaos.checker import (
     Allowed,
@@ -33,6 +32,7 @@ from tests.chaos.checker import (
 )
 from tests.chaos.cluster import NODE_TIMEOUT_S, Cluster, cluster, node_js, ready, serves_anew, until
 from tests.chaos.crowd import Crowd, Member
+from tests.chaos.leftovers import leftovers
 from tests.chaos.limits import Missed, check
 from tests.chaos.official import Official
 from tests.chaos.pace import pace_now
@@ -49,6 +49,8 @@ OFFICIAL = 6  # of each kind; their rate is OFFICIAL_RATE
 OFFICIAL_RATE = 5.0
 LEAST_PART = 0.5
 """A scenario fails where clients send, or receive, less than this part of what they mean to before its fault."""
+FORGOTTEN_S = NODE_TIMEOUT_S + 7
+"""When Redis must have forgotten the last client that left, and the last node that was killed."""
 JS_FIRST, PYTHON_FIRST = 10_000, 20_000
 
 
@@ -75,6 +77,8 @@ class Field:
         self.resumed: dict[int, int] = {}  # process -> when it went on
         self.disagreements: list[str] = []
         """Where those who know who is in which room differed at the end."""
+        self.left_over: list[str] = []
+        """Keys that were in Redis when all clients had gone, and should not."""
         self._has_index = has_index
         self._cluster = cluster
         self._officials = officials
@@ -136,14 +140,6 @@ class Field:
         """The light clients that are on this io-node now."""
         return [member for member in self.crowd.members if member.sid.startswith(f"{node.name}-")]
 
-    async def keys_of(self, node_id: str) -> list[str]:
-        """The keys in Redis that belong to a node and its clients."""
-        redis = Redis.from_url(self.valkey.url)
-        try:
-            return sorted([key.decode() async for key in redis.scan_iter(match=f"*{node_id}*", count=1000)])
-        finally:
-            await redis.aclose()
-
     async def tell_redis(self, *command: str | int) -> Any:
         return await self._cluster.tell_redis(*command)
 
@@ -157,7 +153,8 @@ class Field:
         """
         verdict = await self.judge(answered_within_s=answered_within_s, balanced=balanced, **allowed)
         permitted = Allowed(crashed=self.crashed, resumed=self.resumed, **allowed)
-        problems = [*broken_promises(verdict, permitted), *_first(self.disagreements), *self.asked.problems()]
+        problems = [*broken_promises(verdict, permitted), *self.asked.problems()]
+        problems += [*_first("disagreements on rooms", self.disagreements), *_first("keys left over", self.left_over)]
         missed = [*missed_limits(verdict, permitted), *self._too_little(), *self._ran_out]
         repetitions = needless_repetitions(verdict, permitted)
         if repetitions and not self._ran_out:
@@ -184,6 +181,7 @@ class Field:
         for official in self._officials:
             await official.leave()
         await self._disconnects()
+        await self._forgotten()
         self._redis_said = await self._cluster.slowest_in_redis()
         await self.stack.stop()
         crashed = with_lost_leases(self.crashed, self._cluster.leases_lost)
@@ -222,6 +220,16 @@ class Field:
             all_gone = lambda: _now(sids <= records.disconnected(self.directory))  # noqa: E731
             await until(all_gone, NODE_TIMEOUT_S + 7, "", every_s=0.2)
 
+    async def _forgotten(self) -> None:
+        """Waits until Redis knows nothing of clients and of dead nodes, for a bounded time. Sets `left_over`."""
+
+        async def nothing_left() -> bool:
+            self.left_over = await leftovers(self.valkey.url)
+            return not self.left_over
+
+        with suppress(AssertionError):
+            await until(nothing_left, FORGOTTEN_S, "", every_s=0.2)
+
     def _write(self, verdict: Verdict, problems: list[str]) -> None:
         more = {"restarts": self.restarts, "problems": problems, "rates": self.rates, "pace": self.crowd.pace}
         self._cluster.write("load", more | asdict(verdict) | {"asked": asdict(self.asked)})
@@ -241,11 +249,13 @@ async def field(
     paced: bool = True,
     official: bool = True,
     has_index: bool = True,
+    recovering: bool = True,
     **more: Any,
 ) -> AsyncIterator[Field]:
     """Starts everything, and stops it at the end. `more` is for `cluster`.
 
-    `has_index`: every node keeps the room index, and at the end all must agree who is in which room.
+    `has_index`: every node keeps the room index, and at the end all must agree who is in which room. `recovering`: half
+    of the crowd can claim their sessions back.
     """
     async with (
         cluster(name, seed, io_nodes=io_nodes, app_nodes=app_nodes, app=app, **more) as its,
@@ -261,7 +271,7 @@ async def field(
             await group.all_in()
         crowd = Crowd(
             its.stack.url, its.directory, websockets=websockets, pollers=pollers, rate=rate, seed=seed,
-            pace=pace_now() if paced else 1.0,
+            pace=pace_now() if paced else 1.0, recovering=recovering,
         )  # fmt: skip
         await exits.enter_async_context(crowd)
         if paced:
@@ -273,9 +283,9 @@ async def _is(node: Node, expected: bool) -> bool:
     return await ready(node) is expected
 
 
-def _first(disagreements: list[str]) -> list[str]:
+def _first(what: str, found: list[str]) -> list[str]:
     """One line for all, with the first of them."""
-    return [f"rooms: {len(disagreements)} disagreements, as {disagreements[:5]}"] if disagreements else []
+    return [f"{what}: {len(found)}, as {found[:5]}"] if found else []
 
 
 async def _now(value: bool) -> bool:

@@ -50,7 +50,7 @@ class Client:
 
     def _connected(self) -> None:
         self.sid = self._sio.get_sid("/")
-        self._pen("o", self.number, self.sid)
+        self._pen("o", self.number, self.sid, 0, 0)  # it knows nothing of recovery
 
     def _disconnected(self, *reason: Any) -> None:
         if not self.leaving:

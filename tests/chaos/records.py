@@ -3,7 +3,9 @@
 Times are CLOCK_MONOTONIC in microseconds, which all processes of one machine share. A line is written by one `write`
 to a file opened with O_APPEND, so that what a process saw outlives its kill -9. A line is a letter and its fields:
 
-    c t client sid token again redelivered      the connect handler runs; `again`: with is_reconnect
+    c t client sid token again redelivered recovered
+                                                the connect handler runs; `again`: with is_reconnect; `recovered`: with
+                                                is_recovered
     d t client sid redelivered reason           the disconnect handler runs
     s t run client seq sid token redelivered    an event's handler starts
     e t run                                     it ended
@@ -14,7 +16,8 @@ to a file opened with O_APPEND, so that what a process saw outlives its kill -9.
                                                 see tests/chaos/app.py
     K t what took error                         the same, and it failed
 
-    o t client sid                              a client was let in
+    o t client sid pid recovered                a client was let in; `pid`: it can claim its session back; `recovered`:
+                                                it has done so
     p t client sid                              its connection broke, not by its own wish
     q t client sid                              it leaves by its own wish
     > t client seq sid                          it sent an event
@@ -70,6 +73,7 @@ class Connect(NamedTuple):
     token: int
     again: bool
     redelivered: bool
+    recovered: bool
 
 
 class Disconnect(NamedTuple):
@@ -125,6 +129,8 @@ class Joined(NamedTuple):
     at: int
     client: int
     sid: str
+    pid: bool
+    recovered: bool
 
 
 class Parted(NamedTuple):
@@ -190,14 +196,19 @@ def read(directory: Path) -> Records:
     return records
 
 
-def disconnected(directory: Path) -> set[str]:
-    """The sids whose disconnect handler has run by now. Quick: it is asked while a scenario runs."""
+def disconnected(directory: Path) -> Counter[str]:
+    """How often the disconnect handler of each sid has run by now. Quick: it is asked while a scenario runs."""
     return _sids(directory.glob("app-*.txt"), rb"^d \d+ -?\d+ (\S+) ")
 
 
-def joined(directory: Path) -> set[str]:
-    """The sids that were let in by now."""
-    return _sids(directory.glob("clients-*.txt"), rb"^o \d+ \d+ (\S+)$")
+def joined(directory: Path) -> Counter[str]:
+    """How often each sid was let in by now."""
+    return _sids(directory.glob("clients-*.txt"), rb"^o \d+ \d+ (\S+) ")
+
+
+def parted(directory: Path) -> Counter[str]:
+    """How often the connection of each sid broke by now."""
+    return _sids(directory.glob("clients-*.txt"), rb"^p \d+ \d+ (\S+)$")
 
 
 def present(directory: Path) -> set[str]:
@@ -209,9 +220,9 @@ def present(directory: Path) -> set[str]:
     return {sid for sid, letter in last.items() if letter == b"o"}
 
 
-def _sids(paths: Iterable[Path], line: bytes) -> set[str]:
+def _sids(paths: Iterable[Path], line: bytes) -> Counter[str]:
     pattern = re.compile(line, re.MULTILINE)
-    return {sid.decode() for path in paths for sid in pattern.findall(path.read_bytes())}
+    return Counter(sid.decode() for path in paths for sid in pattern.findall(path.read_bytes()))
 
 
 def _lines(path: Path) -> Iterable[list[str]]:
@@ -239,8 +250,9 @@ def _read_app(records: Records, process: int, lines: Iterable[list[str]]) -> Non
                 told, error = (words, "") if letter == "k" else ("", words)
                 records.answers.append(Answer(when, process, what, int(took), told, error))
             case "c":
-                client, sid, token, again, redelivered = rest
-                flags = (again == "1", redelivered == "1")
+                client, sid, token, *said = rest
+                again, repeated, recovered = (flag == "1" for flag in said)
+                flags = (again, repeated, recovered)
                 records.connects.append(Connect(when, process, int(client), sid, int(token), *flags))
             case "d":
                 client, sid, redelivered, *reason = rest
@@ -273,7 +285,7 @@ def _read_clients(records: Records, lines: Iterable[list[str]]) -> None:
             case "n":
                 records.heard.append(Heard(when, who, rest[0], int(rest[1]), int(rest[2])))
             case "o":
-                records.joined.append(Joined(when, who, rest[0]))
+                records.joined.append(Joined(when, who, rest[0], rest[1] == "1", rest[2] == "1"))
             case "p":
                 records.parted.append(Parted(when, who, rest[0]))
             case "q":

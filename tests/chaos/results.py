@@ -18,6 +18,7 @@ SHOWN: Mapping[str, Columns] = {
         "events": lambda row: row["events"],
         "emits": lambda row: row["emits"],
         "broken": lambda row: row["connections_broken"],
+        "given back": lambda row: row["given_back"],
         "again": lambda row: row["redelivered"],
         "answered again": lambda row: row["answered_again"],
         "restarts": lambda row: row["restarts"],
@@ -84,7 +85,8 @@ def figures(row: Row) -> str:
         f"{row['clients']} clients, {row['events']} events ({rate}), {row['emits']} emits, gap p50 "
         f"{row['gap_p50_ms']:.0f} ms max {row['gap_max_ms']:.0f} ms, without service max {row['away_max_ms']:.0f} ms, "
         f"{questions}{row['redelivered']} redelivered, {row['answered_again']} answered again, "
-        f"{row['restarts']} restarts, {row['connections_broken']} broken: {_faults(row) or 'kept'}"
+        f"{row['restarts']} restarts, {row['connections_broken']} broken, {row['given_back']} given back: "
+        f"{_faults(row) or 'kept'}"
     )
 
 

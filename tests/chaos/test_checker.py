@@ -19,7 +19,7 @@ from tests.chaos.checker import (
 from tests.chaos.records import read
 
 APP = """\
-c 10 7 S 1 0 0
+c 10 7 S 1 0 0 0
 s 100 1 7 0 S 1 0
 m 101 7 S 1 1 0
 e 102 1
@@ -34,7 +34,7 @@ b 2500000 2
 d 9000000 7 S 0 client disconnect
 """
 CLIENT = """\
-o 20 7 S
+o 20 7 S 0 0
 > 90 7 0 S
 a 110 7 0
 v 111 7 S 0 50 1 1
@@ -92,7 +92,7 @@ FAULTS = {
     "an emit is lost": ((), ("v 211 7 S 1 50 1 2",), {"emits_lost": 1}),
     "the last emit is lost": ((), ("v 311 7 S 2 50 1 3",), {"emits_lost": 1}),
     "a broadcast is lost": ((), ("n 2000001 7 S 50 1",), {"emits_lost": 1}),
-    "a connect is missing": (("c 10 7 S 1 0 0",), (), {"connects_missing": 1}),
+    "a connect is missing": (("c 10 7 S 1 0 0 0",), (), {"connects_missing": 1}),
     "a disconnect is missing": (("d 9000000 7 S 0 client disconnect",), (), {"disconnects_missing": 1}),
 }  # fmt: skip
 
@@ -116,7 +116,7 @@ ADDED = {
     "an ack twice": ("", "a 320 7 2\n", {"emits_doubled": 1}),
     "a broadcast twice": ("", "n 2600000 7 S 50 2\n", {"emits_doubled": 1}),
     "a disconnect twice": ("d 9000001 7 S 0 node lost\n", "", {"disconnects_doubled": 1}),
-    "a connect twice": ("c 11 7 S 1 0 0\n", "", {"events_doubled": 1}),
+    "a connect twice": ("c 11 7 S 1 0 0 0\n", "", {"events_doubled": 1}),
     "an old event late": (
         "s 400 4 7 9 S 1 0\nm 401 7 S 1 4 9\ne 402 4\ns 500 5 7 8 S 1 0\nm 501 7 S 1 5 8\ne 502 5\n",
         "> 390 7 8 S\n> 391 7 9 S\na 410 7 9\nv 411 7 S 9 50 1 4\na 510 7 8\nv 511 7 S 8 50 1 5\n",
@@ -251,10 +251,10 @@ def test_news_for_a_connection_that_broke_later(tmp_path: Path) -> None:
 
 def test_how_long_a_client_was_away(tmp_path: Path) -> None:
     """From its first event without an answer to the first answer on its next connection; or to the end."""
-    app = APP + "c 9000010 7 T 1 0 0\ns 9200001 4 7 4 T 1 0\nm 9200002 7 T 1 1 4\ne 9200003 4\n"
+    app = APP + "c 9000010 7 T 1 0 0 0\ns 9200001 4 7 4 T 1 0\nm 9200002 7 T 1 1 4\ne 9200003 4\n"
     app += "d 9900000 7 T 0 client disconnect\n"
     client = CLIENT.replace("q 8000000 7 S", "> 7500000 7 3 S\np 8000000 7 S")
-    back = "o 9000020 7 T\n> 9200000 7 4 T\na 9200004 7 4\nv 9200004 7 T 4 50 1 1\nq 9800000 7 T\n"
+    back = "o 9000020 7 T 0 0\n> 9200000 7 4 T\na 9200004 7 4\nv 9200004 7 T 4 50 1 1\nq 9800000 7 T\n"
     allowed = Allowed(breaks=True, away_s=1.7)
     found = verdict(tmp_path, app, client + back, allowed=allowed)
     assert wrong(found) == {}
@@ -296,4 +296,4 @@ def test_counters_that_do_not_add_up_or_are_not_there() -> None:
 
 
 def test_silence_is_no_success(tmp_path: Path) -> None:
-    assert broken_promises(verdict(tmp_path, "", "o 20 7 S\n"), Allowed())
+    assert broken_promises(verdict(tmp_path, "", "o 20 7 S 0 0\n"), Allowed())

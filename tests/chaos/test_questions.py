@@ -48,8 +48,8 @@ async def test_nodes_die(seed: int) -> None:
 
 
 APP = """\
-c 10 7 S 1 0 0
-c 11 10 T 1 0 0
+c 10 7 S 1 0 0 0
+c 11 10 T 1 0 0 0
 k 2000110 count 20 2
 k 2000111 watched 20 1
 k 2000112 clients 20 T
@@ -60,7 +60,7 @@ k 4000120 count 20 2
 k 9000000 count 20 0
 k 9000001 clients 20
 """
-CLIENTS = "o 20 7 S\no 21 10 T\nq 4000050 7 S\nq 4000051 10 T\n"
+CLIENTS = "o 20 7 S 0 0\no 21 10 T 0 0\nq 4000050 7 S\nq 4000051 10 T\n"
 
 
 def asked(tmp_path: Path, *more: str, without: str = "") -> Asked:
@@ -103,3 +103,8 @@ def test_a_question_that_fails(tmp_path: Path) -> None:
     found = asked(tmp_path, "K 2000200 count 20 BusUnavailable('Redis is away')")
     assert (found.failed, found.wrong) == (1, 0)
     assert "BusUnavailable('Redis is away')" in found.problems()[0]
+
+
+def test_where_nobody_asks_there_is_nothing_to_judge(tmp_path: Path) -> None:
+    (tmp_path / "app-50.txt").write_text("c 10 10 T 1 0 0 0\n")
+    assert check_answers(read(tmp_path)) == Asked()

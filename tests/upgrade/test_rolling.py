@@ -61,7 +61,10 @@ async def test_downgrade(seed: int, released: Released) -> None:
 
 
 def _cluster(name: str, seed: int, env: Mapping[str, str]) -> AbstractAsyncContextManager[Field]:
-    return field(name, seed, io_nodes=2, app_nodes=2, env=ENV | dict(env), websockets=60, pollers=10, has_index=False)
+    return field(
+        name, seed, io_nodes=2, app_nodes=2, env=ENV | dict(env), websockets=60, pollers=10, has_index=False,
+        recovering=False,
+    )  # fmt: skip
 
 
 async def _replace_nodes(it: Field, env: Mapping[str, str], *, offered: bool) -> None:

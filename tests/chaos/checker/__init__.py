@@ -4,16 +4,18 @@ What may be missing without a promise being broken:
 - the end of what a killed or fenced process emitted under one token: its events are handled again, and each event must
   have been answered by a `down` of somebody
 - what was under way on a connection when that connection broke, where the scenario breaks connections (`breaks`): what
-  fell into the last `written_s` before the break, or before the fault that made it carry nothing (`silent_from`)
+  fell into the last `written_s` before the break, or before the fault that made it carry nothing (`silent_from`). For a
+  client that came back with its session, that is only what it sent itself
 - a start of a handler, where the process was stopped between its last look at the lease and the handler's first line:
   one for each time that it stood still, at the moment when it goes on. What such a handler says is still refused
 A second run of an event's handler, and a second disconnect, must say that it is a redelivery; and the first run was
-that of a process in trouble.
+that of a process in trouble. A client that can claim its session back gets it back each time.
 """
 
 from collections import Counter
 
-from tests.chaos.checker.allowed import REPEATED_US, Allowed, heard_until, with_lost_leases
+from tests.chaos.checker.allowed import REPEATED_US, Allowed, with_lost_leases
+from tests.chaos.checker.connections import Breaks
 from tests.chaos.checker.emits import check_downs, check_news
 from tests.chaos.checker.handlers import (
     BEGUN_US,
@@ -21,6 +23,7 @@ from tests.chaos.checker.handlers import (
     check_events,
     check_order,
     check_overlaps,
+    check_returns,
     leave_out_cut_starts,
 )
 from tests.chaos.checker.questions import Asked, check_answers
@@ -41,18 +44,20 @@ def judge(records: Records, allowed: Allowed) -> Verdict:
         events=len(records.sent) - len(records.refused),
         emits=len(records.seen) + len(records.heard),
         connections_broken=len(records.parted),
+        given_back=sum(joined.recovered for joined in records.joined),
         reasons=dict(Counter(gone.reason for gone in records.disconnects)),
     )
     if records.sent:
         verdict.seconds = (records.sent[-1].at - records.sent[0].at) / 1e6
-    until = {parted.sid: heard_until(parted.at, allowed) for parted in records.parted}
+    breaks = Breaks(records, allowed)
     leave_out_cut_starts(records, allowed)
-    check_events(verdict, records, allowed, until)
+    check_events(verdict, records, allowed, breaks)
     check_order(verdict, records)
     check_overlaps(verdict, records, allowed)
-    check_downs(verdict, records, allowed, until)
-    check_news(verdict, records, allowed, until)
+    check_downs(verdict, records, allowed, breaks)
+    check_news(verdict, records, allowed, breaks)
     check_connections(verdict, records)
+    check_returns(verdict, records, allowed)
     measure_gaps(verdict, records)
     measure_aways(verdict, records)
     return verdict

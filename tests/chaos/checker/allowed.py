@@ -48,11 +48,6 @@ def heard_until(broke_at: int, allowed: Allowed) -> int:
     return silent - int(allowed.written_s * 1e6)
 
 
-def under_way(sid: str, at: int, allowed: Allowed, until: Mapping[str, int]) -> bool:
-    """Whether that was in flight when the connection broke, in a scenario that breaks connections."""
-    return allowed.breaks and sid in until and at >= until[sid]
-
-
 def in_trouble(process: int, at: int, allowed: Allowed) -> bool:
     """Whether a fault may have hit the process before its work of that moment was in Redis."""
     since, to = allowed.crashed.get(process, (1 << 62, 0))

@@ -1,9 +1,9 @@
 """What clients got: all that was emitted to them, once, in order."""
 
 from collections import defaultdict
-from collections.abc import Mapping
 
-from tests.chaos.checker.allowed import Allowed, in_trouble, is_in, under_way
+from tests.chaos.checker.allowed import Allowed, in_trouble, is_in
+from tests.chaos.checker.connections import NEVER, Breaks
 from tests.chaos.checker.verdict import Verdict
 from tests.chaos.records import Records
 
@@ -11,7 +11,7 @@ SETTLED_US = 1_500_000
 """A client must hear the news that reach Redis at least this long after it was let in and before it leaves."""
 
 
-def check_downs(verdict: Verdict, records: Records, allowed: Allowed, until: Mapping[str, int]) -> None:
+def check_downs(verdict: Verdict, records: Records, allowed: Allowed, breaks: Breaks) -> None:
     """For each sid, process and token, `down` numbers arrive in order, each once, up to the last."""
     arrived: dict[tuple[str, int, int], set[int]] = defaultdict(set)
     newest: dict[tuple[str, int, int], int] = {}
@@ -40,18 +40,18 @@ def check_downs(verdict: Verdict, records: Records, allowed: Allowed, until: Map
             continue
         if is_in(made.at, allowed.lossy):
             continue
-        may_lack_its_end = in_trouble(made.process, made.at, allowed) or under_way(made.sid, made.at, allowed, until)
+        may_lack_its_end = in_trouble(made.process, made.at, allowed) or breaks.may_miss(made.sid, made.at)
         if made.n < newest.get(key, 0) or not may_lack_its_end:
             missing.add((made.client, made.seq))
     for run in records.runs:
-        excused = under_way(run.sid, run.start, allowed, until) or is_in(run.start, allowed.lossy)
+        excused = breaks.may_miss(run.sid, run.start) or is_in(run.start, allowed.lossy)
         if (run.client, run.seq) not in echoed and not excused:
             missing.add((run.client, run.seq))
     for event in sorted(missing):
         verdict.count("emits_lost", event)
 
 
-def check_news(verdict: Verdict, records: Records, allowed: Allowed, until: Mapping[str, int]) -> None:
+def check_news(verdict: Verdict, records: Records, allowed: Allowed, breaks: Breaks) -> None:
     """For each sid and process, news arrive in order, each once. Who was there all the time heard all that reached
     Redis."""
     arrived: dict[tuple[str, int], set[int]] = defaultdict(set)
@@ -66,7 +66,9 @@ def check_news(verdict: Verdict, records: Records, allowed: Allowed, until: Mapp
             verdict.count("emits_reordered", ("news", key, heard.n))
         newest[key] = max(heard.n, newest.get(key, 0))
     for joined in records.joined:
-        gone_at = min(records.left.get(joined.sid, 1 << 62), until.get(joined.sid, 1 << 62))
+        if joined.recovered:
+            continue  # it was to miss nothing since it was let in first
+        gone_at = min(records.left.get(joined.sid, NEVER), breaks.heard_until(joined.sid))
         first, last = joined.at + SETTLED_US, gone_at - SETTLED_US
         for news in records.news:
             if (

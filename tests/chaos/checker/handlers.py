@@ -1,11 +1,12 @@
 """What handlers did: each event once, in order, in one process at a time; one connect and one disconnect each."""
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
 
-from tests.chaos.checker.allowed import Allowed, in_trouble, is_in, under_way
+from tests.chaos.checker.allowed import Allowed, in_trouble, is_in
+from tests.chaos.checker.connections import Breaks
 from tests.chaos.checker.verdict import Verdict
-from tests.chaos.records import Records, Run
+from tests.chaos.records import Joined, Records, Run
+from tests.chaos.streams import TURNS
 
 BEGUN_US = 5_000
 """A handler that was about to begin when its process was stopped begins at most so long after the process goes on."""
@@ -28,7 +29,7 @@ def leave_out_cut_starts(records: Records, allowed: Allowed) -> None:
     records.runs[:] = kept
 
 
-def check_events(verdict: Verdict, records: Records, allowed: Allowed, until: Mapping[str, int]) -> None:
+def check_events(verdict: Verdict, records: Records, allowed: Allowed, breaks: Breaks) -> None:
     """Each event that was sent has run: once, or again with the flag. It was acked, and not more often than it ran."""
     runs: dict[tuple[int, int], list[Run]] = defaultdict(list)
     for run in records.runs:
@@ -38,7 +39,7 @@ def check_events(verdict: Verdict, records: Records, allowed: Allowed, until: Ma
         if key in records.refused:
             continue
         lost_with_redis = is_in(sent.at, allowed.lossy)
-        excused = lost_with_redis or under_way(sent.sid, sent.at, allowed, until)
+        excused = lost_with_redis or breaks.was_under_way(sent.sid, sent.at)
         of_this = runs.get(key, [])
         is_strict = sent.client < allowed.strict_below and not lost_with_redis
         if not of_this and (is_strict or not excused):
@@ -97,20 +98,50 @@ def check_overlaps(verdict: Verdict, records: Records, allowed: Allowed) -> None
 
 
 def check_connections(verdict: Verdict, records: Records) -> None:
-    """Each client that was let in has one connect that is neither again nor redelivered, and exactly one disconnect."""
+    """Each time that a client was let in, it has one connect that is neither again nor redelivered, and exactly one
+    disconnect."""
+    told = Counter(connect.sid for connect in records.connects)
+    lives = Counter(connect.sid for connect in records.connects if not connect.again)
+    begun = Counter(connect.sid for connect in records.connects if not connect.again and not connect.redelivered)
     gone = Counter(lost.sid for lost in records.disconnects if not lost.redelivered)
     flagged = Counter(lost.sid for lost in records.disconnects if lost.redelivered)
-    connected = {connect.sid for connect in records.connects}
-    for joined in records.joined:
-        if joined.sid not in connected:
-            verdict.count("connects_missing", joined.sid)
-        if not gone[joined.sid] and not flagged[joined.sid]:
-            verdict.count("disconnects_missing", joined.sid)
-        if gone[joined.sid] > 1:
-            verdict.count("disconnects_doubled", joined.sid)
-        if gone[joined.sid] + flagged[joined.sid] > 1:
-            verdict.redelivered += 1
-    fresh = Counter(connect.sid for connect in records.connects if not connect.again and not connect.redelivered)
+    for sid, times in Counter(joined.sid for joined in records.joined).items():
+        for _ in range(times - told[sid]):
+            verdict.count("connects_missing", sid)
+        for _ in range(times - gone[sid] - flagged[sid]):
+            verdict.count("disconnects_missing", sid)
+        if gone[sid] > max(times, lives[sid]):
+            verdict.count("disconnects_doubled", sid)
+        verdict.redelivered += max(0, min(flagged[sid], gone[sid] + flagged[sid] - max(1, begun[sid])))
+    fresh = Counter(
+        connect.sid
+        for connect in records.connects
+        if not connect.again and not connect.redelivered and not connect.recovered
+    )
     for sid, times in fresh.items():
         if times > 1:
             verdict.count("events_doubled", ("connect", sid))
+
+
+def check_returns(verdict: Verdict, records: Records, allowed: Allowed) -> None:
+    """A client whose connection broke gets its session back, if it can claim it. Connects and disconnects of such a
+    session take turns."""
+    former: dict[int, Joined] = {}
+    broken = {parted.sid for parted in records.parted}
+    for joined in sorted(records.joined):
+        before = former.get(joined.client)
+        former[joined.client] = joined
+        if before is None or not before.pid or joined.recovered or is_in(joined.at, allowed.lossy):
+            continue
+        if before.sid in broken:
+            verdict.count("sessions_lost", (joined.client, before.sid, joined.sid))
+    life: dict[str, list[tuple[int, str]]] = defaultdict(list)
+    for connect in records.connects:
+        if not connect.again:
+            life[connect.sid].append((connect.at, "C" if connect.redelivered else "c"))
+    for gone in records.disconnects:
+        life[gone.sid].append((gone.at, "D" if gone.redelivered else "d"))
+    for sid in {joined.sid for joined in records.joined if joined.recovered}:
+        letters = "".join(letter for _, letter in sorted(life[sid]))
+        if not TURNS["now"].fullmatch(letters):
+            verdict.count("lives_reordered", (sid, letters))

@@ -8,6 +8,7 @@ from tests.chaos.limits import Missed
 COLUMNS = (
     "events_lost", "events_doubled", "events_reordered", "acks_missing", "emits_lost", "emits_doubled",
     "emits_reordered", "emits_stale", "connects_missing", "disconnects_missing", "disconnects_doubled", "overlaps",
+    "sessions_lost", "lives_reordered",
 )  # fmt: skip
 
 
@@ -32,10 +33,13 @@ class Verdict:
     disconnects_missing: int = 0
     disconnects_doubled: int = 0
     overlaps: int = 0
+    sessions_lost: int = 0
+    lives_reordered: int = 0
 
     redelivered: int = 0  # a figure: second runs that say so
     answered_again: int = 0  # a figure: answers to events that were answered before
     connections_broken: int = 0  # a figure
+    given_back: int = 0  # a figure: connections with which a client got its session back
     gap_p50_ms: float = 0.0
     gap_max_ms: float = 0.0
     away_max_ms: float = 0.0

@@ -1,10 +1,13 @@
 """How long clients waited for answers, and were away."""
 
 import statistics
+from bisect import bisect_right
 from collections import defaultdict
 
 from tests.chaos.checker.verdict import Verdict
 from tests.chaos.records import Records
+
+FOREVER = 1 << 62
 
 
 def measure_gaps(verdict: Verdict, records: Records) -> None:
@@ -23,22 +26,23 @@ def measure_aways(verdict: Verdict, records: Records) -> None:
     It lasts from the break, or from the first unanswered event before it, to the first answer on the next
     connection. A client that never came back was away to the end.
     """
-    times = [sent.at for sent in records.sent] + [joined.at for joined in records.joined]
-    unanswered: dict[str, int] = {}
-    answered: dict[str, int] = {}
-    for sent in records.sent:
-        key = (sent.client, sent.seq)
-        if key in records.acked:
-            answered[sent.sid] = min(records.acked[key], answered.get(sent.sid, 1 << 62))
-        elif key not in records.refused:
-            unanswered[sent.sid] = min(sent.at, unanswered.get(sent.sid, 1 << 62))
-    stays: dict[int, list[tuple[int, str]]] = defaultdict(list)
+    end = max([sent.at for sent in records.sent] + [joined.at for joined in records.joined], default=0)
+    stays: dict[int, list[int]] = defaultdict(list)  # client -> when it was let in
     for joined in records.joined:
-        stays[joined.client].append((joined.at, joined.sid))
+        stays[joined.client].append(joined.at)
+    unanswered: dict[tuple[int, int], int] = {}  # (client, its stay) -> when it sent the first event without an answer
+    answered: dict[tuple[int, int], int] = {}  # the same -> when the first answer came
+    for sent in records.sent:
+        key, stay = (sent.client, sent.seq), (sent.client, bisect_right(stays[sent.client], sent.at))
+        if key in records.acked:
+            answered[stay] = min(records.acked[key], answered.get(stay, FOREVER))
+        elif key not in records.refused:
+            unanswered[stay] = min(sent.at, unanswered.get(stay, FOREVER))
     for parted in records.parted:
-        back = min((stay for stay in stays[parted.client] if stay[0] > parted.at), default=(max(times), ""))
-        to = max(back[0], answered.get(back[1], 0))
-        away = to - min(parted.at, unanswered.get(parted.sid, 1 << 62))
+        number = bisect_right(stays[parted.client], parted.at)
+        back_at = stays[parted.client][number] if number < len(stays[parted.client]) else end
+        to = max(back_at, answered.get((parted.client, number + 1), 0))
+        away = to - min(parted.at, unanswered.get((parted.client, number), FOREVER))
         verdict.away_max_ms = max(verdict.away_max_ms, away / 1000)
 
 

@@ -25,7 +25,7 @@ function open(client) {
   let sid = null;
   socket.on("connect", () => {
     sid = socket.id;
-    note("o", client, sid);
+    note("o", client, sid, socket._pid ? 1 : 0, socket.recovered ? 1 : 0);
     letIn += 1;
     if (letIn === Number(count)) console.log("in");
   });

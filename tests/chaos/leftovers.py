@@ -1,0 +1,34 @@
+"""What is left in Redis when all clients have gone: nothing of any client, and nothing of a node that has gone too."""
+
+import re
+from collections.abc import Collection, Iterable
+
+from redis.asyncio import Redis
+
+REGISTRIES = (":io-nodes", ":app-nodes")
+OF_LOST_NODES = (":lost-io-nodes", ":parked-io-nodes")
+OF_CLIENTS = re.compile(r":\{lane:\d+\}:(client|rooms|room|here|counts|metas|shown|leaving)(:|$)")
+OF_A_NODE = re.compile(r":\{node:([^}]+)\}:")
+
+
+async def leftovers(redis_url: str) -> list[str]:
+    """The keys that should have gone."""
+    redis = Redis.from_url(redis_url, decode_responses=True)
+    try:
+        keys = [str(key) async for key in redis.scan_iter(count=1000)]
+        nodes = {str(node) for key in keys if key.endswith(REGISTRIES) for node in await redis.hkeys(key)}
+    finally:
+        await redis.aclose()
+    return left_over(keys, nodes)
+
+
+def left_over(keys: Iterable[str], nodes: Collection[str]) -> list[str]:
+    """Which of these keys should have gone. `nodes` are registered: they keep their own, and what their logs need."""
+    return sorted(key for key in keys if _is_left_over(key, nodes))
+
+
+def _is_left_over(key: str, nodes: Collection[str]) -> bool:
+    node = OF_A_NODE.search(key)
+    if node is not None:
+        return node[1] not in nodes
+    return key.endswith(OF_LOST_NODES) or OF_CLIENTS.search(key) is not None
