@@ -32,7 +32,7 @@ from tests.chaos.checker import (
 )
 from tests.chaos.cluster import NODE_TIMEOUT_S, Cluster, cluster, node_js, ready, serves_anew, until
 from tests.chaos.crowd import Crowd, Member
-from tests.chaos.leftovers import leftovers
+from tests.chaos.leftovers import FORGOTTEN_S, left_at_last
 from tests.chaos.limits import Missed, check
 from tests.chaos.official import Official
 from tests.chaos.pace import pace_now
@@ -49,15 +49,13 @@ OFFICIAL = 6  # of each kind; their rate is OFFICIAL_RATE
 OFFICIAL_RATE = 5.0
 LEAST_PART = 0.5
 """A scenario fails where clients send, or receive, less than this part of what they mean to before its fault."""
-FORGOTTEN_S = NODE_TIMEOUT_S + 7
-"""When Redis must have forgotten the last client that left, and the last node that was killed."""
 JS_FIRST, PYTHON_FIRST = 10_000, 20_000
 
 
 class Field:
     """The parts of one scenario, and what may be done to them."""
 
-    def __init__(self, cluster: Cluster, crowd: Crowd, officials: list[Official], *, has_index: bool) -> None:
+    def __init__(self, cluster: Cluster, crowd: Crowd, officials: list[Official], *, inspected: bool) -> None:
         self.name = cluster.name
         self.seed = cluster.seed
         self.rng = cluster.rng
@@ -79,7 +77,7 @@ class Field:
         """Where those who know who is in which room differed at the end."""
         self.left_over: list[str] = []
         """Keys that were in Redis when all clients had gone, and should not."""
-        self._has_index = has_index
+        self._inspected = inspected
         self._cluster = cluster
         self._officials = officials
         self._records = records.Records()
@@ -175,13 +173,14 @@ class Field:
         await self._echoes()
         if balanced:
             await balance.check(self.stack, records.read(self.directory), balanced, beside=self.crowd.beside)
-        if self._has_index:
+        if self._inspected:
             self.disagreements = await disagreements(self.valkey.url, self.directory)
         self.crowd.leave()
         for official in self._officials:
             await official.leave()
         await self._disconnects()
-        await self._forgotten()
+        if self._inspected:
+            self.left_over = await left_at_last(self.valkey.url, FORGOTTEN_S)
         self._redis_said = await self._cluster.slowest_in_redis()
         await self.stack.stop()
         crashed = with_lost_leases(self.crashed, self._cluster.leases_lost)
@@ -220,16 +219,6 @@ class Field:
             all_gone = lambda: _now(sids <= records.disconnected(self.directory))  # noqa: E731
             await until(all_gone, NODE_TIMEOUT_S + 7, "", every_s=0.2)
 
-    async def _forgotten(self) -> None:
-        """Waits until Redis knows nothing of clients and of dead nodes, for a bounded time. Sets `left_over`."""
-
-        async def nothing_left() -> bool:
-            self.left_over = await leftovers(self.valkey.url)
-            return not self.left_over
-
-        with suppress(AssertionError):
-            await until(nothing_left, FORGOTTEN_S, "", every_s=0.2)
-
     def _write(self, verdict: Verdict, problems: list[str]) -> None:
         more = {"restarts": self.restarts, "problems": problems, "rates": self.rates, "pace": self.crowd.pace}
         self._cluster.write("load", more | asdict(verdict) | {"asked": asdict(self.asked)})
@@ -248,14 +237,14 @@ async def field(
     rate: float = RATE,
     paced: bool = True,
     official: bool = True,
-    has_index: bool = True,
+    inspected: bool = True,
     recovering: bool = True,
     **more: Any,
 ) -> AsyncIterator[Field]:
     """Starts everything, and stops it at the end. `more` is for `cluster`.
 
-    `has_index`: every node keeps the room index, and at the end all must agree who is in which room. `recovering`: half
-    of the crowd can claim their sessions back.
+    `inspected`: at the end all must agree who is in which room, and when all clients have gone, nothing may be left of
+    them. `recovering`: half of the crowd can claim their sessions back.
     """
     async with (
         cluster(name, seed, io_nodes=io_nodes, app_nodes=app_nodes, app=app, **more) as its,
@@ -276,7 +265,7 @@ async def field(
         await exits.enter_async_context(crowd)
         if paced:
             await crowd.settle()
-        yield Field(its, crowd, officials, has_index=has_index)
+        yield Field(its, crowd, officials, inspected=inspected)
 
 
 async def _is(node: Node, expected: bool) -> bool:

@@ -2,13 +2,30 @@
 
 import re
 from collections.abc import Collection, Iterable
+from contextlib import suppress
 
 from redis.asyncio import Redis
+from tests.chaos.cluster import NODE_TIMEOUT_S, until
 
+FORGOTTEN_S = NODE_TIMEOUT_S + 7
+"""When Redis must have forgotten the last client that left, and the last node that was killed."""
 REGISTRIES = (":io-nodes", ":app-nodes")
 OF_LOST_NODES = (":lost-io-nodes", ":parked-io-nodes")
 OF_CLIENTS = re.compile(r":\{lane:\d+\}:(client|rooms|room|here|counts|metas|shown|leaving)(:|$)")
 OF_A_NODE = re.compile(r":\{node:([^}]+)\}:")
+
+
+async def left_at_last(redis_url: str, within_s: float) -> list[str]:
+    """The keys that should have gone and have not, when that time is over. Returns as soon as there are none."""
+    left = ["nothing was looked at"]
+
+    async def nothing_left() -> bool:
+        left[:] = await leftovers(redis_url)
+        return not left
+
+    with suppress(AssertionError):
+        await until(nothing_left, within_s, "", every_s=0.2)
+    return left
 
 
 async def leftovers(redis_url: str) -> list[str]:

@@ -72,6 +72,12 @@ async def disconnect(sid: str, reason: str) -> None:
     pen("d", session.get("client", -1), sid, int(sio.is_redelivered()), reason)
 
 
+@sio.on_server("rooms")
+def known_rooms(sender: str, sids: list[str]) -> dict[str, list[str]]:
+    """The rooms of each of these clients, as this app-node knows them or finds out (tests/chaos/rooms.py)."""
+    return {sid: [str(room) for room in sio.rooms(sid) if room != sid] for sid in sids}
+
+
 @sio.on_start
 async def emit_streams() -> None:
     pen("b", process)

@@ -4,6 +4,7 @@ records, each app-node by `sio.rooms`, and the io-nodes' hubs, by whom they tell
 import asyncio
 import itertools
 import re
+from collections.abc import Collection
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
@@ -25,8 +26,8 @@ TOLD_S = 3.0
 END = "end"
 
 
-async def disagreements(redis_url: str, directory: Path) -> list[str]:
-    """Asks until all agree, or AGREED_S have passed. Returns what differed at last: [] is nothing.
+async def disagreements(redis_url: str, directory: Path, rooms: Collection[str] = ROOMS) -> list[str]:
+    """Asks until all agree on these rooms, or AGREED_S have passed. Returns what differed at last: [] is nothing.
 
     No client may change its rooms meanwhile, or come.
     """
@@ -38,16 +39,18 @@ async def disagreements(redis_url: str, directory: Path) -> list[str]:
         exits.push_async_callback(bus.stop)
         exits.push_async_callback(sio.shutdown)
         for round_ in itertools.count():
-            found = await _differences(bus, sio, directory, round_)
+            found = await _differences(bus, sio, directory, rooms, round_)
             if not found or loop.time() > deadline:
                 return found
             await asyncio.sleep(0.2)
     raise AssertionError("unreachable")
 
 
-async def _differences(bus: RedisBus, sio: ClusterServer, directory: Path, round_: int) -> list[str]:
+async def _differences(
+    bus: RedisBus, sio: ClusterServer, directory: Path, rooms: Collection[str], round_: int
+) -> list[str]:
     sids = sorted(records.present(directory))
-    index = await by_index(bus, ROOMS, LANES)
+    index = await by_index(bus, rooms, LANES)
     found = await asyncio.gather(*(bus.records.load(sid) for sid in sids))
     recorded = ((sid, map(str, record.rooms)) for sid, record in zip(sids, found, strict=True) if record is not None)
     answers = await sio.call_server("rooms", sids, timeout=AGREED_S)
@@ -56,15 +59,15 @@ async def _differences(bus: RedisBus, sio: ClusterServer, directory: Path, round
     places = {
         "index": index,
         "records": members_by(recorded),
-        "io-nodes": await _told(sio, directory, round_, len(sids)),
-        **{f"app-node {node}": members_by(rooms.items()) for node, rooms in answers.items()},
+        "io-nodes": await _told(sio, directory, rooms, round_, len(sids)),
+        **{f"app-node {node}": members_by(known.items()) for node, known in answers.items()},
     }
     return differences(places) + await wrong_numbers(bus, index, LANES)
 
 
-async def _told(sio: ClusterServer, directory: Path, round_: int, clients: int) -> Members:
+async def _told(sio: ClusterServer, directory: Path, rooms: Collection[str], round_: int, clients: int) -> Members:
     """Who hears what is said in each room. `clients`: how many hear what is said to all, which comes after that."""
-    for room in ROOMS:
+    for room in rooms:
         await sio.emit("roll", (room, round_), room=room)
     await sio.emit("roll", (END, round_))
 

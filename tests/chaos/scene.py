@@ -19,9 +19,11 @@ from pathlib import Path
 
 from tests.chaos import balance, evidence, records, streams
 from tests.chaos.cluster import Cluster, cluster, node_js, serves_anew
+from tests.chaos.leftovers import FORGOTTEN_S, left_at_last
 from tests.chaos.limits import HOPELESS_S, Missed, check
 from tests.chaos.official import Official
 from tests.chaos.pace import pace_now
+from tests.chaos.rooms import disagreements
 from tests.conftest import ROOT
 
 from sio_cluster.node.settings.config import Config
@@ -102,6 +104,8 @@ class Scene:
         self._notice = notice
         self._connections = Connections(its.directory)
         self._missed: list[Missed] = []
+        self._disagreements: list[str] = []
+        self._left_over: list[str] = []
 
     async def order(self, words: str) -> None:
         """Tells all clients: see js/recovery.mjs."""
@@ -165,10 +169,13 @@ class Scene:
         await asyncio.sleep(1.0)
         (self.directory / "hush").touch()
         await self._all_arrived()
+        rooms = ["all", "few", *(f"room{number}" for number in range(ROOMS))]
+        self._disagreements = await disagreements(self.valkey.url, self.directory, rooms)
         self.left_at = records.now_us()
         for process in self.clients:
             await process.leave(20 + HOPELESS_S)
         await asyncio.sleep(1.0)
+        self._left_over = await left_at_last(self.valkey.url, FORGOTTEN_S + HOPELESS_S)
         redis = await self._cluster.slowest_in_redis()
         await self.stack.stop()
         seen = streams.look(
@@ -193,6 +200,10 @@ class Scene:
 
     def _judge(self, seen: streams.Seen, recovered: int, redis: str) -> None:
         problems = streams.faults(seen)
+        if self._disagreements:
+            problems.append(f"disagreements on rooms: {len(self._disagreements)}, as {self._disagreements[:5]}")
+        if self._left_over:
+            problems.append(f"keys left over: {len(self._left_over)}, as {self._left_over[:5]}")
         missed = list(self._missed)
         if seen.clients != CLIENTS:
             problems.append(f"{seen.clients} clients wrote something down, of {CLIENTS}")

@@ -190,6 +190,8 @@ def _read_clients(seen: Seen, directory: Path, window_s: float) -> dict[int, _Cl
                 case "v":
                     seen.messages += 1
                     client.got[rest[0]].append((at, int(rest[1])))
+                case "h":
+                    pass  # asked for while the scenario runs
                 case _:
                     raise ValueError(f"no such line: {letter}")
     return clients

@@ -88,6 +88,7 @@ async def test_buffers_full(seed: int) -> None:
             assert await _bytes_of(socket, 50) > 5_000_000
         assert (await it.metrics(node)).of("sio_io_slow_consumers_total", "buffer_full") <= 5
         assert (await it.metrics(node)).of("sio_io_slow_consumers_total", "stalled") == 0
+        await sockets.aclose()
         await it.end(gap_s=2, balanced="across")
         _compare(it, quiet, flooded)
 

@@ -62,7 +62,7 @@ async def test_downgrade(seed: int, released: Released) -> None:
 
 def _cluster(name: str, seed: int, env: Mapping[str, str]) -> AbstractAsyncContextManager[Field]:
     return field(
-        name, seed, io_nodes=2, app_nodes=2, env=ENV | dict(env), websockets=60, pollers=10, has_index=False,
+        name, seed, io_nodes=2, app_nodes=2, env=ENV | dict(env), websockets=60, pollers=10, inspected=False,
         recovering=False,
     )  # fmt: skip
 

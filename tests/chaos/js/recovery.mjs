@@ -8,6 +8,7 @@
 //     o t client sid recovered        it was let in; `recovered`: 1 where the server gave it its session back
 //     p t client sid reason           its connection is gone
 //     v t client sid stream n         an event came: the n-th of that stream (tests/chaos/recovery_app.py)
+//     h t client sid room round       it was told something in this room (tests/chaos/rooms.py)
 
 import { openSync, writeSync } from "node:fs";
 import { createInterface } from "node:readline";
@@ -51,6 +52,7 @@ function open(client) {
     note("v", client, sid, stream, n);
     if (stream.endsWith(":few") && slow.delete(socket)) stopReading(socket.io.engine?.transport?.ws);
   });
+  socket.on("roll", (room, round) => note("h", client, sid, room, round));
   socket.on("bytes", (stream, n, data) => {
     if (data.length === 3 && data[0] === 1) note("v", client, sid, stream, n);
   });
