@@ -19,6 +19,7 @@ from rich.table import Table
 from loadtest.bench.plan import COLUMNS, SITTINGS, Figures, Row, Sizes
 from loadtest.bench.rounds import Measured
 from loadtest.bench.targets import NODE, NODE_SERVER, PARTS
+from sio_cluster.compiled.form import running_form
 
 BUSY = 0.9
 """A load generator that uses more than this of its core limits what is measured."""
@@ -163,6 +164,7 @@ def machine() -> dict[str, str]:
         "cores": str(os.cpu_count()),
         "system": f"{platform.system()} {platform.machine()}",
         "Python": platform.python_version(),
+        "hot modules": "compiled" if running_form().is_compiled else "pure",
         **{package: version(package) for package in packages},
         "Node.js": node,
         **{f"{module} (npm)": _version(NODE_SERVER.parent / "node_modules" / module) for module in MODULES},

@@ -43,9 +43,14 @@ def process_row(job: str, loop_lag: str) -> Row:
             ),
             timeseries(
                 "Releases",
-                [Line(f"count by (version, python) (sio_build_info{{{nodes}}})", "{{version}} on Python {{python}}")],
+                [
+                    Line(
+                        f"count by (version, python, compiled) (sio_build_info{{{nodes}}})",
+                        "{{version}} on Python {{python}}, compiled: {{compiled}}",
+                    )
+                ],
                 "short",
-                "How many nodes run each release.",
+                "How many nodes run each release, and whether their hot modules are compiled.",
             ),
         ],
     )

@@ -15,6 +15,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from app_node.cli import cli
+from sio_cluster.compiled.form import running_form
 from sio_cluster.node.settings.config import Config
 from sio_cluster.testing.valkey import Valkey
 
@@ -131,6 +132,7 @@ def test_serves_stops_and_refuses_to_join_what_does_not_fit(app: Path, valkey: V
         for line in process.stderr:
             if "app_node_started" in line:
                 break
+        assert str(running_form()) in line
         assert status("/healthz") == 200
         assert status("/readyz") in (200, 503)  # its first canary may be under way
         other = run(f"{app}:sio", **env | {"HEALTH_PORT": "24101", "LANES": "3"})

@@ -18,6 +18,7 @@ import websockets
 from typer.testing import CliRunner
 
 from io_node import cli
+from sio_cluster.compiled.form import running_form
 from sio_cluster.node.settings.config import Config
 from sio_cluster.streams.redis import RedisBus
 from sio_cluster.testing.http import http_client
@@ -150,7 +151,9 @@ async def test_it_waits_for_redis_and_stops_on_a_signal(start_cli: Callable[...,
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     process = await start_cli(REDIS_PORT=str(port), REDIS_HOST="127.0.0.1", DRAIN_MS="300")
-    url = (await _line(process, "listening"))["url"]
+    said = await _line(process, "listening")
+    url = said["url"]
+    assert said["compiled"] == str(running_form())
     await _line(process, "redis_retry")
     async with http_client(base_url=url) as http:
         assert (await http.get("/readyz")).status_code == 503

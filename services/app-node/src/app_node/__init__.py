@@ -7,6 +7,7 @@ the cluster knows of it, and `interface` is what the application sees. Each fold
 import; import-linter checks it.
 """
 
+import sio_cluster  # noqa: F401 - the first import: it finds modules that were compiled
 from app_node.interface.asking import Answers, AnswersMissing
 from app_node.interface.emitter import Emitter
 from app_node.interface.namespace import Namespace

@@ -31,6 +31,7 @@ from app_node.payloads import CLIENTS_TAKE_ATTACHMENTS
 from app_node.starting import STOPPED, Start
 from app_node.tracing import Traces
 from app_node.uplink.parts import UplinkParts
+from sio_cluster.compiled.form import running_form
 from sio_cluster.node.loops import Loops
 from sio_cluster.node.membership.joining import join
 from sio_cluster.node.membership.naming import name_of_host
@@ -212,7 +213,7 @@ class AppNode:
         if "plan" not in self.loops:  # else an earlier call started them, and was cancelled
             self._start_loops()
         await self._planned()
-        log.info("app_node_started", node=self.id, lanes=self.keeper.lanes_held)
+        log.info("app_node_started", node=self.id, lanes=self.keeper.lanes_held, compiled=str(running_form()))
 
     def _start_loops(self) -> None:
         self.loops.start("loop lag", watch_loop_lag(self.counters.durations.loop_lag, self._clock))

@@ -14,6 +14,7 @@ lower ones and never the other way; modules on one line do not import each other
     backpressure, turns
 """
 
+import sio_cluster  # noqa: F401 - the first import: it finds modules that were compiled
 from io_node.listener import Listener, listen
 from sio_cluster.node.settings.config import Config
 

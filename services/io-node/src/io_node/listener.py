@@ -19,6 +19,7 @@ import uvloop
 
 from io_node.app import IoNode
 from io_node.front import AsgiApp
+from sio_cluster.compiled.form import running_form
 from sio_cluster.node.monitoring.log import configure_logging, configure_logging_of_guest
 from sio_cluster.node.process.garbage import tune_garbage_collector
 from sio_cluster.node.process.listening import listen_on
@@ -92,7 +93,7 @@ class Listener:
         configure_logging_of_guest(self.config)
         self._bind()
         assert self._socket is not None
-        log.info("listening", url=self.url, path=self.config.socketio_path)
+        log.info("listening", url=self.url, path=self.config.socketio_path, compiled=str(running_form()))
         server = _Server(self._uvicorn_config(), self._listening)
         serving = asyncio.create_task(server.serve(sockets=[self._socket]), name="http")
         running = asyncio.create_task(self.node.run(), name="io-node")

@@ -2,6 +2,7 @@ import sys
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from sio_cluster.compiled.form import running_form
 from sio_cluster.node.monitoring.histogram import BOUNDS_S, Histogram
 from sio_cluster.node.monitoring.metrics import (
     Family,
@@ -54,5 +55,6 @@ def test_what_is_the_same_for_every_process() -> None:
     [build] = families["sio_build_info"].samples
     assert (build.value, build.labels["python"]) == (1, sys.version.split()[0])
     assert build.labels["version"]
+    assert build.labels["compiled"] == ("yes" if running_form().is_compiled else "no")
     assert families["process_resident_memory_bytes"].samples[0].value > 1_000_000
     assert "python_gc_collections" in families

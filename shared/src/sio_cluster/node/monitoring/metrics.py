@@ -21,6 +21,7 @@ from prometheus_client.core import (
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4 as CONTENT_TYPE
 from prometheus_client.utils import floatToGoString
 
+from sio_cluster.compiled.form import running_form
 from sio_cluster.node.monitoring.histogram import BOUNDS_S, Histogram
 
 __all__ = ["CONTENT_TYPE", "AnyFamily", "Family", "HistogramFamily", "exposition", "exposition_of_process", "labelled"]
@@ -100,8 +101,8 @@ def _histogram(family: HistogramFamily) -> Metric:
 _BUILD = Family(
     "gauge",
     "sio_build_info",
-    "1; the labels say which release this is",
-    {(version("sio-cluster-shared"), platform.python_version()): 1},
-    ("version", "python"),
+    "1; the labels say which release this is, and whether its hot modules are compiled",
+    {(version("sio-cluster-shared"), platform.python_version(), "yes" if running_form().is_compiled else "no"): 1},
+    ("version", "python", "compiled"),
 )
 _BOUNDS = [*map(floatToGoString, BOUNDS_S), "+Inf"]
