@@ -17,7 +17,7 @@ LOCK   := .run/lock/bin/uv pip compile --quiet --universal --python-version 3.11
           --no-emit-index-url --no-emit-find-links --system-certs --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-all check types imports format bench lock clean test-browser test-compose test-clients test-observe test-upgrade loadtest loadtest-ui chaos model
+.PHONY: help setup run compile test test-all test-compiled check types imports format bench lock clean test-browser test-compose test-clients test-observe test-upgrade loadtest loadtest-ui chaos model
 
 help: ## List these targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -29,6 +29,10 @@ help: ## List these targets
 run: setup ## Start the whole cluster with the chat example on http://localhost:8080
 	@exec .venv/bin/python -m sio_stack
 
+compile: setup ## Compile the hot modules, in a minute or two: an io-node then needs a tenth less CPU (docs/performance.md)
+	@stack/setup.sh compiler
+	@.venv/bin/python -m sio_cluster.compiled
+
 test: setup ## Everything that needs neither Docker nor a browser, in 4 to 5 minutes (ARGS="-k word -x", WORKERS=2)
 	@mkdir -p $(JUNIT)
 	$(PYTEST) -n $(WORKERS) $(PARALLEL) -m "$(LOCAL)" --junitxml=$(JUNIT)/test.xml $(ARGS)
@@ -36,6 +40,11 @@ test: setup ## Everything that needs neither Docker nor a browser, in 4 to 5 min
 test-all: setup ## The same, with the longer runs that CI makes
 	@mkdir -p $(JUNIT)
 	$(PYTEST) -n $(WORKERS) $(PARALLEL) -m "$(ALL)" --junitxml=$(JUNIT)/test.xml $(ARGS)
+
+test-compiled: compile ## The fast tests of the nodes on the compiled modules
+	@mkdir -p $(JUNIT)
+	SIO_PURE=0 $(PYTEST) -n $(CHECKERS) $(PARALLEL) -m "$(FAST)" --hypothesis-profile=check --junitxml=$(JUNIT)/compiled.xml \
+	  shared/tests/compiled shared/tests/protocol services $(ARGS)
 
 check: types imports ## Lint, types, import rules, fast tests (about a minute and a half)
 	.venv/bin/ruff check .
@@ -89,6 +98,7 @@ model: setup ## Thousands of random orders of faults, on a simulated clock (docs
 
 bench: setup ## This cluster beside Socket.IO's own server and python-socketio (ARGS="--quick", ARGS="--sitting one")
 	@stack/setup.sh bench
+	-@$(MAKE) --no-print-directory compile
 	.venv/bin/python -m loadtest.bench $(ARGS)
 
 loadtest: setup ## Simulated browsers, 500 by default: fan-out, latency, losses (starts a cluster where none runs)
@@ -101,7 +111,7 @@ lock: setup ## Choose new versions of all dependencies: requirements/*.txt and p
 	.venv/bin/python -m venv .run/lock
 	.run/lock/bin/python -m pip install --quiet uv
 	$(LOCK) --upgrade requirements/dev.in -o requirements/dev.txt
-	for name in io-node app-node client loadtest; do \
+	for name in io-node app-node client loadtest compile; do \
 	  $(LOCK) -c requirements/dev.txt requirements/$$name.in -o requirements/$$name.txt || exit 1; done
 	NODE_USE_SYSTEM_CA=1 .venv/bin/npm update --package-lock-only --ignore-scripts
 

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Sets up .venv and node_modules. Does nothing when they are up to date. `make` calls it, and so can you.
-# `stack/setup.sh bench` also installs Socket.IO's own server, which only `make bench` needs.
+# `stack/setup.sh bench` also installs Socket.IO's own server, which only `make bench` needs, and `stack/setup.sh compiler`
+# a C compiler where the machine has none, which only `make compile` needs.
 #
 # A stamp holds the checksum of the files that say what to install. So a fresh checkout of the same commit over an old
 # .venv needs no network, whatever the times of its files are.
@@ -80,6 +81,15 @@ set_up_npm() {
   echo "$sum" >"$2/node_modules/.stamp"
 }
 
+# The compiler comes as a Python wheel of 100 MB.
+set_up_compiler() {
+  for name in ${CC:-cc gcc clang}; do ! command -v "$name" >/dev/null || return 0; done
+  counted "a C compiler, since this machine has none" "$(grep -c '^[a-z].*==' requirements/compile.txt)" \
+    '^(Collecting|Requirement already satisfied)' \
+    .venv/bin/python -m pip --disable-pip-version-check --no-input install --require-hashes -r requirements/compile.txt
+}
+
 set_up_python
 set_up_npm client .
 [ "${1:-}" != bench ] || set_up_npm server loadtest/bench/servers/node
+[ "${1:-}" != compiler ] || set_up_compiler

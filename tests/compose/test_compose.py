@@ -64,6 +64,12 @@ def test_images_hold_no_compiler_no_node_and_no_build_tools(compose, service):
     assert found == ""
 
 
+@pytest.mark.parametrize(("service", "port"), [("io-node", 8081), ("app-node", 8090)])
+def test_images_hold_the_compiled_modules_and_run_them(compose, service, port):
+    ask = f"import urllib.request as http; print(http.urlopen('http://127.0.0.1:{port}/metrics').read().decode())"
+    assert 'compiled="yes"' in compose.run("exec", "-T", service, "python", "-c", ask)
+
+
 async def test_polling_reaches_the_node_that_owns_the_session(compose):
     seen = set()
     async with aiohttp.ClientSession() as session:
