@@ -62,7 +62,15 @@ async def _differences(
         "io-nodes": await _told(sio, directory, rooms, round_, len(sids)),
         **{f"app-node {node}": members_by(known.items()) for node, known in answers.items()},
     }
-    return differences(places) + await wrong_numbers(bus, index, LANES)
+    gone = gone_unheard(directory)
+    seen = {place: {room: sids - gone for room, sids in members.items()} for place, members in places.items()}
+    return differences(seen) + await wrong_numbers(bus, index, LANES)
+
+
+def gone_unheard(directory: Path) -> set[str]:
+    """Clients that have given their connection up, while its io-node still holds it open: nobody hears them there."""
+    left = records.joined(directory) - records.disconnected(directory)
+    return left.keys() - records.present(directory)
 
 
 async def _told(sio: ClusterServer, directory: Path, rooms: Collection[str], round_: int, clients: int) -> Members:
