@@ -45,8 +45,8 @@ class Settings(BaseSettings):
     # where
     http_host: str = Field(
         "127.0.0.1",
-        description="Address on which a node's HTTP server listens (that of an app-node: for HEALTH_PORT), and the "
-        "HTTP API. `0.0.0.0` opens it to other machines, `::` to those with IPv6 too.",
+        description="Address on which an io-node listens (at HTTP_PORT), an app-node (at HEALTH_PORT), and the HTTP "
+        "API (at API_PORT). `0.0.0.0` opens it to other machines, `::` to those with IPv6 too.",
     )
     http_port: Annotated[int, ReadBy.IO] = Field(
         8080, ge=0, le=65535, description="Port on which an io-node listens for its clients. 0 takes any free port."
@@ -202,8 +202,8 @@ class Settings(BaseSettings):
     admin_ui_dir: Annotated[Path | None, ReadBy.IO] = Field(
         None,
         description="A folder `node_modules` with the npm packages `@socket.io/admin-ui`, `@fontsource/roboto` and "
-        "`@mdi/font`. If it is set, the io-node serves the page of Socket.IO's Admin UI at `/admin-ui/`; "
-        "docs/server.md says what that needs. By default it does not. In the image it is `/srv/node_modules`.",
+        "`@mdi/font`. If it is set, the io-node serves the page of Socket.IO's Admin UI at `/admin-ui/`; by default it "
+        "does not. The io-node's image has such a folder, `/srv/node_modules`. docs/server.md explains it.",
     )
 
     # the bus
@@ -236,14 +236,14 @@ class Settings(BaseSettings):
     recovery_clients: Annotated[Literal["known", "all", "asking"], BeforeValidator(as_lower), ReadBy.IO] = Field(
         "known",
         description="Which clients can come back and get what they missed. `known`: browsers, and the JavaScript "
-        "client where it can be told from others. `all`. `asking`: only those that say `recovery=1`. Whoever says "
-        "`recovery=0` cannot. Events that ask for no ack have one argument more for them, which the JavaScript client "
-        "understands from 4.6 on. docs/recovery.md explains it.",
+        "client where it can be told from others. `all`: every client. `asking`: only those that say "
+        "`recovery=1`. Whoever says `recovery=0` cannot. For clients that can, events that ask for no ack have one "
+        "argument more, which the JavaScript client understands from 4.6 on. docs/recovery.md explains it.",
     )
     recovery_max_bytes: Bytes = Field(
         32_000_000,
         description="Most bytes of past messages that each io-node's inbox keeps in Redis for clients that come back. "
-        "Beyond it the oldest go, and who missed them begins a fresh session.",
+        "Beyond it the oldest are removed, and whoever missed them begins a fresh session.",
     )
     recovery_notice: Annotated[Literal["now", "late"], BeforeValidator(as_lower), ReadBy.APP] = Field(
         "now",
@@ -321,7 +321,7 @@ class Settings(BaseSettings):
     bridge_redis_url: Annotated[Annotated[str, AfterValidator(as_redis_url)] | None, ReadBy.BRIDGE] = Field(
         None,
         repr=False,
-        description="Whole address of the Redis in which other programs write for a bridge, as REDIS_URL. By default "
+        description="Address of the Redis into which the other programs write, in the form of REDIS_URL. By default "
         "that of the cluster.",
     )
     bridge_sources: Annotated[tuple[BridgeSource, ...], NoDecode, BeforeValidator(as_parts), ReadBy.BRIDGE] = Field(
@@ -358,8 +358,7 @@ class Settings(BaseSettings):
         0.0,
         ge=0,
         le=1,
-        description="Part of the events of which OpenTelemetry traces are made: 0.01 is one in a hundred, 1 is all. "
-        "An io-node draws lots for each event, an app-node for each emit outside of handlers. Whatever the number, a "
-        "node adds what it does for an event that another node traces. Only 0 switches traces off. docs/tracing.md "
-        "explains it.",
+        description="How many of the events get an OpenTelemetry trace: 0.01 is one in a hundred, 1 is all. An io-node "
+        "draws lots for each event, an app-node for each emit outside of handlers. If another node traces an event, "
+        "this one adds its part whatever the number is. Only 0 switches that off. docs/tracing.md explains it.",
     )
