@@ -223,6 +223,24 @@ async def test_io_nodes_say_their_figures_only_while_somebody_watches(stage: Any
     assert len(named(io, "server_stats")) <= number + 4, "at most one round was under way"
 
 
+async def test_a_round_that_fails_does_not_end_the_node(memory_stage: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    sio, io = instrumented(memory_stage), await memory_stage.io_node()
+    await sio.start()
+    await io.connect("/admin", PASSWORD)
+    await heard(io, "server_stats")
+    with monkeypatch.context() as broken:
+        failures: list[None] = []
+
+        def server_stats(*args: Any) -> None:
+            failures.append(None)
+            raise OverflowError
+
+        broken.setattr("app_node.admin.rounds.server_stats", server_stats)
+        await memory_stage.until(lambda: len(failures) > 1)
+    assert sio.node.loops.failure is None
+    await heard(io, "server_stats", len(named(io, "server_stats")) + 1)
+
+
 async def test_an_app_node_that_takes_over_tells_of_the_nodes(stage: Any) -> None:
     """The administrator says nothing meanwhile: it is found in Redis."""
     sio, io = instrumented(stage), await stage.io_node()

@@ -1,8 +1,10 @@
 """What administrators hear of clients as it happens, and the bounds of that."""
 
+import asyncio
+import time
 from typing import Any, cast
 
-from app_node.admin.feed import MOST_CHANGES, MOST_EVENTS, Feed
+from app_node.admin.feed import MOST_CHANGES, MOST_EVENTS, PAUSE_S, Feed
 from app_node.clients.queries import ClientQueries
 from sio_cluster.protocol.messages import ClientConnected, Handshake
 from sio_cluster.streams.api.records import ClientRecord
@@ -151,3 +153,44 @@ async def test_when_nobody_watches_any_more_nothing_is_kept() -> None:
     world.feed.forget()
     await world.feed.flush()
     assert world.told == []
+
+
+async def test_arguments_that_are_nested_deeply_are_not_shown() -> None:
+    """Around them comes more, so an emit that the application just could make would fail here."""
+    world = World()
+    nested: list[Any] = []
+    for _ in range(300):
+        nested = [nested]
+    world.feed.sent("/", None, ["deep", nested])
+    world.feed.sent("/", None, ["flat", [[["x"]]]])
+    await world.feed.flush()
+    assert [event[3] for event in world.told] == [["deep", "(cannot be shown)"], ["flat", [[["x"]]]]]
+
+
+async def test_an_emit_to_many_sids_holds_nothing_up() -> None:
+    world = World()
+    sids = [f"io1-aaaaaa.{number:016x}" for number in range(20_000)]
+    begun = time.process_time()
+    world.feed.sent("/", sids, ["news"])
+    assert time.process_time() - begun < 2.0, "each sid is looked at once: with 20,000 looks at each it took a minute"
+    await world.feed.flush()
+    assert [event[2] for event in world.told] == ["(20000 clients)"]
+
+
+async def test_what_cannot_be_told_does_not_end_the_feed() -> None:
+    world, told = World(), asyncio.Event()
+
+    async def tell(event: str, *args: Any, volatile: bool = False) -> None:
+        if args[0] == "/broken":
+            raise RecursionError
+        told.set()
+
+    world.feed = Feed("/admin", cast(ClientQueries, world), tell)
+    running = asyncio.create_task(world.feed.run())
+    world.feed.went(SID, "/broken", "ping timeout")
+    await asyncio.sleep(2 * PAUSE_S)
+    assert world.feed.is_incomplete, "the page gets the list anew"
+    world.feed.went(SID, "/", "ping timeout")
+    async with asyncio.timeout(5):
+        await told.wait()
+    running.cancel()

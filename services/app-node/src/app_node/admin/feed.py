@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+import structlog
 
 from app_node.admin.sockets import serialized, timestamp
 from app_node.clients.queries import ClientQueries
@@ -21,10 +22,14 @@ from sio_cluster.protocol.ids import node_of
 from sio_cluster.protocol.messages import Room
 from sio_cluster.streams.api.records import ClientRecord
 
+log = structlog.get_logger()
+
 PAUSE_S = 0.2
 MOST_CHANGES = 100
 MOST_EVENTS = 20
 MOST_BYTES = 1_000
+MOST_LEVELS = 20
+"""An argument that is nested deeper is not shown."""
 MOST_RECIPIENTS = 20
 """An emit to more sids is shown as one event."""
 _TRIES = 5
@@ -116,12 +121,16 @@ class Feed:
     # --- what it tells
 
     async def run(self) -> None:
-        """Waits while there is nothing to tell."""
+        """Waits while there is nothing to tell. What cannot be told is left out, and the page gets the list anew."""
         while True:
             await self._wake.wait()
             await asyncio.sleep(PAUSE_S)
             self._wake.clear()
-            await self.flush()
+            try:
+                await self.flush()
+            except Exception:  # a defect of ours must not end the node, which does not need administrators
+                log.exception("admin_feed_failed")
+                self.is_incomplete = True
 
     def forget(self) -> None:
         """Nobody watches any more."""
@@ -168,10 +177,14 @@ def _names(to: Sequence[Room] | None) -> list[str]:
     """Whom the page shows as the receiver: each sid, or a word for all."""
     if to is None:
         return ["(everybody)"]
-    sids = [room for room in to if isinstance(room, str) and node_of(room) is not None]
-    if len(sids) == len(to) <= MOST_RECIPIENTS:
+    sids, rooms = [], []
+    for room in to:
+        if isinstance(room, str) and node_of(room) is not None:
+            sids.append(room)
+        else:
+            rooms.append(str(room))
+    if not rooms and len(sids) <= MOST_RECIPIENTS:
         return sids
-    rooms = [str(room) for room in to if room not in sids]
     return [f"(rooms: {', '.join(rooms)[:100]})" if rooms else f"({len(to)} clients)"]
 
 
@@ -186,9 +199,14 @@ def _shortened(event: Sequence[Any]) -> list[Any]:
     return [str(name)[:100], *shown]
 
 
-def _without_bytes(value: Any) -> Any:
+def _without_bytes(value: Any, levels: int = MOST_LEVELS) -> Any:
+    """Raises RecursionError where it is nested deeper than that."""
     if isinstance(value, bytes | bytearray):
         return f"({len(value):,} bytes)"
+    if not isinstance(value, dict | list | tuple):
+        return value
+    if not levels:
+        raise RecursionError
     if isinstance(value, dict):
-        return {str(key): _without_bytes(item) for key, item in value.items()}
-    return [_without_bytes(item) for item in value] if isinstance(value, list | tuple) else value
+        return {str(key): _without_bytes(item, levels - 1) for key, item in value.items()}
+    return [_without_bytes(item, levels - 1) for item in value]

@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import structlog
+
 from app_node.admin.feed import Feed
 from app_node.admin.server import MOST_NAMESPACES, Server, namespaces_of
 from app_node.admin.sockets import serialized
@@ -15,6 +17,8 @@ from sio_cluster.node.retry import Retry
 from sio_cluster.protocol.errors import NodesTooOld
 from sio_cluster.protocol.figures import Figures
 from sio_cluster.streams.api.records import ClientRecord
+
+log = structlog.get_logger()
 
 IDLE_S = 2.0
 """How often it is looked whether somebody watches."""
@@ -72,6 +76,8 @@ class Rounds:
                 await self._round()
             except NodesTooOld:
                 self._see([])
+            except Exception:  # a defect of ours must not end the node, which does not need administrators
+                log.exception("admin_round_failed")
 
     async def tell(self, event: str, *args: Any, volatile: bool = False) -> None:
         """Tells all who watch."""
