@@ -146,6 +146,21 @@ async def test_orders_reach_clients_wherever_they_are(stage: Any) -> None:
     assert (await two.wait(2, DisconnectMany))[1] == DisconnectMany([eve], True)
 
 
+async def test_a_room_whose_name_counts_as_false_is_not_everybody(memory_stage: Any) -> None:
+    sio, io = instrumented(memory_stage), await memory_stage.io_node()
+    await sio.start()
+    ada, bob = await io.connect("/admin", PASSWORD), await io.connect()
+    for room in (0, ""):
+        await io.event(ada, "_disconnect", "/", False, room)
+        await io.event(ada, "join", "/", "blue", room)
+        await io.event(ada, "leave", "/", "blue", room)
+        await io.event(ada, "emit", "/", room, "hello")
+    await io.settle()
+    assert not [command for command in io.commands if isinstance(command, JoinMany | LeaveMany | DisconnectMany)]
+    assert [emit.to for emit in io.commands if isinstance(emit, Emit) and emit.namespace == "/"] == [[0], [""]]
+    assert await sio.count(bob) == 1
+
+
 async def test_who_may_only_read_gives_no_orders(memory_stage: Any) -> None:
     sio, io = instrumented(memory_stage, read_only=True), await memory_stage.io_node()
     await sio.start()
@@ -201,6 +216,19 @@ async def test_all_nodes_are_servers_and_one_app_node_tells_of_them(stage: Any) 
     emits = [command for command in one.commands if isinstance(command, Emit) and b"server_stats" in command.packet]
     assert all(emit.volatile for emit in emits)
     assert not [command for command in two.commands if isinstance(command, Emit)], "nobody watches there"
+
+
+async def test_names_that_clients_invent_displace_no_namespace_and_are_not_all_kept(memory_stage: Any) -> None:
+    sio, io = instrumented(memory_stage), await memory_stage.io_node()
+    sio.on("connect", lambda sid, environ: None, namespace="/orders")
+    await sio.start()
+    rounds = sio._console._rounds
+    for look in range(3):
+        figures = Figures(namespaces={f"/!{look}-{number}": 1 for number in range(100)})
+        await io.bus.registry.register_io_node(io.id, {"level": "3", **figures.encoded()})
+        names = await rounds._all_namespaces()
+    assert {"/", "/admin", "/orders", "/!0-0"} <= set(names)
+    assert len(names) == len(rounds._names) == 100
 
 
 async def test_io_nodes_say_their_figures_only_while_somebody_watches(stage: Any) -> None:

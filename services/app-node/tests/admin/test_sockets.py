@@ -43,18 +43,28 @@ def test_what_it_says() -> None:
 
 
 def test_no_secret_is_in_it() -> None:
-    names = ("cookie", "authorization", "proxy-authorization", "x-api-key", "x-auth-token", "x-session", "x-csrf-token")
-    query = f"sid={SECRET}&pid={SECRET}&token={SECRET}&access_token={SECRET}&password={SECRET}&key={SECRET}&x=1"
+    names = (
+        *("cookie", "authorization", "proxy-authorization", "x-api-key", "x-auth-token", "x-session", "x-csrf-token"),
+        *("cf-access-jwt-assertion", "x-goog-iap-jwt-assertion", "x-amzn-oidc-data", "x-access-key"),
+    )
+    parts = ("sid", "pid", "token", "access_token", "password", "key", "ticket")
+    query = "&".join(f"{name}={SECRET}" for name in parts) + "&x=1"
     shown = serialized(record([(name, f"a {SECRET}") for name in names], query))
     assert SECRET not in json.dumps(shown)
     assert set(shown["handshake"]["headers"]) == set(names)
     assert shown["handshake"]["query"]["x"] == "1"
 
 
+def test_an_address_in_a_header_is_shown_without_its_query() -> None:
+    shown = serialized(record([("referer", f"https://example.org/chat?invitation={SECRET}")]))
+    assert shown["handshake"]["headers"] == {"referer": "https://example.org/chat?(hidden)"}
+
+
 def test_it_is_not_larger_than_the_page_can_stand() -> None:
     headers = [(f"h{number}", "x" * 5_000) for number in range(1_000)]
     query = "&".join(f"q{number}={'y' * 100}" for number in range(1_000))
-    assert len(json.dumps(serialized(record(headers, query, "/" + "z" * 5_000)))) < 50_000
+    assert len(json.dumps(serialized(record(headers, query, "/" + "z" * 5_000)))) < 6_000
+    assert len(json.dumps(serialized(record([("n" * 60_000, "x")])))) < 6_000
 
 
 def test_who_connected_before_times_were_kept() -> None:

@@ -164,12 +164,15 @@ class Rounds:
         return self._known_namespaces(await self._retry.call(self._node.bus.registry.io_nodes))
 
     def _known_namespaces(self, infos: dict[str, dict[str, str]]) -> list[str]:
-        """Those known before stay: the page does not forget any."""
-        seen: dict[str, int] = {}
+        """Those with handlers, then others that have clients, at most MOST_NAMESPACES. Those known before stay: the
+        page does not forget any, and clients may invent names where a handler is for all namespaces."""
+        seen: set[str] = set()
         for info in infos.values():
-            seen |= (Figures.decoded(info) or Figures()).namespaces
-        self._names.update(namespaces_of(self._server, seen))
-        return sorted(self._names)[:MOST_NAMESPACES]
+            seen.update((Figures.decoded(info) or Figures()).namespaces)
+        for name in (*namespaces_of(self._server), *sorted(seen)):
+            if len(self._names) < MOST_NAMESPACES:
+                self._names.add(name)
+        return sorted(self._names)
 
     async def _say(self, to: str | list[str], event: str, *args: Any, volatile: bool = False) -> None:
         await self._server.emit(event, args, to, namespace=self._namespace, volatile=volatile)

@@ -1,6 +1,6 @@
 """What the parts of the Admin UI need of the server object."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from app_node.app import AppNode
@@ -30,10 +30,10 @@ class Server(Protocol):
     def start_background_task(self, target: Callable[..., Any], *args: Any) -> Any: ...
 
 
-def namespaces_of(server: Server, figures: Mapping[str, Any]) -> list[str]:
-    """The namespaces with handlers, and those of which `figures` say that they have clients. At most 100."""
-    named = {"/", *server.handlers, *server.namespace_handlers, *figures} - {"*"}
-    return sorted(named)[:MOST_NAMESPACES]
+def namespaces_of(server: Server) -> list[str]:
+    """The namespaces with handlers of their own, and "/"."""
+    return sorted({"/", *server.handlers, *server.namespace_handlers} - {"*"})
 
 
 MOST_NAMESPACES = 100
+"""So many the page hears of."""

@@ -34,23 +34,19 @@ class Tasks:
 
     async def emit(self, sid: str, namespace: Any = None, to: Any = None, event: Any = None, *args: Any) -> None:
         server = self._server
-        await self._do(
-            sid, "emit", (namespace, event), lambda: server.emit(event, args, to or None, namespace=namespace)
-        )
+        await self._do(sid, "emit", (namespace, event), lambda: server.emit(event, args, to, namespace=namespace))
 
     async def join(self, sid: str, namespace: Any = None, room: Any = None, who: Any = None, *_: Any) -> None:
         server = self._server
-        await self._do(sid, "join", (namespace,), lambda: server.enter_rooms(room, who or None, namespace=namespace))
+        await self._do(sid, "join", (namespace,), lambda: server.enter_rooms(room, who, namespace=namespace))
 
     async def leave(self, sid: str, namespace: Any = None, room: Any = None, who: Any = None, *_: Any) -> None:
         server = self._server
-        await self._do(sid, "leave", (namespace,), lambda: server.leave_rooms(room, who or None, namespace=namespace))
+        await self._do(sid, "leave", (namespace,), lambda: server.leave_rooms(room, who, namespace=namespace))
 
     async def disconnect(self, sid: str, namespace: Any = None, close: Any = None, who: Any = None, *_: Any) -> None:
         server, whole = self._server, bool(close)
-        await self._do(
-            sid, "disconnect", (namespace,), lambda: server.disconnect_room(who or None, whole, namespace=namespace)
-        )
+        await self._do(sid, "disconnect", (namespace,), lambda: server.disconnect_room(who, whole, namespace=namespace))
 
     async def _do(self, sid: str, task: str, texts: tuple[Any, ...], work: Callable[[], Awaitable[None]]) -> None:
         """`texts`: arguments that must be text."""
