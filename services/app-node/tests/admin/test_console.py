@@ -12,6 +12,7 @@ from sio_cluster.protocol.figures import Figures
 from sio_cluster.protocol.messages import (
     Accept,
     ClientUpgraded,
+    Disconnect,
     DisconnectMany,
     Emit,
     Join,
@@ -69,6 +70,59 @@ async def test_a_session_ends_with_the_password_that_it_was_given_for(stage: Any
     await io.ask("/admin", {"sessionId": session})
     [refused] = await io.wait(1, Refuse)
     assert json.loads(refused.data) == {"message": "invalid credentials"}
+
+
+@pytest.mark.parametrize("auth", [{**PASSWORD, "password": "another"}, [PASSWORD, {"password": "more"}]])
+async def test_who_came_in_by_another_password_gives_no_orders_and_hears_nothing(stage: Any, auth: Any) -> None:
+    """A connection outlasts the app-nodes that knew the former password."""
+    sio, io = instrumented(stage, mode="development"), await stage.io_node()
+    await sio.start()
+    ada, bob = await io.connect("/admin", PASSWORD), await io.connect()
+    await heard(io, "server_stats", sid=ada)
+    await sio.shutdown()
+    io.commands.clear()
+    changed = instrumented(stage, mode="development", auth=auth)
+    await changed.start()
+    await io.event(ada, "_disconnect", "/", False, bob)
+    assert await io.wait(1, Disconnect) == [Disconnect(ada)]
+    await io.settle()
+    assert not [command for command in io.commands if isinstance(command, DisconnectMany)]
+    assert said(io, ada) == []
+
+
+async def test_who_came_in_by_another_password_and_only_watches_is_sent_away(memory_stage: Any) -> None:
+    sio, io = instrumented(memory_stage), await memory_stage.io_node()
+    await sio.start()
+    ada = await io.connect("/admin", PASSWORD)
+    await heard(io, "server_stats", sid=ada)
+    await sio.shutdown()
+    io.commands.clear()
+    changed = instrumented(memory_stage, auth=lambda auth: True)
+    await changed.start()
+    assert await io.wait(1, Disconnect) == [Disconnect(ada)]
+    assert said(io, ada) == []
+
+
+async def test_who_came_in_by_the_same_password_gives_orders_to_the_next_app_node(memory_stage: Any) -> None:
+    sio, io = instrumented(memory_stage), await memory_stage.io_node()
+    await sio.start()
+    ada, bob = await io.connect("/admin", PASSWORD), await io.connect()
+    await sio.shutdown()
+    other = instrumented(memory_stage)
+    await other.start()
+    await io.event(ada, "_disconnect", "/", False, bob)
+    assert await io.wait(1, DisconnectMany) == [DisconnectMany([bob], False)]
+
+
+async def test_the_application_cannot_open_the_door_by_mistake(memory_stage: Any) -> None:
+    sio = memory_stage.echo_server()
+    sio.on("connect", lambda sid, environ: None, namespace="/admin")
+    with pytest.raises(ValueError, match="/admin has handlers"):
+        sio.instrument(auth=PASSWORD)
+    sio = instrumented(memory_stage)
+    sio.on("connect", lambda sid, environ: None, namespace="/admin")
+    with pytest.raises(ValueError, match="another connect handler"):
+        await sio.start()
 
 
 async def test_a_function_decides(stage: Any) -> None:

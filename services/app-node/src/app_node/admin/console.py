@@ -16,6 +16,8 @@ from sio_cluster.protocol.errors import NodesTooOld
 
 Mode = Literal["development", "production"]
 
+_APART = "give the Admin UI a namespace of its own"
+
 
 class Console:
     """One for a server object. Each app-node that this object becomes has rounds and a feed of its own.
@@ -37,7 +39,7 @@ class Console:
         clock: Clock,
     ) -> None:
         """Registers its handlers. `refused` makes the error that refuses a client. Raises as `Credentials`, and
-        ValueError for another mode, and for a namespace that is none."""
+        ValueError for another mode, and for a namespace that is none or has handlers."""
         if mode not in ("development", "production"):
             raise ValueError(f"mode is development or production, not {mode!r}")
         if not namespace.startswith("/") or namespace == "/":
@@ -53,17 +55,29 @@ class Console:
             self._features.append("ALL_EVENTS")
         self._clock = clock
         self._rounds: Rounds | None = None
-        doorway = Doorway(server, namespace, Credentials(auth), refused=refused, then=self._welcome)
-        server.on("connect", doorway.connect, namespace)
+        if namespace in server.handlers or namespace in server.namespace_handlers:
+            raise ValueError(f"{namespace} has handlers of the application: {_APART}")
+        self._doorway = Doorway(server, namespace, Credentials(auth), refused=refused, then=self._welcome)
+        server.on("connect", self._doorway.connect, namespace)
         if not read_only:
             Tasks(server, namespace).register()
 
     def begin(self, node: AppNode) -> None:
-        """This app-node starts. Once for each."""
+        """This app-node starts. Once for each. Raises ValueError where the application has put another `connect`
+        handler in place of the one that asks for a password."""
+        if self._server.handlers[self._namespace].get("connect") != self._doorway.connect:
+            raise ValueError(f"{self._namespace} has another connect handler than that of instrument(): {_APART}")
         if "admin" in node.loops:
             return
         feed = Feed(self._namespace, node.clients.queries, self._tell) if self._shows_clients else None
-        self._rounds = Rounds(self._server, self._namespace, interval_s=self._interval_s, feed=feed, clock=self._clock)
+        self._rounds = Rounds(
+            self._server,
+            self._namespace,
+            counts=self._doorway.counts,
+            interval_s=self._interval_s,
+            feed=feed,
+            clock=self._clock,
+        )
         node.loops.start("admin", self._rounds.run())
         if feed is not None:
             node.loops.start("admin feed", feed.run())

@@ -33,8 +33,9 @@ class Credentials:
 
     @property
     def fingerprint(self) -> bytes:
-        """Another one where another password counts. A function has no such thing."""
-        return hashlib.sha256(b"".join(self._wanted)).digest()
+        """Another one where another password counts. A function has no such thing: all functions have the same one."""
+        kind = b"open" if self.is_open else b"function" if self._check is not None else b""
+        return hashlib.sha256(kind + b"".join(self._wanted)).digest()
 
     async def suffice(self, shown: Any) -> bool:
         """Whether these are right. Raises what the application's function raises."""

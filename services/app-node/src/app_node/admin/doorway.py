@@ -2,6 +2,9 @@
 
 A session's id is a random word that the page keeps in its browser's local storage. Redis keeps a digest of it for a
 day, so every app-node accepts it. It ends with the password that it was given for.
+
+So does a connection, which outlasts app-nodes: what an administrator came in by is kept in the client's session. An
+app-node with another password obeys none who came in by the former one.
 """
 
 import hashlib
@@ -13,7 +16,9 @@ import structlog
 
 from app_node.admin.credentials import Credentials
 from app_node.admin.server import Server
+from app_node.clients.session_codec import decode_session
 from sio_cluster.node.retry import Retry
+from sio_cluster.streams.api.records import ClientRecord
 
 log = structlog.get_logger()
 
@@ -21,6 +26,8 @@ SESSION_MS = 86_400_000
 """How long a session counts: a day, as in Socket.IO's own server."""
 REFUSED = "invalid credentials"
 """The page shows its form again for these very words, and for no others."""
+_CAME_IN_BY = "came_in_by"
+"""In the client's session: the fingerprint of the credentials that counted."""
 
 
 class Doorway:
@@ -44,16 +51,37 @@ class Doorway:
         self._refused = refused
         self._then = then
 
-    async def connect(self, sid: str, environ: Any, auth: Any) -> None:
-        """Raises what `refused` makes, and what the application's own function raises."""
+    async def connect(self, sid: str, environ: Any, auth: Any, is_reconnect: bool) -> None:
+        """`is_reconnect`: another app-node has let it in. Raises what `refused` makes, and what the application's own
+        function raises."""
+        if is_reconnect:
+            if not await self._counts_still(sid):
+                log.warning("admin_ended", sid=sid, why="other credentials")
+                raise self._refused(REFUSED)
+            return
         if not await self._has_session(auth):
             if not await self._credentials.suffice(auth):
                 log.warning("admin_refused", sid=sid, address=environ.get("REMOTE_ADDR"))
                 raise self._refused(REFUSED)
             if not self._credentials.is_open:
                 await self._begin_session(sid)
+        await self._server.save_session(sid, {_CAME_IN_BY: self._credentials.fingerprint}, namespace=self._namespace)
         log.info("admin_connected", sid=sid, address=environ.get("REMOTE_ADDR"))
         await self._then(sid)
+
+    def counts(self, record: ClientRecord) -> bool:
+        """Whether this administrator came in by the credentials that count here."""
+        session = None if record.session is None else decode_session(record.session)
+        return self._is_of_now(session)
+
+    async def _counts_still(self, sid: str) -> bool:
+        try:
+            return self._is_of_now(await self._server.get_session(sid, namespace=self._namespace))
+        except KeyError:  # it has just gone
+            return False
+
+    def _is_of_now(self, session: Any) -> bool:
+        return isinstance(session, dict) and session.get(_CAME_IN_BY) == self._credentials.fingerprint
 
     async def _has_session(self, auth: Any) -> bool:
         shown = auth.get("sessionId") if isinstance(auth, dict) else None

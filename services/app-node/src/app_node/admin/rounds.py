@@ -41,12 +41,21 @@ class Rounds:
     """
 
     def __init__(
-        self, server: Server, namespace: str, *, interval_s: float, feed: Feed | None, clock: Callable[[], float]
+        self,
+        server: Server,
+        namespace: str,
+        *,
+        counts: Callable[[ClientRecord], bool],
+        interval_s: float,
+        feed: Feed | None,
+        clock: Callable[[], float],
     ) -> None:
-        """`interval_s`: between two `server_stats` of a node. `clock`: this node's seconds."""
+        """`counts`: whether an administrator came in by the credentials of now. Others are sent away. `interval_s`:
+        between two `server_stats` of a node. `clock`: this node's seconds."""
         self._server = server
         self._node = server.node
         self._namespace = namespace
+        self._counts = counts
         self._interval_s = interval_s
         self._feed = feed
         self._clock = clock
@@ -113,7 +122,8 @@ class Rounds:
 
     async def _round(self) -> None:
         is_in_charge = self._node.keeper.holds(0)
-        self._see(await self._who_watches() if is_in_charge or self._feed is not None else [])
+        is_looking = is_in_charge or self._feed is not None
+        self._see(await self._who_watches(send_away=is_in_charge) if is_looking else [])
         await self._retry.call(lambda: self._node.membership.presence.watch(is_in_charge and bool(self.watchers)))
         if not self.watchers:
             return
@@ -122,12 +132,18 @@ class Rounds:
         if self._feed is not None:
             await self._show_what_was_missed(self._feed, is_in_charge=is_in_charge)
 
-    async def _who_watches(self) -> list[str]:
+    async def _who_watches(self, *, send_away: bool) -> list[str]:
         queries = self._node.clients.queries
         if not await queries.count(self._namespace, None):
             return []
         page = await queries.page(self._namespace, None, MOST_WATCHERS, None)
-        return [record.connected.sid for record in page.records]
+        watchers = []
+        for record in page.records:
+            if self._counts(record):
+                watchers.append(record.connected.sid)
+            elif send_away:
+                await self._server.disconnect(record.connected.sid, namespace=self._namespace)
+        return watchers
 
     def _see(self, watchers: list[str]) -> None:
         if not set(watchers) <= set(self.watchers):

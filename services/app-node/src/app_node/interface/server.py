@@ -366,7 +366,8 @@ class ClusterServer(Queries, Asking, AppNodeEvents, ForAllWhoMatch, ServerPresen
         administrators can change nothing. `server_stats_interval` in seconds. `server_id` has no effect: each node has
         an id of its own.
 
-        Raises ValueError for None as `auth` and for an empty one, for another mode, and for "/" as `namespace`.
+        Raises ValueError for None as `auth` and for an empty one, for another mode, and where `namespace` is "/" or has
+        handlers.
         Raises TypeError for other kinds of `auth`, and RuntimeError where it was called before.
         """
         if self._console is not None:
