@@ -217,6 +217,8 @@ def test_server_packets() -> None:
         (b'["say",%s]' % (b'"' + b"\xc3\xbc" * 1_000 + b'"'), "say"),
         (b'["say"' + b"[" * 2_000, "say"),
         (b"[" * 2_000, "[" * 100),
+        (rb'["\ud83dx"]', "?x"),
+        (rb'["\ud83d\ude00"]', "\N{GRINNING FACE}"),
         (b"", ""),
     ],
 )

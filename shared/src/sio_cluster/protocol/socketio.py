@@ -157,13 +157,16 @@ def encode_disconnect(namespace: str) -> bytes:
 
 
 def event_name(data: bytes) -> str:
-    """The name in an event's JSON array, for people who look at it: at most 100 characters, of the first 600 bytes."""
+    """The name in an event's JSON array, for people who look at it: at most 100 characters, of the first 600 bytes.
+
+    It is Unicode, which a name need not be: a half of a surrogate pair becomes a question mark.
+    """
     head = data[1:600].decode(errors="replace").lstrip()
     try:
         name, _ = _JSON.raw_decode(head)
     except (ValueError, RecursionError):  # it is longer than that, or no name at all
         name = head.lstrip('"')
-    return str(name)[:100]
+    return str(name)[:100].encode(errors="replace").decode()
 
 
 def _encode_with_payload(

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import os
 import socket
 import subprocess
 import sys
@@ -165,6 +166,49 @@ def test_a_setting_of_opentelemetrys_that_makes_no_sense_is_told(monkeypatch: py
     monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "-1")
     with pytest.raises(ConfigError, match=r"OTEL_"):
         open_tracer(Config(TRACE_RATIO=1), "io-node", "io1-aaaaaa", ratio=1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("OTEL_PYTHON_TRACER_PROVIDER", "none"),
+        ("OTEL_PYTHON_EXPORTER_OTLP_HTTP_TRACES_CREDENTIAL_PROVIDER", "none"),
+        ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "many"),
+    ],
+)
+def test_so_is_one_that_opentelemetry_reads_elsewhere(name: str, value: str) -> None:
+    code = """if True:
+        from sio_cluster.node.monitoring.log import configure_logging
+        from sio_cluster.node.monitoring.tracers import open_tracer
+        from sio_cluster.node.settings.config import Config
+        from sio_cluster.protocol.errors import ConfigError
+        try:
+            configure_logging(Config(TRACE_RATIO=1), node="io1-aaaaaa", role="io-node")
+            open_tracer(Config(TRACE_RATIO=1), "io-node", "io1-aaaaaa", ratio=1)
+        except ConfigError as error:
+            print(error)
+    """
+    run = (sys.executable, "-c", code)
+    told = subprocess.run(run, check=True, timeout=50, env={**os.environ, name: value}, stdout=subprocess.PIPE)
+    assert b"OTEL_" in told.stdout
+
+
+def test_no_name_keeps_spans_from_being_sent() -> None:
+    """Text that is not Unicode is no protobuf: of a batch with such a name, nothing would be sent."""
+    tracer, finished = tracer_of()
+    span = tracer.begin("receive", {})
+    assert span is not None
+    span.rename("process \ud83d")
+    span.end()
+    assert [span.name for span in finished()] == ["process ?"]
+
+
+def test_what_clients_send_as_a_context_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    tracer, _ = tracer_of()
+    for link in ("0" * 600, "00-nonsense", "\xe9"):
+        tracer.begin("receive", {}, link=link)
+    assert caplog.records == []
 
 
 @pytest.mark.parametrize(("said", "name"), [("", "app-node"), ("shop", "shop")])

@@ -28,6 +28,8 @@ CLOSE_S = 2.0
 """How long a node that stops waits until its last spans are sent."""
 
 _TRACE_ID_BYTES, _SPAN_ID_BYTES = 16, 8
+_MOST_CHARACTERS = 512
+"""Of a `traceparent`."""
 
 _KINDS = {
     "receive": SpanKind.PRODUCER,
@@ -40,7 +42,7 @@ _KINDS = {
 def make_tracer(role: str, node_id: str, ratio: float) -> "OtelTracer":
     """A tracer that uses what the application has set up (`trace.set_tracer_provider`), or sends spans by itself.
 
-    Raises ValueError where a setting of OpenTelemetry's makes no sense.
+    Raises ValueError, RuntimeError or StopIteration where a setting of OpenTelemetry's makes no sense.
     """
     theirs = trace.get_tracer_provider()
     if not isinstance(theirs, trace.ProxyTracerProvider):
@@ -77,7 +79,7 @@ class OtelSpan:
         return ids.trace_id.to_bytes(_TRACE_ID_BYTES, "big") + ids.span_id.to_bytes(_SPAN_ID_BYTES, "big")
 
     def rename(self, name: str) -> None:
-        self._span.update_name(name)
+        self._span.update_name(name.encode(errors="replace").decode())  # of another one, no span could be sent
 
     def failed(self, error: BaseException) -> None:
         self._span.set_status(Status(StatusCode.ERROR, type(error).__name__))
@@ -152,7 +154,9 @@ class OtelTracer:
 
 
 def _links(traceparent: str) -> tuple[Link, ...]:
-    """A link to this context. None to a malformed one."""
+    """A link to this context. None to a malformed one. OpenTelemetry would log each one that is too long."""
+    if len(traceparent) > _MOST_CHARACTERS:
+        return ()
     context = TraceContextTextMapPropagator().extract({"traceparent": traceparent}, Context())
     linked = trace.get_current_span(context).get_span_context()
     return (Link(linked),) if linked.is_valid else ()

@@ -20,13 +20,15 @@ def open_tracer(config: Config, role: str, node_id: str, *, ratio: float) -> Tra
     if not config.trace_ratio:
         return None
     try:
-        from sio_cluster.node.monitoring.otel import make_tracer
+        from sio_cluster.node.monitoring.otel import make_tracer  # reads some of its settings
+
+        return make_tracer(role, node_id, ratio)
     except ImportError as error:
         raise _missing(error) from error
-    try:
-        return make_tracer(role, node_id, ratio)
-    except ValueError as error:
+    except (ValueError, RuntimeError) as error:
         raise ConfigError(f"OTEL_*: {error}") from error
+    except StopIteration as error:  # its way to say that there is no component of this name
+        raise ConfigError("OTEL_PYTHON_*: no installed package has what one of these names") from error
 
 
 def ids_for_logs(config: Config) -> list[Processor]:
@@ -40,6 +42,8 @@ def ids_for_logs(config: Config) -> list[Processor]:
         from sio_cluster.node.monitoring.otel import add_ids
     except ImportError as error:
         raise _missing(error) from error
+    except ValueError as error:
+        raise ConfigError(f"OTEL_*: {error}") from error
     return [add_ids]
 
 
