@@ -23,10 +23,12 @@ from sio_cluster.streams.api.records import Accepted, Joined
 from sio_cluster.streams.redis import RedisBus
 
 ADMIN, SHOP, WATCH = "admin-key-0123456789", "shop-key-0123456789", "watch-key-0123456789"
+COUNTER = "counter-key-0123456789"
 KEYS = f"""
 # who      key
 admin      {ADMIN}
 shop       {SHOP}    verbs=emit,enter_room  namespaces=/shop
+counter    {COUNTER} verbs=disconnect,disconnect_room  namespaces=/shop
 watch      {WATCH}   verbs=info
 """
 

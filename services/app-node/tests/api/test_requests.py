@@ -22,7 +22,7 @@ from sio_cluster.protocol.messages import (
 )
 from sio_cluster.streams.api.appends import Append
 
-from .conftest import ADMIN, SHOP, WATCH, World
+from .conftest import ADMIN, COUNTER, SHOP, WATCH, World
 
 
 async def test_emit(world: World) -> None:
@@ -211,6 +211,21 @@ async def test_scopes(world: World) -> None:
         assert (refused.json()["error"]["code"], refused.json()["error"]["field"]) == ("forbidden", field)
     assert (await world.http.get("/api/info", headers={"X-API-Key": SHOP})).status_code == 403
     assert await world.packets() == ['2/shop,["e"]']
+
+
+async def test_a_key_for_some_namespaces_closes_no_whole_connection(world: World) -> None:
+    """It would end the clients that it has in other namespaces, too."""
+    disconnect, room = {"sid": world.sid, "namespace": "/shop"}, {"room": "a", "namespace": "/shop"}
+    for verb, body, field in [
+        ("disconnect", disconnect, "close"),
+        ("disconnect_room", room, "close"),
+        ("batch", {"commands": [{"verb": "disconnect_room", **room, "close": True}]}, "commands[0].close"),
+    ]:
+        refused = await world.post(verb, body if verb == "batch" else {**body, "close": True}, COUNTER)
+        assert refused.status_code == 403
+        assert (refused.json()["error"]["code"], refused.json()["error"]["field"]) == ("forbidden", field)
+    assert (await world.post("disconnect", disconnect, COUNTER)).status_code == 200
+    assert (await world.post("disconnect_room", room, COUNTER)).status_code == 200
 
 
 # --- what is malformed

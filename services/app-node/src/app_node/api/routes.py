@@ -240,6 +240,10 @@ def _require_scopes(caller: ApiKey, commands: Any, *, in_batch: bool) -> None:
         if not caller.may_reach(command.namespace):
             field = f"{place}namespace"
             raise Problem("forbidden", f"{field}: this key may not reach {command.namespace}", field)
+        closes = isinstance(command, asked.Disconnect | asked.DisconnectRoom) and command.close
+        if closes and caller.namespaces is not None:
+            field = f"{place}close"
+            raise Problem("forbidden", f"{field}: this key may not reach all namespaces", field)
 
 
 def _only_key(header: str | None, body: str | None) -> str | None:
