@@ -169,7 +169,7 @@ async def test_a_slow_consumer_in_the_counters() -> None:
         assert kinds(world.app.facts, ClientDisconnected) == [ClientDisconnected(sid, reasons.SLOW_CONSUMER)]
         balance = await until_quiet(world)
         assert balance["slow_consumers_total"] == 1
-        assert balance.by_label["sio_io_slow_consumers_total"] == {"stalled": 0, "buffer_full": 1}
+        assert balance.by_label["sio_io_slow_consumers_total"] == {"stalled": 0, "buffer_full": 1, "home_log_full": 0}
         assert balance.by_label["sio_io_clients_closed_total"]["slow consumer"] == 1
         assert balance["downlink_waiting_bytes"] == 0
         assert balance.by_label["sio_io_deliveries_dropped_total"]["slow_consumer"] >= 1

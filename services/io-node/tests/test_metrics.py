@@ -45,5 +45,6 @@ def test_what_may_go_wrong_is_there_before_it_does() -> None:
     for reason in reasons.ALL:
         assert f'sio_io_connections_closed_total{{reason="{reason}"}} 0.0' in lines
         assert f'sio_io_clients_closed_total{{reason="{reason}"}} 0.0' in lines
-    assert 'sio_io_slow_consumers_total{reason="buffer_full"} 0.0' in lines
+    for reason in ("stalled", "buffer_full", "home_log_full"):
+        assert f'sio_io_slow_consumers_total{{reason="{reason}"}} 0.0' in lines
     assert 'sio_io_facts_dropped_total{reason="misplaced"} 0.0' in lines

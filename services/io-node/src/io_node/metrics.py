@@ -147,7 +147,7 @@ def _clients(clients: ClientCounters, engine: EngineCounters, levels: Levels) ->
     yield _by_transport("sio_io_sent_bytes", "Bytes for clients: WebSocket frames, and payloads of polls",
                         engine.websocket_sent_bytes, engine.polling_sent_bytes)  # fmt: skip
     yield _counter("sio_io_upgrades", "Connections that moved from polling to WebSocket", engine.upgraded)
-    slow = {"stalled": 0, "buffer_full": 0, **engine.slow_consumers}
+    slow = {"stalled": 0, "buffer_full": 0, "home_log_full": 0, **engine.slow_consumers}
     yield _by_reason("sio_io_slow_consumers", "Connections closed because their client took too little", slow)
 
 

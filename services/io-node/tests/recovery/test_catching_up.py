@@ -303,3 +303,4 @@ async def test_the_log_grows_too_long_meanwhile() -> None:
         await carried_out(world, *(emit("x" * 10_000) for _ in range(30)))
         await node.io_node._recovery.homes.tidy()
         assert browser.connection.closed == reasons.SLOW_CONSUMER
+        assert browser.connection.overflowed == "home_log_full"

@@ -91,6 +91,7 @@ async def test_who_waits_too_long_while_much_is_said() -> None:
         await quiet.got("x" * 250_000)
         await homes_of(node).tidy()
         assert browser.connection.closed == reasons.SLOW_CONSUMER
+        assert browser.connection.overflowed == "home_log_full"
         assert quiet.connection.closed is None
 
 

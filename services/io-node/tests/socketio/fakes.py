@@ -28,7 +28,7 @@ from sio_cluster.protocol.messages import (
     Room,
     RoomChanged,
 )
-from sio_cluster.protocol.reasons import PARSE_ERROR
+from sio_cluster.protocol.reasons import PARSE_ERROR, SLOW_CONSUMER
 
 HANDSHAKE = Handshake("GET", "/socket.io/", "EIO=4", [("host", "localhost")], "127.0.0.1")
 LIMITS = SessionLimits(max_namespaces=3, max_attachments=10, max_payload_bytes=1_000, connect_timeout_s=45.0)
@@ -47,6 +47,7 @@ class FakeConnection:
         self.sent: list[bytes] = []
         self.kept_bytes = 0
         self.closed: str | None = None
+        self.overflowed: str | None = None
         self.paused = False
         self.takes = False
         """Whether the transport takes all at the end of the turn. False: when the test says so, by `take_all`."""
@@ -67,6 +68,10 @@ class FakeConnection:
 
     def fail(self, reason: str) -> None:
         self.close(reason)
+
+    def overflow(self, why: str) -> None:
+        self.overflowed = why
+        self.close(SLOW_CONSUMER)
 
     def when_taken(self, callback: Callable[[], None]) -> None:
         if self.takes:

@@ -157,6 +157,12 @@ class Connection(Protocol):
         Not from within `on_message`.
         """
 
+    def overflow(self, why: str) -> None:
+        """Too much waits for this client: close at once, with `reasons.SLOW_CONSUMER`. Otherwise as `fail`.
+
+        It is counted by `why` (`EngineCounters.slow_consumers`).
+        """
+
     def pause_reading(self) -> None:
         """Stop reading from the client, so that TCP pushes back. Idempotent.
 

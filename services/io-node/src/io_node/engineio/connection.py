@@ -162,9 +162,9 @@ class EngineConnection:
         """How many bytes wait for the client, wherever in this node."""
         return self._queue.waiting_bytes
 
-    def overflow(self) -> None:
-        """Too much waits in the node, and most of it for this client: close at once."""
-        self.apply(self._session.overflow())
+    def overflow(self, why: str) -> None:
+        """Too much waits for this client: close at once."""
+        self.apply(self._session.overflow(why))
 
     def attach(self, handler: ConnectionHandler) -> None:
         self._handler = handler

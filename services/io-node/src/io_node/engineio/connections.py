@@ -167,7 +167,7 @@ class Connections:
 
     def _relieve_by(self, connection: EngineConnection) -> None:
         if not self.buffers.has_room:
-            connection.overflow()
+            connection.overflow("buffer_full")
 
     def _build(self, handshake: Handshake, transport: str, payload_packets: int | None) -> EngineConnection:
         config = self.config

@@ -36,7 +36,8 @@ class EngineCounters:
     """Connections closed as slow consumers, by reason.
 
     `stalled`: the client took nothing for PING_TIMEOUT_MS. `buffer_full`: more than DOWNLINK_BUFFER_BYTES waited in the
-    node, and most of it for this client.
+    node, and most of it for this client. `home_log_full`: it came back, and had not caught up when the log that it
+    needs had grown too large.
     """
     malformed: int = 0
     """Connections closed because the client broke a protocol."""

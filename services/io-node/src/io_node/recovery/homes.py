@@ -246,7 +246,8 @@ class OpenHomes:
             del self._homes[home.name]
         if home.tail is not None and home.tail is not asyncio.current_task():
             home.tail.cancel()
-        await self._fail([client.session.connection for client in home.hub.clients()], reasons.TRANSPORT_ERROR)
+        async for connection in in_turns([client.session.connection for client in home.hub.clients()]):
+            connection.fail(reasons.TRANSPORT_ERROR)
 
     async def _close(self, home: Home) -> None:
         del self._homes[home.name]
@@ -261,12 +262,8 @@ class OpenHomes:
             home.logs.remove(loaded)
             return
         log.warning("home_log_full", home=home.name)
-        await self._fail([pinned.connection for pinned in loaded.pins], reasons.SLOW_CONSUMER)
-
-    @staticmethod
-    async def _fail(connections: list[Connection], reason: str) -> None:
-        async for connection in in_turns(connections):
-            connection.fail(reason)
+        async for connection in in_turns([pinned.connection for pinned in loaded.pins]):
+            connection.overflow("home_log_full")
 
 
 def _held(homes: Sequence[Home]) -> LogsHeld:

@@ -227,7 +227,7 @@ def test_the_node_may_ask_a_session_to_go() -> None:
     life = Life("websocket")
     life.session.congested(FRAMES, 900_000, 0.0)
     life.send(b"a")
-    assert life.session.overflow() == [CloseSocket(None), Closed(reasons.SLOW_CONSUMER)]
+    assert life.session.overflow("buffer_full") == [CloseSocket(None), Closed(reasons.SLOW_CONSUMER)]
     assert life.counters.slow_consumers == {"buffer_full": 1}
     assert life.counters.dropped == {"slow_consumer": 1}
     assert life.buffers.waiting_bytes == 0

@@ -298,9 +298,9 @@ class EngineSession:
         self._linger_until = now + _LINGER_S
         return [] if self.probe is not None and self.probe.probed else self.drop_probe()
 
-    def overflow(self) -> list[Effect]:
-        """End as a slow consumer: too much waits in the node, and most of it here."""
-        return self._give_up("buffer_full")
+    def overflow(self, why: str) -> list[Effect]:
+        """End as a slow consumer: too much waits for this client. `why` as in `EngineCounters.slow_consumers`."""
+        return self._give_up(why)
 
     def _give_up(self, why: str) -> list[Effect]:
         """The client takes too little."""
