@@ -22,6 +22,14 @@ async def test_one_owner_carries_it_out_and_all_get_the_outcome(redis_config: Co
         assert await outcomes.claim("key", "a", "that") == Claimed(Claim.OTHER, b"")
         [left_ms] = await bus.connections.run(("PTTL", bus.keys.outcome("key")))
         assert KEPT_MS - 60_000 < left_ms <= KEPT_MS
+        await outcomes.release("key", "a")  # it is late: there is an outcome
+        assert (await outcomes.claim("key", "b", "this")).claim is Claim.DONE
+        assert (await outcomes.claim("free", "a", "this")).claim is Claim.MINE
+        await outcomes.release("free", "b")  # which does not have it
+        assert (await outcomes.claim("free", "b", "this")).claim is Claim.TAKEN
+        for _ in range(2):
+            await outcomes.release("free", "a")
+        assert (await outcomes.claim("free", "b", "that")).claim is Claim.MINE
         await outcomes.settle("forgotten", "a", "this", b"fine")
         assert await outcomes.claim("forgotten", "b", "this") == Claimed(Claim.DONE, b"fine")  # its claim had run out
     finally:

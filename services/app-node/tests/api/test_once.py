@@ -43,6 +43,18 @@ async def test_an_error_that_is_an_outcome_is_kept_too(world: World) -> None:
     assert answers[0].json() == answers[1].json()
 
 
+async def test_where_nothing_was_done_the_key_is_free_again(world: World) -> None:
+    """During an upgrade a node is too old. Sent again after it, the request is carried out."""
+    await world.bus.registry.register_io_node("io2-aaaaaa", {"level": "1"})
+    body = {"event": "e", "except_room": "a", "idempotency_key": "k1"}
+    for _ in range(2):
+        refused = await world.post("emit", body)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "nodes_too_old")
+    await world.bus.registry.unregister_io_node("io2-aaaaaa")
+    assert [(await world.post("emit", body)).status_code for _ in range(2)] == [200, 200]
+    assert await world.packets() == ['2["e"]']
+
+
 async def test_a_batch_is_one_request(world: World) -> None:
     commands = [{"verb": "emit", "event": "e", "data": number} for number in range(3)]
     for _ in range(2):

@@ -62,12 +62,17 @@ class Desk:
             raise Problem("unavailable", str(error)) from None
 
     async def answer(self, request: Request) -> Answer:
-        """What the caller is told. Waits for Redis as long as it takes."""
+        """What the caller is told. Waits for Redis as long as it takes.
+
+        Raises Problem where nothing was done, and the same request may be carried out a moment later.
+        """
         if isinstance(request, BatchRequest):
             return Answer(200, _encode({"result": await self._batch(request)}))
         try:
             return Answer(200, _encode({"result": await self._carry_out(request)}))
         except Problem as problem:
+            if problem.code == "nodes_too_old":
+                raise
             return Answer(problem.status, _encode(problem.body))
 
     async def _batch(self, request: BatchRequest) -> list[dict[str, Any]]:

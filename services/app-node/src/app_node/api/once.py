@@ -3,7 +3,8 @@
 1. It is claimed in Redis. A second process that gets it meanwhile answers 409.
 2. It is carried out. However long Redis is away, it goes on, also when its caller has gone: a second request of the key
    to this process waits for the same result.
-3. The outcome is written beside the claim. From then on every process answers with it.
+3. The outcome is written beside the claim. From then on every process answers with it. Where nothing was done, the
+   claim is forgotten instead.
 
 Should this process die between 1 and 3, nobody knows whether it was carried out. Then the key is answered 409 until the
 claim is forgotten (`KEPT_MS`): at most once is worth more than at least once to whoever sends a key.
@@ -64,7 +65,8 @@ class Once:
     ) -> Answer:
         """What became of the request of this key. `caller`: each has keys of its own. `asked`: the request's digest.
 
-        Raises Problem: `unavailable` where it is not known in time, `longer_s` later than usual. It goes on meanwhile.
+        `carry_out` raises Problem where it does nothing: this raises it too, and the key is free again. Raises Problem:
+        `unavailable` where it is not known in time, `longer_s` later than usual. It goes on meanwhile.
         """
         digest = hashlib.sha256(f"{caller} {key}".encode()).hexdigest()
         found = self._under_way.get(digest)
@@ -101,7 +103,11 @@ class Once:
             case Claim.OTHER:
                 raise _reused()
             case Claim.MINE:
-                answer = await carry_out()
+                try:
+                    answer = await carry_out()
+                except Problem:
+                    await self._retry.call(lambda: self._outcomes.release(digest, owner))
+                    raise
                 outcome = msgspec.msgpack.encode(answer)
                 await self._retry.call(lambda: self._outcomes.settle(digest, owner, asked, outcome))
                 return answer

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from sio_cluster.protocol.keys import Keys
 from sio_cluster.streams.redis.connections import Connections, call
-from sio_cluster.streams.redis.scripts.outcomes import CLAIM_OUTCOME, SETTLE_OUTCOME
+from sio_cluster.streams.redis.scripts.outcomes import CLAIM_OUTCOME, RELEASE_OUTCOME, SETTLE_OUTCOME
 
 KEPT_MS = 300_000
 """How long a claim is remembered, and the outcome from then on: five minutes each."""
@@ -35,8 +35,9 @@ class Claimed:
 class Outcomes:
     """Each request has a digest of its key, and one of what it asks for.
 
-    At most one process gets MINE for a key while it is remembered. That process carries the request out and settles it.
-    If it dies between the two, nobody knows whether the request was carried out, and nobody may until it is forgotten.
+    At most one process gets MINE for a key while it is remembered. That process carries the request out and settles it,
+    or releases it where it did nothing. If it dies before, nobody knows whether the request was carried out, and nobody
+    may until it is forgotten.
     """
 
     def __init__(self, connections: Connections, keys: Keys) -> None:
@@ -53,3 +54,7 @@ class Outcomes:
         """Writes down what became of the owner's request. May be repeated. Raises BusError."""
         key = self._keys.outcome(digest)
         await self._connections.run(call(SETTLE_OUTCOME, (key,), owner, asked, outcome, KEPT_MS))
+
+    async def release(self, digest: str, owner: str) -> None:
+        """Forgets the owner's claim: it did nothing. Not where it was settled. May be repeated. Raises BusError."""
+        await self._connections.run(call(RELEASE_OUTCOME, (self._keys.outcome(digest),), owner))

@@ -15,7 +15,7 @@ from sio_cluster.streams.redis.scripts.homes import (
 )
 from sio_cluster.streams.redis.scripts.inboxes import BAR, FORGET_SILENT, GIVE_BACK_READ, TRIM
 from sio_cluster.streams.redis.scripts.lanes import ACQUIRE, BARRED, CLAIM, PEEK, RELEASE, RENEW
-from sio_cluster.streams.redis.scripts.outcomes import CLAIM_OUTCOME, SETTLE_OUTCOME
+from sio_cluster.streams.redis.scripts.outcomes import CLAIM_OUTCOME, RELEASE_OUTCOME, SETTLE_OUTCOME
 from sio_cluster.streams.redis.scripts.presences import HIDE, NEWS, SHOW
 from sio_cluster.streams.redis.scripts.quarantine import QUARANTINE, REQUEUE, SET_ASIDE
 from sio_cluster.streams.redis.scripts.records import (
@@ -40,7 +40,7 @@ ALL: tuple[Script, ...] = (
     AT_HORIZON, AWAY, CORRECT, END, FORGET_LOG, HOLD, LOG_PAGE, LOST, OVER, PARK,
     BAR, FORGET_SILENT, GIVE_BACK_READ, TRIM,
     ACQUIRE, BARRED, CLAIM, PEEK, RELEASE, RENEW,
-    CLAIM_OUTCOME, SETTLE_OUTCOME,
+    CLAIM_OUTCOME, RELEASE_OUTCOME, SETTLE_OUTCOME,
     HIDE, NEWS, SHOW,
     QUARANTINE, REQUEUE, SET_ASIDE,
     ACCEPT, CLAIM_SESSION, FORGET, JOIN, LEAVE, RENOUNCE, SET_FIELD, STORE, SWEEP, UPGRADE,

@@ -28,3 +28,11 @@ redis.call('HSET', KEYS[1], 'owner', ARGV[1], 'asked', ARGV[2], 'outcome', ARGV[
 redis.call('PEXPIRE', KEYS[1], ARGV[4])
 return 1
 """)
+
+# KEYS outcome; ARGV owner. Nothing was done: the key is free again, but not where there is an outcome, or another owner
+# has the key by then. Again: the same.
+RELEASE_OUTCOME = script("""
+local known = redis.call('HMGET', KEYS[1], 'owner', 'outcome')
+if known[1] == ARGV[1] and not known[2] then redis.call('DEL', KEYS[1]) end
+return 1
+""")
