@@ -25,7 +25,6 @@ WITHIN_S = 30.0
 
 FAULTS = {
     "ALERTS",
-    "sio_io_requests_refused_total",
     "sio_app_facts_refused_total",
     "sio_app_facts_abandoned_total",
     "sio_app_commands_dropped_total",

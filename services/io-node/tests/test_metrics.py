@@ -48,3 +48,5 @@ def test_what_may_go_wrong_is_there_before_it_does() -> None:
     for reason in ("stalled", "buffer_full", "home_log_full"):
         assert f'sio_io_slow_consumers_total{{reason="{reason}"}} 0.0' in lines
     assert 'sio_io_facts_dropped_total{reason="misplaced"} 0.0' in lines
+    for message in ("Forbidden", "Session ID unknown", "Too many open files", "Not accepting connections"):
+        assert f'sio_io_requests_refused_total{{reason="{message}"}} 0.0' in lines

@@ -18,3 +18,10 @@ def test_every_counter_is_shown(name: str) -> None:
     else:
         setattr(counters, name, 1)
     assert exposition(families(counters)) != exposition(families(ApiCounters())), f"{name} is counted and never shown"
+
+
+def test_what_may_go_wrong_is_there_before_it_does() -> None:
+    """`increase` does not see the first value of a series."""
+    lines = exposition(families(ApiCounters())).decode().splitlines()
+    for verb, status in (("emit", "200"), ("batch", "503"), ("clients", "500"), ("", "401")):
+        assert f'sio_api_requests_total{{status="{status}",verb="{verb}"}} 0.0' in lines

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from io_node.bus.counters import BusCounters
 from io_node.durations import Durations
 from io_node.engineio.counters import EngineCounters
+from io_node.engineio.http.request import REFUSALS
 from io_node.socketio.counters import ClientCounters
 from sio_cluster.node.monitoring.histogram import Histogram
 from sio_cluster.node.monitoring.metrics import AnyFamily, Family, HistogramFamily, labelled
@@ -103,7 +104,8 @@ def _inputs(clients: ClientCounters, engine: EngineCounters) -> Iterator[Family]
         "left_claiming": clients.claims_left,
     }
     yield _by_reason("sio_io_inputs_refused", "Packets of clients that this node refused", refused)
-    yield _by_reason("sio_io_requests_refused", "HTTP requests and upgrades that this node refused", engine.refused)
+    requests = dict.fromkeys((refusal.message for refusal in REFUSALS), 0) | engine.refused
+    yield _by_reason("sio_io_requests_refused", "HTTP requests and upgrades that this node refused", requests)
 
 
 def _commands(clients: ClientCounters, bus: BusCounters) -> Iterator[Family]:

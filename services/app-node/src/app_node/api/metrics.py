@@ -3,8 +3,13 @@
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import product
 
+from app_node.api.keys import VERBS
 from sio_cluster.node.monitoring.metrics import Family
+
+_FROM_THE_START = [*product((*VERBS, "batch"), ("200", "500", "503")), ("", "400"), ("", "401"), ("", "413")]
+"""Verbs and statuses that are there as 0, since `increase` does not see the first value of a series."""
 
 
 @dataclass(slots=True)
@@ -23,7 +28,7 @@ def families(counters: ApiCounters) -> Iterator[Family]:
         "counter",
         "sio_api_requests",
         "Requests answered, by what they asked for and the HTTP status",
-        dict(sorted(counters.requests.items())),
+        dict(sorted((dict.fromkeys(_FROM_THE_START, 0) | counters.requests).items())),
         ("verb", "status"),
     )
     yield Family("counter", "sio_api_commands", "Commands in requests that were let in", {(): counters.commands})

@@ -67,6 +67,9 @@ DRAINING = Refusal(503, 3, "Not accepting connections", closes=True)
 NOT_READY = Refusal(503, 3, "Not accepting connections")
 """The node is starting. It will take connections soon, so a proxy may keep its own."""
 
+REFUSALS: tuple[Refusal, ...] = tuple(value for value in globals().values() if isinstance(value, Refusal))
+"""All of the above. `/metrics` has each message from the start."""
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
