@@ -66,6 +66,13 @@ def printed(text: str) -> str:
     return "".join(line for line in text.splitlines(keepends=True) if not re.match(r"\[[a-z]+ *\] ", line))
 
 
+@pytest.mark.parametrize(
+    "command", ["emit news", "rooms", "clients", "presence lobby", "call e --sid s", "disconnect s"]
+)
+def test_a_namespace_without_its_slash_is_refused(whole: typer.Typer, command: str) -> None:
+    assert "a namespace begins with a slash: /shop" in run(whole, *command.split(), "--namespace", "shop", status=2)
+
+
 async def test_emit(io_node: FakeIoNode, whole: typer.Typer) -> None:
     room = ("--room", "a", "--room", "b", "--namespace", "/shop", "--skip-sid", "io1-aaaaaa.AAAAAAAAAAAAAAAA")
     assert run(whole, "emit", "news", '{"n": 1}', *room) == "emitted\n"

@@ -58,6 +58,17 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON document for prog
 All = Annotated[bool, typer.Option("--all", help="All dead letters of this lane, instead of one")]
 
 
+def namespace_option(help: str) -> Any:
+    """An option that takes a namespace. Without its slash it would be one that no client can be in, and is refused."""
+
+    def rooted(value: str) -> str:
+        if not value.startswith("/"):
+            refuse(f"a namespace begins with a slash: /{value}", EXIT_REFUSED)
+        return value
+
+    return typer.Option(help=help, callback=rooted)
+
+
 @cli.callback()
 def root() -> None:
     """Questions about a running cluster. Settings come from the environment, as for its nodes."""
@@ -96,7 +107,7 @@ def doctor(as_json: AsJson = False) -> None:
 
 @cli.command()
 def top(
-    namespace: Annotated[str, typer.Option(help="The namespace whose rooms are shown")] = "/",
+    namespace: Annotated[str, namespace_option("The namespace whose rooms are shown")] = "/",
     rows: Annotated[int, typer.Option(help="The most rows of a table", min=1, max=200)] = 16,
     interval: Annotated[float, typer.Option(help="Seconds between two looks", min=0.1)] = 2.0,
     once: Annotated[bool, typer.Option("--once", help="One frame")] = False,

@@ -145,4 +145,11 @@ async def test_the_command(bus: RedisBus, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 async def test_bytes_that_are_no_text_are_one_line_too(bus: RedisBus) -> None:
-    assert "an argument is not UTF-8" in run("--once", "--namespace", "\udcff", status=2)
+    assert "an argument is not UTF-8" in run("--once", "--namespace", "/\udcff", status=2)
+
+
+def test_a_namespace_without_its_slash_is_refused() -> None:
+    """It would show an empty table: no client can be in it."""
+    done = CliRunner().invoke(cli, ["top", "--once", "--namespace", "chat"])
+    assert done.exit_code == 2
+    assert "a namespace begins with a slash: /chat" in done.stderr

@@ -28,7 +28,7 @@ from app_node.api.serving import serve
 from app_node.interface.patience import Patience
 from app_node.interface.remote_client import RemoteClient
 from app_node.interface.server import ClusterServer, get_client
-from sio_cluster.cli import EXIT_NOT_FOUND, EXIT_REFUSED, AsJson, answer_of, console, refuse
+from sio_cluster.cli import EXIT_NOT_FOUND, EXIT_REFUSED, AsJson, answer_of, console, namespace_option, refuse
 from sio_cluster.node.process.garbage import tune_garbage_collector
 from sio_cluster.node.process.running import run_node
 from sio_cluster.node.settings.config import Config
@@ -39,7 +39,7 @@ from sio_cluster.streams.redis.overview import Overview
 
 Event = Annotated[str, typer.Argument(help="Its name", show_default=False)]
 Data = Annotated[str | None, typer.Argument(help="Its argument, as JSON", show_default=False)]
-Namespace = Annotated[str, typer.Option(help="The clients' namespace")]
+Namespace = Annotated[str, namespace_option("The clients' namespace")]
 Timeout = Annotated[float, typer.Option(help="Seconds that Redis gets", min=0.001)]
 
 _T = TypeVar("_T")
