@@ -115,7 +115,7 @@ class AppNode:
         self.block_watch = BlockWatch(
             block_ms=config.handler_block_ms,
             lease_ms=config.lease_ms,
-            holds_lanes=lambda: bool(self.keeper.held),
+            is_needed=self._is_needed,
             counters=self.counters,
         )
         # Its life.
@@ -152,6 +152,10 @@ class AppNode:
 
     def _age_of(self, entry_id: bytes) -> float | None:
         return self.membership.presence.redis_clock.age_of(entry_id)
+
+    def _is_needed(self) -> bool:
+        """Whether this node has lanes, or is there to take some and to be asked by other app-nodes."""
+        return bool(self.keeper.held) or (self.membership.presence.is_registered and not self._stopping)
 
     # --- start
 

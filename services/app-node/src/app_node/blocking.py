@@ -1,7 +1,8 @@
 """What an app-node does when a handler blocks its event loop: it says which one, and in the end gives up.
 
 A blocked app-node cannot renew its leases. When they have run out, others have its lanes, and it is of no use. If the
-process is the app-node's own, it ends then, so that it is started anew.
+process is the app-node's own, it ends then, so that it is started anew. So does one that held no lanes: it can take
+none, and what other app-nodes ask it is never answered. One that stops and holds none may take its time.
 """
 
 import os
@@ -36,15 +37,16 @@ _LOG_S = 1.0
 class BlockWatch:
     """Watches the event loop for handlers that block it.
 
-    `owns_process`: whether it may end the process. To be set before `run`, and only in the main thread.
+    `owns_process`: whether it may end the process. To be set before `run`, and only in the main thread. `is_needed`:
+    whether somebody waits for this app-node. It is asked in another thread.
     """
 
-    def __init__(self, *, block_ms: int, lease_ms: int, holds_lanes: Callable[[], bool], counters: Counters) -> None:
+    def __init__(self, *, block_ms: int, lease_ms: int, is_needed: Callable[[], bool], counters: Counters) -> None:
         self.owns_process = False
         self._block_s = block_ms / 1000
         self._lease_s = lease_ms / 1000
         self._step_s = min(self._block_s, self._lease_s) / 2
-        self._holds_lanes = holds_lanes
+        self._is_needed = is_needed
         self._counters = counters
         self._told: dict[str, Any] | None = None  # what is known of the handler that blocks now
         self._cpu_limit: CpuLimit | None = None
@@ -64,7 +66,7 @@ class BlockWatch:
             self._cpu_limit.renew(self._lease_s + 2 * self._step_s + _LOG_S)
 
     def _stalled(self, lasted_s: float, frame: FrameType | None) -> None:
-        ends = self.owns_process and lasted_s >= self._lease_s and self._holds_lanes()
+        ends = self.owns_process and lasted_s >= self._lease_s and self._is_needed()
         if self._told is None and (ends or lasted_s >= self._block_s):
             self._told = handler_in(frame)
             self._counters.handlers_blocked += 1

@@ -45,6 +45,17 @@ def connect(sid, environ):
 async def leave():
     sys.exit(3)
 
+@sio.on_server("held")
+def held(sender):
+    return len(sio.node.keeper.held)
+
+@sio.on_server("block")
+async def block(sender, node, when):
+    while sio.node.id == node and when == "stopping" and not sio.node.stopping:
+        await asyncio.sleep(0.01)
+    if sio.node.id == node:
+        time.sleep(4 if when == "stopping" else 3600)
+
 @sio.event
 async def hello(sid):
     return "hello"

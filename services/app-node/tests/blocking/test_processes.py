@@ -4,15 +4,19 @@ import asyncio
 import re
 import signal
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from app_node import get_client
 from app_node.blocking import EXIT_BLOCKED
+from app_node.interface.server import ClusterServer
+from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.messages import Accept, Ack
 
-from .processes import COMMAND, SETTINGS, Start, serves
+from .processes import COMMAND, SETTINGS, Node, Start, serves
 
 pytestmark = pytest.mark.slow
 
@@ -40,6 +44,43 @@ async def test_one_that_holds_the_gil_is_ended_by_a_timer(start: Start, io: Any)
     await start().said("app_node_started")
     await serves(io, sid, 2)
     await stage.stop()
+
+
+@pytest.fixture
+async def spare(start: Start, redis_config: Config) -> AsyncIterator[tuple[ClusterServer, str, list[Node]]]:
+    """Somebody who asks app-nodes, and two of them for one lane. The id of the one that does not hold it."""
+    nodes = [start(LANES="1"), start(LANES="1")]
+    for node in nodes:
+        await node.said("app_node_started")
+    asker = get_client(Config(REDIS_URL=redis_config.redis_url, REDIS_PREFIX=redis_config.redis_prefix, LANES=1))
+    async with asyncio.timeout(20):
+        while sorted((held := await asker.call_server("held", timeout=5)).values()) != [0, 1]:
+            pass
+    without = next(node for node, lanes in held.items() if not lanes)
+    yield asker, without, sorted(nodes, key=lambda node: node.lines("app_node_started")[0]["node"] != without)
+    await asker.shutdown()
+
+
+async def test_one_without_lanes_ends_too(spare: tuple[ClusterServer, str, list[Node]]) -> None:
+    """It could take none, and whoever asks it would wait in vain."""
+    asker, without, [idle, holder] = spare
+    await asker.emit_server("block", without, "now")
+    assert (await idle.said("handler_blocks"))["event_name"] == "block"
+    assert await idle.ended(10) == EXIT_BLOCKED
+    assert holder.process.poll() is None
+    async with asyncio.timeout(20):
+        while len(await asker.call_server("held", timeout=5)) != 1:
+            pass
+    assert (await asker.call_server("held", timeout=5)).missing == {}
+
+
+async def test_one_without_lanes_that_stops_may_take_its_time(spare: tuple[ClusterServer, str, list[Node]]) -> None:
+    asker, without, [idle, _] = spare
+    await asker.emit_server("block", without, "stopping")
+    await asker.call_server("held", timeout=5)  # it has begun: events of one sender begin in their order
+    idle.process.terminate()
+    await idle.said("handler_blocks")
+    assert await idle.ended(20) == 0
 
 
 async def test_a_program_that_is_not_ours_is_told_and_goes_on(start: Start, io: Any, tmp_path: Path) -> None:

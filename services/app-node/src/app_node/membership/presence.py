@@ -56,6 +56,11 @@ class AppNodePresence:
             retry=self._retry,
         )
 
+    @property
+    def is_registered(self) -> bool:
+        """Whether this app-node has said to the others that it takes lanes."""
+        return self._registration.is_registered
+
     async def run(self) -> None:
         """A loop for as long as the node lives: one heartbeat after the other. Retried while Redis is away.
 

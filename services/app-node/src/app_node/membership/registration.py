@@ -25,6 +25,11 @@ class AppNodeRegistration:
         self._left = False
         self.takes_lanes = False
 
+    @property
+    def is_registered(self) -> bool:
+        """Whether it has registered this app-node."""
+        return self._said is not None
+
     async def refresh(self) -> None:
         """Registers this app-node where it should be registered and is not. Raises BusError and ClusterMismatch."""
         if not self.takes_lanes or not self._has_handlers():
