@@ -151,7 +151,7 @@ class Counters:
     server_events: Counter[str] = field(default_factory=Counter)
     """Events of app-nodes that came here, by what became of them: `handled`, `failed`, `unhandled`, `refused`."""
     answers_too_large: int = 0
-    """Questions to many that failed, since the answers that nobody had taken weighed too much."""
+    """Questions to many, or to app-nodes, that failed, since the answers that nobody had taken weighed too much."""
     inbox_entries_malformed: int = 0
     """Entries of our own inbox that could not be decoded."""
 

@@ -89,7 +89,7 @@ async def test_each_is_named(world: Any, asker: Any) -> None:
     assert caught.value.answers is answers
     assert len(asker.node.clients.questions) == 0
     assert asker.node.counters.acks_received == 3
-    assert asker.node.clients.questions.waiting_bytes == 0
+    assert asker.node.clients.questions.waiting.bytes == 0
 
 
 async def test_a_binary_answer(world: Any) -> None:
@@ -153,7 +153,7 @@ async def test_answers_as_they_come(world: Any) -> None:
     ack = await asked(world.one)
     await say(world.one, ack, AckReceived(ann, ack.ack_id, b"[1]"))
     assert await asyncio.wait_for(first, 5) == (ann, 1)
-    assert world.app.node.clients.questions.waiting_bytes == 0
+    assert world.app.node.clients.questions.waiting.bytes == 0
     await say(world.one, ack, AckExpected(world.one.id, ack.ack_id, [ann, bob]), AckMissed(bob, ack.ack_id))
     async with asyncio.timeout(5):
         async for pair in stream:
@@ -170,7 +170,7 @@ async def test_who_stops_listening_leaves_nothing_behind(world: Any) -> None:
         await say(world.one, ack, *[AckReceived(sid, ack.ack_id, b"[1]") for sid in (ann, bob)])
         await first
     questions = world.app.node.clients.questions
-    assert (len(questions), questions.waiting_bytes) == (0, 0)
+    assert (len(questions), questions.waiting.bytes) == (0, 0)
     asking = asyncio.create_task(world.app.call_many("vote", room=[ann, bob], timeout=LONG_S))
     await asked(world.one, number=2)
     asking.cancel()
@@ -315,14 +315,14 @@ async def test_one_of_whom_nobody_says_that_it_was_asked(world: Any) -> None:
 async def test_answers_that_weigh_too_much(stage: Any, world: Any) -> None:
     (ann, bob), _ = world.sids
     questions = world.app.node.clients.questions
-    questions.max_bytes = 1000
+    questions.waiting.max_bytes = 1000
     asking = asyncio.create_task(world.app.call_many("vote", room=[ann, bob], timeout=LONG_S))
     ack = await asked(world.one)
     await say(world.one, ack, AckReceived(ann, ack.ack_id, b'["%b"]' % (b"x" * 2000)))
     await say(world.one, ack, AckReceived(bob, ack.ack_id, b"[1]"))
     with pytest.raises(TooManyAnswers):
         await asyncio.wait_for(asking, 5)
-    assert (len(questions), questions.waiting_bytes) == (0, 0)
+    assert (len(questions), questions.waiting.bytes) == (0, 0)
     assert world.app.node.counters.answers_too_large == 1
     stream = world.app.answers("vote", room=[ann, bob], timeout=LONG_S)  # which keeps nothing
     for number, sid in enumerate((ann, bob)):

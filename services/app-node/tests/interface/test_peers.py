@@ -9,7 +9,7 @@ import pytest
 import socketio
 
 from app_node.blocking import handler_in
-from sio_cluster.protocol.errors import NodesTooOld, TooManyCalls
+from sio_cluster.protocol.errors import NodesTooOld, TooManyAnswers, TooManyCalls
 from sio_cluster.protocol.messages import SERVER_LEVEL, ServerEvent
 
 LONG_S = 30
@@ -279,6 +279,20 @@ async def test_more_than_may_be_in_work(cluster: Any) -> None:
     go_on.set()
     assert sum(len(answers.missing) for answers in await asyncio.gather(*asking)) == 1
     assert second.node.uplink.peers._bytes == 0
+
+
+async def test_answers_that_weigh_too_much(cluster: Any) -> None:
+    """The call fails, and its answers are gone. The next one has all the room again."""
+    first = cluster.servers[0].node
+    first.clients.waiting_answers.max_bytes = 1000
+    for sio in cluster.servers[1:]:
+        sio.on_server("much", lambda sender: "x" * 900)
+    with pytest.raises(TooManyAnswers):
+        await cluster.servers[0].call_server("much", timeout=LONG_S)
+    assert first.counters.answers_too_large == 1
+    for _ in range(2):
+        assert len((await cluster.servers[0].call_server("name", timeout=LONG_S)).check()) == 2
+    assert first.clients.waiting_answers.bytes == 0
 
 
 async def test_reserved_names_are_refused(cluster: Any) -> None:

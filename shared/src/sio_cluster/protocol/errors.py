@@ -12,7 +12,7 @@ ClusterError
 |-- Overload                    a bounded queue is full: whoever fills it waits or is refused
 |   |-- PayloadTooLarge         one message exceeds MAX_PAYLOAD_BYTES
 |   |-- TooManyCalls            as many calls as a client may have wait for its answers, or too many questions are open
-|   `-- TooManyAnswers          the answers to questions to many clients weigh too much
+|   `-- TooManyAnswers          the answers to questions to many clients, or to app-nodes, weigh too much
 |-- BusError                    Redis is away, slow, or refuses: try again, with backoff (`node.retry.Retry`)
 |   |-- BusUnavailable          no connection, a lost answer, or a time-out: nobody knows what has happened
 |   `-- BusRefused              Redis answered with an error: nothing has happened
@@ -75,7 +75,10 @@ class TooManyCalls(Overload):
 
 
 class TooManyAnswers(Overload):
-    """The answers to questions to many clients weigh more than may wait. Take them one by one, or ask fewer."""
+    """The answers to questions to many clients, or to app-nodes, weigh more than may wait.
+
+    Take them one by one, or ask fewer.
+    """
 
 
 class BusError(ClusterError):

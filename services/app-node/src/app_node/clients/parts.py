@@ -19,6 +19,7 @@ from app_node.clients.selections import Selections
 from app_node.clients.sessions import Sessions
 from app_node.clients.sightings import Sightings
 from app_node.clients.unanswered import Unanswered
+from app_node.clients.waiting_answers import WaitingAnswers
 from app_node.clock import Clock
 from app_node.counters import Counters
 from app_node.downlink.parts import DownlinkParts
@@ -60,6 +61,7 @@ class ClientParts:
         )
         self.reach = Reach(self.known, self.records, downlink.routes, bus.registry, counters)
         self.unanswered = Unanswered(self.callbacks, self.records, bus.registry, counters, pause_s=heartbeat_ms / 1000)
+        self.waiting_answers = WaitingAnswers(max_answer_bytes, counters)
         self.questions = Questions(
             self.callbacks,
             self.records,
@@ -68,7 +70,7 @@ class ClientParts:
             clock,
             counters,
             pause_s=heartbeat_ms / 1000,
-            max_bytes=max_answer_bytes,
+            waiting=self.waiting_answers,
         )
         self.presences = Presences(
             bus.presences,

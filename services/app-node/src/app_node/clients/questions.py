@@ -1,7 +1,7 @@
 """The questions to many clients that are open, and what has come of them.
 
-Bounds: `MAX_QUESTIONS` may be open; one more is refused. The answers that nobody has taken yet may weigh `max_bytes`,
-those of all questions together; the question whose answer is one too many fails.
+Bounds: `MAX_QUESTIONS` may be open; one more is refused. What the answers may weigh that nobody has taken yet, says
+`waiting_answers`.
 
 An io-node says who was asked and who has left (`question`). One that was killed says nothing. So the registry is looked
 at once in a heartbeat: an io-node that looks dead `LOOKS` times in a row is lost. So is one that is not registered any
@@ -21,6 +21,7 @@ from app_node.clients.question import Missing, Question, Speechless
 from app_node.clients.record_access import RecordAccess
 from app_node.clients.records_of_home import RECORDS, RecordsOfHome, To
 from app_node.clients.unanswered import LOOKS
+from app_node.clients.waiting_answers import WaitingAnswers, size_of
 from app_node.clock import Clock
 from app_node.counters import Counters
 from sio_cluster.node.retry import Retry
@@ -34,8 +35,6 @@ log = structlog.get_logger()
 GONE_LOOKS = 2
 """Not one: when Redis has lost its data, nodes register anew at their next heartbeat."""
 MAX_QUESTIONS = 1_000
-ANSWER_BYTES = 200
-"""What an answer weighs besides its data."""
 PARKED_S = 0.5
 """How old the list of parked homes may be when a question is asked."""
 LAST_LOOK_S = 1.0
@@ -92,7 +91,7 @@ class OpenQuestion:
             if self._answers:
                 answer = self._answers.popleft()
                 if not keep:
-                    self._release(_size(answer))
+                    self._release(size_of(answer.data, answer.attachments))
                 return answer
             if self.state.complete:
                 break
@@ -121,17 +120,14 @@ class OpenQuestion:
         """This client has answered. False where it had before."""
         if not self.state.answered(answer.sid):
             return False
-        size = _size(answer)
-        if self._failure is None and not self._questions.admits(size):
-            log.warning("answers_too_large", ack_id=self.ack_id, waiting_bytes=self._size)
-            self._failure = TooManyAnswers(
-                f"the answers that wait would weigh more than {self._questions.max_bytes} bytes"
-            )
+        size = size_of(answer.data, answer.attachments)
+        if self._failure is None and (refusal := self._questions.waiting.refusal(size)) is not None:
+            self._failure = refusal
             self._answers.clear()
             self._release(self._size)
         if self._failure is None:
             self._size += size
-            self._questions.waiting_bytes += size
+            self._questions.waiting.bytes += size
             self._answers.append(answer)
         self._changed.set()
         return True
@@ -155,7 +151,7 @@ class OpenQuestion:
 
     def _release(self, size: int) -> None:
         self._size -= size
-        self._questions.waiting_bytes -= size
+        self._questions.waiting.bytes -= size
 
     def _read_records(self, home: str, why: Speechless) -> None:
         self.state.speechless(home)
@@ -187,10 +183,9 @@ class Questions:
         counters: Counters,
         *,
         pause_s: float,
-        max_bytes: int,
+        waiting: WaitingAnswers,
     ) -> None:
-        self.max_bytes = max_bytes
-        self.waiting_bytes = 0
+        self.waiting = waiting
         self._callbacks = callbacks
         self._records = records
         self._of_home = of_home
@@ -247,13 +242,6 @@ class Questions:
             question.changed()
 
     # --- for the questions
-
-    def admits(self, size: int) -> bool:
-        """Whether an answer of so many bytes may wait. One alone always may."""
-        if self.waiting_bytes and self.waiting_bytes + size > self.max_bytes:
-            self._counters.answers_too_large += 1
-            return False
-        return True
 
     def looks_dead(self, node: str) -> bool:
         """Whether this io-node did not live when it was looked at last."""
@@ -335,7 +323,3 @@ class Questions:
                         question.state.held_by(sid, record.connected.holder or node_of(sid) or "")
             question.changed()
         self._unconfirmed = looks
-
-
-def _size(answer: Answer) -> int:
-    return ANSWER_BYTES + len(answer.data) + sum(map(len, answer.attachments))

@@ -42,7 +42,8 @@ class AppNodeEvents:
         It waits `timeout` seconds at most, and never for an app-node that has died: `missing` says who has not
         answered, and why: "timeout", "node lost", "failed" (the handler raised, which is logged there), "no handler",
         "busy" (its events weigh more than MAX_INFLIGHT_BYTES), "malformed". Raises TooManyCalls where 1,000 of these
-        calls are open, and RuntimeError in an atomic handler.
+        calls are open, TooManyAnswers where the answers weigh more than MAX_INFLIGHT_BYTES, with those of `call_many`,
+        and RuntimeError in an atomic handler.
         """
         if held_output() is not None:
             raise RuntimeError("Cannot use call_server() in an atomic handler: it would leave when that has ended.")

@@ -104,6 +104,7 @@ class UplinkParts:
             emitter=downlink.emitter,
             app_nodes=downlink.app_nodes,
             turns=clients.turns,
+            waiting=clients.waiting_answers,
             counters=counters,
             json_module=application.json_module,
             max_bytes=config.max_inflight_bytes,

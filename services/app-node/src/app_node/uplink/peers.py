@@ -4,7 +4,7 @@ An event runs its handler at most once on each app-node: one that dies or leaves
 sender begin in the order in which they were sent.
 
 Bounds: the events whose handlers have not ended may weigh `max_bytes`; one more is refused, and answered so.
-`MAX_CALLS` calls may be open.
+`MAX_CALLS` calls may be open. Their answers count for the bound of `clients.waiting_answers`.
 """
 
 import asyncio
@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeAlias, cast
 
 import structlog
 
+from app_node.clients.waiting_answers import WaitingAnswers, size_of
 from app_node.counters import Counters
 from app_node.downlink.app_nodes import AppNodes
 from app_node.downlink.emitter import Emitter
@@ -24,7 +25,7 @@ from app_node.handlers.turns import HandlerTurns
 from app_node.payloads import ANY_ATTACHMENTS, JsonModule, Payload, arguments, decode, encode
 from sio_cluster.node.monitoring.log import log_raised
 from sio_cluster.node.retry import Retry
-from sio_cluster.protocol.errors import MalformedPacket, TooManyCalls
+from sio_cluster.protocol.errors import MalformedPacket, TooManyAnswers, TooManyCalls
 from sio_cluster.protocol.messages import ServerAnswer, ServerEvent
 
 log = structlog.get_logger()
@@ -41,14 +42,40 @@ events wait there; its answer cannot be decoded."""
 
 
 class PeerCall:
-    """One question to app-nodes. `answers` and `missing` are complete when `over` is set."""
+    """One question to app-nodes. `answers` and `missing` are complete when `over` is set, or else there is a `failure`.
 
-    def __init__(self, due: Iterable[str]) -> None:
+    `close` it in any case.
+    """
+
+    def __init__(self, due: Iterable[str], waiting: WaitingAnswers) -> None:
         self.due = set(due)
+        self.failure: TooManyAnswers | None = None
+        self._waiting = waiting
+        self._size = 0  # of its answers
         self.answers: dict[str, Sequence[Any]] = {}
         self.missing: dict[str, PeerMissing] = {}
         self.over = asyncio.Event()
         self._check()
+
+    def admits(self, node: str, size: int) -> bool:
+        """Whether an answer of so many bytes of this app-node is waited for, and may be kept. Counts it then."""
+        if node not in self.due:
+            return False
+        self.failure = self._waiting.refusal(size)
+        if self.failure is not None:
+            self.due.clear()
+            self.answers.clear()
+            self.over.set()
+            return False
+        self._waiting.bytes += size
+        self._size += size
+        return True
+
+    def close(self) -> None:
+        """Nobody waits for it any more."""
+        self.due.clear()
+        self._waiting.bytes -= self._size
+        self._size = 0
 
     def answer(self, node: str, args: Sequence[Any]) -> None:
         if node in self.due:
@@ -88,6 +115,7 @@ class Peers:
         emitter: Emitter,
         app_nodes: AppNodes,
         turns: HandlerTurns,
+        waiting: WaitingAnswers,
         counters: Counters,
         json_module: JsonModule | None,
         max_bytes: int,
@@ -98,6 +126,7 @@ class Peers:
         self._emitter = emitter
         self._app_nodes = app_nodes
         self._turns = turns
+        self._waiting = waiting
         self._counters = counters
         self._json_module = json_module
         self._max_bytes = max_bytes
@@ -119,13 +148,16 @@ class Peers:
         await self._send(ServerEvent(payload.text, payload.attachments), await self._names(include_self))
 
     async def call(self, payload: Payload, timeout_s: float, *, include_self: bool) -> PeerCall:
-        """Sends an event, and waits until each of them has answered, or cannot. Raises TooManyCalls, counted."""
+        """Sends an event, and waits until each of them has answered, or cannot.
+
+        Raises TooManyCalls, and TooManyAnswers where the answers weigh too much. Both are counted.
+        """
         if len(self._calls) >= MAX_CALLS:
             self._counters.calls_refused += 1
             raise TooManyCalls(f"{MAX_CALLS} calls of app-nodes are open")
         ask_id = next(self._ids)
         names = await self._names(include_self)
-        call = self._calls[ask_id] = PeerCall(names)
+        call = self._calls[ask_id] = PeerCall(names, self._waiting)
         try:
             await self._send(ServerEvent(payload.text, payload.attachments, ask_id), names)
             async with asyncio.timeout(timeout_s):
@@ -134,7 +166,10 @@ class Peers:
             for node in list(call.due):
                 call.miss(node, "timeout" if self._app_nodes.knows(node) else "node lost")
         finally:
+            call.close()
             del self._calls[ask_id]
+        if call.failure is not None:
+            raise call.failure
         return call
 
     async def _names(self, include_self: bool) -> frozenset[str]:
@@ -163,6 +198,8 @@ class Peers:
             return
         if answer.error:
             call.miss(sender, cast(PeerMissing, answer.error))
+            return
+        if not call.admits(sender, size_of(answer.data, answer.attachments)):
             return
         try:
             call.answer(sender, decode(answer.data, answer.attachments, self._json_module))
