@@ -27,7 +27,7 @@ from app_node.interface.peers import AppNodeEvents
 from app_node.interface.presence import ServerPresence
 from app_node.interface.python_socketio import AsyncNamespace, AsyncServer
 from app_node.interface.queries import Queries
-from app_node.interface.rooms import Rooms, Sids
+from app_node.interface.rooms import Rooms, Sids, rooms_of
 from app_node.interface.selections import ForAllWhoMatch
 from app_node.lanes.progress import current_progress
 from sio_cluster.node.monitoring.log import configure_logging_of_guest
@@ -236,12 +236,15 @@ class ClusterServer(Queries, Asking, AppNodeEvents, ForAllWhoMatch, ServerPresen
     ) -> Any:
         """As in python-socketio. Raises its TimeoutError where no answer comes within `timeout` seconds.
 
-        Raises it at once where 1,000 calls wait for answers of this client already. Raises its DisconnectedError at
-        once where the client is not connected, or its connection ends before it has answered.
+        Raises ValueError where `to` is None or an empty list. Raises TimeoutError at once where 1,000 calls wait for
+        answers of this client already. Raises DisconnectedError at once where the client is not connected to this
+        namespace, or its connection ends before it has answered. Both are python-socketio's.
         """
         recipient = sid if to is None else to
         if recipient is None:
             raise ValueError("Cannot use call() to broadcast.")
+        if rooms_of(recipient) == []:
+            raise ValueError("Cannot use call() to ask nobody.")
         if not self.async_handlers:
             raise RuntimeError("Cannot use call() when async_handlers is False.")
         if held_output() is not None:
