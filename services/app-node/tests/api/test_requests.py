@@ -337,3 +337,10 @@ async def test_health_metrics_and_description_need_no_key(world: World) -> None:
     assert "sio_app_commands_written_total 1.0" in text
     description = (await world.http.get("/openapi.json")).json()
     assert set(description["paths"]) == {f"/api/{verb}" for verb in (*VERBS, "batch")}
+
+
+async def test_a_call_to_a_client_of_another_namespace(world: World) -> None:
+    await world.let_in()
+    answer = await world.post("call", {"event": "e", "sid": world.sid, "namespace": "/shop", "timeout": 20})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_connected")
+    assert await world.commands() == []

@@ -91,6 +91,21 @@ async def test_an_answer_that_is_read_after_the_disconnect_was_handled_wins(worl
     assert await call == "me"
 
 
+async def test_one_of_another_namespace_is_not_asked(world: Any, asker: Any) -> None:
+    """Its sid stands for it in its own namespace alone."""
+    with pytest.raises(socketio.exceptions.DisconnectedError, match="another namespace"):
+        await asyncio.wait_for(asker.call("who", to=world.client.sid, namespace="/chat", timeout=LONG_S), 2)
+    assert asker.node.counters.acks_missed == 1
+    await asker.emit("end", to=world.client.sid)
+    assert [emit.packet for emit in await world.home.wait(1, Emit)] == [b'2["end"]']
+
+
+async def test_a_callback_of_another_namespace_is_not_kept(world: Any) -> None:
+    await world.sio.emit("x", to=world.client.sid, namespace="/chat", callback=never)
+    assert world.sio.node.counters.acks_missed == 1
+    assert len(world.sio.node.clients.callbacks) == 0
+
+
 async def test_one_that_is_away_is_not_asked(world: Any, asker: Any) -> None:
     await world.client.lose()
     await fails(asker.call("who", to=world.client.sid, timeout=LONG_S), 2)

@@ -82,12 +82,12 @@ def test_nobody_speaks_for_a_room(node: Node) -> None:
     assert node.unanswerable == []
 
 
-def test_one_that_is_in_another_namespace_is_there(node: Node) -> None:
+def test_one_that_is_in_another_namespace_is_not_in_this_one(node: Node) -> None:
     connection = node.connect()
     sid = node.pending(connection, "/custom")
     node.hub.execute([Accept(sid)])
     ask(node.hub, [sid])
-    assert node.unanswerable == []
+    assert node.unanswerable == [(sid, 5)]
 
 
 def test_one_that_is_coming_back_is_not_there_yet(node: Node) -> None:

@@ -150,7 +150,7 @@ class ClusterManager:
         ack = None
         if callback is not None:
             await node.open_callbacks()
-            ack_id = await self._wait_for(callback, single_sid(recipients), is_call, on_missed)
+            ack_id = await self._wait_for(callback, single_sid(recipients), namespace, is_call, on_missed)
             ack = AckRequest(node.id, ack_id, is_call, hears_missed=True)
         try:
             await node.downlink.emitter.emit(
@@ -171,13 +171,18 @@ class ClusterManager:
         return None if ack is None else ack.ack_id
 
     async def _wait_for(
-        self, callback: Callable[..., Any], sid: str | None, is_call: bool, on_missed: Callable[[], None]
+        self,
+        callback: Callable[..., Any],
+        sid: str | None,
+        namespace: str,
+        is_call: bool,
+        on_missed: Callable[[], None],
     ) -> int:
         """The ack id under which this callback waits."""
         clients, generation = self.node.clients, None
         if sid is not None:
             try:
-                generation = await clients.reach.generation_of(sid, is_call=is_call)
+                generation = await clients.reach.generation_of(sid, namespace, is_call=is_call)
             except ClientGone:
                 self.node.counters.acks_missed += 1
                 raise

@@ -282,7 +282,9 @@ class Hub:
             return
         client = self._clients.get(room)
         if client is not None and not client.returning:
-            return  # it is here, and was skipped, or it belongs to another namespace
+            if client.namespace != emit.namespace:  # else it is here, and was skipped
+                self._on_unanswerable(room, request)
+            return
         if not self.absent.is_elsewhere(room) and (not self._adopted or room in self.absent):
             self._on_unanswerable(room, request)
 
