@@ -305,6 +305,17 @@ async def test_io_nodes_say_their_figures_only_while_somebody_watches(stage: Any
     assert len(named(io, "server_stats")) <= number + 4, "at most one round was under way"
 
 
+async def test_beside_a_node_that_is_too_old_io_nodes_need_not_say_their_figures(memory_stage: Any) -> None:
+    sio, io = instrumented(memory_stage), await memory_stage.io_node()
+    await sio.start()
+    await io.connect("/admin", PASSWORD)
+    await heard(io, "server_stats")
+    await memory_stage.io_node("io2", level=1)
+    await memory_stage.until(lambda: not sio._console._rounds.watchers)
+    await sio._console._rounds._round()
+    assert "watched" not in (await io.bus.registry.app_nodes())[sio.node.id]
+
+
 async def test_a_round_that_fails_does_not_end_the_node(memory_stage: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     sio, io = instrumented(memory_stage), await memory_stage.io_node()
     await sio.start()
@@ -353,6 +364,20 @@ async def test_the_clients_of_all_namespaces(stage: Any) -> None:
     assert found[bob]["rooms"] == [bob, "blue"]
     assert found[eve]["nsp"] == "/chat"
     assert found[bob]["handshake"]["address"] == "10.1.2.3"
+
+
+async def test_clients_for_which_the_message_has_no_room_are_left_out(
+    memory_stage: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app_node.admin.rounds.MOST_LIST_BYTES", 5_000)
+    sio, io = instrumented(memory_stage, mode="development"), await memory_stage.io_node()
+    await sio.start()
+    bob, eve = await io.connect(), await io.connect()
+    await io.settle()
+    await sio.enter_rooms(["x" * 10_000], eve)
+    ada = await io.connect("/admin", PASSWORD)
+    [clients] = (await heard(io, "all_sockets", sid=ada))[0]
+    assert [client["id"] for client in clients if client["nsp"] == "/"] == [bob]
 
 
 async def test_in_production_mode_nobody_hears_of_clients(memory_stage: Any) -> None:

@@ -65,6 +65,9 @@ def test_it_is_not_larger_than_the_page_can_stand() -> None:
     query = "&".join(f"q{number}={'y' * 100}" for number in range(1_000))
     assert len(json.dumps(serialized(record(headers, query, "/" + "z" * 5_000)))) < 6_000
     assert len(json.dumps(serialized(record([("n" * 60_000, "x")])))) < 6_000
+    crowded = record([])
+    crowded.rooms = {*range(100_000)}
+    assert len(serialized(crowded)["rooms"]) == 201
 
 
 def test_who_connected_before_times_were_kept() -> None:

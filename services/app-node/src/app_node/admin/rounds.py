@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import structlog
 
 from app_node.admin.feed import Feed
@@ -26,6 +27,8 @@ MOST_WATCHERS = 100
 """So many administrators are told anything. Further ones can only give orders."""
 MOST_SOCKETS = 1_000
 """So many clients the page gets: those that connected last. It would not stand many more."""
+MOST_LIST_BYTES = 5_000_000
+"""Of them, those that have room in one message. Names of rooms may be long."""
 _MOST_LOOKED_AT = 50_000
 """Of so many clients the last ones are sought."""
 _PART = 200
@@ -95,11 +98,15 @@ class Rounds:
 
     async def show_clients(self, to: str | list[str]) -> None:
         """The clients that connected last, to these administrators."""
-        shown = []
+        shown, left = [], MOST_LIST_BYTES
         for number, record in enumerate(await self._newest()):
             if number % _PART == 0:
                 await asyncio.sleep(0)
-            shown.append(serialized(record))
+            client = serialized(record)
+            size = len(msgspec.json.encode(client))
+            if size <= left:
+                shown.append(client)
+                left -= size
         await self._say(to, "all_sockets", shown)
 
     async def _newest(self) -> list[ClientRecord]:
@@ -123,7 +130,11 @@ class Rounds:
     async def _round(self) -> None:
         is_in_charge = self._node.keeper.holds(0)
         is_looking = is_in_charge or self._feed is not None
-        self._see(await self._who_watches(send_away=is_in_charge) if is_looking else [])
+        try:
+            watchers = await self._who_watches(send_away=is_in_charge) if is_looking else []
+        except NodesTooOld:
+            watchers = []
+        self._see(watchers)
         await self._retry.call(lambda: self._node.membership.presence.watch(is_in_charge and bool(self.watchers)))
         if not self.watchers:
             return

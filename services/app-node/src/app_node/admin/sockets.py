@@ -11,6 +11,8 @@ from sio_cluster.protocol.messages import Handshake
 from sio_cluster.streams.api.records import ClientRecord
 
 HIDDEN = "(hidden)"
+MOST_ROOMS = 200
+"""So many rooms of one client are shown."""
 _SECRET = re.compile(
     r"cookie|auth|token|secret|session|passw|credential|signature|jwt|oidc|assertion|ticket|api[-_]?key|[-_]key$"
     r"|^(sid|pid|key|code|otp|pin)$"
@@ -35,7 +37,7 @@ def serialized(record: ClientRecord) -> dict[str, Any]:
         "nsp": connected.namespace,
         "data": {},
         "handshake": _handshake(connected.handshake, record.connected_at or 0.0),
-        "rooms": [connected.sid, *sorted(record.rooms, key=str)],
+        "rooms": [connected.sid, *sorted(record.rooms, key=str)[:MOST_ROOMS]],
     }
 
 
