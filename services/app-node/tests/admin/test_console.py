@@ -114,6 +114,21 @@ async def test_who_came_in_by_the_same_password_gives_orders_to_the_next_app_nod
     assert await io.wait(1, DisconnectMany) == [DisconnectMany([bob], False)]
 
 
+async def test_who_came_in_where_nobody_asked_for_a_password_is_sent_away(memory_stage: Any) -> None:
+    """By an app-node that has no Admin UI, or not yet, and takes all namespaces."""
+    former, io = memory_stage.echo_server(namespaces="*"), await memory_stage.io_node()
+    await former.start()
+    eve, bob = await io.connect("/admin"), await io.connect()
+    await former.shutdown()
+    sio = instrumented(memory_stage)
+    await sio.start()
+    await io.event(eve, "_disconnect", "/", False, bob)
+    assert await io.wait(1, Disconnect) == [Disconnect(eve)]
+    await io.settle()
+    assert not [command for command in io.commands if isinstance(command, DisconnectMany)]
+    assert said(io) == []
+
+
 async def test_the_application_cannot_open_the_door_by_mistake(memory_stage: Any) -> None:
     sio = memory_stage.echo_server()
     sio.on("connect", lambda sid, environ: None, namespace="/admin")

@@ -41,7 +41,7 @@ async def test_false_is_everybody() -> None:
     assert await Credentials(False).suffice(None)
 
 
-@pytest.mark.parametrize("auth", [None, {}, [], [{}]])
+@pytest.mark.parametrize("auth", [None, {}, [], [{}], {**ADA, "password": None}, [ADA, {**ADA, "password": ""}]])
 def test_nothing_said_is_an_error(auth: Any) -> None:
     with pytest.raises(ValueError, match="auth=False"):
         Credentials(auth)

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from decimal import Decimal
 from typing import Any, cast
 
 from app_node.admin.feed import MOST_CHANGES, MOST_EVENTS, PAUSE_S, Feed
@@ -144,6 +145,14 @@ async def test_an_event_that_is_too_large_or_no_json_is_told_by_its_name() -> No
         ["big", "(cannot be shown)"],
         ["big", "(cannot be shown)"],
     ]
+
+
+async def test_what_another_json_module_may_not_write_is_not_told() -> None:
+    world = World()
+    world.feed.received(SID, "/", ("\ud83d", "\ud83d"))
+    world.feed.received(SID, "/", ("price", Decimal("1.5"), {"at": None}))
+    await world.feed.flush()
+    assert [event[3] for event in world.told] == [["?", "(cannot be shown)"], ["price", "(Decimal)", {"at": None}]]
 
 
 async def test_when_nobody_watches_any_more_nothing_is_kept() -> None:

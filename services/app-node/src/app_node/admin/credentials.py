@@ -17,7 +17,8 @@ class Credentials:
     """`auth`: a dict that the client must send, or a list of dicts of which it must send one, or a `Check`. False:
     everybody may come in.
 
-    Raises ValueError for None and for an empty dict or list, TypeError for anything else.
+    Raises ValueError for None, for an empty dict or list and for a password that is empty or None, TypeError for
+    anything else.
     """
 
     def __init__(self, auth: Mapping[str, Any] | Sequence[Mapping[str, Any]] | Check | bool | None) -> None:
@@ -56,6 +57,8 @@ def _listed(auth: Any) -> list[Mapping[str, Any]]:
         raise TypeError(f"auth is a dict, a list of dicts, a function or False, not {type(auth).__name__}")
     if not all(listed) or not listed:
         raise ValueError(f"auth is empty; {_OPEN_IS_FALSE}")
+    if empty := [name for one in listed for name, value in one.items() if value is None or value == ""]:
+        raise ValueError(f"auth has nothing as {empty[0]!r}: an unset variable? {_OPEN_IS_FALSE}")
     return listed
 
 

@@ -191,20 +191,25 @@ def _names(to: Sequence[Room] | None) -> list[str]:
 def _shortened(event: Sequence[Any]) -> list[Any]:
     """The event's name and its arguments. In place of what is too large or binary stands what it was."""
     name, *args = event
+    name = (
+        str(name)[:100].encode(errors="replace").decode()
+    )  # half of a surrogate pair: not every json module writes it
     try:
         size = len(msgspec.json.encode(args))
         shown = [_without_bytes(arg) for arg in args] if size <= MOST_BYTES else [f"({size:,} bytes)"]
     except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError):
-        return [str(name)[:100], "(cannot be shown)"]
-    return [str(name)[:100], *shown]
+        return [name, "(cannot be shown)"]
+    return [name, *shown]
 
 
 def _without_bytes(value: Any, levels: int = MOST_LEVELS) -> Any:
-    """Raises RecursionError where it is nested deeper than that."""
+    """What every json module writes. Raises RecursionError where it is nested deeper than that."""
     if isinstance(value, bytes | bytearray):
         return f"({len(value):,} bytes)"
-    if not isinstance(value, dict | list | tuple):
+    if value is None or isinstance(value, str | int | float):
         return value
+    if not isinstance(value, dict | list | tuple):  # the application's own json module makes such
+        return f"({type(value).__name__})"
     if not levels:
         raise RecursionError
     if isinstance(value, dict):
