@@ -1,5 +1,6 @@
 """Who may come in."""
 
+import time
 from typing import Any
 
 import pytest
@@ -56,3 +57,12 @@ def test_other_kinds_are_refused(auth: Any) -> None:
 def test_another_password_has_another_fingerprint() -> None:
     assert Credentials(ADA).fingerprint == Credentials([ADA]).fingerprint
     assert Credentials(ADA).fingerprint != Credentials({**ADA, "password": "other"}).fingerprint
+
+
+def test_passwords_are_not_tried_quickly_by_a_fingerprint() -> None:
+    """Whoever reads Redis has it."""
+    begun = time.process_time()
+    fingerprints = {Credentials({**ADA, "password": guess}).fingerprint for guess in "abcde"}
+    assert len(fingerprints) == 5
+    assert time.process_time() - begun > 0.03
+    assert len({Credentials(auth).fingerprint for auth in (ADA, False, lambda auth: True)}) == 3
