@@ -153,6 +153,7 @@ class Rounds:
             if self._counts(record):
                 watchers.append(record.connected.sid)
             elif send_away:
+                log.warning("admin_ended", sid=record.connected.sid, why="other credentials")
                 await self._server.disconnect(record.connected.sid, namespace=self._namespace)
         return watchers
 
