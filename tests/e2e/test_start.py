@@ -19,7 +19,10 @@ from sio_cluster.streams.redis import RedisBus
 from sio_cluster.testing.http import http_client
 from sio_cluster.testing.valkey import Valkey, start_valkey
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(150)]
+
+START_S = 50
+"""A process takes 2 s of a processor to start, and many start at a time."""
 
 COMMANDS = {
     "io-node": ["-m", "io_node.cli", "-p", "0"],
@@ -37,7 +40,7 @@ class Node:
 
     async def line(self, event: str) -> dict[str, Any]:
         assert self.process.stderr is not None
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(START_S):
             async for line in self.process.stderr:
                 fields: dict[str, Any] = json.loads(line)
                 if fields["event"] == event:
@@ -72,7 +75,7 @@ async def start() -> AsyncIterator[Start]:
 async def test_a_refused_log_in_is_one_clear_line_and_status_2(start: Start, command: str, password: str) -> None:
     with start_valkey(requirepass="right") as server:
         node = await start(command, f"redis://{password}127.0.0.1:{server.port}/0")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(START_S):
             _, errors = await node.process.communicate()
     assert node.process.returncode == 2
     last = errors.decode().splitlines()[-1]
@@ -89,7 +92,7 @@ async def test_a_redis_that_is_away_is_waited_for(start: Start, command: str) ->
     with start_valkey(port):
         await node.line(READY[command])
         node.process.terminate()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(START_S):
             await node.process.communicate()
     assert node.process.returncode == 0
 
