@@ -57,6 +57,7 @@ types: setup ## Types of all code and all tests
 	.venv/bin/mypy
 	@for part in shared stack services/io-node services/app-node; do \
 	  MYPYPATH=$$part .venv/bin/mypy $$part/tests || exit 1; done
+	@.venv/bin/node node_modules/pyright/index.js
 
 imports: setup ## Who may import what, and whether each package names all that it imports as its dependencies
 	.venv/bin/lint-imports

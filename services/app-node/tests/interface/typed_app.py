@@ -1,13 +1,13 @@
 """An application as its author's type checker sees it. `make types` reads it, nobody runs it.
 
-Each `type: ignore` is a mistake that must be found: mypy complains of one that is not needed.
+Each `type: ignore` is a mistake that must be found: mypy and Pyright complain of one that is not needed.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, assert_type
 
-from app_node import ClusterServer, Namespace, Presence, get_client
+from app_node import Answers, ClusterServer, Namespace, Presence, get_client
 
 sio = get_client({"LANES": 4}, always_connect=True)
 assert_type(sio, ClusterServer)
@@ -26,6 +26,7 @@ async def pay(sid: str, cents: int) -> bool:
     await sio.emit("paid", cents, to=sid, skip_sid=[sid], namespace="/shop")
     await sio.emit("paid", cents, room=["a", 2], callback=paid)
     await sio.emit("paid", cents, rooms="a")  # type: ignore[call-arg]
+    await sio.emit("paid", cents, local=True)  # type: ignore[call-arg]
     await sio.emit(5)  # type: ignore[arg-type]
     await sio.emitt("paid")  # type: ignore[attr-defined]
     async with sio.session(sid) as session:
@@ -52,6 +53,22 @@ class Shop(Namespace):
         await self.emit("seen", thing, skip=sid)  # type: ignore[call-arg]
         await self.close_connection(sid)
         assert_type(self.presence("look", linger=2.5), Presence)
+        await self.enter_rooms(["a", 7], room=sid, except_room={"b"})
+        await self.enter_rooms("a", rooms="b")  # type: ignore[misc]
+        await self.leave_rooms("a", except_room=sid)
+        await self.disconnect_room(None, close=True)
+        await self.disconnect_room()  # type: ignore[call-arg]
+        page = await self.clients("a", limit=50)
+        assert_type([client.sid for client in page], list[str])
+        await self.clients("a", cursor=page.cursor)
+        async for client in self.iter_clients(7):
+            await client.enter_room("b")
+        one = await self.client(sid)
+        await self.emit("found", one.sid)  # type: ignore[union-attr]
+        assert_type(await self.count("a"), int)
+        assert_type(await self.all_rooms("a"), dict[str | int, int])
+        assert_type(await self.call_many("vote", room=["a", 7]), Answers)
+        assert_type(self.was_recovered(sid), bool)
         return self.rooms(sid)
 
 
