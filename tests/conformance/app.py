@@ -124,6 +124,9 @@ class Desk(AsyncNamespace):  # type: ignore[misc]  # python-socketio has no type
     async def on_tell_all(self, sid: str, *args: Any) -> None:
         await self.emit("told", args)
 
+    async def on_tell_the_rest(self, sid: str, *args: Any) -> None:
+        await self.emit("told", args, skip_sid=sid)
+
     async def on_burst(self, sid: str, count: int) -> None:
         for number in range(count):
             await self.emit("burst", number, to=sid)

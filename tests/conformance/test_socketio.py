@@ -350,6 +350,38 @@ class TestRooms:
             await elsewhere.send('42/custom,1["echo",1]')
             assert await elsewhere.receive() == "43/custom,1[1]"
 
+    async def test_the_rest(self, target: Target) -> None:
+        """Everybody of the namespace but the one who says it, as text and with attachments."""
+        async with (
+            joined_wires(target.url, 3) as (teller, *wires),
+            Poller.open(target.url) as poller,
+            Wire.open(target.url) as elsewhere,
+        ):
+            await poller.join()
+            await elsewhere.join("/custom")
+            await teller.send('42["tell_the_rest",1]')
+            assert [await wire.receive() for wire in wires] == ['42["told",1]'] * 2
+            assert await poller.receive() == '42["told",1]'
+            await teller.send('451-["tell_the_rest",{"_placeholder":true,"num":0}]', b"\x00\xff")
+            head = '451-["told",{"_placeholder":true,"num":0}]'
+            assert [await wire.receive_many(2) for wire in wires] == [[head, b"\x00\xff"]] * 2
+            assert await poller.receive_many(2) == [head, "bAP8="]
+            await teller.works()
+            await elsewhere.send('42/custom,1["echo",1]')
+            assert await elsewhere.receive() == "43/custom,1[1]"
+
+    async def test_binary_to_a_room_but_for_one(self, target: Target) -> None:
+        async with Wire.open(target.url) as teller, joined_wires(target.url, 2) as (member, stranger):
+            teller_sid = await teller.join()
+            for wire in (teller, member):
+                await wire.send('421["join",["wire-binary"]]')
+                await wire.receive()
+            told = f'["tell",["wire-binary"],["{teller_sid}"],{{"_placeholder":true,"num":0}}]'
+            await teller.send(f"451-{told}", b"\x00\xff")
+            assert await member.receive_many(2) == ['451-["told",{"_placeholder":true,"num":0}]', b"\x00\xff"]
+            for wire in (teller, member, stranger):
+                await wire.works()
+
 
 class TestOrder:
     async def test_burst_down(self, target: Target) -> None:

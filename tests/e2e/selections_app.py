@@ -42,6 +42,12 @@ async def disconnect_all(sid: str, room: Any, close: bool, except_room: Any) -> 
 
 
 @sio.event
+async def last_word(sid: str, text: str) -> None:
+    await sio.emit("told", text)
+    await sio.disconnect_room(None, close=True)
+
+
+@sio.event
 async def tell(sid: str, room: Any, except_room: Any, text: Any) -> None:
     await sio.emit("told", text, room=room, except_room=except_room)
 

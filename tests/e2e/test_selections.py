@@ -143,6 +143,16 @@ async def test_those_who_match_are_disconnected(people: list[Person]) -> None:
     assert people[5].left.is_set()
 
 
+async def test_everybody_hears_the_last_word_and_goes(people: list[Person]) -> None:
+    """What was emitted before comes before the end, on every io-node; and nobody stays, also not who says it."""
+    await people[0].wire.send('42["last_word","bye"]')
+    async with asyncio.timeout(10):
+        for person in people:
+            await person.closed.wait()
+    assert [person.told for person in people] == [["bye"]] * CLIENTS
+    assert all(person.left.is_set() for person in people)
+
+
 async def test_an_emit_after_that_misses_nobody(people: list[Person]) -> None:
     """1,000 rounds, from three app-nodes at the same time."""
     await people[0].ask("enter_all", "players", None, None)

@@ -153,6 +153,18 @@ async def test_with_an_exception_it_does_not(world: Any, clients: Clients) -> No
     assert await clients.inside("even") == {0}
 
 
+async def test_without_rooms_everybody_is_meant(world: Any, clients: Clients) -> None:
+    await world.active()
+    everybody = list(range(len(clients.sids)))
+    await ask(world, JOIN, [], rooms=["new"])
+    await ask(world, DISCONNECT, [], close=True)
+    joined, gone = await said(clients.io, world)
+    assert isinstance(joined, JoinMany)
+    assert isinstance(gone, DisconnectMany)
+    assert clients.told(joined) == clients.told(gone) == everybody
+    assert gone.close is True
+
+
 @pytest.mark.parametrize("close", [False, True])
 async def test_all_who_match_are_disconnected(world: Any, clients: Clients, close: bool) -> None:
     await world.active()

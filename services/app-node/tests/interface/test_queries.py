@@ -111,6 +111,39 @@ async def test_acting_for_a_client(stage: Any) -> None:
     assert [command.sid for command in await io.wait(1, Disconnect)] == [sid]
 
 
+async def test_asking_one_client(stage: Any) -> None:
+    """It alone is asked, whichever app-node serves it; and what it answers is what the call returns."""
+    holder, other, io = await started(stage)
+    sid = await io.connect()
+    await io.connect()
+    await until_counted(other, 2)
+    for number, sio in enumerate((holder, other), 1):
+        asking = asyncio.create_task((await sio.client(sid)).call("question", {"n": 1}, timeout=5))
+        emit = (await io.wait(number, Emit))[-1]
+        assert emit.to == [sid]
+        await io.answer(sio.node.id, emit.ack.ack_id, sid, number)
+        assert await asking == number
+
+
+async def test_a_room_is_there_as_long_as_somebody_is_in_it(stage: Any) -> None:
+    holder, other, io = await started(stage)
+    sid, second = await io.connect(), await io.connect()
+    await until_counted(other, 2)
+    await holder.enter_rooms(["a", "b", "c"], room=sid)
+    await holder.enter_room(second, "c")
+    await holder.leave_room(sid, "b")
+    await holder.leave_room(sid, "never entered")
+    for sio in (holder, other):
+        assert sorted(map(str, sio.rooms(sid)[1:])) == ["a", "c"]
+        assert await sio.all_rooms() == {"a": 1, "c": 2}
+    await io.disconnect(sid)
+    await io.settle()
+    await until_counted(other, 1)
+    for sio in (holder, other):
+        assert (await sio.all_rooms(), await sio.count("a")) == ({"c": 1}, 0)
+        assert await sio.clients("a") == []
+
+
 async def test_a_handler_sees_what_it_has_done(stage: Any) -> None:
     sio = stage.server()
 
