@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 
 import pytest
 
+from io_node.engineio.api import Outbound
 from sio_cluster.protocol import reasons
 from sio_cluster.protocol.messages import (
     Accept,
@@ -80,6 +81,18 @@ def test_everyone_of_the_namespace(clients: Clients) -> None:
     assert clients.got() == "e"
     clients.do(emit(namespace="/nobody"))
     assert clients.got() == ""
+
+
+def test_all_get_one_message_that_is_encoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    messages: list[Outbound] = []
+    monkeypatch.setattr(FakeConnection, "send", lambda _, message: messages.append(message))
+    clients = Clients()
+    messages.clear()
+    clients.do(emit())
+    assert len(messages) == 4
+    for other in messages[1:]:
+        assert other.ws_frames is messages[0].ws_frames
+        assert other.polling_packets is messages[0].polling_packets
 
 
 def test_rooms(clients: Clients) -> None:
