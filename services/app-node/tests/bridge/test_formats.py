@@ -124,6 +124,13 @@ def test_redis_emitter() -> None:
     assert refusal(emitter, "socket.io-request#/#", {"type": 6, "requestId": "x", "data": ["hello"]}) == "callback"
 
 
+def test_a_redis_emitter_whose_parser_is_json() -> None:
+    packet = {"type": 2, "data": ["e", 1, {"x": None}], "nsp": "/n"}
+    message = json.dumps(["emitter", packet, {"rooms": ["a"], "flags": {}}]).encode()
+    expected = EmitEvent("/n", "e", (1, {"x": None}), ["a"], [])
+    assert redis_emitter.requests_of("socket.io", "socket.io#/n#", message) == expected
+
+
 def test_what_only_javascript_knows() -> None:
     undefined, date = msgspec.msgpack.Ext(0, b"\0"), datetime.datetime.fromtimestamp(1_700_000_000.123, datetime.UTC)
     packet = {"type": 2, "data": ["e", undefined, date], "nsp": "/"}

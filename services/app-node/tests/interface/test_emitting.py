@@ -62,6 +62,29 @@ async def test_emits_with_exceptions_and_volatile_ones(stage: Any) -> None:
         await sio.emit("x", except_room=3.5)
 
 
+async def test_lists_of_who_is_meant_may_be_used_again(stage: Any) -> None:
+    """An emit takes them as they are at its call, and leaves them so: also in a handler, where it is sent later."""
+    sio = stage.server()
+    io = await stage.io_node()
+
+    @sio.event
+    async def go(sid: str) -> None:
+        rooms, but, skip = ["red"], ["green", sid], [sid]
+        await sio.emit("a", to=rooms, except_room=but, skip_sid=skip)
+        assert (rooms, but, skip) == (["red"], ["green", sid], [sid])
+        for one in (rooms, but, skip):
+            one.append("blue")
+        await sio.emit("b", to=rooms, except_room=but)
+
+    await sio.start()
+    sid = await io.connect()
+    await io.event(sid, "go")
+    assert await io.wait(2, Emit) == [
+        Emit("/", b'2["a"]', to=["red"], skip=[sid, sid], except_rooms=["green"]),
+        Emit("/", b'2["b"]', to=["red", "blue"], skip=[sid], except_rooms=["green", "blue"]),
+    ]
+
+
 async def test_an_old_io_node_is_not_asked_to_except_a_room(stage: Any) -> None:
     """It would send to the members of the excepted room too. Sids it can skip."""
     sio = stage.server()

@@ -142,6 +142,10 @@ async def test_a_room_is_there_as_long_as_somebody_is_in_it(stage: Any) -> None:
     for sio in (holder, other):
         assert (await sio.all_rooms(), await sio.count("a")) == ({"c": 1}, 0)
         assert await sio.clients("a") == []
+    await holder.enter_room(second, 7)
+    await holder.leave_rooms(holder.rooms(second)[1:], room=second)
+    for sio in (holder, other):
+        assert (sio.rooms(second), await sio.all_rooms()) == ([second], {})
 
 
 async def test_a_handler_sees_what_it_has_done(stage: Any) -> None:
