@@ -143,7 +143,7 @@ async def test_a_room_is_there_as_long_as_somebody_is_in_it(stage: Any) -> None:
         assert (await sio.all_rooms(), await sio.count("a")) == ({"c": 1}, 0)
         assert await sio.clients("a") == []
     await holder.enter_room(second, 7)
-    await holder.leave_rooms(holder.rooms(second)[1:], room=second)
+    await holder.leave_rooms(holder.rooms(second)[1:], room=second)  # `leaveAll` of Socket.IO
     for sio in (holder, other):
         assert (sio.rooms(second), await sio.all_rooms()) == ([second], {})
 
