@@ -15,7 +15,7 @@ from tests.conftest import ROOT
 pytestmark = pytest.mark.e2e
 
 SCRIPT = Path(__file__).parent / "js/scenarios.mjs"
-LIMIT_S = 90
+LIMIT_S = 240
 
 Outcomes = dict[str, dict[str, Any]]
 

@@ -20,7 +20,7 @@ from sio_cluster.testing.http import http_client
 from sio_stack import Stack
 from sio_stack.settings import free_ports
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 APP = str(ROOT / "tests/e2e/rooms_app.py") + ":sio"
 COMMAND = str(Path(sys.executable).with_name("sio-cluster"))
@@ -39,7 +39,7 @@ class Listener:
         self.client.on("disconnect", lambda reason: self.heard.put_nowait(("gone",)))
 
     async def hears(self, *said: Any) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             assert await self.heard.get() == said
 
 
