@@ -59,11 +59,12 @@ async def wrong_numbers(bus: RedisBus, index: Members, lanes: int, namespace: st
     lists = await bus.connections.run(
         *[("ZRANGE", keys.here(lane, namespace), "-", "+", "BYLEX") for lane in range(lanes)]
     )
-    here = {sid.decode(): lane for lane, of_lane in enumerate(lists) for sid in of_lane}
-    found = [f"{sid} stands in lane {lane}" for sid, lane in here.items() if lane_of(sid, lanes) != lane]
+    places = [(sid.decode(), lane) for lane, of_lane in enumerate(lists) for sid in of_lane]
+    found = [f"{sid} stands in lane {lane}" for sid, lane in places if lane_of(sid, lanes) != lane]
+    here = {sid for sid, _ in places}
     counts = await bus.room_index.counts(namespace)
     for room, members in index.items():
-        connected = len(members & here.keys())
+        connected = len(members & here)
         if counts.get(room, 0) != connected:
             found.append(f"{room}: the index counts {counts.get(room, 0)} connected clients, and has {connected}")
     return found

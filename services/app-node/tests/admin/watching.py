@@ -35,3 +35,9 @@ async def heard(io: Any, event: str, number: int = 1, sid: str | None = None) ->
     """The arguments of the events of this name, once there are so many."""
     await io.until(lambda: len(named(io, event, sid)) >= number)
     return named(io, event, sid)
+
+
+def instrumented(stage: Any, log: list[Any] | None = None, **options: Any) -> Any:
+    sio = stage.echo_server(log)
+    sio.instrument(**{"auth": PASSWORD, "mode": "production", "server_stats_interval": 0.05, **options})
+    return sio

@@ -18,6 +18,8 @@ from sio_cluster.testing.valkey import Valkey, start_valkey
 
 from .conftest import SHOP, World, close_world, open_world
 
+pytestmark = pytest.mark.slow
+
 
 async def test_a_request_that_is_sent_again_is_answered_as_before(world: World) -> None:
     body = {"event": "e", "data": 1, "idempotency_key": "k1"}
@@ -154,7 +156,6 @@ async def test_without_a_key_a_request_that_gave_up_leaves_nothing_behind(worlds
     assert not [packet for packet in packets if "again" in packet]  # the first ones may have been on their way
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(120)
 async def test_a_retry_storm_with_redis_stalled_carries_each_key_out_once(worlds: list[World], stalled: Valkey) -> None:
     """60 callers, each with a key, send to either process until they hear that it is done. Redis stalls meanwhile, now

@@ -24,6 +24,8 @@ from sio_cluster.streams.api.appends import Append
 
 from .conftest import ADMIN, COUNTER, SHOP, WATCH, World
 
+pytestmark = pytest.mark.slow
+
 
 async def test_emit(world: World) -> None:
     body = {"event": "news", "data": {"n": 1}, "room": ["a", 7], "skip_sid": world.sid, "namespace": "/shop"}
