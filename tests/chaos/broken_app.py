@@ -6,6 +6,7 @@ is not broken. Each defect sits in the app-node's own parts, below the handlers 
     CHAOS_BROKEN=drop-event app-node tests/chaos/broken_app.py:sio
 """
 
+import asyncio
 import itertools
 import os
 from collections.abc import Callable
@@ -27,6 +28,9 @@ _deliver = Dispatcher.deliver
 _put = Outbox.put
 _held: dict[str, tuple[Any, ...]] = {}
 
+HOLD_S = 0.5
+"""Longer than a client waits between two messages, shorter than the checker waits for the last one."""
+
 
 def _hits() -> bool:
     return next(_turn) % RATE == 0
@@ -46,14 +50,25 @@ def double_event(self: Dispatcher, fact: Fact, progress: Any) -> None:
     _deliver(self, fact, progress)
 
 
+def _hold(sid: str, do: Callable[..., Any], *arguments: Any) -> None:
+    """Until the next message of this client; a client's last one comes late, but is not lost."""
+    _held[sid] = (do, *arguments)
+    asyncio.get_running_loop().call_later(HOLD_S, _release, sid)
+
+
+def _release(sid: str) -> None:
+    if sid in _held:
+        do, *arguments = _held.pop(sid)
+        do(*arguments)
+
+
 def swap_events(self: Dispatcher, fact: Fact, progress: Any) -> None:
     """An event is held back until the next event of its client was delivered."""
     if type(fact) is EventReceived and fact.sid not in _held and _hits():
-        _held[fact.sid] = (fact, progress)
+        _hold(fact.sid, _deliver, self, fact, progress)
         return
     _deliver(self, fact, progress)
-    if fact.sid in _held:
-        _deliver(self, *_held.pop(fact.sid))
+    _release(fact.sid)
 
 
 def _spoiled(kind: type[Emit] | type[Ack], name: bytes) -> Callable[[Command | ServerItem], bool]:
@@ -88,11 +103,10 @@ def swap_emits(self: Outbox, node: str, command: Command | ServerItem, size: int
         return _put(self, node, command, size, progress)
     sid = str(command.to[0])
     if sid not in _held and _hits():
-        _held[sid] = (node, command, size, None)
+        _hold(sid, _put, self, node, command, size, None)
         return _nothing()
     batch = _put(self, node, command, size, progress)
-    if sid in _held:
-        _put(self, *_held.pop(sid))
+    _release(sid)
     return batch
 
 
