@@ -208,6 +208,39 @@ async def test_python_socketios_own_questions_about_clients_of_others(stage: Any
                 sio.transport(nobody)
 
 
+async def test_clients_come_and_go_while_participants_are_told(memory_stage: Any) -> None:
+    """An application awaits something for each of them."""
+    holder, other, io = await started(memory_stage)
+    first = [await io.connect() for _ in range(3)]
+    await until_counted(other, 3)
+    told = []
+    for sid, _ in holder.manager.get_participants("/", None):
+        told.append(sid)
+        await io.connect()
+        await until_counted(other, 3 + len(told))
+    assert told[:3] == first
+    assert len(set(told)) == len(told)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"limit": 2.0}, {"limit": True}, {"limit": "2"}, {"cursor": 7}, {"namespace": 5}, {"room": ["a"]}, {"room": True}],
+)
+async def test_a_wrong_type_is_said_at_once(stage: Any, wrong: dict[str, Any]) -> None:
+    """Redis would refuse some of them, and a refusal of Redis is waited out."""
+    sio = stage.server()
+    async with asyncio.timeout(5):
+        with pytest.raises(TypeError, match=r" (is|are) an? .*, not "):
+            await sio.clients(**wrong)
+
+
+async def test_wrong_types_in_other_questions(memory_stage: Any) -> None:
+    sio = memory_stage.server()
+    for question in (sio.count(namespace=5), sio.all_rooms(namespace=5), sio.all_rooms(5), sio.all_rooms(None)):
+        with pytest.raises(TypeError, match="is a str, not "):
+            await question
+
+
 async def test_while_redis_is_away(memory_stage: Any) -> None:
     holder, other, io = await started(memory_stage)
     sid = await io.connect()

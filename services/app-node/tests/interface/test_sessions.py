@@ -40,6 +40,26 @@ async def test_sessions_outlast_server_objects(stage: Any) -> None:
         await other.save_session(sid, {"x": {1}})
 
 
+async def test_a_session_is_of_one_namespace(stage: Any) -> None:
+    """A namespace that is left out means /, as in python-socketio: the client of another one is not found there, and
+    keeps what it has, whichever app-node is asked."""
+    holder, other = stage.server(), stage.server()
+
+    @holder.on("connect", namespace="/shop")
+    async def connect(sid: str, environ: Any, auth: Any) -> None:
+        await holder.save_session(sid, {"cart": 1}, namespace="/shop")
+
+    io = await stage.io_node()
+    await holder.start()
+    sid = await io.connect("/shop")
+    for sio in (holder, other):
+        with pytest.raises(KeyError):
+            await sio.get_session(sid)
+        with pytest.raises(KeyError):
+            await sio.save_session(sid, {})
+        assert await sio.get_session(sid, namespace="/shop") == {"cart": 1}
+
+
 async def test_environ_and_transport(stage: Any) -> None:
     sio = stage.echo_server()
     io = await stage.io_node()

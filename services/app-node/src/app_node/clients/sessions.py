@@ -21,23 +21,26 @@ class Sessions:
         return None if client is None else client.session
 
     async def load(self, sid: str, namespace: str) -> Any:
-        """The session from Redis, {} where nothing was saved. Raises KeyError for a client that is gone."""
+        """The session from Redis, {} where nothing was saved. Raises KeyError for a client that is not, or not any
+        more, of this namespace."""
         client = self._clients.present(sid, namespace)
-        stored = await self._records.load_session(sid)
-        if stored is None and client is None and await self._records.load(sid) is None:
-            raise _not_found()
-        session = {} if stored is None else decode_session(stored)
         if client is None:
-            return session
+            record = await self._records.load(sid)
+            if record is None or record.connected.namespace != namespace:
+                raise _not_found()
+            return {} if record.session is None else decode_session(record.session)
+        stored = await self._records.load_session(sid)
         if client.session is None:  # another handler may have loaded it meanwhile: all share one object
-            client.session = session
+            client.session = {} if stored is None else decode_session(stored)
         return client.session
 
     async def save(self, sid: str, namespace: str, session: Any, encoded: bytes) -> None:
-        """Stores a session (`encoded` is the same). Raises KeyError for a client that is gone, and LeaseLost."""
+        """Stores a session (`encoded` is the same). Raises KeyError as `load`, and LeaseLost."""
         client = self._clients.present(sid, namespace)
         if client is None:
-            saved = await self._records.save_session(sid, encoded)
+            record = await self._records.load(sid)
+            is_meant = record is not None and record.connected.namespace == namespace
+            saved = is_meant and await self._records.save_session(sid, encoded)
         else:
             client.session = session
             if client.session_lock is None:

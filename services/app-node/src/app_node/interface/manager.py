@@ -61,13 +61,16 @@ class ClusterManager:
         """
         rooms = None if room is None else set(rooms_of(room) or ())
         clients = self.node.clients
-        for client in clients.known:
-            if client.namespace == namespace and (
-                rooms is None or client.sid in rooms or not rooms.isdisjoint(client.rooms)
-            ):
-                yield client.sid, client.sid
+        met = dict.fromkeys(  # all at once: clients come and go while the application does something with each
+            client.sid
+            for client in clients.known
+            if client.namespace == namespace
+            and (rooms is None or client.sid in rooms or not rooms.isdisjoint(client.rooms))
+        )
+        for sid in met:
+            yield sid, sid
         for sid in clients.queries.sids_now(namespace, None if rooms is None else list(rooms)):
-            if clients.known_here(sid) is None:
+            if sid not in met and clients.known_here(sid) is None:
                 yield sid, sid
 
     def is_connected(self, sid: str, namespace: str) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 from app_node.app import AppNode
 from app_node.clients.environ import environ_of
 from app_node.interface.remote_client import Page, RemoteClient
-from app_node.interface.rooms import checked_room
+from app_node.interface.rooms import checked_namespace, checked_room
 from app_node.interface.server_object import ServerObject
 from sio_cluster.protocol.messages import Room
 from sio_cluster.streams.api.room_index import PAGE_LIMIT
@@ -21,7 +21,7 @@ class Queries:
     Each method sees what this process has done before, also in the handler that runs. It waits while Redis is away.
     Unless its docstring says otherwise, it raises `sio_cluster.protocol.errors.NodesTooOld` while a node of a release
     is registered that does not keep the room index, and for some seconds after that. It raises TypeError for a room
-    that is neither str nor int.
+    that is neither str nor int, and for another argument of a type that it does not take.
     """
 
     async def clients(
@@ -64,15 +64,17 @@ class Queries:
         Its cost does not depend on how many they are.
         """
         node = await _open(self)
-        return await node.clients.queries.count(namespace or "/", _room(room))
+        return await node.clients.queries.count(_namespace(namespace), _room(room))
 
     async def all_rooms(self: ServerObject, prefix: str = "", namespace: str | None = None) -> dict[Room, int]:
         """The rooms of this namespace that have connected clients, and how many. Without the rooms that are sids.
 
         `prefix`: only rooms whose name is text and begins like this.
         """
+        if not isinstance(prefix, str):
+            raise TypeError(f"a prefix is a str, not {type(prefix).__name__}")
         node = await _open(self)
-        return await node.clients.queries.counts(namespace or "/", prefix)
+        return await node.clients.queries.counts(_namespace(namespace), prefix)
 
     # --- python-socketio's own, for all clients
 
@@ -116,8 +118,12 @@ class Queries:
 
 
 async def _page(server: ServerObject, room: Room | None, namespace: str | None, limit: int, cursor: str | None) -> Page:
+    if not isinstance(limit, int) or isinstance(limit, bool):
+        raise TypeError(f"a limit is an int, not {type(limit).__name__}")
+    if not isinstance(cursor, str | None):
+        raise TypeError(f"a cursor is a str, not {type(cursor).__name__}")
     node = await _open(server)
-    page = await node.clients.queries.page(namespace or "/", _room(room), limit, cursor)
+    page = await node.clients.queries.page(_namespace(namespace), _room(room), limit, cursor)
     return Page([RemoteClient(record, server) for record in page.records], page.cursor)
 
 
@@ -125,6 +131,10 @@ async def _open(server: ServerObject) -> AppNode:
     node = server.node
     await node.open()
     return node
+
+
+def _namespace(namespace: str | None) -> str:
+    return checked_namespace(namespace or "/")
 
 
 def _room(room: Room | None) -> Room | None:

@@ -283,7 +283,8 @@ class ClusterServer(Queries, Asking, AppNodeEvents, ForAllWhoMatch, ServerPresen
     # --- clients
 
     async def get_session(self, sid: str, namespace: str | None = None) -> Any:
-        """As in python-socketio. It lives in Redis and outlasts app-nodes. KeyError for a client that is gone."""
+        """As in python-socketio. It lives in Redis and outlasts app-nodes. KeyError for a client that is gone, or is of
+        another namespace."""
         namespace = namespace or "/"
         session = self.node.clients.sessions.loaded(sid, namespace)
         if session is not None:
@@ -292,7 +293,8 @@ class ClusterServer(Queries, Asking, AppNodeEvents, ForAllWhoMatch, ServerPresen
         return await self.node.clients.sessions.load(sid, namespace)
 
     async def save_session(self, sid: str, session: Any, namespace: str | None = None) -> None:
-        """As in python-socketio. A session holds what JSON knows, and bytes. TypeError for other types."""
+        """As in python-socketio. A session holds what JSON knows, and bytes. TypeError for other types, KeyError as
+        `get_session`."""
         encoded = encode_session(session)
         await self.node.open()
         await self.node.clients.sessions.save(sid, namespace or "/", session, encoded)
