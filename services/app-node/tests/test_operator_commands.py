@@ -22,7 +22,7 @@ from typer.testing import CliRunner, Result
 from app_node.commands import add_to
 from sio_cluster.cli import cli
 from sio_cluster.node.settings.config import Config
-from sio_cluster.protocol.messages import LEVEL, Disconnect, Emit
+from sio_cluster.protocol.messages import LEVEL, AckReceived, Disconnect, Emit
 from sio_cluster.streams.api.presences import Meta
 from sio_cluster.streams.api.records import Accepted, Joined
 from sio_cluster.streams.redis import RedisBus
@@ -87,6 +87,29 @@ async def test_emit_with_exceptions(io_node: FakeIoNode, whole: typer.Typer) -> 
     run(whole, "emit", "moved", "--room", "a", "--except-room", "b", "--except-room", sid, "--volatile")
     [emit] = await io_node.wait(1, Emit)
     assert (emit.to, emit.except_rooms, emit.skip, emit.volatile) == (["a"], ["b"], [sid], True)
+
+
+async def test_rooms_whose_names_are_numbers(io_node: FakeIoNode, whole: typer.Typer) -> None:
+    """7 and "7" are two rooms."""
+    sid = await let_in(io_node, 7)
+    for number, sids in ((("--room-number", "7"), [sid]), (("--room", "7"), [])):
+        listed = json.loads(run(whole, "clients", *number, "--json"))
+        assert [client["sid"] for client in listed] == sids
+    assert "name one room" in run(whole, "clients", "--room", "a", "--room-number", "7", status=2)
+    run(whole, "emit", "moved", "--room", "7", "--room-number", "7", "--room-number", "-8")
+    [emit] = await io_node.wait(1, Emit)
+    assert emit.to == ["7", 7, -8]
+
+
+async def test_a_binary_answer_is_base64(io_node: FakeIoNode, whole: typer.Typer) -> None:
+    sid = io_node.connected().sid
+    running = start(whole, "call", "vote", "--sid", sid, "--json")
+    [question] = await io_node.wait(1, Emit)
+    assert question.ack is not None
+    answer = AckReceived(sid, question.ack.ack_id, b'[{"is":{"_placeholder":true,"num":0}}]', [b"\x00\x01"])
+    await io_node.to_app_node(question.ack.app_node, answer)
+    done = await asyncio.wrap_future(running)
+    assert json.loads(printed(done.stdout)) == {"answer": {"is": "AAE="}}
 
 
 async def test_call(io_node: FakeIoNode, whole: typer.Typer) -> None:

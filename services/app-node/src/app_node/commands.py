@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Annotated, Any, TypeVar
 
+import msgspec
 import typer
 import uvloop
 from rich.markup import escape
@@ -40,6 +41,7 @@ from sio_cluster.streams.redis.overview import Overview
 Event = Annotated[str, typer.Argument(help="Its name", show_default=False)]
 Data = Annotated[str | None, typer.Argument(help="Its argument, as JSON", show_default=False)]
 Namespace = Annotated[str, namespace_option("The clients' namespace")]
+RoomNumber = Annotated[int | None, typer.Option(help="The room, where its name is a number")]
 Timeout = Annotated[float, typer.Option(help="Seconds that Redis gets", min=0.001)]
 
 _T = TypeVar("_T")
@@ -55,6 +57,9 @@ def emit(
     event: Event,
     data: Data = None,
     room: Annotated[list[str] | None, typer.Option(help="A room or a sid; may be given again. Else: all")] = None,
+    room_number: Annotated[
+        list[int] | None, typer.Option(help="A room whose name is a number; may be given again")
+    ] = None,
     namespace: Namespace = "/",
     skip_sid: Annotated[list[str] | None, typer.Option(help="A client that does not get it")] = None,
     except_room: Annotated[list[str] | None, typer.Option(help="A room or a sid that does not get it")] = None,
@@ -71,7 +76,7 @@ def emit(
         await sio.emit(
             event,
             value,
-            room=room or None,
+            room=[*(room or ()), *(room_number or ())] or None,
             skip_sid=skip_sid,
             namespace=namespace,
             except_room=except_room,
@@ -91,7 +96,7 @@ def call(
     timeout: Timeout = 5.0,
     as_json: AsJson = False,
 ) -> None:
-    """Emits an event to one client, and prints its answer as JSON."""
+    """Emits an event to one client, and prints its answer as JSON. Bytes in it become base64."""
     value = _decoded(data)
     if node_of(sid) is None:
         refuse(f"{sid} is no sid", EXIT_REFUSED)  # it would be a room, and its members would be asked
@@ -103,7 +108,7 @@ def call(
         refuse(f"{sid} has not answered within {answer_in:g} s", EXIT_NOT_FOUND)
     except exceptions.DisconnectedError:
         refuse(f"{sid} is not connected", EXIT_NOT_FOUND)
-    typer.echo(json.dumps({"answer": answer} if as_json else answer, default=repr))
+    typer.echo(json.dumps({"answer": answer} if as_json else answer, default=msgspec.to_builtins))
 
 
 def disconnect(
@@ -127,6 +132,7 @@ def disconnect(
 
 def clients(
     room: Annotated[str | None, typer.Option(help="Only those in this room. Else: all")] = None,
+    room_number: RoomNumber = None,
     namespace: Namespace = "/",
     limit: Annotated[int, typer.Option(help="How many at most", min=1)] = 100,
     timeout: Timeout = 5.0,
@@ -135,8 +141,9 @@ def clients(
     """Lists connected clients, with their rooms."""
 
     async def ask(sio: ClusterServer) -> tuple[list[RemoteClient], int]:
-        return await _first(sio, room, namespace, limit), await sio.count(room, namespace)
+        return await _first(sio, of, namespace, limit), await sio.count(of, namespace)
 
+    of = _one_of(room, room_number)
     found, number = _with_server(ask, timeout)
     if as_json:
         typer.echo(json.dumps([view_of(client) for client in found], indent=2))
@@ -169,13 +176,17 @@ def rooms(
 
 
 def presence(
-    room: Annotated[str, typer.Argument(help="The room", show_default=False)],
+    room: Annotated[str | None, typer.Argument(help="The room", show_default=False)] = None,
+    room_number: RoomNumber = None,
     namespace: Namespace = "/",
     timeout: Timeout = 5.0,
     as_json: AsJson = False,
 ) -> None:
     """Lists who is present in a room: each key, and what each of its clients shows."""
-    present = _with_server(lambda sio: sio.presence(room, namespace).list(), timeout)
+    of = _one_of(room, room_number)
+    if of is None:
+        raise typer.BadParameter("say which room", param_hint="ROOM")
+    present = _with_server(lambda sio: sio.presence(of, namespace).list(), timeout)
     if as_json:
         typer.echo(json.dumps(present, indent=2))
         return
@@ -197,7 +208,14 @@ def api() -> None:
         refuse(error, EXIT_REFUSED)
 
 
-async def _first(sio: ClusterServer, room: str | None, namespace: str, limit: int) -> list[RemoteClient]:
+def _one_of(room: str | None, room_number: int | None) -> str | int | None:
+    """The room that is meant: 7 and "7" are two. None where no room is named."""
+    if room is not None and room_number is not None:
+        raise typer.BadParameter("name one room", param_hint="--room-number")
+    return room if room_number is None else room_number
+
+
+async def _first(sio: ClusterServer, room: str | int | None, namespace: str, limit: int) -> list[RemoteClient]:
     """At most so many of the clients. A page may be empty and not be the last one."""
     found: list[RemoteClient] = []
     cursor = None
