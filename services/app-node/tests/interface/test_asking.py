@@ -145,6 +145,30 @@ async def test_a_sid_that_is_not_there_is_named_all_the_same(world: Any) -> None
     assert answers.missing == {dead: "disconnected"}
 
 
+async def test_who_is_in_a_room_that_is_excepted_is_not_asked(world: Any, asker: Any) -> None:
+    """Nor is it missing, although it was named, and although its io-node says nothing of it."""
+    (ann, bob), (eve, joe) = world.sids
+    for sid in (bob, joe):
+        await world.app.enter_room(sid, "blue")
+    asking = asyncio.create_task(asker.call_many("vote", timeout=LONG_S, except_room=["blue", eve], room=None))
+    ack = await asked(world.one, world.two)
+    for node in (world.one, world.two):
+        [emit] = await node.wait(1, Emit)
+        assert (emit.except_rooms, emit.skip) == (["blue"], [eve])
+    await say(world.one, ack, AckExpected(world.one.id, ack.ack_id, [ann]), AckReceived(ann, ack.ack_id, b"[1]"))
+    await dies(world.two)
+    answers = await asyncio.wait_for(asking, 8)
+    assert (dict(answers), answers.missing) == ({ann: 1}, {})
+    gone = world.one.connected().sid
+    stream = asker.answers("vote", room=[ann, bob, gone], except_room="blue", timeout=LONG_S)
+    first = asyncio.ensure_future(anext(stream))
+    ack = await asked(world.one, number=2)
+    await say(world.one, ack, AckExpected(world.one.id, ack.ack_id, [ann]), AckReceived(ann, ack.ack_id, b"[1]"))
+    async with asyncio.timeout(5):
+        assert [await first] + [pair async for pair in stream] == [(ann, 1)]
+    assert stream.missing == {gone: "disconnected"}
+
+
 async def test_answers_as_they_come(world: Any) -> None:
     (ann, bob), _ = world.sids
     stream = world.app.answers("vote", room=[ann, bob], timeout=LONG_S)

@@ -21,9 +21,11 @@ def node() -> Node:
     return node
 
 
-def ask(hub: Hub, to: list[Room] | None, ack_id: int = 5, *, skip: tuple[str, ...] = ()) -> None:
+def ask(
+    hub: Hub, to: list[Room] | None, ack_id: int = 5, *, skip: tuple[str, ...] = (), but: tuple[Room, ...] = ()
+) -> None:
     request = AckRequest("app1-bbbbbb", ack_id, is_call=True, hears_missed=True, names_asked=True)
-    hub.execute([Emit("/", b'2%d["q"]' % ack_id, to=to, skip=list(skip), ack=request)])
+    hub.execute([Emit("/", b'2%d["q"]' % ack_id, to=to, skip=list(skip), ack=request, except_rooms=list(but))])
 
 
 def whom(here: list[str], elsewhere: list[str], away: list[str]) -> list[tuple[int, AskedMany]]:
@@ -35,6 +37,22 @@ def test_each_member_is_named_once_and_who_is_skipped_is_not(node: Node) -> None
     node.hub.execute([Join(sid, room) for sid in sids[:3] for room in ("red", 1)])
     ask(node.hub, ["red", 1, sids[0]], skip=(sids[1],))
     assert node.asked == whom([sids[0], sids[2]], [], [])
+
+
+def test_who_is_in_a_room_that_is_excepted_is_neither_asked_nor_away(node: Node) -> None:
+    """Whether its client is connected, or may come back."""
+    (_, ann), (_, bob), (gone, eve) = joined(node), joined(node), joined(node)
+    node.hub.execute([Join(sid, "red") for sid in (ann, bob, eve)])
+    node.hub.execute([Join(bob, "blue"), Join(eve, 1)])
+    gone.close(reasons.TRANSPORT_CLOSE)
+    questions: list[list[Room] | None] = [None, ["red"], [ann, bob, eve]]
+    for to in questions:
+        node.asked.clear()
+        ask(node.hub, to, but=("blue", 1))
+        assert node.asked == whom([ann], [], [])
+    node.asked.clear()
+    ask(node.hub, ["red"], but=("blue",))
+    assert node.asked == whom([ann], [], [eve])
 
 
 @pytest.mark.parametrize("to", [None, ["red"], [NOBODY]])

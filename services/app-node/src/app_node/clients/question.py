@@ -61,6 +61,10 @@ class Question:
         holders = {node for node in self._unconfirmed.values() if node is not None}
         return {*self._homes_due, *self._asked.values(), *holders}
 
+    def knows(self, sid: str) -> bool:
+        """Whether something was heard of this client."""
+        return sid in self._answered or sid in self.missing or sid in self._asked or sid in self._unconfirmed
+
     # --- what comes
 
     def sent(self, homes: Iterable[str]) -> None:
@@ -75,7 +79,7 @@ class Question:
             if sid not in self._answered and sid not in self.missing:
                 self._asked[sid] = node
         for sid in message.elsewhere:
-            if not self._knows(sid):
+            if not self.knows(sid):
                 self._unconfirmed[sid] = None
         for sid in message.away:
             if sid not in self._answered and sid not in self._asked:
@@ -119,7 +123,7 @@ class Question:
 
         `holder`: the io-node that had it last.
         """
-        if self._knows(sid):
+        if self.knows(sid):
             return
         if holder == node_of(sid) and (home == "lost" or not away):
             self._miss(sid, "timeout" if home == "silent" else "node lost")
@@ -149,9 +153,6 @@ class Question:
         self._records_due.clear()
 
     # --- helpers
-
-    def _knows(self, sid: str) -> bool:
-        return sid in self._answered or sid in self.missing or sid in self._asked or sid in self._unconfirmed
 
     def _miss(self, sid: str, why: Missing) -> None:
         self._asked.pop(sid, None)

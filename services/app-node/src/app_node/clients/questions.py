@@ -12,6 +12,7 @@ more, after `GONE_LOOKS`, and a parked one at once. A client of which nobody say
 import asyncio
 from collections import Counter, deque
 from collections.abc import Coroutine, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import structlog
@@ -103,7 +104,10 @@ class OpenQuestion:
                 await self._look_a_last_time()
                 if not self._answers:
                     break
-        self.state.give_up(self._questions.looks_dead, self.to.named)
+        named = await self._questions.expected_of(self)
+        if self._answers or self._failure is not None:  # it came meanwhile
+            return await self.next(deadline, keep=keep)
+        self.state.give_up(self._questions.looks_dead, named)
         return None
 
     def close(self) -> None:
@@ -254,6 +258,21 @@ class Questions:
             self._parked = frozenset(await self._retry.call(self._registry.parked_io_nodes))
             self._parked_known_at = asked_at
         return self._parked
+
+    async def expected_of(self, question: OpenQuestion) -> list[str]:
+        """The sids that were named, and that are answered or missing in any case. Their records say of whom nothing
+        was heard whether they were excepted."""
+        to, state = question.to, question.state
+        if not to.except_rooms:
+            return to.named
+        excepted = set()
+        with suppress(TimeoutError):  # Redis is away: whoever was named is then expected
+            async with asyncio.timeout(LAST_LOOK_S):
+                for sid in [sid for sid in to.named if not state.knows(sid)]:
+                    record = await self._records.load(sid)
+                    if record is not None and not record.rooms.isdisjoint(to.except_rooms):
+                        excepted.add(sid)
+        return [sid for sid in to.named if sid not in excepted]
 
     async def read_records(self, question: OpenQuestion, home: str, why: Speechless) -> None:
         """Reads who of this home's clients belongs to those who are asked, since nobody else says it."""

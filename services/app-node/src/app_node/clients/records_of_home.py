@@ -23,22 +23,26 @@ RECORDS = 500
 
 @dataclass(frozen=True, slots=True)
 class To:
-    """Who is asked: of this namespace whoever is in one of these rooms (None: everybody), but not who is skipped."""
+    """Who is asked: of this namespace whoever is in one of these rooms (None: everybody), but not who is skipped, nor
+    who is in one of `except_rooms`."""
 
     namespace: str
     rooms: Sequence[Room] | None
     skip: Sequence[str]
+    except_rooms: Sequence[Room] = ()
 
     def has(self, record: ClientRecord) -> bool:
         """Whether the client of this record belongs to them."""
         sid = record.connected.sid
         if record.connected.namespace != self.namespace or not record.accepted or sid in self.skip:
             return False
+        if not record.rooms.isdisjoint(self.except_rooms):
+            return False
         return self.rooms is None or sid in self.rooms or not record.rooms.isdisjoint(self.rooms)
 
     @property
     def named(self) -> list[str]:
-        """The sids among the rooms, which are expected whatever io-nodes say."""
+        """The sids among the rooms, which are expected whatever io-nodes say, unless an exception holds for them."""
         rooms = self.rooms or ()
         return [room for room in rooms if isinstance(room, str) and node_of(room) is not None and room not in self.skip]
 

@@ -12,7 +12,7 @@ from app_node.clients.question import Missing
 from app_node.clients.questions import Answer
 from app_node.clients.records_of_home import To
 from app_node.downlink.held import held_output
-from app_node.interface.rooms import Rooms, Sids, checked_namespace, rooms_of, skipped
+from app_node.interface.rooms import Rooms, Sids, checked_namespace, rooms_of, sids_and_rooms, skipped
 from app_node.interface.server_object import ServerObject
 from app_node.payloads import decode, encode_event_of
 from sio_cluster.protocol.errors import MalformedPacket
@@ -92,12 +92,16 @@ class Asking:
         skip_sid: Sids | None = None,
         namespace: str | None = None,
         timeout: float = 60,
+        *,
+        except_room: Rooms | None = None,
     ) -> Answers:
         """Asks each client that `emit` would reach, and returns their answers by sid. Not in python-socketio.
 
         Returns as soon as it is known of each of them whether it has answered: it waits `timeout` seconds only for
         clients that are connected and silent, and never for an io-node that has died. `missing` says who has not
         answered, and why. A client counts as asked that was in the room when its io-node carried the question out.
+
+        `except_room`: a room or a sid, or a list of them, whose members are not asked.
 
         Raises TooManyAnswers where the answers weigh more than MAX_INFLIGHT_BYTES (take them one by one, by
         `answers`), TooManyCalls where 1,000 questions to many are open, and NodesTooOld where a node of the cluster is
@@ -106,7 +110,7 @@ class Asking:
         """
         missing: dict[str, Missing] = {}
         raw: list[Answer] = []
-        asking = _ask(self, event, data, room, skip_sid, namespace, timeout, missing, keep=True)
+        asking = _ask(self, event, data, room, skip_sid, except_room, namespace, timeout, missing, keep=True)
         async with aclosing(asking):
             async for answer in asking:
                 raw.append(answer)
@@ -125,6 +129,8 @@ class Asking:
         skip_sid: Sids | None = None,
         namespace: str | None = None,
         timeout: float = 60,
+        *,
+        except_room: Rooms | None = None,
     ) -> AnswerStream:
         """As `call_many`, and gives each answer when it comes: `async for sid, value in sio.answers(...)`.
 
@@ -133,7 +139,7 @@ class Asking:
         missing: dict[str, Missing] = {}
 
         async def pairs() -> AsyncGenerator[tuple[str, Any]]:
-            asking = _ask(self, event, data, room, skip_sid, namespace, timeout, missing, keep=False)
+            asking = _ask(self, event, data, room, skip_sid, except_room, namespace, timeout, missing, keep=False)
             async with aclosing(asking):
                 async for answer in asking:
                     values: dict[str, Any] = {}
@@ -150,6 +156,7 @@ async def _ask(
     data: Any,
     room: Any,
     skip_sid: Any,
+    except_room: Any,
     namespace: str | None,
     timeout: float,
     missing: dict[str, Missing],
@@ -163,7 +170,9 @@ async def _ask(
         raise RuntimeError("Cannot ask clients in an atomic handler: the question would leave when it has ended.")
     node = server.node
     payload = encode_event_of(event, data, node.application.json_module, node.max_attachments)
-    to = To(checked_namespace(namespace or "/"), rooms_of(room), skipped(skip_sid))
+    sids, except_rooms = sids_and_rooms(except_room)
+    skip = [*skipped(skip_sid), *sids]
+    to = To(checked_namespace(namespace or "/"), rooms_of(room), skip, except_rooms)
     if to.rooms == []:
         return
     await node.open_callbacks()
@@ -171,8 +180,9 @@ async def _ask(
     question = node.clients.questions.ask(to)
     try:
         ack = AckRequest(node.id, question.ack_id, is_call=True, hears_missed=True, names_asked=True)
-        rooms, skip = None if to.rooms is None else list(to.rooms), list(to.skip)
-        await question.sent([*await node.downlink.emitter.emit(to.namespace, payload, rooms, skip, ack)])
+        rooms, emitter = None if to.rooms is None else list(to.rooms), node.downlink.emitter
+        homes = await emitter.emit(to.namespace, payload, rooms, skip, ack, except_rooms=except_rooms)
+        await question.sent([*homes])
         deadline = asyncio.get_running_loop().time() + timeout
         while (answer := await question.next(deadline, keep=keep)) is not None:
             yield answer

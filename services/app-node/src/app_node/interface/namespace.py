@@ -85,9 +85,13 @@ class Namespace(AsyncNamespace):
         skip_sid: Sids | None = None,
         namespace: str | None = None,
         timeout: float = 60,
+        *,
+        except_room: Rooms | None = None,
     ) -> Answers:
         """As `ClusterServer.call_many`."""
-        return await self.server.call_many(event, data, room, skip_sid, namespace or self.namespace, timeout)
+        return await self.server.call_many(
+            event, data, room, skip_sid, namespace or self.namespace, timeout, except_room=except_room
+        )
 
     def answers(
         self,
@@ -97,9 +101,13 @@ class Namespace(AsyncNamespace):
         skip_sid: Sids | None = None,
         namespace: str | None = None,
         timeout: float = 60,
+        *,
+        except_room: Rooms | None = None,
     ) -> AnswerStream:
         """As `ClusterServer.answers`."""
-        return self.server.answers(event, data, room, skip_sid, namespace or self.namespace, timeout)
+        return self.server.answers(
+            event, data, room, skip_sid, namespace or self.namespace, timeout, except_room=except_room
+        )
 
     def was_recovered(self, sid: str, namespace: str | None = None) -> bool:
         """As `ClusterServer.was_recovered`."""

@@ -7,7 +7,7 @@ Each io-node that reads a home carries out the same commands in the same order. 
 to say that a client is not there: whoever had the connection that was let in last. That is `is_elsewhere` at others.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 
 from sio_cluster.protocol.messages import Room
 
@@ -90,10 +90,12 @@ class Absent:
             self._clients[sid][1].remove(room)
         return sids
 
-    def asked(self, namespace: str, to: list[Room] | None, skip: Collection[str]) -> tuple[list[str], list[str]]:
+    def asked(
+        self, namespace: str, to: list[Room] | None, skip: Collection[str], except_rooms: Iterable[Room] = ()
+    ) -> tuple[list[str], list[str]]:
         """Of those to whom this is said: who is at another io-node, and who is away."""
         sids = self._said_to(namespace, to)
-        sids.difference_update(skip)
+        sids.difference_update(skip, *(self._members.get((namespace, room), ()) for room in except_rooms))
         elsewhere = sids & self._elsewhere
         return sorted(elsewhere), sorted(sids - elsewhere)
 

@@ -267,7 +267,7 @@ class Hub:
 
     def _tell_asked(self, emit: Emit, request: AckRequest, members: Iterable[str]) -> None:
         """Says whom this question reaches, before any of them can answer or leave."""
-        elsewhere, away = self.absent.asked(emit.namespace, emit.to, emit.skip)
+        elsewhere, away = self.absent.asked(emit.namespace, emit.to, emit.skip, emit.except_rooms)
         # Of who is at another io-node only the home's own hub knows enough.
         self._on_asked(request, AskedMany(list(members), [] if self._adopted else elsewhere, away))
 
