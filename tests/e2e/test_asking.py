@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 import socketio
+from redis.asyncio import Redis
 from tests.conformance.raw import Wire
 from tests.conftest import ROOT
 from tests.e2e.test_restart_app import ENV
@@ -170,6 +171,34 @@ async def test_official_clients(stack: Stack, program: ClusterServer, transport:
     began = time.monotonic()
     assert len(await program.call_many("vote", room=transport, timeout=30)) == 0  # nobody is there any more
     assert time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize(("io_nodes", "most"), [(1, 3), (4, 12)])
+async def test_what_a_question_costs_redis(stack: Stack, program: ClusterServer, io_nodes: int, most: int) -> None:
+    """Appends, as docs/server.md says: to the io-nodes, who was asked, and the answers."""
+    await serving(stack)
+    redis = Redis.from_url(stack.redis_url)
+    async with AsyncExitStack() as connections:
+        connections.push_async_callback(redis.aclose)
+        voters = [
+            Voter(await connections.enter_async_context(Wire.open(node.url)), "answer")
+            for node in stack.io_nodes[:io_nodes]
+        ]
+        await asyncio.gather(*(one.run(["costly"]) for one in voters))
+        room = "costly" if io_nodes > 1 else voters[0].sid
+
+        async def appends() -> int:
+            return int((await redis.info("commandstats"))["cmdstat_xadd"]["calls"])
+
+        costs = []
+        for _ in range(20):  # nodes append canaries, too: the cheapest questions have met none
+            before = await appends()
+            answers, *_ = await asyncio.gather(
+                program.call_many("vote", room=room, timeout=TIMEOUT_S), *(one.listen(1) for one in voters)
+            )
+            assert len(answers.check()) == io_nodes
+            costs.append(await appends() - before)
+        assert min(costs) <= most, costs
 
 
 async def test_app_nodes_answer_each_other(stack: Stack, program: ClusterServer) -> None:
