@@ -37,17 +37,26 @@ class Person:
         self.wire = wire
         self.sid = sid
         self.told: list[Any] = []
+        self.asked = 0
         self.closed = asyncio.Event()
         self.left = asyncio.Event()
         self._answers: dict[str, asyncio.Future[Any]] = {}
         self._reader = asyncio.create_task(self._read())
 
     async def ask(self, event: str, *args: Any) -> Any:
+        self.asked += 1
         ack_id = str(next(ack_ids))
         answer = self._answers[ack_id] = asyncio.get_running_loop().create_future()
         await self.wire.send(f"42{ack_id}{json.dumps([event, *args])}")
         async with asyncio.timeout(60):
             return await answer
+
+    async def until_asked(self, number: int) -> None:
+        """Until it has asked so many times since now."""
+        asked = self.asked + number
+        async with asyncio.timeout(60):
+            while self.asked < asked:  # noqa: ASYNC110 - others ask
+                await asyncio.sleep(0.005)
 
     async def until(self, told: int) -> None:
         async with asyncio.timeout(20):
@@ -166,13 +175,14 @@ async def test_an_emit_after_that_misses_nobody(people: list[Person]) -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 async def test_a_random_history_ends_in_agreement(stack: Stack, people: list[Person], seed: int) -> None:
-    """What the io-nodes do, what the records and the room index say, and what each holder knows."""
+    """What the io-nodes do, what the records and the room index say, and what each holder knows. Some clients are
+    disconnected meanwhile, and some close their connections."""
     draws = random.Random(seed)
     staying = people[:-4]
 
     def random_change() -> tuple[Any, ...]:
         rooms = draws.sample(ROOMS, draws.randint(1, 2))
-        other = draws.choice(staying).sid
+        other = draws.choice(people).sid  # who has gone is named, too
         to = draws.choice([None, draws.choice(ROOMS), draws.sample(ROOMS, 2), [other, draws.choice(ROOMS)]])
         kind = draws.choice(["enter", "enter", "enter", "leave", "enter_all", "enter_all", "leave_all", "close"])
         match kind:
@@ -187,11 +197,18 @@ async def test_a_random_history_ends_in_agreement(stack: Stack, people: list[Per
         for _ in range(12):
             await asyncio.gather(*[person.ask(*random_change()) for _ in range(4)])
 
-    await asyncio.gather(*map(act, staying))
+    async def go(person: Person) -> None:
+        await staying[0].until_asked(draws.randint(1, 40))
+        if draws.random() < 0.5:
+            await staying[1].ask("disconnect_all", person.sid, False, None)
+        else:
+            await person.wire.socket.close()
+
+    await asyncio.gather(*map(act, staying), *map(go, people[-4:]))
     at_last = [(kind, room, None, None) for kind in ("enter_all", "leave_all") for room in ROOMS] * 3
     draws.shuffle(at_last)
     await asyncio.gather(*[draws.choice(staying).ask(*change) for change in at_last])
-    await staying[0].ask("disconnect_all", [person.sid for person in people[-4:]], False, None)
+    await staying[0].ask("disconnect_all", [person.sid for person in people[-4:]], False, None)  # who may come back
     bus = RedisBus(Config(REDIS_URL=stack.redis_url, LOG_LEVEL="warning"))
     differences = ["nothing was looked at"]
     try:
