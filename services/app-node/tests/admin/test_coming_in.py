@@ -1,10 +1,12 @@
 """Who may use the Admin UI, and until when; over the fakes and over Valkey."""
 
 import json
+import time
 from typing import Any
 
 import pytest
 
+from app_node.admin.guesses import AT_ONCE
 from sio_cluster.protocol.messages import (
     Disconnect,
     DisconnectMany,
@@ -130,6 +132,62 @@ async def test_a_function_decides(stage: Any) -> None:
     await sio.start()
     assert await refusal(io, {"password": "odd"}, "/control") == {"message": "invalid credentials"}
     await io.connect("/control", {"password": "even"})
+
+
+async def test_a_password_is_not_guessed_by_trying_many(memory_stage: Any) -> None:
+    """Each attempt is a connection of its own, and all come at once. Who has a session comes in all the same."""
+    compared: list[Any] = []
+
+    async def check(auth: Any) -> bool:
+        compared.append(auth)
+        return bool(auth["password"] == "right")
+
+    sio, io = instrumented(memory_stage, auth=check), await memory_stage.io_node()
+    await sio.start()
+    ada = await io.connect("/admin", {"password": "right"})
+    [[session]] = await heard(io, "session", sid=ada)
+    compared.clear()
+    for number in range(3 * AT_ONCE):
+        await io.ask("/admin", {"password": number})
+    refused = await io.wait(3 * AT_ONCE, Refuse)
+    assert {refuse.data for refuse in refused} == {b'{"message":"invalid credentials"}'}
+    assert len(compared) == AT_ONCE
+    await io.ask("/admin", {"password": "right"})
+    await io.wait(3 * AT_ONCE + 1, Refuse)
+    await io.connect("/admin", {"sessionId": session})
+
+
+async def test_a_function_is_not_asked_about_a_session(memory_stage: Any) -> None:
+    """It expects what the form sends. An error of it would not show the form again."""
+    sio, io = instrumented(memory_stage, auth=lambda auth: auth["password"] == "right"), await memory_stage.io_node()
+    await sio.start()
+    assert await refusal(io, {"sessionId": "of the day before yesterday"}) == {"message": "invalid credentials"}
+
+
+async def test_who_came_in_by_a_function_is_sent_away_after_a_day(
+    memory_stage: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The function might say no now."""
+    sio, io = instrumented(memory_stage, auth=lambda auth: True), await memory_stage.io_node()
+    await sio.start()
+    ada = await io.connect("/admin", PASSWORD)
+    await heard(io, "server_stats", 2, sid=ada)
+    assert Disconnect(ada) not in io.commands
+    now = time.time()
+    monkeypatch.setattr("app_node.admin.doorway.time", lambda: now + 86_401)
+    await io.until(lambda: Disconnect(ada) in io.commands)
+
+
+async def test_who_came_in_by_a_password_stays_as_long_as_it_counts(
+    memory_stage: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sio, io = instrumented(memory_stage), await memory_stage.io_node()
+    await sio.start()
+    ada = await io.connect("/admin", PASSWORD)
+    now = time.time()
+    monkeypatch.setattr("app_node.admin.doorway.time", lambda: now + 10 * 86_401)
+    await heard(io, "server_stats", len(named(io, "server_stats")) + 3, sid=ada)
+    assert Disconnect(ada) not in io.commands
 
 
 async def test_without_auth_everybody_comes_in_and_nobody_needs_a_session(stage: Any) -> None:

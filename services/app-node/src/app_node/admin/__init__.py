@@ -6,6 +6,7 @@
     tasks        does what they ask
     feed         tells them what clients do, as it happens
     credentials  who may come in: pure
+    guesses      how often somebody may show what is wrong: pure
     sockets      a client as the page wants it, without secrets: pure
     stats        a node as the page wants it: pure
     server       what the parts need of the server object

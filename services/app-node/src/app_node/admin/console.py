@@ -57,7 +57,7 @@ class Console:
         self._rounds: Rounds | None = None
         if namespace in server.handlers or namespace in server.namespace_handlers:
             raise ValueError(f"{namespace} has handlers of the application: {_APART}")
-        self._doorway = Doorway(server, namespace, Credentials(auth), refused=refused, then=self._welcome)
+        self._doorway = Doorway(server, namespace, Credentials(auth), refused=refused, then=self._welcome, clock=clock)
         server.on("connect", self._doorway.connect, namespace)
         if not read_only:
             Tasks(server, namespace).register()

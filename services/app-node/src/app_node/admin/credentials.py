@@ -25,6 +25,7 @@ class Credentials:
         if auth is None:
             raise ValueError(f"auth must be given: a dict, a list of dicts or a function; {_OPEN_IS_FALSE}")
         self.is_open = auth is False
+        self.is_a_function = callable(auth)
         self._check: Check | None = None
         self._wanted: list[bytes] = []
         if callable(auth):

@@ -4,19 +4,23 @@ A session's id is a random word that the page keeps in its browser's local stora
 day, so every app-node accepts it. It ends with the password that it was given for.
 
 So does a connection, which outlasts app-nodes: what an administrator came in by is kept in the client's session. An
-app-node with another password obeys none who came in by the former one.
+app-node with another password obeys none who came in by the former one. Where a function decides, nobody knows whether
+it would still say yes: such a connection ends after a day, as a session does.
 """
 
 import hashlib
 import secrets
 from collections.abc import Callable
+from time import time
 from typing import Any
 
 import structlog
 
 from app_node.admin.credentials import Credentials
+from app_node.admin.guesses import Guesses
 from app_node.admin.server import Server
 from app_node.clients.session_codec import decode_session
+from app_node.clock import Clock
 from sio_cluster.node.retry import Retry
 from sio_cluster.streams.api.records import ClientRecord
 
@@ -26,8 +30,12 @@ SESSION_MS = 86_400_000
 """How long a session counts: a day, as in Socket.IO's own server."""
 REFUSED = "invalid credentials"
 """The page shows its form again for these very words, and for no others."""
+ENDED = "other credentials, or a day is over"
+"""Why an administrator is sent away."""
 _CAME_IN_BY = "came_in_by"
 """In the client's session: the fingerprint of the credentials that counted."""
+_UNTIL = "until"
+"""Beside it, where a function decides: in seconds since 1970."""
 
 
 class Doorway:
@@ -44,33 +52,36 @@ class Doorway:
         *,
         refused: Callable[[str], Exception],
         then: Callable[[str], Any],
+        clock: Clock,
     ) -> None:
         self._server = server
         self._namespace = namespace
         self._credentials = credentials
         self._refused = refused
         self._then = then
+        self._clock = clock
+        self._guesses = Guesses()
 
     async def connect(self, sid: str, environ: Any, auth: Any, is_reconnect: bool) -> None:
         """`is_reconnect`: another app-node has let it in. Raises what `refused` makes, and what the application's own
         function raises."""
         if is_reconnect:
             if not await self._counts_still(sid):
-                log.warning("admin_ended", sid=sid, why="other credentials")
+                log.warning("admin_ended", sid=sid, why=ENDED)
                 raise self._refused(REFUSED)
             return
-        if not await self._has_session(auth):
-            if not await self._credentials.suffice(auth):
-                log.warning("admin_refused", sid=sid, address=environ.get("REMOTE_ADDR"))
+        address = str(environ.get("REMOTE_ADDR", ""))
+        if not self._credentials.is_open and not await self._has_session(auth):
+            if why := await self._why_not(auth, address):
+                log.warning("admin_refused", sid=sid, address=address, why=why)
                 raise self._refused(REFUSED)
-            if not self._credentials.is_open:
-                await self._begin_session(sid)
-        await self._server.save_session(sid, {_CAME_IN_BY: self._credentials.fingerprint}, namespace=self._namespace)
-        log.info("admin_connected", sid=sid, address=environ.get("REMOTE_ADDR"))
+            await self._begin_session(sid)
+        await self._server.save_session(sid, self._came_in(), namespace=self._namespace)
+        log.info("admin_connected", sid=sid, address=address)
         await self._then(sid)
 
     def counts(self, record: ClientRecord) -> bool:
-        """Whether this administrator came in by the credentials that count here."""
+        """Whether this administrator came in by the credentials that count here, and not too long ago."""
         session = None if record.session is None else decode_session(record.session)
         return self._is_of_now(session)
 
@@ -80,12 +91,31 @@ class Doorway:
         except KeyError:  # it has just gone
             return False
 
+    def _came_in(self) -> dict[str, Any]:
+        session: dict[str, Any] = {_CAME_IN_BY: self._credentials.fingerprint}
+        if self._credentials.is_a_function:
+            session[_UNTIL] = time() + SESSION_MS / 1000
+        return session
+
     def _is_of_now(self, session: Any) -> bool:
-        return isinstance(session, dict) and session.get(_CAME_IN_BY) == self._credentials.fingerprint
+        if not isinstance(session, dict) or session.get(_CAME_IN_BY) != self._credentials.fingerprint:
+            return False
+        return not self._credentials.is_a_function or session.get(_UNTIL, 0.0) > time()
+
+    async def _why_not(self, auth: Any, address: str) -> str | None:
+        """None where these are right. Where too many were wrong, they are not even compared."""
+        if isinstance(auth, dict) and auth.keys() == {"sessionId"}:  # a function expects what the form sends
+            return "no such session"
+        if not self._guesses.take(address, self._clock()):
+            return "too many wrong ones from this address"
+        if not await self._credentials.suffice(auth):
+            return "wrong"
+        self._guesses.give_back(address)
+        return None
 
     async def _has_session(self, auth: Any) -> bool:
         shown = auth.get("sessionId") if isinstance(auth, dict) else None
-        if not isinstance(shown, str) or self._credentials.is_open:
+        if not isinstance(shown, str):
             return False
         node = self._server.node
         digest = self._digest(shown)

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import structlog
 
+from app_node.admin.doorway import ENDED
 from app_node.admin.feed import Feed
 from app_node.admin.server import MOST_NAMESPACES, Server, namespaces_of
 from app_node.admin.sockets import serialized
@@ -153,7 +154,7 @@ class Rounds:
             if self._counts(record):
                 watchers.append(record.connected.sid)
             elif send_away:
-                log.warning("admin_ended", sid=record.connected.sid, why="other credentials")
+                log.warning("admin_ended", sid=record.connected.sid, why=ENDED)
                 await self._server.disconnect(record.connected.sid, namespace=self._namespace)
         return watchers
 
