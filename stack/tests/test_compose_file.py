@@ -15,19 +15,32 @@ from sio_stack.settings import REPOSITORY
 _FIXED = {"HTTP_HOST", "HTTP_PORT", "REDIS_PORT", "REDIS_URL", "NODE_NAME", "HEALTH_PORT", "CLIENT_DIST_DIR",
           "API_PORT", "API_KEYS_FILE"}  # fmt: skip
 _FILE = (REPOSITORY / "docker-compose.yml").read_text()
+_SETTINGS, _SERVICES = _FILE[_FILE.index("x-settings:") :].split("\n\n", 1)
+# Not in Config: OpenTelemetry reads its own, and SIO_PURE is read before anything is imported.
+_READ_BY_OTHERS = {name for name in re.findall(r"^  ([A-Z_]+):", _SETTINGS, re.MULTILINE)
+                   if name.startswith("OTEL_") or name == "SIO_PURE"}  # fmt: skip
 
 
 def test_every_setting_is_passed_on():
-    block = re.search(r"x-settings:.*?\n\n", _FILE, re.DOTALL)
-    assert block is not None
-    passed = set(re.findall(r"^  ([A-Z_]+):", block[0], re.MULTILINE))
-    passed -= {name for name in passed if name.startswith("OTEL_")}  # OpenTelemetry reads them itself
-    assert passed == {name.upper() for name in Config.model_fields} - _FIXED
+    assert _passed() - _READ_BY_OTHERS == {name.upper() for name in Config.model_fields} - _FIXED
+
+
+def test_what_the_docs_tell_of_besides_settings_is_passed_on():
+    table = (
+        (REPOSITORY / "docs/tracing.md").read_text().partition("## Settings of OpenTelemetry")[2].partition("## ")[0]
+    )
+    of_tracing = set(re.findall(r"^\| `(OTEL_[A-Z_]+)`", table, re.MULTILINE))
+    assert of_tracing
+    assert _passed() & _READ_BY_OTHERS == (of_tracing | {"SIO_PURE"}) - {"OTEL_SERVICE_NAME"}
+
+
+def _passed():
+    return set(re.findall(r"^  ([A-Z_]+):", _SETTINGS, re.MULTILINE))
 
 
 def test_every_variable_of_the_nginx_template_is_given():
     asked = set(re.findall(r"\$\{(SIO_[A-Z_]+)\}", TEMPLATE.read_text()))
-    assert asked == set(re.findall(r"^ +(SIO_[A-Z_]+):", _FILE, re.MULTILINE))
+    assert asked == set(re.findall(r"^ +(SIO_[A-Z_]+):", _SERVICES, re.MULTILINE))
 
 
 def test_the_readmes_override_puts_ones_own_code_in_the_place_of_the_chat(tmp_path):
