@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 IO = 'job="io-node", instance="io"'
 APP = 'job="app-node", instance="app"'
+BRIDGE = 'job="bridge", instance="bridge"'
 
 Series = dict[str, str]
 """A series -> its values, one a minute, as promtool writes them: `0+5x60` is 0, 5, 10 and so on, 60 times."""
@@ -32,8 +33,12 @@ HEALTHY: Series = {
     f"sio_app_commands_waiting{{{APP}}}": "1x60",
     f"sio_app_reaper_facts_written_total{{{APP}}}": "0x60",
     f"sio_io_commands_read_total{{{IO}}}": "0+60x60",
+    f"up{{{BRIDGE}}}": "_x25 1x35",
+    f"sio_bridge_ready{{{BRIDGE}}}": "_x25 1x35",
+    f"sio_bridge_entries_lost_total{{{BRIDGE}}}": "_x25 0x35",
+    f'sio_bridge_messages_refused_total{{{BRIDGE}, source="channel", reason="malformed"}}': "_x25 0x35",
 }
-"""A cluster in which all is well: a fact a second. Its counters add up."""
+"""A cluster in which all is well: a fact a second. Its counters add up. A bridge has just begun."""
 
 _ONCE = "0x25 1x35"
 _OFTEN = "0+60x60"
