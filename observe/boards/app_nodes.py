@@ -102,6 +102,7 @@ def _facts() -> Row:
                     Line(rate("sio_app_clients_refused_total", NODES), "refused"),
                     Line(rate("sio_app_clients_disconnected_total", NODES), "disconnected"),
                     Line(rate("sio_app_disconnects_implied_total", NODES), "of these, back already"),
+                    Line(rate("sio_app_presence_news_total", NODES), "came or went, as their rooms were told"),
                 ],
                 "cps",
             ),

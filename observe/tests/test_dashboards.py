@@ -10,6 +10,9 @@ from observe.panels import SOURCE
 from observe.tests.expressions import labels_of, metrics_of
 from observe.tests.grafana import Board, Box, Chart
 from observe.tests.known import TARGET_LABELS, known
+from tests.docs.exported import exported_name, families
+
+from sio_cluster.node.monitoring.metrics import AnyFamily, HistogramFamily
 
 HERE = FOLDER.parent.parent
 BOARDS = {name: Board.model_validate_json(text) for name, text in files().items()}
@@ -52,6 +55,15 @@ def test_the_metrics_and_labels_of_a_panel_exist(chart: Chart) -> None:
         labels = TARGET_LABELS.union(*(have[name] for name in named))
         assert labels_of(target.expr) <= labels
         assert set(re.findall(r"{{(\w+)}}", target.legendFormat)) <= labels_of(target.expr) | {"equation", "instance"}
+
+
+@pytest.mark.parametrize("family", families(), ids=exported_name)
+def test_every_metric_is_on_a_board(family: AnyFamily) -> None:
+    shown = {name for board in BOARDS.values() for chart in board.charts() for target in chart.targets
+             for name in metrics_of(target.expr)}  # fmt: skip
+    name = exported_name(family)
+    parts = ("_bucket", "_sum", "_count") if isinstance(family, HistogramFamily) else ("",)
+    assert shown & {f"{name}{part}" for part in parts}
 
 
 @ALL_CHARTS

@@ -10,6 +10,7 @@ import pytest_asyncio
 from observe.__main__ import files
 from observe.tests.expressions import metrics_of, selectors_of
 from observe.tests.grafana import Board
+from observe.tests.outside import outsiders
 from observe.tests.prometheus import Prometheus, prometheus
 from observe.tests.rule_files import alerts, recorded, rules
 from observe.tests.tools import promtool, tool
@@ -30,6 +31,7 @@ FAULTS = {
     "sio_app_commands_dropped_total",
     "sio_app_acks_refused_total",
     "sio_app_redis_retries_total",
+    "sio_bridge_redis_retries_total",
 }
 """What has no series until a fault has happened, since it has a label. None happens here."""
 
@@ -42,14 +44,17 @@ class Watched:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def watched(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Watched]:
-    """A cluster that has had some clients, and has some still."""
+    """A cluster that has had some clients, and has some still. An API and a bridge, which somebody uses."""
     tool("prometheus")
     async with Stack(io_nodes=2, app_nodes=2, app=APP) as stack:
         targets = {
             "io-node": [f"127.0.0.1:{node.port}" for node in stack.io_nodes],
             "app-node": [f"127.0.0.1:{node.port}" for node in stack.app_nodes],
         }
-        async with prometheus(targets, tmp_path_factory.mktemp("prometheus")) as asked:
+        async with (
+            outsiders(stack.redis_url, tmp_path_factory.mktemp("outside")) as outside,
+            prometheus(targets | outside, tmp_path_factory.mktemp("prometheus")) as asked,
+        ):
             urls = [node.url for node in stack.io_nodes]
             async with Load(urls, 10, 10) as left:
                 await left.progress(events=5, within_s=20)
@@ -70,7 +75,7 @@ async def test_every_panel_has_data(watched: Watched) -> None:
 
 async def test_every_rule_has_what_it_compares(watched: Watched) -> None:
     compared = {selector for rule in rules() for selector in selectors_of(rule.expr)} | recorded()
-    absent = {selector for selector in compared if metrics_of(selector) <= FAULTS or "sio_bridge_" in selector}
+    absent = {selector for selector in compared if metrics_of(selector) <= FAULTS}
     await _all_have_data(watched, compared - absent)
 
 
@@ -85,7 +90,7 @@ async def test_every_rule_can_be_evaluated_and_nothing_fires(watched: Watched) -
 async def test_the_counters_of_every_node_balance_under_load(watched: Watched) -> None:
     await _all_have_data(watched, {"instance:sio_unaccounted"})
     series = await watched.prometheus.query("instance:sio_unaccounted")
-    assert len(series) == 8, "two equations of each of four nodes"
+    assert len(series) == 12, "two equations of each of four nodes, of the API and of the bridge"
     for extreme in ("min", "max"):
         assert set((await watched.prometheus.query(f"{extreme}_over_time(instance:sio_unaccounted[5m])")).values()) == {
             0

@@ -1,0 +1,63 @@
+"""An HTTP API and a bridge beside a cluster, each a process of its own, as one starts them."""
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import httpx
+
+from sio_cluster.testing.http import http_client
+from sio_stack.settings import free_ports
+
+KEY = "0123456789abcdef"
+READY_S = 30.0
+
+
+@asynccontextmanager
+async def outsiders(redis_url: str, folder: Path) -> AsyncIterator[dict[str, list[str]]]:
+    """Where Prometheus finds them, `job -> host:port`. Twice a second somebody emits by the API."""
+    (folder / "keys").write_text(f"test {KEY}\n")
+    api, bridge = free_ports(2)
+    env = {**os.environ, "REDIS_URL": redis_url, "LOG_LEVEL": "warning"}
+    api_env = {**env, "API_PORT": str(api), "API_KEYS_FILE": str(folder / "keys")}
+    commands = Path(sys.executable).parent
+    async with (
+        _process([str(commands / "sio-cluster"), "api"], api_env, api) as http,
+        _process([str(commands / "sio-cluster-bridge")], {**env, "HEALTH_PORT": str(bridge)}, bridge),
+    ):
+        emitting = asyncio.create_task(_emit(http))
+        try:
+            yield {"api": [f"127.0.0.1:{api}"], "bridge": [f"127.0.0.1:{bridge}"]}
+        finally:
+            emitting.cancel()
+
+
+@asynccontextmanager
+async def _process(argv: list[str], env: dict[str, str], port: int) -> AsyncIterator[httpx.AsyncClient]:
+    process = await asyncio.create_subprocess_exec(*argv, env=env)
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(process.wait)
+        stack.callback(process.terminate)
+        http = await stack.enter_async_context(http_client(base_url=f"http://127.0.0.1:{port}"))
+        async with asyncio.timeout(READY_S):
+            while not await _is_ready(http):
+                assert process.returncode is None
+                await asyncio.sleep(0.05)
+        yield http
+
+
+async def _is_ready(http: httpx.AsyncClient) -> bool:
+    try:
+        return (await http.get("/readyz")).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+async def _emit(http: httpx.AsyncClient) -> None:
+    while True:
+        answer = await http.post("/api/emit", json={"event": "news", "data": 1}, headers={"X-API-Key": KEY})
+        answer.raise_for_status()
+        await asyncio.sleep(0.5)
