@@ -11,8 +11,8 @@ from sio_cluster.streams.redis.lane_views import LaneView
 from sio_cluster.streams.redis.overview import NodeView
 
 LANE = LaneView(0, "app1-aaaaaa", 3, 300, 0, 0.1, 50, 0, 0)
-IO = NodeView("io1-aaaaaa", "io-node", "alive", 3, 7, None)
-APP = NodeView("app1-aaaaaa", "app-node", "alive", 3, None, [0, 1])
+IO = NodeView("io1-aaaaaa", "io-node", "alive", 3, 7, None, release="0.2.0")
+APP = NodeView("app1-aaaaaa", "app-node", "alive", 3, None, [0, 1], release="0.2.0")
 SOUND = ClusterFacts(2, PROTOCOL_VERSION, True, [IO, APP], [LANE, replace(LANE, lane=1)])
 
 
@@ -57,7 +57,14 @@ def test_settings(facts: ClusterFacts, lanes: int, lanes_set: bool, state: State
         ("app-nodes", {"nodes": [IO, replace(APP, state="silent")]}, "problem", "events and connects wait"),
         ("app-nodes", {"nodes": [IO, APP, replace(APP, id="app2-aaaaaa", state="silent")]}, "warning", "app2-aaaaaa"),
         ("releases", {"nodes": [IO, replace(APP, level=2)]}, "warning", "levels 2, 3; level 2: app1-aaaaaa"),
-        ("releases", {"nodes": [IO, replace(APP, level=2, state="silent")]}, "ok", "level 3"),
+        ("releases", {"nodes": [IO, replace(APP, level=2, state="silent")]}, "ok", "release 0.2.0, level 3"),
+        (
+            "releases",
+            {"nodes": [IO, replace(APP, release="0.2.1")]},
+            "warning",
+            "0.2.0: io1-aaaaaa; 0.2.1: app1-aaaaaa",
+        ),
+        ("releases", {"nodes": [IO, replace(APP, release=None)]}, "warning", "older: app1-aaaaaa"),
         ("releases", {"nodes": []}, "ok", "there are no nodes"),
         ("releases", {"index_is_exact": False}, "warning", "room index"),
         ("lanes", {"lane_views": [LANE, replace(LANE, lane=1, holder=None)]}, "problem", "1 of 2 lanes"),

@@ -1,6 +1,7 @@
 """What nodes say about themselves for those who watch."""
 
 import os
+import re
 
 from sio_cluster.protocol.figures import Figures, about_this_process
 
@@ -24,4 +25,5 @@ def test_a_node_says_which_process_it_is() -> None:
     about = about_this_process()
     assert about["pid"] == str(os.getpid())
     assert about["host"]
+    assert re.match(r"\d+\.\d+\.\d+", about["release"])
     assert int(about["since"]) > 1_700_000_000

@@ -19,9 +19,9 @@ async def test_every_node_with_what_it_holds(redis_config: Config) -> None:
         await bus.start()
         assert await overview.nodes() == []
         registry, keys = bus.registry, bus.keys
-        await registry.register_io_node("io1-aaaaaa", {"level": "2"})
+        await registry.register_io_node("io1-aaaaaa", {"level": "2", "release": "0.2.0"})
         await registry.register_io_node("io2-aaaaaa", {})
-        await registry.register_app_node("app1-aaaaaa", {"level": "2"})
+        await registry.register_app_node("app1-aaaaaa", {"level": "2", "release": "0.2.0"})
         await registry.register_app_node("app2-aaaaaa", {})
         for node in ("io1-aaaaaa", "app1-aaaaaa"):
             await registry.heartbeat(node, 60_000)
@@ -38,10 +38,10 @@ async def test_every_node_with_what_it_holds(redis_config: Config) -> None:
         assert since[1:3] == since[4:] == [None, None]
         assert all(began is not None and 0 <= int(now) - began < 30 for began in (since[0], since[3]))
         assert [replace(node, alive_since=None) for node in found] == [
-            NodeView("io1-aaaaaa", "io-node", "alive", 2, 2, None),
+            NodeView("io1-aaaaaa", "io-node", "alive", 2, 2, None, release="0.2.0"),
             NodeView("io2-aaaaaa", "io-node", "silent", 1, 0, None),
             NodeView("io3-aaaaaa", "io-node", "parked", None, 0, None),
-            NodeView("app1-aaaaaa", "app-node", "alive", 2, None, [3, 5]),
+            NodeView("app1-aaaaaa", "app-node", "alive", 2, None, [3, 5], release="0.2.0"),
             NodeView("app2-aaaaaa", "app-node", "silent", 1, None, []),
             NodeView("app3-aaaaaa", "app-node", "alive", 1, None, []),
         ]

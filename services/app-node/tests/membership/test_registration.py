@@ -12,7 +12,7 @@ LEVEL_NOW = {"level": str(LEVEL)}
 
 async def said(nodes: Registry) -> dict[str, dict[str, str]]:
     """What nodes say about themselves, but for which processes they are."""
-    process = ("host", "pid", "since")
+    process = ("host", "pid", "release", "since")
     infos = await nodes.app_nodes()
     assert all(info[key] for info in infos.values() for key in process)
     return {node: {key: text for key, text in info.items() if key not in process} for node, info in infos.items()}

@@ -33,7 +33,7 @@ def findings(facts: ClusterFacts, prefix: str, lanes: int, *, lanes_set: bool) -
         _settings(facts, lanes, lanes_set=lanes_set),
         _io_nodes(facts.nodes),
         _app_nodes(facts.nodes),
-        _levels(facts),
+        _releases(facts),
         _holders(facts),
         _backlog(facts),
         _quarantines(facts),
@@ -86,12 +86,14 @@ def _unless_silent(check: str, says: str, silent: Sequence[NodeView], follows: s
                    "see whether these processes run, and reach Redis")  # fmt: skip
 
 
-def _levels(facts: ClusterFacts) -> Finding:
+def _releases(facts: ClusterFacts) -> Finding:
     check = "releases"
     levels: dict[int, list[str]] = {}
+    releases: dict[str, list[str]] = {}
     for node in facts.nodes:
         if node.level is not None and node.state == "alive":
             levels.setdefault(node.level, []).append(node.id)
+            releases.setdefault(node.release or "older", []).append(node.id)
     if len(levels) > 1:
         oldest = min(levels)
         return Finding(check, "warning", f"nodes of different releases run (levels {_named(sorted(levels))}; level "
@@ -100,7 +102,13 @@ def _levels(facts: ClusterFacts) -> Finding:
     if not facts.index_is_exact:
         return Finding(check, "warning", "the room index is being built anew, since nodes of an older release ran: "
                        "questions about rooms are refused", "wait some seconds, and look again")  # fmt: skip
-    return Finding(check, "ok", f"all nodes are of level {_named(list(levels)) or 'none: there are no nodes'}")
+    if len(releases) > 1:
+        shown = "; ".join(f"{release}: {_named(nodes)}" for release, nodes in sorted(releases.items()))
+        return Finding(check, "warning", f"nodes of different releases run ({shown}): what a release has mended, nodes "
+                       "of another one may still do", "if no upgrade is under way, replace the oldest")  # fmt: skip
+    if not releases:
+        return Finding(check, "ok", "there are no nodes")
+    return Finding(check, "ok", f"all nodes are of release {_named(list(releases))}, level {_named(list(levels))}")
 
 
 def _holders(facts: ClusterFacts) -> Finding:

@@ -4,6 +4,7 @@ import os
 import socket
 import time
 from collections.abc import Mapping
+from importlib.metadata import version
 
 import msgspec
 
@@ -13,9 +14,14 @@ _FIGURES = "figures"
 
 
 def about_this_process() -> dict[str, str]:
-    """What does not change while a node lives: its host, its process id, and since when it runs, in seconds since 1970
-    by its own clock."""
-    return {"host": socket.gethostname(), "pid": str(os.getpid()), "since": str(int(time.time()))}
+    """What does not change while a node lives: its host, its process id, its release, and since when it runs, in
+    seconds since 1970 by its own clock."""
+    return {
+        "host": socket.gethostname(),
+        "pid": str(os.getpid()),
+        "release": version("sio-cluster-shared"),
+        "since": str(int(time.time())),
+    }
 
 
 class Figures(msgspec.Struct, frozen=True):

@@ -32,6 +32,8 @@ class NodeView:
     """Lanes whose lease it has. None for an io-node, which has none."""
     alive_since: int | None = None
     """Since when it lives without a gap, in seconds since 1970 by Redis' clock. None where nobody knows."""
+    release: str | None = None
+    """Such as 0.2.0. None where it is gone, and for a node of an older release, which does not say it."""
 
 
 class Overview:
@@ -79,11 +81,12 @@ class Overview:
 
 def _io_node(node: str, info: bytes, parked: bool, beat: bytes | None, clients: int) -> NodeView:
     state: Literal["alive", "silent", "parked"] = "parked" if parked else "alive" if beat else "silent"
-    return NodeView(node, "io-node", state, _level(info), clients, None, _since(beat))
+    return NodeView(node, "io-node", state, _level(info), clients, None, _since(beat), _release(info))
 
 
 def _app_node(node: str, info: bytes, beat: bytes | None, lanes: list[int]) -> NodeView:
-    return NodeView(node, "app-node", "alive" if beat else "silent", _level(info), None, lanes, _since(beat))
+    state: Literal["alive", "silent"] = "alive" if beat else "silent"
+    return NodeView(node, "app-node", state, _level(info), None, lanes, _since(beat), _release(info))
 
 
 def _since(beat: bytes | None) -> int | None:
@@ -93,6 +96,10 @@ def _since(beat: bytes | None) -> int | None:
 
 def _level(info: bytes) -> int | None:
     return level_of(_decode_info(info)) if info else None
+
+
+def _release(info: bytes) -> str | None:
+    return _decode_info(info).get("release") if info else None
 
 
 def _by_node(flat: list[bytes]) -> dict[str, bytes]:
