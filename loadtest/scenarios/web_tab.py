@@ -1,4 +1,5 @@
-"""Two additions to locust's web interface: the tab Fan-out, and the report of the last run at /fan-out/report.
+"""Three additions to locust's web interface: the tab Fan-out, the report of the last run at /fan-out/report, and
+/metrics for Prometheus.
 
 Locust's own tabs show deliveries too: `statistics` adds them, so that tab Statistics has their rate and latency and tab
 Charts draws them. The tab Fan-out has what locust does not know: emits, connected clients, bytes, and what seems lost.
@@ -15,6 +16,7 @@ from flask import Blueprint, Response, request
 from loadtest.accounting.result import Snapshot, decode
 from loadtest.errors import CannotRun
 from loadtest.reporting import page, thresholds
+from loadtest.reporting.exposition import exposition
 from loadtest.reporting.outcome import number
 
 KEY = "fan-out"
@@ -22,7 +24,7 @@ _COLUMNS = [{"key": "figure", "title": "Figure"}, {"key": "now", "title": "Last 
 
 
 def add(environment: Any, snapshot: Callable[[], Snapshot]) -> None:
-    """Adds both on the master, or in the only process. Without a web interface it does nothing."""
+    """Adds them on the master, or in the only process. Without a web interface it does nothing."""
     web_ui = environment.web_ui
     if web_ui is None:
         return
@@ -33,6 +35,8 @@ def add(environment: Any, snapshot: Callable[[], Snapshot]) -> None:
     pages = Blueprint(KEY, __name__, url_prefix=(environment.parsed_options.web_base_path or None))
     report = web_ui.auth_required_if_enabled(lambda: _report(environment.host or ""))
     pages.add_url_rule("/fan-out/report", "fan-out-report", report)
+    metrics = web_ui.auth_required_if_enabled(lambda: Response(exposition(snapshot()), mimetype="text/plain"))
+    pages.add_url_rule("/metrics", "metrics", metrics)
 
     @pages.after_app_request
     def extend(response: Response) -> Response:

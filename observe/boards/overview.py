@@ -206,9 +206,45 @@ def _processes() -> Row:
     )
 
 
+def _load_test() -> Row:
+    return Row(
+        "Load test",
+        [
+            timeseries(
+                "Clients of the load test, and of the cluster",
+                [Line(total("loadtest_clients"), "load test"), Line(total("sio_io_clients"), "cluster")],
+                "short",
+                "Empty but for the cluster where no load test runs.",
+            ),
+            timeseries(
+                "Sent and received",
+                [
+                    Line(total("loadtest_emits_per_second"), "events sent by the load test"),
+                    Line(total("loadtest_deliveries_per_second"), "messages that it received"),
+                    Line(rate("sio_io_deliveries_written_total"), "messages that io-nodes sent"),
+                ],
+                "cps",
+            ),
+            timeseries(
+                "A message takes",
+                [Line("max by (share) (loadtest_latency_seconds)", "{{share}} take less")],
+                "s",
+                "From one browser to another, by the load test's clock.",
+            ),
+            timeseries("Bytes received", [Line(total("loadtest_bytes_per_second"), "a second")], "bytes"),
+            timeseries(
+                "Seem lost",
+                [Line(total("loadtest_messages_missing"), "messages")],
+                "short",
+                "Since the run began. Some may still come.",
+            ),
+        ],
+    )
+
+
 BOARD = Dashboard(
     "sio-overview",
     "Socket.IO Cluster: overview",
     "The whole cluster on one page.",
-    [_state(), _alerts(), _traffic(), _durations(), _trouble(), _processes()],
+    [_state(), _alerts(), _traffic(), _durations(), _trouble(), _processes(), _load_test()],
 )

@@ -67,7 +67,7 @@ def _port(name: str) -> int:
     service = SERVICES[name]
     given = {**COMPOSE["x-settings"], **service["environment"]}
     text = (ROOT / service["build"]["dockerfile"]).read_text()
-    for setting in ("API_PORT", "HEALTH_PORT", "HTTP_PORT"):
+    for setting in ("API_PORT", "HEALTH_PORT", "HTTP_PORT", "LOCUST_WEB_PORT"):
         if setting in given:
             return int(given[setting])
         if found := re.search(rf"\b{setting}=(\d+)", text):

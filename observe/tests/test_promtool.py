@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from loadtest.reporting.exposition import exposition as exposition_of_load_test
 from observe.tests.alarms import ALARMS, HEALTHY, Alarm
+from observe.tests.known import SECOND
 from observe.tests.rule_files import FILES, FOLDER
 from observe.tests.tools import promtool
 from tests.docs.exported import families
@@ -26,6 +28,10 @@ def test_the_configuration_is_well_formed() -> None:
 
 def test_the_metrics_follow_prometheus_customs() -> None:
     promtool("check", "metrics", stdin=exposition(families()) + exposition_of_process())
+
+
+def test_so_do_those_of_a_load_test() -> None:
+    promtool("check", "metrics", stdin=exposition_of_load_test(SECOND).encode())
 
 
 def test_each_alert_fires_for_its_alarm_and_for_no_other(tmp_path: Path) -> None:

@@ -56,6 +56,15 @@ def _wait_for(http: httpx.Client, process: "subprocess.Popen[bytes]") -> None:
 
 
 @pytest.mark.slow
+def test_prometheus_can_ask(locust):
+    lines = locust.get("/metrics").text.splitlines()
+    assert "loadtest_clients 100" in lines
+    assert "loadtest_deliveries_per_second 4321" in lines
+    assert 'loadtest_latency_seconds{share="0.99"} 0.008' in lines
+    assert "loadtest_messages_missing 2" in lines
+
+
+@pytest.mark.slow
 def test_the_tab_is_there_and_has_figures(locust):
     page = locust.get("/").text
     assert '"extended_tabs": [{"key": "fan-out", "title": "Fan-out"}]' in page
