@@ -221,7 +221,8 @@ async def test_nodes(io_node: FakeIoNode, whole: typer.Typer) -> None:
     [node] = json.loads(run(whole, "nodes", "--json"))
     assert node.pop("alive_since") > 1_600_000_000
     assert node == {
-        "id": io_node.id, "kind": "io-node", "state": "alive", "level": LEVEL, "clients": 0, "lanes": None
+        "id": io_node.id, "kind": "io-node", "state": "alive", "level": LEVEL, "clients": 0, "lanes": None,
+        "release": None,
     }  # fmt: skip
     assert io_node.id[:6] in run(whole, "nodes")
 
