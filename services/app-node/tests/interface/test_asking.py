@@ -1,6 +1,7 @@
 """Questions to many clients: each of them is named, with its answer or with the reason why there is none."""
 
 import asyncio
+import math
 from contextlib import aclosing
 from types import SimpleNamespace
 from typing import Any
@@ -132,6 +133,17 @@ async def test_only_the_silent_wait_for_the_time_out(world: Any) -> None:
 async def test_nobody(world: Any, nobody: Any) -> None:
     answers = await world.app.call_many("vote", room=nobody, timeout=LONG_S)
     assert (dict(answers), answers.missing) == ({}, {})
+
+
+@pytest.mark.parametrize("timeout", [None, "5", -1, math.nan])
+async def test_with_an_odd_timeout_nobody_is_asked(world: Any, timeout: Any) -> None:
+    with pytest.raises((TypeError, ValueError)):
+        await world.app.call_many("vote", timeout=timeout)
+    with pytest.raises((TypeError, ValueError)):
+        await anext(world.app.answers("vote", timeout=timeout))
+    await world.app.emit("after")
+    [emit] = await world.one.wait(1, Emit)
+    assert b"after" in emit.packet
 
 
 async def test_a_sid_that_is_not_there_is_named_all_the_same(world: Any) -> None:

@@ -106,7 +106,7 @@ class Asking:
         Raises TooManyAnswers where the answers weigh more than MAX_INFLIGHT_BYTES (take them one by one, by
         `answers`), TooManyCalls where 1,000 questions to many are open, and NodesTooOld where a node of the cluster is
         older than this. Raises as `emit` for data that is not JSON. Raises RuntimeError in atomic handlers, and with
-        `async_handlers=False`.
+        `async_handlers=False`; ValueError for a timeout below 0, and TypeError for one that is no number.
         """
         missing: dict[str, Missing] = {}
         raw: list[Answer] = []
@@ -168,6 +168,8 @@ async def _ask(
         raise RuntimeError("Cannot ask clients when async_handlers is False.")
     if held_output() is not None:
         raise RuntimeError("Cannot ask clients in an atomic handler: the question would leave when it has ended.")
+    if not timeout >= 0:  # before anybody is asked; None raises TypeError
+        raise ValueError(f"The timeout is seconds, at least 0, not {timeout!r}.")
     node = server.node
     payload = encode_event_of(event, data, node.application.json_module, node.max_attachments)
     sids, except_rooms = sids_and_rooms(except_room)
