@@ -289,6 +289,42 @@ def test_a_process_whose_redis_died_ends_all_the_same(own_valkey: Valkey) -> Non
     assert "Traceback" not in done.stderr
 
 
+BATCHES = """
+import asyncio, itertools, app_node
+
+async def main():
+    sio = app_node.get_client()
+    numbers = itertools.count()
+    while True:
+        await asyncio.gather(*[sio.emit("n", next(numbers)) for _ in range(50)])
+
+asyncio.run(main())
+"""
+ONE_BY_ONE = """
+import itertools, app_node
+sio = app_node.Emitter()
+for number in itertools.count():
+    sio.emit("n", number)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("code", [BATCHES, ONE_BY_ONE], ids=["batches", "one by one"])
+def test_a_sender_that_is_killed_has_sent_all_up_to_some_emit(ear: Ear, code: str) -> None:
+    env = {"REDIS_URL": str(ear.config.redis_url), "REDIS_PREFIX": ear.config.redis_prefix}
+    for _ in range(4):
+        before = len(ear.packets())
+        sender = subprocess.Popen([sys.executable, "-c", code], env=os.environ | env)
+        try:
+            while len(ear.packets()) < before + 100:
+                assert sender.poll() is None
+        finally:
+            sender.kill()  # SIGKILL, in the midst of what it does
+            sender.wait()
+        heard = ear.packets()[before:]
+        assert heard == [f'2["n",{number}]' for number in range(len(heard))]
+
+
 FORK = """
 import os, sys, app_node
 sio = app_node.Emitter()
