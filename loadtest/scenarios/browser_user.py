@@ -229,6 +229,8 @@ class BrowserUser(User):
 
     def _connect_failed(self, _: Browser, failed: ConnectFailed) -> None:
         self._failed = failed
+        if self._breaks:  # a scenario cut it off in the midst of an attempt: that is none of the cluster's failures
+            return
         counts = self.session.account.failed
         reason = f"{failed.phase}: {failed.why}"[:100]
         counts[reason if reason in counts or len(counts) < KINDS_OF_FAILURE else "other reasons"] += 1

@@ -5,11 +5,13 @@
 `gevent.sleep` is replaced: each second that passes in it, 20 clients get what two publishers send to two rooms of ten.
 The second step of the ramp goes wrong: nothing, warm-up (a gap in its first second), cut (one client loses its
 connection and is back at once), away (one client is away) or silence (one of twenty deliveries is missing, but no gap
-is seen). It prints all outcomes as JSON, how a stall of the loop is counted, and what an early start leads to.
+is seen). It prints all outcomes as JSON, how a stall of the loop is counted, what an early start leads to, and which
+failed attempts count.
 """
 
 import json
 import sys
+from collections import Counter
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,7 +19,9 @@ import gevent
 from loadtest.accounting.histogram import Histogram
 from loadtest.accounting.run import Run
 from loadtest.accounting.worker_report import Beat, SecondRow
+from loadtest.browser.options import ConnectFailed
 from loadtest.scenarios import session, wiring
+from loadtest.scenarios.browser_user import BrowserUser
 from loadtest.scenarios.machine import note
 from loadtest.scenarios.options import Settings, add_arguments
 from loadtest.scenarios.ramp import Ramp
@@ -88,5 +92,21 @@ def early() -> Any:
     return takes_part
 
 
+def attempts() -> Any:
+    """One that the scenario cut off, and one that failed by itself. Those that are counted."""
+    user: Any = BrowserUser.__new__(BrowserUser)
+    counts: Counter[str] = Counter()
+    user.session = SimpleNamespace(account=SimpleNamespace(failed=counts))
+    user._request = lambda *_, **__: None
+    user.browser = SimpleNamespace(drop=lambda: user._connect_failed(user.browser, ConnectFailed("connect", "cut off")))
+    user.drop()
+    user._connect_failed(user.browser, ConnectFailed("connect", "refused"))
+    return counts
+
+
 if __name__ == "__main__":
-    print(json.dumps({"early": early(), "lag": lag()} | {wrong: ramp(wrong) for wrong in sys.argv[1:]}))
+    print(
+        json.dumps(
+            {"early": early(), "lag": lag(), "attempts": attempts()} | {wrong: ramp(wrong) for wrong in sys.argv[1:]}
+        )
+    )
