@@ -172,7 +172,9 @@ async def test_a_cluster_becomes_sound(redis_config: Config, environ: pytest.Mon
         assert await bus.leases.acquire(lane, APP, 60_000)
     status, output = run("--json")
     of_redis = {"persistence", "memory"}  # the tests' Redis has neither a file nor a limit
-    assert (status, {check for check, state in states(output).items() if state != "ok"} - of_redis) == (0, set())
+    of_machine = {"latency"}  # it may be busy
+    doubtful = {check for check, state in states(output).items() if state != "ok"} - of_redis - of_machine
+    assert (status, doubtful) == (0, set())
     environ.setenv("LANES", "8")
     status, output = run("--json")
     assert (status, states(output)["settings"]) == (1, "problem")

@@ -30,11 +30,19 @@ function next(emitter, event, ms = PATIENCE_MS) {
   });
 }
 
-// The arguments with which the server acked, as a list.
+// The arguments with which the server acked, as a list. What it says of a missing ack tells a lost one from that of a
+// client whose connection ended: this client drops it.
 function acked(socket, ...event) {
   return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => reject(new Error(`no ack of ${event[0]}`)), PATIENCE_MS);
+    const ends = [];
+    const ended = (reason) => ends.push(reason);
+    socket.on("disconnect", ended);
+    const timer = setTimeout(() => {
+      const why = ends.length ? `disconnected meanwhile by: ${ends.join(", ")}` : "connected all the time";
+      reject(new Error(`no ack of ${event[0]}, ${why}`));
+    }, PATIENCE_MS);
     socket.emit(...event, (...answer) => {
+      socket.off("disconnect", ended);
       clearTimeout(timer);
       resolve(answer);
     });
