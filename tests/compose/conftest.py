@@ -28,6 +28,7 @@ class Compose:
         self._env["UI_PORT"] = str(ui_port)
         self._files = ("-f", "docker-compose.yml", *(("-f", "tests/compose/compose.test.yml") if overlay else ()))
         self._env.pop("REDIS_URL", None)
+        self._env.pop("SIO_PURE", None)  # for tests in this process (sio_cluster.testing.pure), not for containers
 
     def run(self, *arguments: str, timeout_s: float = 240) -> str:
         done = subprocess.run(
