@@ -18,6 +18,7 @@ from app_node.cli import cli
 from sio_cluster.compiled.form import running_form
 from sio_cluster.node.settings.config import Config
 from sio_cluster.testing.valkey import Valkey
+from sio_stack.settings import free_ports
 
 pytestmark = pytest.mark.slow
 
@@ -125,7 +126,8 @@ def test_wrong_setting_and_another_cluster(app: Path, redis_config: Config) -> N
 
 
 def test_serves_stops_and_refuses_to_join_what_does_not_fit(app: Path, valkey: Valkey, redis_config: Config) -> None:
-    env = {"REDIS_URL": valkey.url, "REDIS_PREFIX": redis_config.redis_prefix, "HEALTH_PORT": "24100"}
+    port, another = map(str, free_ports(2))
+    env = {"REDIS_URL": valkey.url, "REDIS_PREFIX": redis_config.redis_prefix, "HEALTH_PORT": port}
     process = subprocess.Popen([COMMAND, f"{app}:sio"], env=os.environ | env, stderr=subprocess.PIPE, text=True)
     try:
         assert process.stderr is not None
@@ -133,9 +135,9 @@ def test_serves_stops_and_refuses_to_join_what_does_not_fit(app: Path, valkey: V
             if "app_node_started" in line:
                 break
         assert str(running_form()) in line
-        assert status("/healthz") == 200
-        assert status("/readyz") in (200, 503)  # its first canary may be under way
-        other = run(f"{app}:sio", **env | {"HEALTH_PORT": "24101", "LANES": "3"})
+        assert status(port, "/healthz") == 200
+        assert status(port, "/readyz") in (200, 503)  # its first canary may be under way
+        other = run(f"{app}:sio", **env | {"HEALTH_PORT": another, "LANES": "3"})
         assert other.returncode == 2
         assert "LANES is 3 here, but the cluster runs with 16" in other.stderr.splitlines()[-1]
         taken = run(f"{app}:sio", **env)
@@ -149,9 +151,9 @@ def test_serves_stops_and_refuses_to_join_what_does_not_fit(app: Path, valkey: V
         process.communicate()
 
 
-def status(path: str) -> Any:
+def status(port: str, path: str) -> Any:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:24100{path}", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
             return answer.status
     except urllib.error.HTTPError as error:
         return error.code

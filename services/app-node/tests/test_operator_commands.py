@@ -27,6 +27,7 @@ from sio_cluster.streams.api.presences import Meta
 from sio_cluster.streams.api.records import Accepted, Joined
 from sio_cluster.streams.redis import RedisBus
 from sio_cluster.testing.valkey import Valkey
+from sio_stack.settings import free_ports
 
 from .conftest import FakeIoNode
 
@@ -244,10 +245,11 @@ async def test_what_is_wrong_is_one_line_and_status_2(
 @pytest.mark.slow
 def test_the_api_as_a_process(valkey: Valkey, redis_config: Config, tmp_path: Path) -> None:
     (tmp_path / "keys").write_text("me 0123456789abcdef\n")
+    (port,) = free_ports(1)
     env = {
         "REDIS_URL": valkey.url,
         "REDIS_PREFIX": redis_config.redis_prefix,
-        "API_PORT": "24110",
+        "API_PORT": str(port),
         "API_KEYS_FILE": str(tmp_path / "keys"),
     }
     refused = subprocess.run([COMMAND, "api"], env=os.environ | env | {"API_KEYS_FILE": ""}, capture_output=True,
@@ -258,10 +260,10 @@ def test_the_api_as_a_process(valkey: Valkey, redis_config: Config, tmp_path: Pa
     try:
         assert process.stderr is not None
         assert any("api_started" in line for line in process.stderr)
-        while ask("/readyz")[0] != 200:
+        while ask(port, "/readyz")[0] != 200:
             assert process.poll() is None
-        assert ask("/api/emit", {"event": "e"}, "0123456789abcdef") == (200, {"result": None})
-        assert ask("/api/emit", {"event": "e"}, "wrong")[0] == 401
+        assert ask(port, "/api/emit", {"event": "e"}, "0123456789abcdef") == (200, {"result": None})
+        assert ask(port, "/api/emit", {"event": "e"}, "wrong")[0] == 401
         taken = subprocess.run([COMMAND, "api"], env=os.environ | env, capture_output=True, text=True, timeout=30,
                                check=False)  # fmt: skip
         assert taken.returncode == 2
@@ -273,10 +275,10 @@ def test_the_api_as_a_process(valkey: Valkey, redis_config: Config, tmp_path: Pa
         process.communicate()
 
 
-def ask(path: str, body: Any = None, key: str = "") -> tuple[int, Any]:
+def ask(port: int, path: str, body: Any = None, key: str = "") -> tuple[int, Any]:
     data = None if body is None else json.dumps(body).encode()
     headers = {"X-API-Key": key, "Content-Type": "application/json"}
-    request = urllib.request.Request(f"http://127.0.0.1:24110{path}", data, headers)
+    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", data, headers)
     try:
         with urllib.request.urlopen(request, timeout=10) as answer:
             return answer.status, json.load(answer)

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, assume, given, settings
 
 from app_node.api.keys import VERBS
 from sio_cluster.testing.valkey import Valkey
+from sio_stack.settings import free_ports
 
 from .conftest import ADMIN, KEYS
 
@@ -27,12 +28,13 @@ def url(valkey: Valkey, tmp_path_factory: pytest.TempPathFactory) -> Iterator[st
     """Where an API answers, that has a cluster of its own."""
     keys = tmp_path_factory.mktemp("api") / "keys"
     keys.write_text(KEYS)
-    env = {"REDIS_URL": valkey.url, "REDIS_PREFIX": f"fuzz{os.getpid()}", "API_PORT": "24120"}
+    (port,) = free_ports(1)
+    env = {"REDIS_URL": valkey.url, "REDIS_PREFIX": f"fuzz{os.getpid()}", "API_PORT": str(port)}
     command = Path(sys.executable).with_name("sio-cluster")
     process = subprocess.Popen(
         [command, "api"], env=os.environ | env | {"API_KEYS_FILE": str(keys), "LOG_LEVEL": "warning"}
     )
-    url = "http://127.0.0.1:24120"
+    url = f"http://127.0.0.1:{port}"
     try:
         deadline = time.monotonic() + 60
         while not _is_ready(url):
