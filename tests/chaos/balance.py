@@ -2,11 +2,12 @@
 
 import asyncio
 from collections import defaultdict
+from pathlib import Path
 from typing import Literal
 
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
-from tests.chaos.records import Records
+from tests.chaos.records import Records, read
 
 from sio_cluster.testing.http import http_client
 from sio_stack import Stack
@@ -71,19 +72,19 @@ async def scrape_by(http: httpx.AsyncClient, url: str) -> Sample:
     return Sample(answer.text)
 
 
-async def check(stack: Stack, records: Records, scope: Scope, *, beside: int = 0) -> None:
+async def check(stack: Stack, directory: Path, scope: Scope, *, beside: int = 0) -> None:
     """Raises AssertionError that names what does not balance, after waiting up to QUIET_S for what is on its way.
 
-    Nobody may send any more. `beside` is the number of events that are in no record.
+    Nobody may send any more. `directory` has the records; `beside` is the number of events that are in none.
     """
     deadline = asyncio.get_running_loop().time() + QUIET_S
-    while problems := await _problems(stack, records, scope, beside):
+    while problems := await _problems(stack, directory, scope, beside):
         if asyncio.get_running_loop().time() > deadline:
             raise AssertionError("the counters do not balance:\n" + "\n".join(problems))
         await asyncio.sleep(0.2)
 
 
-async def _problems(stack: Stack, records: Records, scope: Scope, beside: int) -> list[str]:
+async def _problems(stack: Stack, directory: Path, scope: Scope, beside: int) -> list[str]:
     ios = {node.name: await scrape(node.url) for node in stack.io_nodes}
     apps = {node.name: await scrape(node.url) for node in stack.app_nodes}
     problems = []
@@ -93,7 +94,7 @@ async def _problems(stack: Stack, records: Records, scope: Scope, beside: int) -
     if scope != "each":
         problems += _across(list(ios.values()), list(apps.values()))
     if scope == "all":
-        problems += _against_records(list(ios.values()), list(apps.values()), records, beside)
+        problems += _against_records(list(ios.values()), list(apps.values()), read(directory), beside)
     return problems
 
 

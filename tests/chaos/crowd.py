@@ -22,6 +22,7 @@ from sio_cluster.testing.client import Client, WSError
 from sio_cluster.testing.polling import PollingClient
 
 CONNECT_S = 30.0
+HANDSHAKE_S, TURN_S = 10.0, 0.01
 FIRST_DELAY_S, LONGEST_DELAY_S = 0.1, 1.0
 
 
@@ -163,11 +164,13 @@ class Crowd:
         at_once: int = 40,
         recovering: bool = True,
     ) -> None:
-        """`at_once`: how many connect at a time, at first. `recovering`: half can claim their sessions back."""
+        """`at_once`: how many connect at a time, at first. They are one process: each waits for a handshake the longer,
+        the more there are. `recovering`: half can claim their sessions back."""
         self.url = url
         self.failures = 0
         self._at_once = at_once
         self._connect_s = connect_s
+        self._handshake_s = HANDSHAKE_S + at_once * TURN_S
         self._rate = rate
         self.pace = pace
         self._moved = asyncio.Event()
@@ -268,9 +271,9 @@ class Crowd:
         while not member.leaving:
             try:
                 if websocket:
-                    await _stay(Client(member.took, member.broke), self.url, member)
+                    await self._stay(Client(member.took, member.broke), member)
                 else:
-                    await _stay(PollingClient(member.took, member.broke, member.refused), self.url, member)
+                    await self._stay(PollingClient(member.took, member.broke, member.refused), member)
                 delay = FIRST_DELAY_S
             except (OSError, WSError, TimeoutError, ConnectionError, asyncio.IncompleteReadError):
                 self.failures += 1
@@ -291,12 +294,11 @@ class Crowd:
             due = max(due + 1 / (self._rate * self.pace) / slots, loop.time() - 0.1)
             await asyncio.sleep(max(0.0, due - loop.time()))
 
-
-async def _stay(client: Client | PollingClient, url: str, member: Member) -> None:
-    """One connection, from its beginning to its end."""
-    member.connection = client
-    try:
-        await client.connect(url)
-        await client.closed.wait()
-    finally:
-        client.disconnect()
+    async def _stay(self, client: Client | PollingClient, member: Member) -> None:
+        """One connection, from its beginning to its end."""
+        member.connection = client
+        try:
+            await client.connect(self.url, self._handshake_s)
+            await client.closed.wait()
+        finally:
+            client.disconnect()

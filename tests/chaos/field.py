@@ -65,6 +65,8 @@ class Field:
         self.proxies = cluster.proxies
         self.lines = cluster.lines
         self.crowd = crowd
+        self.guests: list[Crowd] = []
+        """Crowds that came later, and stay to the end: they are waited for, and leave, with the others."""
         self.restarts = 0
         self.began = records.now_us()
         self.first_fault = 0
@@ -168,14 +170,16 @@ class Field:
         """As `end`, but returns what is wrong instead of raising it."""
         for official in self._officials:
             await official.order("stop")
-        await self.crowd.finish(answered_within_s)
+        crowds = [self.crowd, *self.guests]
+        await asyncio.gather(*(crowd.finish(answered_within_s) for crowd in crowds))
         (self.directory / HUSH).touch()
         await self._echoes()
         if balanced:
-            await balance.check(self.stack, records.read(self.directory), balanced, beside=self.crowd.beside)
+            await balance.check(self.stack, self.directory, balanced, beside=sum(crowd.beside for crowd in crowds))
         if self._inspected:
             self.disagreements = await disagreements(self.valkey.url, self.directory)
-        self.crowd.leave()
+        for crowd in crowds:
+            crowd.leave()
         for official in self._officials:
             await official.leave()
         await self._disconnects()

@@ -3,7 +3,7 @@
 import asyncio
 import resource
 import sys
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 
 import httpx
 import psutil
@@ -33,7 +33,7 @@ that does not hold it back (LANE_FAIR_BYTES=100000000) lets others wait for up t
 DOWNLINK_BUFFER_BYTES = 40_000_000
 STORM = 5_000
 STORM_FIRST = 100_000
-CONNECT_RATE = 500
+CONNECT_RATE = 250
 
 
 @pytest.mark.alone
@@ -144,8 +144,7 @@ async def test_vanishing(seed: int) -> None:
         network.reset()
         await lost.all_in(20)
         await lost.progress(5, 20)
-        await lost.finish(10)
-        lost.leave()
+        it.guests.append(lost)
         verdict = await it.end(breaks=True, silent_from=vanished_at, gap_s=3, away_s=5, balanced="across")
         told = {line.sid: line.at for line in reversed(records.read(it.directory).disconnects) if line.sid in sids}
         assert max(told.values()) - vanished_at < 4e6
@@ -169,8 +168,7 @@ async def test_half_open_overlap(seed: int) -> None:
         assert not stay & records.disconnected(it.directory).keys(), "the old ones are gone already: no overlap"
         await lost.progress(5, 20)
         await until(lambda: _gone(it, set(old)), 10, "the old ones stay for ever")
-        await lost.finish(10)
-        lost.leave()
+        it.guests.append(lost)
         await it.end(breaks=True, gap_s=1, balanced="across")
 
 
@@ -205,8 +203,7 @@ async def _storm(seed: int) -> None:
         ) as storm:  # fmt: skip
             await asyncio.gather(*waiting)
             await it.crowd.progress(10, 30)
-            await storm.finish(10)
-            storm.leave()
+            it.guests.append(storm)
             verdict = await it.end(gap_s=5, balanced="all")
         assert verdict.clients >= STORM
         assert storm.failures == 0
@@ -216,7 +213,9 @@ async def _storm(seed: int) -> None:
 
 async def _until_some_wait(http: httpx.AsyncClient, node: Node) -> None:
     async def some() -> bool:
-        return (await balance.scrape_by(http, node.url)).total("sio_io_connects_waiting") > 0
+        with suppress(httpx.HTTPError):  # this process is busy connecting: an io-node may have waited in vain for it
+            return (await balance.scrape_by(http, node.url)).total("sio_io_connects_waiting") > 0
+        return False
 
     await until(some, 20, f"nobody waited at {node.name}", every_s=0.2)
 

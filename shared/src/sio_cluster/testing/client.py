@@ -41,13 +41,13 @@ class Client(WSListener):
         self._query = query
         self._transport: WSTransport | None = None
 
-    async def connect(self, url: str) -> None:
+    async def connect(self, url: str, within_s: float = CONNECT_S) -> None:
         """Connects to the server at `http://host:port`. `on_packet` may be called before this returns.
 
-        Raises OSError, TimeoutError after 10 s, or WSError where the server refuses.
+        Raises OSError, TimeoutError after `within_s`, or WSError where the server refuses.
         """
         address = f"{url.replace('http', 'ws', 1)}/socket.io/?EIO=4&transport=websocket{self._query}"
-        async with asyncio.timeout(CONNECT_S):
+        async with asyncio.timeout(within_s):
             await ws_connect(lambda: self, address)
 
     def send(self, packet: bytes) -> None:

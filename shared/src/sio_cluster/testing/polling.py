@@ -43,12 +43,12 @@ class PollingClient:
         self._over = False
         self._running: asyncio.Task[None] | None = None
 
-    async def connect(self, url: str) -> None:
-        """Begins a session at `http://host:port`. Raises OSError, IncompleteReadError, TimeoutError after 10 s, or
-        ConnectionError where the server refuses."""
+    async def connect(self, url: str, within_s: float = CONNECT_S) -> None:
+        """Begins a session at `http://host:port`. Raises OSError, IncompleteReadError, TimeoutError after `within_s`,
+        or ConnectionError where the server refuses."""
         self._get, self._post = _Requests(url), _Requests(url)
         try:
-            async with asyncio.timeout(CONNECT_S):
+            async with asyncio.timeout(within_s):
                 status, body = await self._get.ask("GET", self._path)
             if status != 200:
                 raise ConnectionError(f"status {status}")
