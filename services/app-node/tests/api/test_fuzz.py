@@ -30,6 +30,7 @@ def url(valkey: Valkey, tmp_path_factory: pytest.TempPathFactory) -> Iterator[st
     keys.write_text(KEYS)
     (port,) = free_ports(1)
     env = {"REDIS_URL": valkey.url, "REDIS_PREFIX": f"fuzz{os.getpid()}", "API_PORT": str(port)}
+    env["API_MAX_BODY_BYTES"] = "100000000"  # a batch of too many commands is to be refused for its number
     command = Path(sys.executable).with_name("sio-cluster")
     process = subprocess.Popen(
         [command, "api"], env=os.environ | env | {"API_KEYS_FILE": str(keys), "LOG_LEVEL": "warning"}
