@@ -5,6 +5,7 @@ from collections.abc import Collection
 from typing import Any
 
 import pytest
+import structlog
 
 from app_node.clock import Clock
 from app_node.counters import Counters
@@ -153,3 +154,15 @@ async def test_the_only_app_node_acquires_a_quarantine_after_all_its_lanes() -> 
     for _ in range(3):
         await keeper.plan()
     assert leases.acquired == [(0, False), (1, False), (quarantine_of(0), False)]
+
+
+async def test_a_quarantine_that_is_lost_is_named_by_its_lane() -> None:
+    now = 0.0
+    keeper = keeper_of(Reader(), Leases(), lambda: now, lanes=3, quarantined=[2])
+    for _ in range(3):
+        await keeper.plan()
+    now = 2.0
+    with structlog.testing.capture_logs() as logs:
+        keeper.check()
+    lost = [(line["lane"], line.get("quarantine")) for line in logs if line["event"] == "lane_lost"]
+    assert lost == [(0, None), (1, None), (2, None), (2, True)]

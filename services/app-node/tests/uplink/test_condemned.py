@@ -107,6 +107,7 @@ async def test_what_the_client_hears(
     assert (stage.said, stage.forgotten, stage.outcomes) == (said, forgotten, [SET_ASIDE])
     [line] = logs
     assert (line["event"], line["event_name"], line["sid"]) == ("fact_set_aside", name, SID)
+    assert line["lane"] == 0, "the lane, and not the number of its quarantine"
     assert line["namespace"] == (None if known is None and fact is EVENT else "/chat")
 
 

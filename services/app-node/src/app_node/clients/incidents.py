@@ -19,10 +19,10 @@ class Incidents:
 
     def refused(self, client: Client, outcome: Outcome) -> Outcome:
         """A fact cannot be handled. Returns the outcome, which says why."""
-        log.debug("fact_refused", sid=client.sid, lane=client.lane.number, why=outcome.label)
+        log.debug("fact_refused", sid=client.sid, lane=client.lane.behind, why=outcome.label)
         return outcome
 
     def handler_failed(self, client: Client, event: Any) -> None:
         """The application's handler raised. To be called in the `except` clause, for the traceback."""
         self.counters.handlers_failed += 1
-        log_raised("handler_failed", sid=client.sid, event_name=event, lane=client.lane.number)
+        log_raised("handler_failed", sid=client.sid, event_name=event, lane=client.lane.behind)

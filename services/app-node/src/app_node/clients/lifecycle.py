@@ -222,7 +222,7 @@ class ClientLifecycle:
         if self._application.wants_reconnect(client.namespace):
             refusal = await self._run_reconnect(client, progress)
             if refusal is not None and refusal is not INTERNAL_ERROR:  # a defect must not send clients away for good
-                log.info("reconnect_refused", sid=client.sid, lane=progress.lane.number)
+                log.info("reconnect_refused", sid=client.sid, lane=progress.lane.behind)
                 await self._departures.disconnect(client, progress)
                 return
         client.state = State.CONNECTED

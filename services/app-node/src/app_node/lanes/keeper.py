@@ -8,7 +8,7 @@ ended.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 
@@ -144,7 +144,7 @@ class LaneKeeper:
             if self._clock() - self._checked_at > self._lease_ms / 4000:  # no renewal could be sent meanwhile
                 self._stood_still.add(lane.number)
             self._counters.lanes_lost += 1
-            log.warning("lane_lost", lane=lane.number, token=lane.token)
+            log.warning("lane_lost", **_named(lane), token=lane.token)
         self._on_lost(lane)
 
     async def plan(self) -> None:
@@ -248,7 +248,7 @@ class LaneKeeper:
         claimed = await self._reader.claim(number)
         if self.held.get(number) is not lane or not lane.held():
             return False
-        log.debug("lane_acquired", lane=number, token=lane.token, redelivered=len(claimed.entries))
+        log.debug("lane_acquired", **_named(lane), token=lane.token, redelivered=len(claimed.entries))
         await self._on_take(lane, claimed)
         self.changed.set()  # they wait for their turn, also where the lane is about to go
         if not lane.held() or lane in self._handovers:
@@ -274,14 +274,14 @@ class LaneKeeper:
                 settled = True
             except TimeoutError:
                 settled = False
-                log.warning("lane_handlers_late", lane=lane.number, handlers=len(lane.tasks))
+                log.warning("lane_handlers_late", **_named(lane), handlers=len(lane.tasks))
             if self.held.get(lane.number) is lane:
                 del self.held[lane.number]
                 self._on_lost(lane)
                 await self._leases.release(lane.lease, settled=settled)
-                log.debug("lane_released", lane=lane.number, token=lane.token)
+                log.debug("lane_released", **_named(lane), token=lane.token)
         except BusError as error:
-            log.warning("lane_release_failed", lane=lane.number, error=str(error))  # the lease will run out
+            log.warning("lane_release_failed", **_named(lane), error=str(error))  # the lease will run out
         finally:
             del self._handovers[lane]
 
@@ -298,6 +298,11 @@ class LaneKeeper:
 
     def _deadline(self, sent_at: float) -> float:
         return sent_at + self._lease_ms * (1 - MARGIN) / 1000
+
+
+def _named(lane: Lane) -> dict[str, Any]:
+    """Which one it is, for the log: a quarantine is named by the lane that is behind it."""
+    return {"lane": lane.behind, "quarantine": True} if is_quarantine(lane.number) else {"lane": lane.number}
 
 
 def _raise_first(outcomes: Sequence[object]) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from app_node.clock import Clock
 from sio_cluster.protocol.errors import LeaseLost
+from sio_cluster.protocol.ids import lane_behind
 from sio_cluster.streams.api.leases import Lease
 
 
@@ -49,6 +50,11 @@ class Lane:
         self._arriving = 0
         self._clock = clock
 
+    @property
+    def behind(self) -> int:
+        """The lane whose clients it serves: itself, or the one whose quarantine it is. Logs name this one."""
+        return lane_behind(self.number)
+
     def start(self, work: Coroutine[Any, Any, None]) -> None:
         """Runs a handler, or what stands for one, as a task that ends with the lane."""
         task = asyncio.get_running_loop().create_task(work)
@@ -64,7 +70,7 @@ class Lane:
     def require_held(self) -> None:
         """Raises LeaseLost where `held` is False: nothing new may begin."""
         if not self.held():
-            raise LeaseLost(f"lane {self.number} is no longer held: another app-node goes on with its clients")
+            raise LeaseLost(f"lane {self.behind} is no longer held: another app-node goes on with its clients")
 
     def expect(self) -> None:
         """An entry was read, and waits for its turn."""

@@ -155,7 +155,7 @@ class Alone:
         may be we, finds its entry unfinished."""
         if not await self._ended(lane, PATIENCE_S):
             self._unended.add(entry.id)
-            log.error("handler_unended", lane=lane.number, id=entry.id.decode(), seconds=PATIENCE_S)
+            log.error("handler_unended", lane=lane.behind, id=entry.id.decode(), seconds=PATIENCE_S)
             keeper.lose(lane)
         self._clients.drop_lane(lane)
 

@@ -58,7 +58,7 @@ class Condemned:
             return  # the next holder of the quarantine does it
         except Exception:  # a defect of ours must not stop the quarantine for ever
             outcome = DEFECT
-            log.exception("set_aside_failed", sid=fact.sid, lane=progress.lane.number)
+            log.exception("set_aside_failed", sid=fact.sid, lane=progress.lane.behind)
         progress.end_fact(fact, outcome)
 
     async def _answer(self, fact: Fact, progress: EntryProgress) -> Outcome:
@@ -94,7 +94,7 @@ class Condemned:
         log.error(
             "fact_set_aside",
             sid=fact.sid,
-            lane=progress.lane.number,
+            lane=progress.lane.behind,
             namespace=_namespace(fact, record),
             event_name=_event_name(fact, record),
             id=progress.entry_id.decode(),

@@ -199,7 +199,7 @@ class Consumer:
             batch = decode_uplink(entry.entry)
         except MalformedBatch as error:
             self._counters.entries_malformed += 1
-            log.error("entry_malformed", lane=lane.number, id=entry.id.decode(), why=str(error))
+            log.error("entry_malformed", lane=lane.behind, id=entry.id.decode(), why=str(error))
             self._set_aside(lane, entry, str(error))
             return 0
         places = [place for place in range(len(batch.facts)) if place not in entry.done]

@@ -42,5 +42,5 @@ class DeadLetters:
         self._counters.dead_letters += 1
         if gone:
             self._counters.dead_letters_lost += gone
-            log.error("dead_letters_lost", lane=lane.number, number=gone)
+            log.error("dead_letters_lost", lane=lane.behind, number=gone)
         when_put()

@@ -125,7 +125,7 @@ class Dispatcher:
         for task in list(lane.tasks):
             task.cancel()
         dropped = self._clients.drop_lane(lane)
-        log.debug("lane_dropped", lane=lane.number, clients=dropped, handlers=len(lane.tasks))
+        log.debug("lane_dropped", lane=lane.behind, clients=dropped, handlers=len(lane.tasks))
 
     # --- order -----------------------------------------------------------------------------------------------------
 
@@ -146,7 +146,7 @@ class Dispatcher:
             except BaseException as error:  # noqa: BLE001 - a defect of ours must not stop this client and its lane
                 raise_unless_own(error, task, progress.lane)
                 outcome = DEFECT
-                log_raised("dispatch_failed", sid=client.sid, lane=progress.lane.number, fact=type(fact).__name__)
+                log_raised("dispatch_failed", sid=client.sid, lane=progress.lane.behind, fact=type(fact).__name__)
             if outcome is not None:
                 progress.end_fact(fact, outcome)
             await forget_cancellation(task, progress.lane)
@@ -203,7 +203,7 @@ class Dispatcher:
         """As `_run_event`, with a span that is the current one in the handler."""
         span = None
         if fact.trace is not None and self._traces is not None:
-            lane, entry_id, redelivered = progress.lane.number, progress.entry_id, progress.redelivered
+            lane, entry_id, redelivered = progress.lane.behind, progress.entry_id, progress.redelivered
             span = self._traces.process(
                 fact.trace, fact, namespace=client.namespace, lane=lane, entry_id=entry_id, redelivered=redelivered
             )
@@ -230,7 +230,7 @@ class Dispatcher:
             if (observer := self._sightings.observer) is not None:
                 observer.received(client.sid, client.namespace, (name, *args))
             if self._log_events:
-                log.debug("event", sid=client.sid, event_name=name, lane=progress.lane.number)
+                log.debug("event", sid=client.sid, event_name=name, lane=progress.lane.behind)
             call = application.event(client.namespace, client.sid, name, args, redelivered=progress.redelivered)
             if call is None:
                 return EVENT_UNHANDLED
