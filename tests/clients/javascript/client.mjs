@@ -6,6 +6,8 @@ import { io } from "socket.io-client";
 const [url, transport] = process.argv.slice(2);
 const transports = { polling: ["polling"], websocket: ["websocket"], upgrade: ["polling", "websocket"] }[transport];
 const WAIT_MS = 10_000;
+// It polls as the newest one does, and must say that it cannot use offsets (docs/recovery.md, "Which clients").
+const query = { recovery: 0 };
 
 // What comes under this event, one list of arguments after the other.
 function queueOf(socket, event) {
@@ -35,7 +37,7 @@ function same(found, wanted) {
   assert.equal(Buffer.compare(Buffer.from(found), wanted), 0);
 }
 
-const socket = io(url, { transports, forceNew: true, reconnectionDelay: 100, reconnectionDelayMax: 500 });
+const socket = io(url, { transports, query, forceNew: true, reconnectionDelay: 100, reconnectionDelayMax: 500 });
 const connected = queueOf(socket, "connect");
 const back = queueOf(socket, "message-back");
 const burst = queueOf(socket, "burst");
