@@ -263,7 +263,8 @@ class Lives(RuleBasedStateMachine):
     @precondition(lambda self: self.probe and self.probed)
     def upgrade(self) -> None:
         self.take(inbound.probe_text(self.session, "5"))
-        assert self.socket
+        assert self.upgrades == 1
+        assert self.socket or self.closed, "one that was closing ends when the WebSocket has taken over"
 
     @rule(fate=RARELY)
     @precondition(lambda self: self.probe)
