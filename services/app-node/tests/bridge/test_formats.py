@@ -49,6 +49,8 @@ def test_redis_manager() -> None:
     )
     binary = [[{"_placeholder": True, "num": 0}, 5], base64.b64encode(b"\xff").decode()]
     assert manager(method="emit", event="e", data=binary, binary=True) == EmitEvent("/", "e", (b"\xff", 5), None, [])
+    assert manager(method="emit", event="e", data=[1], room="") == EmitEvent("/", "e", (1,), [""], [])
+    assert manager(method="emit", event="e", data=[1], room=[]) == EmitEvent("/", "e", (1,), [], []), "for nobody"
     client = Selection("/", [SID], [])
     assert manager(method="enter_room", sid=SID, room="a", namespace="/") == EnterRooms(client, ["a"])
     assert manager(method="leave_room", sid=SID, room="a") == LeaveRooms(client, ["a"])

@@ -90,7 +90,7 @@ def _emit(message: _Emit) -> EmitEvent:
         message.namespace or "/",
         message.event,
         _arguments(message),
-        rooms or None,  # python-socketio takes an empty name, or an empty list, for everybody
+        rooms,  # an empty list is nobody here too: python-socketio's servers fail at it, and nobody gets the event
         [],
         [skip] if isinstance(skip, str) else skip,
     )
