@@ -32,9 +32,9 @@ def _add(stats: Any, transport: str, count: int, length: int, latencies: dict[in
     entry.num_reqs_per_sec[int(entry.last_request_timestamp)] = count
     for bucket, times in latencies.items():
         milliseconds = value_of(bucket) / 1e3
-        entry.total_response_time += milliseconds * times  # type: ignore[assignment] # a float in locust, too
+        entry.total_response_time += milliseconds * times  # type: ignore[assignment]  # a float in locust, too
         entry.response_times[bucket_response_time(milliseconds)] += times
-    entry.min_response_time = value_of(min(latencies)) / 1e3  # type: ignore[assignment]
-    entry.max_response_time = value_of(max(latencies)) / 1e3  # type: ignore[assignment]
+    entry.min_response_time = value_of(min(latencies)) / 1e3  # type: ignore[assignment]  # as above
+    entry.max_response_time = value_of(max(latencies)) / 1e3  # type: ignore[assignment]  # as above
     for target in (stats.get(transport, "delivery"), stats.total):
         target.extend(entry)

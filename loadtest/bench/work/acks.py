@@ -72,7 +72,7 @@ async def _answered(clients: Sequence[Client]) -> None:
     """Waits until nothing is unanswered, but not for ever; then forgets what is."""
     loop = asyncio.get_running_loop()
     until = loop.time() + ANSWERS_S
-    while any(client.unanswered for client in clients) and loop.time() < until:  # noqa: ASYNC110
+    while any(client.unanswered for client in clients) and loop.time() < until:  # noqa: ASYNC110 - many clients
         await asyncio.sleep(0.02)
     for client in clients:
         client.unanswered.clear()

@@ -35,7 +35,7 @@ def _is_exit(error: BaseException | None) -> bool:
 
 
 def _fail(kind: str, text: str) -> None:
-    print(f"{kind.upper()}: {' '.join(text.split())}", file=sys.stderr)  # noqa: T201
+    print(f"{kind.upper()}: {' '.join(text.split())}", file=sys.stderr)  # noqa: T201 - read by who started it
     sys.exit(2)
 
 
