@@ -91,20 +91,6 @@ async def show(page: Page, path: str) -> None:
     await page.evaluate("path => { location.hash = path }", path)
 
 
-async def show_anew(page: Page, path: str, wanted: Locator) -> None:
-    """Opens a client's details again and again until they have this. The page shows what it knew of the client when
-    they were opened: a list of all clients that comes later, as each app-node sends one to a new administrator, gives
-    it new objects, which details that stay open do not see."""
-    async with asyncio.timeout(SLOW_MS / 1000):
-        while True:
-            await show(page, "/sockets/")
-            await show(page, path)
-            try:
-                return await expect(wanted).to_be_visible(timeout=1_000)
-            except AssertionError:
-                continue
-
-
 async def client_far_from(sio: ClusterServer, open_page: Any, room: str) -> tuple[Page, RemoteClient]:
     """Somebody in the chat whose io-node is not that of the last administrator."""
     admins = {client.io_node for client in await sio.clients(namespace="/admin")}
@@ -165,11 +151,11 @@ async def test_orders_reach_a_client_of_another_io_node(
     _, client = await client_far_from(sio, open_page, "orders")
     details = f"/n/{quote('/', safe='')}/sockets/{client.sid}"
     await show(page, details)
-    await show_anew(page, details, page.get_by_text("room:orders"))
+    await expect(page.get_by_text("room:orders")).to_be_visible(timeout=SLOW_MS)
     await page.get_by_label("Join a room").fill("vip")
     await page.get_by_label("Join a room").press("Tab")
     await page.get_by_role("main").locator("button[type=submit]").click()
-    await show_anew(page, details, cell(page, "vip"))
+    await expect(cell(page, "vip")).to_be_visible(timeout=SLOW_MS)  # in the details that stayed open
     assert [found.sid for found in await sio.clients("vip")] == [client.sid]
     await row(page, "vip").get_by_role("button").click()  # which leads to the page of the room, too
     await until(lambda: sio.count("vip"), 0)

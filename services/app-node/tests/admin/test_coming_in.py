@@ -87,6 +87,23 @@ async def test_who_came_in_by_another_password_and_only_watches_is_sent_away(mem
     assert said(io, ada) == []
 
 
+async def test_of_many_who_came_in_by_another_password_each_is_sent_away(
+    stage: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those behind the first ones, who are told nothing, too; and those whose password counts are passed over."""
+    monkeypatch.setattr("app_node.admin.rounds.MOST_WATCHERS", 3)
+    both = [PASSWORD, {"username": "eve", "password": "old"}]
+    sio, io = instrumented(stage, auth=False), await stage.io_node()
+    await sio.start()
+    former = {await io.connect("/admin") for _ in range(8)}
+    await sio.shutdown()
+    changed = instrumented(stage, auth=both)
+    await changed.start()
+    present = {await io.connect("/admin", both[number % 2]) for number in range(8)}
+    await io.until(lambda: {gone.sid for gone in io.commands if isinstance(gone, Disconnect)} >= former)
+    assert {gone.sid for gone in io.commands if isinstance(gone, Disconnect)}.isdisjoint(present)
+
+
 async def test_who_came_in_by_the_same_password_gives_orders_to_the_next_app_node(memory_stage: Any) -> None:
     sio, io = instrumented(memory_stage), await memory_stage.io_node()
     await sio.start()

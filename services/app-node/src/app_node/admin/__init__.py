@@ -8,6 +8,7 @@
     credentials  who may come in: pure
     guesses      how often somebody may show what is wrong: pure
     sockets      a client as the page wants it, without secrets: pure
+    differences  what happened to clients between two looks: pure
     stats        a node as the page wants it: pure
     server       what the parts need of the server object
 

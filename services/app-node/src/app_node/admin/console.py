@@ -73,7 +73,7 @@ class Console:
         self._rounds = Rounds(
             self._server,
             self._namespace,
-            counts=self._doorway.counts,
+            doorway=self._doorway,
             interval_s=self._interval_s,
             feed=feed,
             clock=self._clock,
@@ -93,8 +93,8 @@ class Console:
             self._server.start_background_task(self._show, self._rounds, sid)
 
     async def _show(self, rounds: Rounds, sid: str) -> None:
-        """Outside of the handler: the list may be long."""
+        """Outside of the handler: the list may be long, and there is more to tell some seconds later."""
+        rounds.look_now()
         if self._shows_clients:
             with suppress(NodesTooOld):  # the room index is not exact now: a round sends the list when it is
-                await rounds.show_clients(sid)
-        rounds.look_now()
+                await rounds.introduce(sid)

@@ -11,6 +11,7 @@ it would still say yes: such a connection ends after a day, as a session does.
 import hashlib
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from time import time
 from typing import Any
 
@@ -36,6 +37,8 @@ _CAME_IN_BY = "came_in_by"
 """In the client's session: the fingerprint of the credentials that counted."""
 _UNTIL = "until"
 """Beside it, where a function decides: in seconds since 1970."""
+_KNOWS_CLIENTS = "knows_clients"
+"""Beside it: this administrator has the list of clients, and hears of changes since then."""
 
 
 class Doorway:
@@ -84,6 +87,17 @@ class Doorway:
         """Whether this administrator came in by the credentials that count here, and not too long ago."""
         session = None if record.session is None else decode_session(record.session)
         return self._is_of_now(session)
+
+    def knows_clients(self, record: ClientRecord) -> bool:
+        """Whether this administrator has the list of clients, from whichever app-node."""
+        session = None if record.session is None else decode_session(record.session)
+        return isinstance(session, dict) and bool(session.get(_KNOWS_CLIENTS))
+
+    async def note_knows_clients(self, sid: str) -> None:
+        """From now on `knows_clients`, on each app-node. Nothing where the administrator has gone."""
+        with suppress(KeyError):
+            session = await self._server.get_session(sid, namespace=self._namespace)
+            await self._server.save_session(sid, {**session, _KNOWS_CLIENTS: True}, namespace=self._namespace)
 
     async def _counts_still(self, sid: str) -> bool:
         try:

@@ -3,14 +3,16 @@
 import asyncio
 import heapq
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import Any
 
 import msgspec
 import structlog
 
-from app_node.admin.doorway import ENDED
-from app_node.admin.feed import Feed
+from app_node.admin.differences import Shown, changes, shown
+from app_node.admin.doorway import ENDED, Doorway
+from app_node.admin.feed import MOST_CHANGES, Feed
 from app_node.admin.server import MOST_NAMESPACES, Server, namespaces_of
 from app_node.admin.sockets import serialized
 from app_node.admin.stats import Traffic, server_stats
@@ -39,6 +41,10 @@ _READY_IN_A_TURN = 50
 """So many are made ready in one turn of the event loop. With long headers each takes about 0.2 ms."""
 _RESYNC_S = 10.0
 """So long it takes at least, from one list of clients to the next."""
+_ROUND_S = 1.0
+"""So long a round may take."""
+_ABANDONED_S = 10.0
+"""So much longer than it should take an administrator may be without a list, before another app-node sends one."""
 
 
 class Rounds:
@@ -52,17 +58,17 @@ class Rounds:
         server: Server,
         namespace: str,
         *,
-        counts: Callable[[ClientRecord], bool],
+        doorway: Doorway,
         interval_s: float,
         feed: Feed | None,
         clock: Callable[[], float],
     ) -> None:
-        """`counts`: whether an administrator came in by the credentials of now. Others are sent away. `interval_s`:
-        between two `server_stats` of a node. `clock`: this node's seconds."""
+        """`doorway` says who came in by the credentials of now. Others are sent away. `interval_s`: between two
+        `server_stats` of a node. `clock`: this node's seconds."""
         self._server = server
         self._node = server.node
         self._namespace = namespace
-        self._counts = counts
+        self._doorway = doorway
         self._interval_s = interval_s
         self._feed = feed
         self._clock = clock
@@ -71,7 +77,10 @@ class Rounds:
         self._names: set[str] = set()
         self._wake = asyncio.Event()
         self._synced_at = float("-inf")
-        self._newcomers_at = float("-inf")
+        self._without_list: dict[str, float] = {}
+        """Those who watch and have no list of clients, and since when this app-node knows of them."""
+        self._further: str | None = None
+        """Where to look on for administrators to be sent away, behind the first MOST_WATCHERS."""
         self.watchers: list[str] = []
         """The sids of those who watch, as of the last look."""
 
@@ -100,19 +109,57 @@ class Rounds:
         if self.watchers:
             await self._say(self.watchers, event, *args, volatile=volatile)
 
-    async def show_clients(self, to: str | list[str]) -> None:
-        """The clients that connected last, to these administrators."""
-        shown, left = [], MOST_LIST_BYTES
+    async def introduce(self, sid: str) -> None:
+        """An administrator has come in here: it gets the one list of clients. What other app-nodes did not tell it,
+        since they did not know of it yet, it gets as changes: a second list would replace all that the page shows.
+
+        Where this app-node dies in the midst, the one in charge sends a list.
+        """
+        before = await self._show_clients(sid)
+        await asyncio.sleep(self._known_after_s)
+        await self._catch_up(sid, before)
+        await self._doorway.note_knows_clients(sid)
+
+    @property
+    def _known_after_s(self) -> float:
+        """So long after its coming each app-node knows of an administrator."""
+        return max(IDLE_S, self._interval_s) + _ROUND_S
+
+    async def _show_clients(self, to: str | list[str]) -> dict[str, Shown]:
+        """The clients that connected last, to these administrators. Returns what they were told."""
+        clients = await self._clients()
+        await self._say(to, "all_sockets", clients)
+        return {client["id"]: shown(client) for client in clients}
+
+    async def _catch_up(self, sid: str, before: dict[str, Shown]) -> None:
+        """What has changed since this administrator was told of these clients. If that is much, the list anew."""
+        clients = {client["id"]: client for client in await self._clients()}
+        missing = [gone for gone in before if gone not in clients]
+        if len(missing) <= MOST_CHANGES:  # a list that is full leaves out clients that are still there
+            found = await asyncio.gather(*map(self._node.clients.queries.one, missing))
+            displaced = {record.connected.sid for record in found if record is not None}
+            some = [*islice(changes(before, clients, displaced, time.time()), MOST_CHANGES + 1)]
+            if len(some) <= MOST_CHANGES:
+                with landing_as_one() as landing:
+                    for event, args in some:
+                        await self._say(sid, event, *args)
+                await landing.landed()
+                return
+        await self._say(sid, "all_sockets", [*clients.values()])
+
+    async def _clients(self) -> list[dict[str, Any]]:
+        """The clients that connected last, as many as one message has room for."""
+        clients, left = [], MOST_LIST_BYTES
         for number, record in enumerate(await self._newest()):
             if number % _READY_IN_A_TURN == 0:
                 await asyncio.sleep(0)
             client = serialized(record)
             size = len(msgspec.json.encode(client))
             if size <= left:
-                shown.append(client)
+                clients.append(client)
                 left -= size
-        await asyncio.sleep(0)
-        await self._say(to, "all_sockets", shown)
+        await asyncio.sleep(0)  # the message is written in a turn of its own
+        return clients
 
     async def _newest(self) -> list[ClientRecord]:
         newest: list[ClientRecord] = []
@@ -146,16 +193,33 @@ class Rounds:
         if is_in_charge:
             await self._tell_figures()
         if self._feed is not None:
-            await self._show_what_was_missed(self._feed, is_in_charge=is_in_charge)
+            await self._show_what_was_missed(self._feed)
+            if is_in_charge:
+                await self._show_to_abandoned()
 
     async def _who_watches(self, *, send_away: bool) -> list[str]:
         queries = self._node.clients.queries
         if not await queries.count(self._namespace, None):
             return []
         page = await queries.page(self._namespace, None, MOST_WATCHERS, None)
+        watchers = await self._those_that_count(page.records, send_away=send_away)
+        without_list = [record.connected.sid for record in page.records if not self._doorway.knows_clients(record)]
+        now = self._clock()
+        self._without_list = {sid: self._without_list.get(sid, now) for sid in without_list if sid in watchers}
+        if send_away and page.cursor is not None:
+            await self._look_further(page.cursor)
+        return watchers
+
+    async def _look_further(self, first: str) -> None:
+        """Sends away those behind the first ones: some in each round, then from `first` on again."""
+        page = await self._node.clients.queries.page(self._namespace, None, MOST_WATCHERS, self._further or first)
+        self._further = page.cursor
+        await self._those_that_count(page.records, send_away=True)
+
+    async def _those_that_count(self, records: Sequence[ClientRecord], *, send_away: bool) -> list[str]:
         watchers = []
-        for record in page.records:
-            if self._counts(record):
+        for record in records:
+            if self._doorway.counts(record):
                 watchers.append(record.connected.sid)
             elif send_away:
                 log.warning("admin_ended", sid=record.connected.sid, why=ENDED)
@@ -163,8 +227,6 @@ class Rounds:
         return watchers
 
     def _see(self, watchers: list[str]) -> None:
-        if not set(watchers) <= set(self.watchers):
-            self._newcomers_at = self._clock()
         self.watchers = watchers
         if self._feed is None:
             return
@@ -184,14 +246,21 @@ class Rounds:
                 await self.tell("server_stats", stats, volatile=True)
         await landing.landed()
 
-    async def _show_what_was_missed(self, feed: Feed, *, is_in_charge: bool) -> None:
-        """The list of clients anew, where a change of one was left out. Whoever is in charge does so too when somebody
-        has come: until its last round, another app-node did not know of that, and told nothing."""
+    async def _show_what_was_missed(self, feed: Feed) -> None:
+        """The list of clients anew, where a change of one was left out."""
         now = self._clock()
-        is_due = is_in_charge and self._newcomers_at > self._synced_at and now - self._newcomers_at > IDLE_S
-        if is_due or (feed.is_incomplete and now - self._synced_at > _RESYNC_S):
+        if feed.is_incomplete and now - self._synced_at > _RESYNC_S:
             self._synced_at, feed.is_incomplete = now, False
-            await self.show_clients(self.watchers)
+            await self._show_clients(self.watchers)
+
+    async def _show_to_abandoned(self) -> None:
+        """The list of clients for those who got none: the app-node that let them in has died, or could not read it."""
+        limit = self._clock() - self._known_after_s - _ABANDONED_S
+        abandoned = [sid for sid, since in self._without_list.items() if since < limit]
+        if abandoned:
+            await self._show_clients(abandoned)
+            for sid in abandoned:
+                await self._doorway.note_knows_clients(sid)
 
     async def _all_namespaces(self) -> list[str]:
         return self._known_namespaces(await self._retry.call(self._node.bus.registry.io_nodes))
