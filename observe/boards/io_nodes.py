@@ -160,10 +160,10 @@ def _recovery() -> Row:
         "Clients that come back",
         [
             timeseries(
-                "Claims by result",
-                [Line(rate("sio_io_recoveries_total", NODES, "result"), "{{result}}")],
+                "Claims by result and reason",
+                [Line(rate("sio_io_recoveries_total", NODES, "result, reason"), "{{result}} {{reason}}")],
                 "cps",
-                "docs/operations.md has a table of the results.",
+                "docs/operations.md has a table of the reasons for which a claim is refused.",
             ),
             timeseries(
                 "Messages and connections",

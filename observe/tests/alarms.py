@@ -112,7 +112,7 @@ ALARMS = [
         },
     ),
     Alarm("SioDownlinkFull", {f'sio_io_slow_consumers_total{{{IO}, reason="buffer_full"}}': _ONCE}),
-    Alarm("SioRecoveryWindowShort", {f'sio_io_recoveries_total{{{IO}, result="window"}}': _ONCE}),
+    Alarm("SioRecoveryWindowShort", {f'sio_io_recoveries_total{{{IO}, result="refused", reason="window"}}': _ONCE}),
     Alarm("SioBridgeLosesMessages", {'sio_bridge_entries_lost_total{job="bridge"}': _ONCE}),
     Alarm("SioBridgeLosesMessages", {'sio_bridge_messages_refused_total{job="bridge", source="s"}': _ONCE}),
     Alarm("SioBridgeLosesMessages", {'sio_bridge_messages_refused_total{job="bridge", source="s"}': "_x25 1x35"}),

@@ -50,3 +50,10 @@ def test_what_may_go_wrong_is_there_before_it_does() -> None:
     assert 'sio_io_facts_dropped_total{reason="misplaced"} 0.0' in lines
     for message in ("Forbidden", "Session ID unknown", "Too many open files", "Not accepting connections"):
         assert f'sio_io_requests_refused_total{{reason="{message}"}} 0.0' in lines
+
+
+def test_a_recovery_has_a_result_and_where_it_is_refused_a_reason() -> None:
+    lines = shown(clients=ClientCounters(recovered=3, claims_refused=Counter(window=2))).decode().splitlines()
+    assert 'sio_io_recoveries_total{reason="",result="recovered"} 3.0' in lines
+    assert 'sio_io_recoveries_total{reason="window",result="refused"} 2.0' in lines
+    assert 'sio_io_recoveries_total{reason="gone",result="refused"} 0.0' in lines

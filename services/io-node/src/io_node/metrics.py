@@ -154,10 +154,14 @@ def _clients(clients: ClientCounters, engine: EngineCounters, levels: Levels) ->
 
 
 def _recovery(clients: ClientCounters, bus: BusCounters, levels: Levels) -> Iterator[Family]:
-    results = dict.fromkeys(("error", "gone", "home", "future", "malformed", "pending", "window", "wrong"), 0)
-    results |= {"recovered": clients.recovered, **clients.claims_refused}
+    refused = dict.fromkeys(("error", "gone", "home", "future", "malformed", "pending", "window", "wrong"), 0)
+    refused |= clients.claims_refused
+    results: dict[tuple[str, ...], float] = {
+        ("recovered", ""): clients.recovered,
+        **{("refused", why): count for why, count in refused.items()},
+    }
     yield Family(
-        "counter", "sio_io_recoveries", "Clients that came back and showed a pid", labelled(results), ("result",)
+        "counter", "sio_io_recoveries", "Clients that came back and showed a pid", results, ("result", "reason")
     )
     yield _counter("sio_io_messages_replayed", "Messages that clients had missed, and were given", clients.replayed)
     yield _counter("sio_io_connections_evicted", "Connections closed because their client came back on another one",
