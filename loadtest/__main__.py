@@ -49,6 +49,9 @@ def main(
     report_dir: Annotated[Path, typer.Option(help="Where each run makes a folder")] = FOLDER / "report",
     ui: Annotated[bool, typer.Option("--ui", help="Locust's web interface instead of one run")] = False,
     ui_port: Annotated[int, typer.Option(envvar="UI_PORT", min=1, max=65535, help="Its port")] = 8089,
+    metrics_port: Annotated[
+        int, typer.Option(envvar="METRICS_PORT", min=0, max=65535, help="Port for /metrics during one run; 0: none")
+    ] = 0,
     show: Annotated[Path | None, typer.Option(help="Shows the result.json of an earlier run, and runs nothing")] = None,
 ) -> None:
     """Simulated browsers against a cluster: fan-out, latency, and whether anything was lost."""
@@ -64,6 +67,7 @@ def main(
             run_time_s=parse_run_time(run_time) if run_time else RUN_TIMES_S.get(scenario, RUN_TIME_S),
             processes=processes or max(1, (os.cpu_count() or 1) // 2),
             io_nodes=io_nodes,
+            metrics_port=metrics_port,
             thresholds=thresholds,
             report_dir=report_dir.absolute(),
             more=tuple(more or ()),

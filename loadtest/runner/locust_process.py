@@ -26,6 +26,8 @@ def command(options: Options, url: str, report: Path) -> list[str]:
     words = [*_common(options, url), "--headless", "--run-time", f"{options.run_time_s}s", "--only-summary"]
     words += ["--html", str(report / "locust.html"), "--csv", str(report / "locust")]
     words += ["--json-file", str(report / "locust"), "--exit-code-on-error", "0"]
+    if options.metrics_port:
+        words += ["--web-host", "127.0.0.1", "--metrics-port", str(options.metrics_port)]
     return [*words, *options.more]
 
 

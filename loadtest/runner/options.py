@@ -19,7 +19,7 @@ _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """`more` is passed on to locust."""
+    """`metrics_port` 0: none. `more` is passed on to locust."""
 
     url: str = DEFAULT_URL
     scenario: str = "fanout"
@@ -28,6 +28,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     run_time_s: int = RUN_TIME_S
     processes: int = 1
     io_nodes: int = 4
+    metrics_port: int = 0
     thresholds: Path = thresholds.FILE
     report_dir: Path = FOLDER / "report"
     more: tuple[str, ...] = ()

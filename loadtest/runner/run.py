@@ -1,6 +1,7 @@
 """One run from its checks to its exit status."""
 
 import asyncio
+import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -51,6 +52,8 @@ class Log:
 async def headless(options: Options, screen: Screen, stop: Stop) -> int:
     """One run. Returns the exit status: 0 within the limits, 1 a limit is broken. Raises CannotRun."""
     limits = thresholds.load(options.thresholds, options.scenario)
+    if options.metrics_port:
+        _require_free(options.metrics_port)
     report = new_report(options.report_dir)
     cluster_log = Log(report / "cluster.log")
     try:
@@ -124,6 +127,8 @@ async def _locust(options: Options, there: Target, report: Path, screen: Screen,
     with Progress(screen, options.run_time_s) as progress:
         locust = LocustProcess(progress.show, _lines_to(log, screen))
         await locust.start(locust_process.command(options, there.url, report), locust_process.environment(report))
+        if options.metrics_port:
+            screen.say(f"Prometheus can read this run's figures at http://127.0.0.1:{options.metrics_port}/metrics")
         try:
             async with asyncio.timeout(options.run_time_s + START_S + locust_process.GRACE_S):
                 await until_end(locust, screen, stop)
@@ -157,6 +162,15 @@ async def until_end(locust: LocustProcess, screen: Screen, stop: Stop) -> None:
     finally:
         for task in (running, asked, at_once):
             task.cancel()
+
+
+def _require_free(port: int) -> None:
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(("127.0.0.1", port))
+        except OSError:
+            raise CannotRun(f"port {port} is taken: choose another with METRICS_PORT=") from None
 
 
 def nothing() -> None:

@@ -10,6 +10,7 @@ May import `loadtest.browser`, `loadtest.accounting` and `loadtest.reporting`.
 | `wiring` | `install`, and how master and workers talk during a run |
 | `leader`, `worker`, `session` | the master's part of a run, a worker's part, and what both do with their users |
 | `statistics`, `web_tab`, `machine` | deliveries in locust's statistics; the tab Fan-out; CPU and lag of this process |
+| `metrics_port` | /metrics of a run without a web interface |
 
 For an application of your own, subclass BrowserUser and call `install`:
 

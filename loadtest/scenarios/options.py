@@ -81,6 +81,13 @@ def add_arguments(parser: Any) -> None:
         10.0,
         "How many seconds to wait at most, after the last emit, for deliveries that are under way",
     )
+    group.add_argument(
+        "--metrics-port",
+        type=_whole,
+        default=0,
+        env_var="LOADTEST_METRICS_PORT",
+        help="Without a web interface: the port for /metrics, on --web-host (default 0: none)",
+    )
     add("--cpu-limit", float, 85.0, "CPU percent above which a worker counts as overloaded")
     add("--lag-limit", float, 20.0, "How late a worker's loop may wake up (p99, ms) before it counts as overloaded")
 

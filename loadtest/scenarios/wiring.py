@@ -18,7 +18,7 @@ import locust
 from locust import runners
 from locust.event import EventHook
 
-from loadtest.scenarios import web_tab
+from loadtest.scenarios import metrics_port, web_tab
 from loadtest.scenarios.leader import Leader
 from loadtest.scenarios.options import add_arguments
 from loadtest.scenarios.worker import Worker, begin
@@ -60,3 +60,4 @@ def _init(environment: Any, runner: Any, **_: Any) -> None:
     else:
         leader = Leader(environment, runner)
         web_tab.add(environment, leader.snapshot)
+        metrics_port.serve(environment, leader.snapshot)
