@@ -3,8 +3,10 @@
 import asyncio
 from typing import Any
 
+import msgspec
 import pytest
 
+from sio_cluster.protocol.figures import Figures
 from sio_cluster.protocol.messages import Emit
 from sio_cluster.streams.api.records import Accepted
 
@@ -17,6 +19,7 @@ pytestmark = pytest.mark.slow
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app_node.admin.rounds.IDLE_S", 0.1)
     monkeypatch.setattr("app_node.admin.rounds._ROUND_S", 0.2)
+    monkeypatch.setattr("app_node.admin.rounds._FIGURES_S", 0.1)
     monkeypatch.setattr("app_node.admin.rounds._ABANDONED_S", 0.3)
 
 
@@ -31,9 +34,9 @@ async def until_known(sio: Any, sid: str) -> None:
             await asyncio.sleep(0.02)
 
 
-async def come(io: Any) -> str:
+async def come(io: Any, namespace: str = "/") -> str:
     """A client that no app-node of the test has seen come."""
-    fact = io.connected()
+    fact = msgspec.structs.replace(io.connected(), namespace=namespace)
     await io.bus.records.store([fact])
     await io.bus.records.update([Accepted(fact.sid)])
     return str(fact.sid)
@@ -71,6 +74,21 @@ async def test_what_other_app_nodes_did_not_tell_it_comes_as_changes(stage: Any,
     assert [args[:3] for args in named(io, "room_joined", ada)] == [["/", "blue", bob]]
     assert new in [client["id"] for client, _ in named(io, "socket_connected", ada)]
     assert [args[:2] for args in named(io, "socket_disconnected", ada)] == [["/", eve]]
+    assert len(named(io, "all_sockets", ada)) == 1
+
+
+async def test_clients_of_a_namespace_that_io_nodes_name_late_are_shown(stage: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr("app_node.admin.rounds._FIGURES_S", 1.5)
+    sio, io = instrumented(stage, mode="development"), await stage.io_node()
+    await sio.start()
+    bob, eve = await come(io, "/late"), await come(io)
+    ada = await io.connect("/admin", PASSWORD)
+    await heard(io, "all_sockets", sid=ada)
+    await asyncio.sleep(0.8)  # what others did not tell has come
+    await io.bus.registry.register_io_node(io.id, {"level": "3", **Figures(namespaces={"/late": 1}).encoded()})
+    await io.until(lambda: bob in [client["id"] for client, _ in named(io, "socket_connected", ada)])
+    await until_known(sio, ada)
+    assert eve not in [client["id"] for client, _ in named(io, "socket_connected", ada)]
     assert len(named(io, "all_sockets", ada)) == 1
 
 

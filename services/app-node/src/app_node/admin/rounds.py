@@ -43,6 +43,8 @@ _RESYNC_S = 10.0
 """So long it takes at least, from one list of clients to the next."""
 _ROUND_S = 1.0
 """So long a round may take."""
+_FIGURES_S = 7.0
+"""So long it takes at most, from somebody's coming, until all io-nodes say of which namespaces they have clients."""
 _ABANDONED_S = 10.0
 """So much longer than it should take an administrator may be without a list, before another app-node sends one."""
 
@@ -117,7 +119,9 @@ class Rounds:
         """
         before = await self._show_clients(sid)
         await asyncio.sleep(self._known_after_s)
-        await self._catch_up(sid, before)
+        known = {*self._names}  # of these all clients are seen now
+        await self._catch_up(sid, before, await self._clients())
+        await self._show_late_namespaces(sid, known)
         await self._doorway.note_knows_clients(sid)
 
     @property
@@ -131,9 +135,18 @@ class Rounds:
         await self._say(to, "all_sockets", clients)
         return {client["id"]: shown(client) for client in clients}
 
-    async def _catch_up(self, sid: str, before: dict[str, Shown]) -> None:
+    async def _show_late_namespaces(self, sid: str, known: set[str]) -> None:
+        """The clients of namespaces that nobody knew of, since io-nodes name them only while somebody watches."""
+        await asyncio.sleep(_FIGURES_S)
+        if set(await self._all_namespaces()) <= known:
+            return
+        listed = await self._clients()
+        before = {client["id"]: shown(client) for client in listed if client["nsp"] in known}
+        await self._catch_up(sid, before, listed)
+
+    async def _catch_up(self, sid: str, before: dict[str, Shown], listed: list[dict[str, Any]]) -> None:
         """What has changed since this administrator was told of these clients. If that is much, the list anew."""
-        clients = {client["id"]: client for client in await self._clients()}
+        clients = {client["id"]: client for client in listed}
         missing = [gone for gone in before if gone not in clients]
         if len(missing) <= MOST_CHANGES:  # a list that is full leaves out clients that are still there
             found = await asyncio.gather(*map(self._node.clients.queries.one, missing))
@@ -255,7 +268,7 @@ class Rounds:
 
     async def _show_to_abandoned(self) -> None:
         """The list of clients for those who got none: the app-node that let them in has died, or could not read it."""
-        limit = self._clock() - self._known_after_s - _ABANDONED_S
+        limit = self._clock() - self._known_after_s - _FIGURES_S - _ABANDONED_S
         abandoned = [sid for sid, since in self._without_list.items() if since < limit]
         if abandoned:
             await self._show_clients(abandoned)
