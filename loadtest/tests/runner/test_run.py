@@ -3,11 +3,13 @@
 import asyncio
 import io
 import os
+import socket
 import sys
 import time
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import msgspec
 import psutil
 import pytest
 from loadtest.errors import CannotRun
@@ -18,6 +20,7 @@ from loadtest.runner.options import Options
 from loadtest.runner.screen import Progress, Screen
 from rich.console import Console
 
+from sio_stack.settings import free_ports
 from sio_stack.stop import Stop
 
 pytestmark = [pytest.mark.slow]
@@ -81,6 +84,22 @@ async def test_wrong_limits_stop_it_before_anything_starts(trial):
     with pytest.raises(CannotRun, match="max_luck"):
         await trial.headless()
     assert not trial.options.report_dir.exists()
+
+
+async def test_a_port_for_metrics_that_is_taken_stops_it_before_anything_starts(trial):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        trial.options = msgspec.structs.replace(trial.options, metrics_port=port)
+        with pytest.raises(CannotRun, match=f"port {port} is taken"):
+            await trial.headless()
+    assert not trial.options.report_dir.exists()
+
+
+async def test_it_says_where_its_metrics_are(trial):
+    (port,) = free_ports(1)
+    trial.options = msgspec.structs.replace(trial.options, metrics_port=port)
+    assert await trial.headless() == 0
+    assert f"http://127.0.0.1:{port}/metrics" in trial.printed.getvalue()
 
 
 @pytest.mark.parametrize(("way", "words"), [("broken", "it said: no such scenario"), ("garbled", "is not the result")])
