@@ -223,7 +223,11 @@ class Node:
 
     def connect(self) -> FakeConnection:
         connection = FakeConnection()
-        connection.session = ClientSession(
+        connection.session = self.session_of(connection)
+        return connection
+
+    def session_of(self, connection: Connection) -> ClientSession:
+        return ClientSession(
             connection,
             "conn",
             limits=self._limits,
@@ -235,7 +239,6 @@ class Node:
             start_timer=self._start_idle_timer,
             traces=self.traces,
         )
-        return connection
 
     def receive(self, connection: FakeConnection, *messages: str | bytes) -> None:
         """As the engine does it: a malformed packet closes the connection."""

