@@ -33,7 +33,11 @@ async def running_api(config: Config, folder: Path) -> AsyncIterator[tuple[httpx
     """A real API process, as people run it."""
     (folder / "keys").write_text(f"test {KEY}\n")
     [port] = free_ports(1)
-    settings = {"REDIS_URL": config.redis_url, "REDIS_PREFIX": config.redis_prefix, "LANES": str(config.lanes)}
+    settings = {
+        "REDIS_URL": str(config.redis_url),
+        "REDIS_PREFIX": str(config.redis_prefix),
+        "LANES": str(config.lanes),
+    }
     settings |= {"API_PORT": str(port), "API_KEYS_FILE": str(folder / "keys")}
     process = await asyncio.create_subprocess_exec(COMMAND, "api", env=os.environ | settings)
     async with http_client(base_url=f"http://127.0.0.1:{port}", headers={"X-API-Key": KEY}, timeout=30) as http:
