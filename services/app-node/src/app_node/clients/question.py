@@ -108,10 +108,14 @@ class Question:
 
     def lost(self, node: str) -> None:
         """This io-node has died: who was asked there will not answer. If it is due, its home is `speechless`."""
-        for sid in [sid for sid, holder in self._asked.items() if holder == node]:
-            self._miss(sid, "node lost")
-        for sid in [sid for sid, holder in self._unconfirmed.items() if holder == node]:
-            self._miss(sid, "node lost")
+        for waiting in (self._asked, self._unconfirmed):  # nobody of these is in `missing`
+            lost = [sid for sid, holder in waiting.items() if holder == node]
+            self.missing.update(dict.fromkeys(lost, "node lost"))
+            if len(lost) == len(waiting):
+                waiting.clear()
+            else:
+                for sid in lost:
+                    del waiting[sid]
 
     def speechless(self, home: str) -> None:
         """Nobody speaks for this home: the records of its clients are read (`found`, then `read`)."""
@@ -144,8 +148,11 @@ class Question:
     def give_up(self, is_gone: Callable[[str], bool], named: Iterable[str]) -> None:
         """The time is over, or it is complete. `is_gone(io_node)`: whether it looks dead. `named`: sids that were to
         answer, whatever io-nodes say: nobody knows of those that are still missing here."""
-        for sid, holder in [*self._asked.items(), *self._unconfirmed.items()]:
-            self._miss(sid, "node lost" if holder is not None and is_gone(holder) else "timeout")
+        for waiting in (self._asked, self._unconfirmed):  # they may be 100,000, of a few io-nodes
+            gone = {holder for holder in set(waiting.values()) if holder is not None and is_gone(holder)}
+            for sid, holder in waiting.items():
+                self.missing.setdefault(sid, "node lost" if holder in gone else "timeout")
+            waiting.clear()
         for sid in named:
             if sid not in self._answered and sid not in self.missing:
                 self.missing[sid] = "disconnected"
