@@ -1,13 +1,15 @@
-"""How a page sees who is present: Phoenix' JavaScript helper, in Python."""
+"""Clients who are present in a room, and how a page sees them: Phoenix' JavaScript helper, in Python."""
 
 import copy
 import json
 from collections.abc import Iterable
 from typing import Any
 
-from sio_cluster.protocol.messages import Emit
+from sio_cluster.protocol.messages import SERVER_LEVEL, Emit
 
 State = dict[str, Any]
+
+ROOM = "lobby"
 
 
 class Page:
@@ -76,3 +78,41 @@ def page_of(commands: Iterable[Any], room: Any, sid: str) -> Page:
 def metas(state: State, key: str) -> list[State]:
     """What is shown under this key, without refs."""
     return [{name: value for name, value in meta.items() if name != "phx_ref"} for meta in state[key]["metas"]]
+
+
+async def started(stage: Any, **options: Any) -> tuple[Any, Any, Any]:
+    """A server that serves all clients and lets them into the lobby, one that only emits, and an io-node."""
+    holder, other = stage.echo_server(**options), stage.server()
+
+    @holder.event
+    async def come(sid: str, key: str, meta: Any = None) -> None:
+        await holder.enter_room(sid, ROOM)
+        await holder.presence(ROOM).track(sid, key, meta)
+        await holder.presence(ROOM).send_state(sid)
+
+    io = await stage.io_node()
+    await io.bus.registry.register_io_node(io.id, {"level": str(SERVER_LEVEL)})
+    await holder.start()
+    return holder, other, io
+
+
+async def come(io: Any, key: str, meta: Any = None) -> str:
+    sid: str = await io.connect()
+    await io.event(sid, "come", key, meta)
+    await io.settle()
+    return sid
+
+
+async def sees(io: Any, sid: str, **expected: Any) -> Any:
+    """Waits until this client sees these keys, each with so many metas or with these metas. Returns its page."""
+
+    def seen() -> bool:
+        state = page_of(io.commands, ROOM, sid).state
+        found = {key: metas(state, key) for key in state}
+        return found.keys() == expected.keys() and all(
+            len(found[key]) == wanted if isinstance(wanted, int) else sorted(found[key], key=str) == wanted
+            for key, wanted in expected.items()
+        )
+
+    await io.until(seen)
+    return page_of(io.commands, ROOM, sid)
