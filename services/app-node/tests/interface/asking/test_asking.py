@@ -3,7 +3,6 @@
 import asyncio
 import math
 from contextlib import aclosing
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,55 +11,10 @@ import socketio
 from app_node import AnswersMissing
 from app_node.clients.records_of_home import RecordsOfHome, To
 from sio_cluster.protocol.errors import NodesTooOld, TooManyAnswers, TooManyCalls
-from sio_cluster.protocol.messages import AckExpected, AckMissed, AckReceived, AckRequest, Emit
-from sio_cluster.streams.api.records import Ended
+from sio_cluster.protocol.messages import AckExpected, AckMissed, AckReceived, Emit
 from sio_cluster.streams.api.selections import Candidates, Cursor, Selection
 
-LONG_S = 30
-"""A time-out that no test waits for."""
-
-
-@pytest.fixture
-def stage(stage: Any) -> Any:
-    """Leases are long: who gets no processor for 0.6 s would lose its lanes in the middle of a burial."""
-    stage.config = stage.config.model_copy(update={"lease_ms": 8000, "node_timeout_ms": 9000})
-    return stage
-
-
-@pytest.fixture
-async def world(stage: Any) -> Any:
-    """An application that holds all lanes, a program that only emits, and two io-nodes with two clients each."""
-    app, program = stage.echo_server(), stage.server()
-    nodes = [await stage.io_node("io1"), await stage.io_node("io2")]
-    for node in nodes:
-        await node.bus.registry.register_io_node(node.id, {"level": "3"})
-    await app.start()
-    sids = [[await node.connect() for _ in range(2)] for node in nodes]
-    return SimpleNamespace(app=app, program=program, one=nodes[0], two=nodes[1], sids=sids)
-
-
-@pytest.fixture(params=["an app-node", "a program that only emits"])
-def asker(world: Any, request: pytest.FixtureRequest) -> Any:
-    return world.app if request.param == "an app-node" else world.program
-
-
-async def asked(*nodes: Any, number: int = 1) -> AckRequest:
-    """The question that came to these io-nodes, as the `number`th."""
-    emits = [(await node.wait(number, Emit))[number - 1] for node in nodes]
-    [ack] = {emit.ack for emit in emits}
-    assert isinstance(ack, AckRequest)
-    assert (ack.names_asked, ack.hears_missed, ack.is_call) == (True, True, True)
-    return ack
-
-
-async def say(node: Any, request: AckRequest, *items: AckExpected | AckReceived | AckMissed) -> None:
-    await node.to_app_node(request.app_node, *items)
-
-
-async def dies(io: Any) -> None:
-    """As kill -9."""
-    io._reader.cancel()
-    await io.bus.registry.heartbeat(io.id, 1)
+from .questions import LONG_S, asked, dies, say
 
 
 async def test_each_is_named(world: Any, asker: Any) -> None:
@@ -216,33 +170,6 @@ async def test_who_stops_listening_leaves_nothing_behind(world: Any) -> None:
     assert len(world.app.node.clients.callbacks) == 0
 
 
-async def test_an_io_node_that_dies_when_it_has_asked(world: Any, asker: Any) -> None:
-    (ann, bob), (eve, joe) = world.sids
-    asking = asyncio.create_task(asker.call_many("vote", timeout=LONG_S))
-    ack = await asked(world.one, world.two)
-    await say(world.one, ack, AckExpected(world.one.id, ack.ack_id, [ann, bob]), AckReceived(ann, ack.ack_id, b"[1]"))
-    await say(world.two, ack, AckExpected(world.two.id, ack.ack_id, [eve, joe]))
-    await say(world.two, ack, *[AckReceived(sid, ack.ack_id, b"[1]") for sid in (eve, joe)])
-    await dies(world.one)
-    answers = await asyncio.wait_for(asking, 8)
-    assert set(answers) == {ann, eve, joe}
-    assert answers.missing == {bob: "node lost"}
-
-
-async def test_an_io_node_that_dies_before_it_has_asked(world: Any, asker: Any) -> None:
-    """Its clients are known from their records."""
-    (ann, _), (eve, _) = world.sids
-    world.one._reader.cancel()
-    await world.app.enter_room(ann, "red")
-    await world.app.enter_room(eve, "red")
-    asking = asyncio.create_task(asker.call_many("vote", room="red", timeout=LONG_S))
-    ack = await asked(world.two)
-    await say(world.two, ack, AckExpected(world.two.id, ack.ack_id, [eve]), AckReceived(eve, ack.ack_id, b"[1]"))
-    await dies(world.one)
-    answers = await asyncio.wait_for(asking, 8)
-    assert (dict(answers), answers.missing) == ({eve: 1}, {ann: "node lost"})
-
-
 class _Reads:
     """Which records an app-node reads."""
 
@@ -300,42 +227,6 @@ async def test_a_room_with_more_members_than_the_home_has_clients_is_not_looked_
     assert {record.connected.sid async for record in of_home.asked(world.one.id, to)} == {ann}
     assert pages == 2
     assert set(await clients.records.clients_of_home(world.one.id)) == {ann, bob}
-
-
-async def test_an_io_node_that_lives_and_says_nothing(world: Any) -> None:
-    (_, bob), _ = world.sids
-    world.one._reader.cancel()
-    answers = await world.app.call_many("vote", room=[bob], timeout=0.3)
-    assert answers.missing == {bob: "timeout"}
-
-
-async def test_clients_of_a_dead_io_node_that_are_buried_before_it_counts_as_dead(world: Any) -> None:
-    """Their records are gone by then."""
-    (ann, _), (eve, _) = world.sids
-    world.one._reader.cancel()
-    await world.app.enter_room(ann, "red")
-    await world.app.enter_room(eve, "red")
-    asking = asyncio.create_task(world.app.call_many("vote", room="red", timeout=LONG_S))
-    ack = await asked(world.two)
-    await say(world.two, ack, AckExpected(world.two.id, ack.ack_id, [eve]), AckReceived(eve, ack.ack_id, b"[1]"))
-    await dies(world.one)
-    [question] = world.app.node.clients.questions._open.values()
-    while not question.early.get(world.one.id):  # noqa: ASYNC110
-        await asyncio.sleep(0.005)
-    await world.two.bus.records.forget([Ended(ann)])
-    answers = await asyncio.wait_for(asking, 8)
-    assert (dict(answers), answers.missing) == ({eve: 1}, {ann: "node lost"})
-
-
-async def test_an_io_node_that_left_a_moment_ago(world: Any) -> None:
-    """It is still asked, as far as the list goes, and says nothing."""
-    (ann, _), _ = world.sids
-    await world.program.emit("the list is read")
-    await world.two.bus.registry.unregister_io_node(world.two.id)
-    asking = asyncio.create_task(world.program.call_many("vote", timeout=LONG_S))
-    ack = await asked(world.one, number=2)
-    await say(world.one, ack, AckExpected(world.one.id, ack.ack_id, [ann]), AckReceived(ann, ack.ack_id, b"[1]"))
-    assert dict(await asyncio.wait_for(asking, 5)) == {ann: 1}
 
 
 async def test_one_of_whom_nobody_says_that_it_was_asked(world: Any) -> None:
