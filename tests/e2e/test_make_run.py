@@ -94,26 +94,38 @@ def test_taken_port() -> None:
         assert port in refusal(PORT=port)
 
 
-def test_missing_app() -> None:
-    assert "nowhere.py" in refusal(PORT="0", APP="nowhere.py:sio")
-    assert "no_such_module" in refusal(PORT="0", APP="no_such_module:sio")
+def in_ci(*values: str) -> object:
+    """A case more of what another shows. Each takes a whole supervisor; stack/tests/test_settings.py has them all."""
+    return pytest.param(*values, marks=pytest.mark.ci_only)
 
 
-def test_app_without_the_name(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("app", "named"), [("nowhere.py:sio", "nowhere.py"), in_ci("no_such_module:sio", "no_such_module")]
+)
+def test_missing_app(app: str, named: str) -> None:
+    assert named in refusal(PORT="0", APP=app)
+
+
+@pytest.mark.parametrize("name", ["sio", in_ci("value")])
+def test_app_without_the_name(tmp_path: Path, name: str) -> None:
     app = tmp_path / "app.py"
     app.write_text("value = 1\n")
-    assert "sio" in refusal(PORT="0", APP=f"{app}:sio")
-    assert "value" in refusal(PORT="0", APP=f"{app}:value")
+    assert name in refusal(PORT="0", APP=f"{app}:{name}")
 
 
-def test_broken_app(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("text", "line", "error"),
+    [
+        ("import app_node\n\nsio = app_node.get_client()\n1 / 0\n", "4", "ZeroDivisionError"),
+        in_ci("def broken(:\n", "1", "SyntaxError"),
+    ],
+)
+def test_broken_app(tmp_path: Path, text: str, line: str, error: str) -> None:
     app = tmp_path / "app.py"
-    app.write_text("import app_node\n\nsio = app_node.get_client()\n1 / 0\n")
-    line = refusal(PORT="0", APP=f"{app}:sio")
-    assert f"{app}:4" in line
-    assert "ZeroDivisionError" in line
-    app.write_text("def broken(:\n")
-    assert f"{app}:1" in refusal(PORT="0", APP=f"{app}:sio")
+    app.write_text(text)
+    said = refusal(PORT="0", APP=f"{app}:sio")
+    assert f"{app}:{line}" in said
+    assert error in said
 
 
 @pytest.mark.parametrize(
