@@ -149,6 +149,8 @@ async def test_orders_reach_a_client_of_another_io_node(
     await open_page("Ada", "orders")
     await admin_of(page, stack)
     _, client = await client_far_from(sio, open_page, "orders")
+    await show(page, "/sockets/")
+    await expect(row(page, client.sid)).to_be_visible(timeout=SLOW_MS)  # details of who is unknown stay empty
     details = f"/n/{quote('/', safe='')}/sockets/{client.sid}"
     await show(page, details)
     await expect(page.get_by_text("room:orders")).to_be_visible(timeout=SLOW_MS)
