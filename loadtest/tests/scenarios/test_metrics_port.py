@@ -1,17 +1,14 @@
-"""/metrics of a run without locust's web interface. Locust runs in a process of its own, as in test_web_tab."""
+"""/metrics of a run without locust's web interface."""
 
-import os
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
-from loadtest.runner.options import FOLDER
 
 from sio_stack.settings import free_ports
+
+from .web_server import serving
 
 pytestmark = pytest.mark.slow
 
@@ -21,27 +18,8 @@ def locust() -> Iterator[httpx.Client]:
     port = free_ports(1)[0]
     words = ["-f", str(Path(__file__).parent / "tab_locustfile.py"), "--headless", "--users", "1", "--host", "http://x"]
     words += ["--web-host", "127.0.0.1", "--metrics-port", str(port)]
-    env = os.environ | {"PYTHONPATH": str(FOLDER.parent)}
-    with (
-        subprocess.Popen([sys.executable, "-m", "locust", *words], env=env, cwd=FOLDER.parent) as process,
-        httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as http,
-    ):
-        try:
-            _wait_for(http, process)
-            yield http
-        finally:
-            process.kill()
-
-
-def _wait_for(http: httpx.Client, process: "subprocess.Popen[bytes]") -> None:
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            http.get("/metrics")
-            return
-        except httpx.TransportError:
-            time.sleep(0.05)
-    pytest.fail("nobody answers at --metrics-port")
+    with serving(words, port, "/metrics") as http:
+        yield http
 
 
 def test_prometheus_can_ask(locust: httpx.Client) -> None:

@@ -1,17 +1,14 @@
-"""The tab in locust's real web interface. Locust runs in a process of its own, because it patches its interpreter."""
+"""The tab in locust's real web interface."""
 
-import os
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
-from loadtest.runner.options import FOLDER
 
 from sio_stack.settings import free_ports
+
+from .web_server import serving
 
 HERE = Path(__file__).parent
 
@@ -31,28 +28,8 @@ def locust() -> Iterator[httpx.Client]:
         str(port),
     ]
     result = HERE.parent / "accounting/sample_result.json"
-    env = os.environ | {"PYTHONPATH": str(FOLDER.parent), "LOADTEST_RESULT": str(result)}
-    with (
-        subprocess.Popen([sys.executable, "-m", "locust", *words], env=env, cwd=FOLDER.parent) as process,
-        httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as http,
-    ):
-        try:
-            _wait_for(http, process)
-            yield http
-        finally:
-            process.kill()
-
-
-def _wait_for(http: httpx.Client, process: "subprocess.Popen[bytes]") -> None:
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            if http.get("/").status_code == 200:
-                return
-        except httpx.TransportError:
-            pass
-        time.sleep(0.05)
-    pytest.fail("locust's web interface did not come up with the tab")
+    with serving(words, port, "/", {"LOADTEST_RESULT": str(result)}) as http:
+        yield http
 
 
 @pytest.mark.slow

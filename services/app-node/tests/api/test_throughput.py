@@ -16,6 +16,7 @@ from sio_cluster.protocol.ids import new_node_id
 from sio_cluster.protocol.messages import LEVEL
 from sio_cluster.streams.redis import RedisBus
 from sio_cluster.testing.http import http_client
+from sio_stack.ready import answers_http
 from sio_stack.settings import free_ports
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
@@ -44,19 +45,12 @@ async def running_api(config: Config, folder: Path) -> AsyncIterator[tuple[httpx
     async with http_client(base_url=f"http://127.0.0.1:{port}", headers={"X-API-Key": KEY}, timeout=30) as http:
         try:
             async with asyncio.timeout(30):
-                while not await is_ready(http):  # noqa: ASYNC110  # the process tells nobody
+                while not await answers_http(port):  # noqa: ASYNC110 - the process tells nobody
                     await asyncio.sleep(0.05)
             yield http, psutil.Process(process.pid)
         finally:
             process.terminate()
             assert await process.wait() == 0
-
-
-async def is_ready(http: httpx.AsyncClient) -> bool:
-    try:
-        return (await http.get("/readyz")).status_code == 200
-    except httpx.TransportError:
-        return False
 
 
 @pytest.mark.ci_only

@@ -1,8 +1,8 @@
 """Knows this node's clients and their rooms, and carries out the commands of app-nodes.
 
-A message for many clients is one `Outbound`, handed to each of them in one tight loop. Each client has a room of its
-own, named by its sid, which it never leaves. A pending client is a member of its rooms like others: it holds messages
-back until it is accepted.
+A message for many clients is one `Outbound`, handed to each of them in one tight loop, or in several where they are
+more than `_AT_ONCE`. Each client has a room of its own, named by its sid, which it never leaves. A pending client is a
+member of its rooms like others: it holds messages back until it is accepted.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
