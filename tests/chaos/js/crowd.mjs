@@ -6,6 +6,8 @@ import { openSync, writeSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { io } from "socket.io-client";
 
+import { goodbye } from "./goodbye.mjs";
+
 const [url, path, first, count, rate] = process.argv.slice(2);
 const TRANSPORTS = [["websocket"], ["polling"], ["polling", "websocket"]];
 const file = openSync(path, "a");
@@ -42,9 +44,9 @@ function open(client) {
     note(">", client, number, sid);
     socket.emit("up", client, number, () => note("a", client, number));
   };
-  socket.leave = () => {
+  socket.leave = async () => {
     if (socket.connected) note("q", client, sid);
-    socket.disconnect();
+    await goodbye(socket);
   };
   sockets.push(socket);
 }
@@ -58,6 +60,5 @@ createInterface({ input: process.stdin }).on("line", (line) => {
   clearInterval(sending);
   if (line !== "leave") return;
   leaving = true;
-  sockets.forEach((socket) => socket.leave());
-  setTimeout(() => process.exit(0), 300);
+  Promise.all(sockets.map((socket) => socket.leave())).then(() => setTimeout(() => process.exit(0), 300));
 }).on("close", () => process.exit(0));

@@ -14,6 +14,8 @@ import { openSync, writeSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { io } from "socket.io-client";
 
+import { goodbye } from "./goodbye.mjs";
+
 const [url, path, first, count] = process.argv.slice(2);
 const file = openSync(path, "a");
 const sockets = [];
@@ -86,7 +88,6 @@ createInterface({ input: process.stdin }).on("line", (line) => {
     }
   } else if (word === "leave") {
     leaving = true;
-    sockets.forEach((socket) => socket.disconnect());
-    setTimeout(() => { flush(); process.exit(0); }, 500);
+    Promise.all(sockets.map(goodbye)).then(() => setTimeout(() => { flush(); process.exit(0); }, 500));
   }
 }).on("close", () => { flush(); process.exit(0); });
