@@ -10,7 +10,6 @@ import uvloop
 
 from app_node.interface.server import ClusterServer
 from sio_cluster.node.monitoring.log import configure_logging
-from sio_cluster.node.process.garbage import tune_garbage_collector
 from sio_cluster.node.process.loading import load_target
 from sio_cluster.node.process.running import run_node
 from sio_cluster.protocol.errors import ConfigError, TargetBroken
@@ -47,7 +46,6 @@ def run(
             raise ConfigError(f"{app} is a {_kind(server)}, not what app_node.get_client() returns")
         configure_logging(server.config, node=server.node.id, role="app-node")
         logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # not when the health port opens and closes
-        tune_garbage_collector()
         run_node(server.serve(), uvloop.new_event_loop)
     except ConfigError as error:
         _refuse(error)

@@ -21,7 +21,6 @@ from io_node.app import IoNode
 from io_node.front import AsgiApp
 from sio_cluster.compiled.form import running_form
 from sio_cluster.node.monitoring.log import configure_logging, configure_logging_of_guest
-from sio_cluster.node.process.garbage import tune_garbage_collector
 from sio_cluster.node.process.listening import listen_on
 from sio_cluster.node.process.running import run_node
 from sio_cluster.node.settings.config import Config
@@ -85,7 +84,6 @@ class Listener:
         node does not fit the cluster.
         """
         configure_logging(self.config, node=self.node.node_id, role="io-node")
-        tune_garbage_collector()
         run_node(self._run(), uvloop.new_event_loop)
 
     async def serve(self) -> None:

@@ -7,6 +7,8 @@ from typing import Any
 
 import structlog
 
+from sio_cluster.node.process.garbage import look_often, tune_garbage_collector
+
 log = structlog.get_logger()
 
 
@@ -20,9 +22,10 @@ def run_node(main: Coroutine[Any, Any, None], new_event_loop: Callable[[], async
     KeyboardInterrupt from anywhere ends the program too. `main` is cancelled before, while all other tasks go on, so
     that it can bring its work to an end.
     """
+    tune_garbage_collector()
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         loop = runner.get_loop()
-        running = loop.create_task(main)
+        running = loop.create_task(_with_small_passes(main))
         while not running.done():
             try:
                 loop.run_until_complete(running)
@@ -36,3 +39,12 @@ def run_node(main: Coroutine[Any, Any, None], new_event_loop: Callable[[], async
                         loop.run_until_complete(running)
                 raise
         running.result()
+
+
+async def _with_small_passes(main: Coroutine[Any, Any, None]) -> None:
+    looking = asyncio.create_task(look_often(), name="garbage")
+    try:
+        await main
+    finally:
+        looking.cancel()
+        await asyncio.wait([looking])
