@@ -11,7 +11,7 @@ from importlib.metadata import version
 from itertools import accumulate
 from typing import Literal, TypeAlias
 
-from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector, generate_latest
+from prometheus_client import CollectorRegistry, GCCollector, generate_latest
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
@@ -23,6 +23,7 @@ from prometheus_client.utils import floatToGoString
 
 from sio_cluster.compiled.form import running_form
 from sio_cluster.node.monitoring.histogram import BOUNDS_S, Histogram
+from sio_cluster.node.monitoring.process_figures import ProcessFigures
 
 __all__ = ["CONTENT_TYPE", "AnyFamily", "Family", "HistogramFamily", "exposition", "exposition_of_process", "labelled"]
 
@@ -68,7 +69,7 @@ def exposition_of_process() -> bytes:
     garbage. In the same format, to be put behind the other metrics."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Once([_BUILD]))
-    ProcessCollector(registry=registry)
+    registry.register(_PROCESS)
     GCCollector(registry=registry)
     return generate_latest(registry)
 
@@ -105,4 +106,5 @@ _BUILD = Family(
     {(version("sio-cluster-shared"), platform.python_version(), "yes" if running_form().is_compiled else "no"): 1},
     ("version", "python", "compiled"),
 )
+_PROCESS = ProcessFigures()
 _BOUNDS = [*map(floatToGoString, BOUNDS_S), "+Inf"]
