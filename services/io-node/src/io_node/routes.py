@@ -40,7 +40,7 @@ def make_routes(
     `view` gives the cluster as this node saw it at its last heartbeat.
     """
     routes = FastAPI(title="io-node", openapi_url=None, redirect_slashes=False)
-    routes.include_router(health_routes(health))
+    routes.router.routes.extend(health_routes(health))
 
     @routes.get(f"{path}/cluster")
     async def cluster() -> JSONResponse:

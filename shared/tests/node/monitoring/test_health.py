@@ -1,7 +1,7 @@
 """What every node answers about itself."""
 
 import httpx
-from fastapi import FastAPI
+from starlette.applications import Starlette
 
 from sio_cluster.node.monitoring.health import Health, health_routes
 from sio_cluster.testing.http import http_client
@@ -10,11 +10,9 @@ from sio_cluster.testing.http import http_client
 class World:
     def __init__(self) -> None:
         self.dead = self.unready = ""
-        app = FastAPI()
         metrics = b"# HELP x\n"
-        app.include_router(
-            health_routes(Health("io1-aaaaaa", lambda: self.dead, lambda: self.unready, lambda: metrics))
-        )
+        health = Health("io1-aaaaaa", lambda: self.dead, lambda: self.unready, lambda: metrics)
+        app = Starlette(routes=health_routes(health))
         self.http = http_client(transport=httpx.ASGITransport(app), base_url="http://node")
 
 

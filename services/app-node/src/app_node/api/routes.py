@@ -84,7 +84,7 @@ class Api:
         self._questions = questions
         self._counters = counters
         app = FastAPI(title=TITLE, docs_url=None, redoc_url=None)
-        app.include_router(health_routes(health), include_in_schema=False)
+        app.router.routes.extend(health_routes(health))
         app.include_router(self._routes())
         app.exception_handler(Problem)(self._of_problem)
         app.exception_handler(RequestValidationError)(self._of_malformed)

@@ -83,7 +83,7 @@ class Bridge:
     async def serve(self) -> None:
         """Runs until SIGTERM or SIGINT. Serves HEALTH_PORT. Raises what `start` raises, and what a loop raised."""
         app = health_app_of(
-            Health(self.id, lambda: self.loops.dead_because, lambda: self.unready_because, self.metrics), "bridge"
+            Health(self.id, lambda: self.loops.dead_because, lambda: self.unready_because, self.metrics)
         )
         with stop_signals() as signalled:
             async with http_server(app, self.config.http_host, self.config.health_port):

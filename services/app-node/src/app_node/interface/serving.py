@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import uvicorn
-from fastapi import FastAPI
+from starlette.applications import Starlette
 
 from app_node.app import AppNode
 from sio_cluster.node.monitoring.health import Health, health_routes
@@ -83,19 +83,14 @@ def stop_signals() -> Iterator[asyncio.Event]:
             loop.remove_signal_handler(number)
 
 
-def health_app(node: AppNode) -> FastAPI:
+def health_app(node: AppNode) -> Starlette:
     """What answers on the health port of an app-node."""
-    return health_app_of(
-        Health(node.id, lambda: node.loops.dead_because, lambda: node.unready_because, node.metrics), "app-node"
-    )
+    return health_app_of(Health(node.id, lambda: node.loops.dead_because, lambda: node.unready_because, node.metrics))
 
 
-def health_app_of(health: Health, title: str) -> FastAPI:
-    """What answers on the health port of any process. `title` says what kind it is."""
-    # FastAPI would trace each health check as soon as the process has traces.
-    app = FastAPI(title=title, docs_url=None, redoc_url=None, openapi_url=None, telemetry={"tracing": False})
-    app.include_router(health_routes(health))
-    return app
+def health_app_of(health: Health) -> Starlette:
+    """What answers on the health port of any process."""
+    return Starlette(routes=health_routes(health))
 
 
 @asynccontextmanager
