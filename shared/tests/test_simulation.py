@@ -159,7 +159,7 @@ def test_a_dead_process_sends_nothing(world: World) -> None:
 
 def test_a_busy_loop_is_told(world: World) -> None:
     async def spin() -> None:
-        while True:  # noqa: ASYNC110 - that is the defect
+        while True:  # that is the defect
             await asyncio.sleep(0)
 
     world.loops[0].loop.create_task(spin())

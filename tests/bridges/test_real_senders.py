@@ -115,7 +115,7 @@ class StockClient:
 
     async def until(self, condition: Any) -> None:
         async with asyncio.timeout(60):
-            while not condition():  # noqa: ASYNC110 - handlers of the client change it
+            while not condition():  # handlers of the client change it
                 await asyncio.sleep(0.02)
 
 

@@ -83,7 +83,7 @@ def cell(page: Page, text: str) -> Locator:
 async def until(ask: Callable[[], Awaitable[Any]], wanted: Any) -> None:
     """Until this is the answer. Polls: Redis tells nobody."""
     async with asyncio.timeout(SLOW_MS / 1000):
-        while await ask() != wanted:  # noqa: ASYNC110
+        while await ask() != wanted:
             await asyncio.sleep(0.05)
 
 

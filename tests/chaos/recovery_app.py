@@ -92,7 +92,7 @@ async def _say(stream: str, event: str, *data: Any, **to: Any) -> None:
 
 
 async def _pour(origin: str) -> None:
-    while not (directory / "pour").exists():  # noqa: ASYNC110 - another process makes it
+    while not (directory / "pour").exists():  # another process makes it
         await asyncio.sleep(0.1)
     for _ in range(POURED):
         await _say(f"{origin}:few", "to", "x" * FEW_BYTES, room="few")
@@ -102,7 +102,7 @@ async def _pour(origin: str) -> None:
 
 
 async def _hushed() -> None:
-    while not (directory / "hush").exists():  # noqa: ASYNC110 - another process makes it
+    while not (directory / "hush").exists():  # another process makes it
         await asyncio.sleep(0.1)
 
 

@@ -42,7 +42,7 @@ async def cluster(stack: BackgroundStack) -> BackgroundStack:
     """Ready again, after the test before has killed an io-node."""
     async with asyncio.timeout(RUN_S), http_client() as http:
         for node in stack.stack.io_nodes:
-            while not await is_ready(http, node.url):  # noqa: ASYNC110
+            while not await is_ready(http, node.url):
                 await asyncio.sleep(0.1)
     return stack
 

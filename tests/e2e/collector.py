@@ -37,7 +37,7 @@ class Collector:
     async def until(self, condition: Callable[[], object], within_s: float = 30) -> None:
         """Polls: spans come from other processes, some time after they have ended."""
         async with asyncio.timeout(within_s):
-            while not condition():  # noqa: ASYNC110
+            while not condition():
                 await asyncio.sleep(0.05)
 
 

@@ -195,5 +195,5 @@ async def until_they_agree(look: Callable[[], dict[str, Members]]) -> None:
 async def until(condition: Callable[[], bool]) -> None:
     """Polls: what it waits for is in many places."""
     async with asyncio.timeout(15):
-        while not condition():  # noqa: ASYNC110
+        while not condition():
             await asyncio.sleep(0.02)

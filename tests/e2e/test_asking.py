@@ -220,5 +220,5 @@ async def test_app_nodes_answer_each_other(stack: Stack, program: ClusterServer)
 async def serving(stack: Stack) -> None:
     """Until those that were killed serve again."""
     async with asyncio.timeout(30):
-        while not all([await answers_http(node.port, "/readyz") for node in stack.io_nodes]):  # noqa: ASYNC110
+        while not all([await answers_http(node.port, "/readyz") for node in stack.io_nodes]):
             await asyncio.sleep(0.05)

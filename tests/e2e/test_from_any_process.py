@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 import socketio
 from tests.conftest import ROOT
@@ -18,6 +17,7 @@ from tests.e2e.test_restart_app import ENV
 from app_node import Emitter
 from sio_cluster.testing.http import http_client
 from sio_stack import Stack
+from sio_stack.ready import answers_http
 from sio_stack.settings import free_ports
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
@@ -99,20 +99,13 @@ async def api(redis_url: str, folder: Path) -> AsyncIterator[Any]:
             return answer.json()["result"]
 
         try:
-            while not await is_ready(http):
+            while not await answers_http(port):
                 assert process.returncode is None
                 await asyncio.sleep(0.05)
             yield post
         finally:
             process.terminate()
             assert await process.wait() == 0
-
-
-async def is_ready(http: httpx.AsyncClient) -> bool:
-    try:
-        return (await http.get("/readyz")).status_code == 200
-    except httpx.TransportError:
-        return False
 
 
 async def command(stack: Stack, *words: str) -> str:

@@ -44,7 +44,7 @@ async def mortal() -> AsyncIterator[Stack]:
 async def two(mortal: Stack) -> Stack:
     """Two io-nodes, of which one may be killed. The one that the test before has killed serves again."""
     async with asyncio.timeout(20):
-        while not all([await answers_http(node.port) for node in mortal.io_nodes]):  # noqa: ASYNC110
+        while not all([await answers_http(node.port) for node in mortal.io_nodes]):
             await asyncio.sleep(0.05)
     return mortal
 
@@ -138,7 +138,7 @@ async def test_websockets_come_back_all_at_once_when_all_io_nodes_were_away(two:
             pass
     async with asyncio.timeout(20):
         for node, pid in zip(two.io_nodes, old, strict=True):
-            while node.pid in (0, pid) or not await answers_http(node.port, "/readyz"):  # noqa: ASYNC110
+            while node.pid in (0, pid) or not await answers_http(node.port, "/readyz"):
                 await asyncio.sleep(0.05)
     async with AsyncExitStack() as connections, asyncio.timeout(5):
         wires = [connections.enter_async_context(Wire.open(two.url)) for _ in range(20)]

@@ -84,7 +84,7 @@ async def test_whoever_stays_sees_who_is_there_and_nobody_else(stack: Stack) -> 
 async def until_it_sees(tab: Tab, expected: list[tuple[str, int]]) -> None:
     try:
         async with asyncio.timeout(20):
-            while sorted(tab.seen.values()) != expected:  # noqa: ASYNC110 - what comes is noted by handlers
+            while sorted(tab.seen.values()) != expected:  # what comes is noted by handlers
                 await asyncio.sleep(0.02)
     except TimeoutError:
         assert sorted(tab.seen.values()) == expected

@@ -61,7 +61,7 @@ class Browsers:
         wanted = (expected, windows)
         try:
             async with asyncio.timeout(WAIT_S):
-                while any((one["phoenix"], one["page"]) != wanted for one in await self.see()):  # noqa: ASYNC110 - asks a process
+                while any((one["phoenix"], one["page"]) != wanted for one in await self.see()):  # asks a process
                     await asyncio.sleep(0.02)
         except TimeoutError:
             assert [(one["phoenix"], one["page"]) for one in await self.see()] == [wanted] * len(self._there)

@@ -33,7 +33,7 @@ def truth(inside: list[str], number: int) -> list[Any]:
 
 async def until_counted(sio: app_node.ClusterServer, number: int) -> None:
     async with asyncio.timeout(30):
-        while await sio.count() != number:  # noqa: ASYNC110  # Redis tells nobody
+        while await sio.count() != number:  # Redis tells nobody
             await asyncio.sleep(0.05)
 
 

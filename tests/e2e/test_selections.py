@@ -55,12 +55,12 @@ class Person:
         """Until it has asked so many times since now."""
         asked = self.asked + number
         async with asyncio.timeout(60):
-            while self.asked < asked:  # noqa: ASYNC110 - others ask
+            while self.asked < asked:  # others ask
                 await asyncio.sleep(0.005)
 
     async def until(self, told: int) -> None:
         async with asyncio.timeout(20):
-            while len(self.told) < told:  # noqa: ASYNC110 - what comes is noted by a task
+            while len(self.told) < told:  # what comes is noted by a task
                 await asyncio.sleep(0.01)
 
     async def stop(self) -> None:
@@ -114,7 +114,7 @@ async def told(people: list[Person], room: Any, except_room: Any = None) -> set[
 
 async def until_end(person: Person) -> None:
     async with asyncio.timeout(20):
-        while "end" not in person.told:  # noqa: ASYNC110 - what comes is noted by a task
+        while "end" not in person.told:  # what comes is noted by a task
             await asyncio.sleep(0.01)
 
 
@@ -214,7 +214,7 @@ async def test_a_random_history_ends_in_agreement(stack: Stack, people: list[Per
     differences = ["nothing was looked at"]
     try:
         async with asyncio.timeout(30):
-            while differences := await disagreements(bus, staying):  # noqa: ASYNC110 - several processes settle it
+            while differences := await disagreements(bus, staying):  # several processes settle it
                 await asyncio.sleep(0.1)
     except TimeoutError:
         pytest.fail("\n".join(differences))

@@ -131,7 +131,7 @@ async def set_password(server: Valkey, old: str, new: str) -> None:
 
 async def until_status(http: httpx.AsyncClient, url: str, status: int) -> None:
     async with asyncio.timeout(15):
-        while (await http.get(url)).status_code != status:  # noqa: ASYNC110
+        while (await http.get(url)).status_code != status:
             await asyncio.sleep(0.05)
 
 

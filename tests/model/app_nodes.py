@@ -176,7 +176,7 @@ class SimulatedAppNode:
             await self._emit(sid, run)
             match plan:
                 case "hang":
-                    while not self._are_hangs_over():  # noqa: ASYNC110 - an Event would belong to one node
+                    while not self._are_hangs_over():  # an Event would belong to one node
                         await asyncio.sleep(0.2)
                 case "raise":
                     raise HandlerError

@@ -111,7 +111,7 @@ class FakeIoNode:
     async def lanes_emptied(self) -> None:
         """Until every lane is empty. Polls: Redis tells nobody."""
         async with asyncio.timeout(PATIENCE_S):
-            while await self._held():  # noqa: ASYNC110
+            while await self._held():
                 await asyncio.sleep(0.02)
 
     async def _held(self) -> int:
@@ -230,7 +230,7 @@ class Stage:
     async def until(self, condition: Callable[[], object], timeout_s: float = PATIENCE_S) -> None:
         """Polls: the cluster's state lies in several processes."""
         async with asyncio.timeout(timeout_s):
-            while not condition():  # noqa: ASYNC110
+            while not condition():
                 await asyncio.sleep(0.01)
 
     async def stop(self) -> None:

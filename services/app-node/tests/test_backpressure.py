@@ -29,7 +29,7 @@ async def test_a_few_slow_handlers_do_not_stop_the_reading(make_stage: Any, memo
     for _ in range(10):
         await io.send(stage.event(sid, "wait"), *[stage.event(sid, "note", "x" * 500) for _ in range(20)])
     async with asyncio.timeout(5):
-        while quick < 200:  # noqa: ASYNC110
+        while quick < 200:
             await asyncio.sleep(0.01)
     assert slow == 10
     go.set()

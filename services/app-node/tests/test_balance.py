@@ -98,7 +98,7 @@ async def test_mixed_traffic(stage: Any, async_handlers: bool) -> None:
 async def settled(io: Any, now: dict[str, float]) -> None:
     """Until the io-node has read the last command, which is the same for all."""
     async with asyncio.timeout(5):
-        while not io.commands or getattr(io.commands[-1], "packet", b"") != b'2["to all"]':  # noqa: ASYNC110
+        while not io.commands or getattr(io.commands[-1], "packet", b"") != b'2["to all"]':
             await asyncio.sleep(0.01)
 
 
@@ -133,7 +133,7 @@ async def test_a_lost_lane(memory_stage: Any) -> None:
     assert now["sio_app_lanes_lost_total"] == 1
     assert now["sio_app_facts_abandoned_total:lane_lost"] >= 1
     async with asyncio.timeout(5):  # it takes the lane again, and is given the same facts
-        while not values(node).get("sio_app_facts_read_total:1"):  # noqa: ASYNC110
+        while not values(node).get("sio_app_facts_read_total:1"):
             await asyncio.sleep(0.01)
     assert_balanced(node)
     assert io.accepted() == [sid]

@@ -75,7 +75,7 @@ async def test_the_cluster_is_founded_anew_after_redis_lost_its_data(memory_stag
     await sio.start()
     memory_stage.broker.lose_data()
     async with asyncio.timeout(5):
-        while not memory_stage.broker.app_nodes:  # noqa: ASYNC110
+        while not memory_stage.broker.app_nodes:
             await asyncio.sleep(0.01)
     with pytest.raises(ClusterMismatch):
         await MemoryBus(Config(LANES=3), memory_stage.broker).start()
@@ -92,7 +92,7 @@ async def test_redis_away(memory_stage: Any, away_s: float) -> None:
     sid = await io.connect()
     await io.bus.registry.heartbeat(io.id, 3_600_000)
     await io.send(*[stage.event(sid, "echo", n, ack_id=n) for n in range(20)])
-    while not seen:  # noqa: ASYNC110
+    while not seen:
         await asyncio.sleep(0)
     io._reader.cancel()  # it is no part of this test
     stage.broker.go_down()
@@ -200,7 +200,7 @@ async def test_emit_waits_while_the_outbox_is_full(memory_stage: Any) -> None:
 
     appender.flush = stalled
     await io.event(sid, "flood", ack_id=1)
-    while sent < 15:  # noqa: ASYNC110
+    while sent < 15:
         await asyncio.sleep(0.01)
     await asyncio.sleep(0.05)
     assert sent <= 20

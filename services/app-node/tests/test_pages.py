@@ -70,7 +70,7 @@ async def test_a_takeover_reads_no_more_at_a_time_than_may_be_in_work(
 
 async def _take_and_die(bus: RedisBus, node_id: str, entries: int) -> None:
     """An app-node that was given all that the lane holds, and handled nothing."""
-    while (lease := await bus.leases.acquire(0, node_id, 10_000)) is None:  # noqa: ASYNC110
+    while (lease := await bus.leases.acquire(0, node_id, 10_000)) is None:
         await asyncio.sleep(0.001)  # that of the one before runs out
     reader = bus.lane_reader(node_id, max_page_bytes=1_000_000_000)
     claimed = await reader.claim(0)

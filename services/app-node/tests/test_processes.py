@@ -87,7 +87,7 @@ def lines_of(path: Path) -> list[str]:
 
 async def noted(path: Path, line: str) -> None:
     async with asyncio.timeout(20):
-        while not any(found.startswith(line) for found in lines_of(path)):  # noqa: ASYNC110
+        while not any(found.startswith(line) for found in lines_of(path)):
             await asyncio.sleep(0.02)
 
 

@@ -50,7 +50,7 @@ def balance_of(world: World) -> Balance:
 async def until_quiet(world: World) -> Balance:
     """Until no connection is left and no fact waits."""
     async with asyncio.timeout(5):
-        while (balance := balance_of(world))["facts_waiting"] or balance["connections"]:  # noqa: ASYNC110
+        while (balance := balance_of(world))["facts_waiting"] or balance["connections"]:
             await asyncio.sleep(0.01)
     return balance
 
@@ -95,7 +95,7 @@ async def test_after_mixed_traffic_the_counters_balance() -> None:
             question = Emit("/", b'21["q"]', to=[nobody], ack=AckRequest(NODE, 1, is_call=True, hears_missed=True))
             await world.app.send(nobody, Emit("/", b'2["to all"]'), question, Accept("x.y"))
             async with asyncio.timeout(5):
-                while balance_of(world)["emits_total"] < emits + 4:  # noqa: ASYNC110
+                while balance_of(world)["emits_total"] < emits + 4:
                     await asyncio.sleep(0.01)
             async with http_client() as asking:
                 answer = await asking.get(f"{world.url}/metrics")
@@ -146,7 +146,7 @@ async def test_the_counters_balance_while_redis_is_away() -> None:
         broker.go_down()
         await raw.send(*(f'42["message",{number}]' for number in range(50)))
         async with asyncio.timeout(5):
-            while balance_of(world)["facts_waiting"] < 50:  # noqa: ASYNC110
+            while balance_of(world)["facts_waiting"] < 50:
                 await asyncio.sleep(0.01)
         assert balance_of(world)["redis_retries_total"] > 0
         broker.come_back()

@@ -37,7 +37,7 @@ async def test_redis_stalls_and_comes_back() -> None:
                 raw.send(*(f'42{number}["message-with-ack",{number},"{"x" * 1_000}"]' for number in range(2_000)))
             )
             async with asyncio.timeout(10):
-                while world.node.backpressure.pauses == 0:  # noqa: ASYNC110
+                while world.node.backpressure.pauses == 0:
                     await asyncio.sleep(0.01)
             server.resume()
             for number in range(2_000):
@@ -59,7 +59,7 @@ async def test_redis_loses_its_data() -> None:
         assert await raw.receive() == "431[]"
         broker.lose_data()
         async with asyncio.timeout(5):
-            while sid not in broker.clients or not broker.clients[sid].rooms:  # noqa: ASYNC110
+            while sid not in broker.clients or not broker.clients[sid].rooms:
                 await asyncio.sleep(0.01)
         assert broker.clients[sid].accepted
         assert broker.clients[sid].rooms == {"red"}
@@ -75,7 +75,7 @@ async def test_a_node_that_was_declared_lost_lets_its_clients_go() -> None:
         del broker.io_nodes[world.node.node_id]
         await raw.closed()
         async with asyncio.timeout(5):
-            while world.node.node_id not in broker.io_nodes:  # noqa: ASYNC110
+            while world.node.node_id not in broker.io_nodes:
                 await asyncio.sleep(0.01)
         async with open_raw(world) as again:
             await again.connect()

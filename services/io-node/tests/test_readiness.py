@@ -34,7 +34,7 @@ async def test_an_inbox_slower_than_one_beat_and_faster_than_three_is_ready() ->
     node = IoNode(config, bus=lambda config: SlowInboxBus(config, broker), settle_ms=20)
     running = asyncio.create_task(node.run())
     async with asyncio.timeout(10):
-        while node.unready_because:  # noqa: ASYNC110  # the node tells nobody
+        while node.unready_because:  # the node tells nobody
             await asyncio.sleep(0.01)
     running.cancel()
     await asyncio.wait([running])

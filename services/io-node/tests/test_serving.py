@@ -160,7 +160,7 @@ async def test_a_malformed_packet_by_polling(world: World) -> None:
         path = f"/socket.io/?EIO=4&transport=polling&sid={json.loads(opened.text[1:])['sid']}"
         await http.post(path, content="40")
         async with asyncio.timeout(5):
-            while world.node.engine.connections.waiting < 2:  # noqa: ASYNC110
+            while world.node.engine.connections.waiting < 2:
                 await asyncio.sleep(0.01)
         answer = await http.post(path, content="4garbage")
         assert (answer.status_code, answer.text) == (200, "ok")

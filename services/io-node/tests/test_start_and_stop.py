@@ -48,7 +48,7 @@ async def test_not_ready_before_redis_and_ready_after() -> None:
 
 async def _until_status(http: httpx.AsyncClient, status: int) -> None:
     async with asyncio.timeout(10):
-        while (await http.get("/readyz")).status_code != status:  # noqa: ASYNC110
+        while (await http.get("/readyz")).status_code != status:
             await asyncio.sleep(0.02)
 
 
@@ -86,7 +86,7 @@ async def test_a_node_that_cannot_say_who_is_gone_stays_registered(monkeypatch: 
         async with websockets.connect(url) as socket:
             await socket.send("40")
             async with asyncio.timeout(5):
-                while not broker.clients:  # noqa: ASYNC110
+                while not broker.clients:
                     await asyncio.sleep(0.01)
             await listener.stop()
     assert list(broker.io_nodes) == [node.node_id]

@@ -131,7 +131,7 @@ async def crowd(world: World) -> list[Wire]:
     wires = [arrive(world.node.engine.connections) for _ in range(CLIENTS)]
     await world.app.wait_for(lambda facts: len(kinds(facts, ClientConnected)) == CLIENTS, 20)
     async with asyncio.timeout(20):
-        while world.node.client_counters.accepted < CLIENTS:  # noqa: ASYNC110  # nothing announces it
+        while world.node.client_counters.accepted < CLIENTS:  # nothing announces it
             await asyncio.sleep(0.01)
     return wires
 
@@ -182,7 +182,7 @@ async def test_all_who_poll_hang_up_at_once() -> None:
         clients = await asyncio.gather(*[PollingClient.arrive(world.listener.port) for _ in range(POLLING_CLIENTS)])
         connections = world.node.engine.connections
         async with asyncio.timeout(20):
-            while not all(connection._session.poll_waiting for connection in connections):  # noqa: ASYNC110
+            while not all(connection._session.poll_waiting for connection in connections):
                 await asyncio.sleep(0.01)
         for client in clients:
             client.writer.transport.abort()

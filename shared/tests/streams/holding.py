@@ -33,7 +33,7 @@ async def take_when_free(cluster: Cluster, node_id: str, lane: int = 0) -> Held:
     """As `take`, once the present lease has run out."""
     leases, backoff = cluster.leases(), Backoff(5, 20)
     async with asyncio.timeout(10):
-        while (lease := await leases.acquire(lane, node_id, LONG_MS)) is None:  # noqa: ASYNC110  # Redis tells nobody
+        while (lease := await leases.acquire(lane, node_id, LONG_MS)) is None:  # Redis tells nobody
             await asyncio.sleep(next(backoff))
     reader = cluster.lane_reader(node_id)
     return reader, lease, (await reader.claim(lane)).entries

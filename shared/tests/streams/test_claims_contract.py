@@ -38,7 +38,7 @@ async def take(cluster: Cluster, node_id: str, lane: int = LANE, page_bytes: int
     """Takes the lane as soon as it is free."""
     leases, backoff = cluster.leases(), Backoff(5, 20)
     async with asyncio.timeout(10):
-        while (lease := await leases.acquire(lane, node_id, LONG_MS)) is None:  # noqa: ASYNC110  # Redis tells nobody
+        while (lease := await leases.acquire(lane, node_id, LONG_MS)) is None:  # Redis tells nobody
             await asyncio.sleep(next(backoff))
     reader = cluster.lane_reader(node_id, page_bytes)
     return Held(reader, lease, await reader.claim(lane))

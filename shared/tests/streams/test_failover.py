@@ -38,7 +38,7 @@ async def test_a_reader_leaves_the_former_master() -> None:
             accepted = proxy.accepted
             await operator.connections.run(NOWHERE)  # it closes the connection of the read that waits
             async with asyncio.timeout(10):
-                while proxy.accepted == accepted:  # noqa: ASYNC110  # until the reader is there again
+                while proxy.accepted == accepted:  # until the reader is there again
                     await asyncio.sleep(0.01)
                 proxy.lead_to(master.port)
                 await Retry("write", Counter(), cap_ms=50).call(lambda: inbox.write_as(2, b"after"))

@@ -28,7 +28,7 @@ async def test_one_that_notices_closes_them_all(valkey: Valkey, redis_config: Co
         await bus.leases.acquire(0, APP1, 60_000)
         await lane.claim(0)
         reads = [asyncio.create_task(read_bodies(inbox, 60_000)), asyncio.create_task(lane.read([0], 60_000, 10))]
-        while proxy.accepted < 3:  # noqa: ASYNC110
+        while proxy.accepted < 3:
             await asyncio.sleep(0.01)
         proxy.vanish()
         begun = time.monotonic()

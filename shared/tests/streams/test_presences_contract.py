@@ -75,7 +75,7 @@ class World:
 
     async def until_news(self) -> list[tuple[bool, Meta]]:
         async with asyncio.timeout(8):
-            while not (heard := await self.news()):  # noqa: ASYNC110  # Redis tells nobody
+            while not (heard := await self.news()):  # Redis tells nobody
                 await asyncio.sleep(0.01)
         return heard
 

@@ -48,7 +48,7 @@ async def pass_time(cluster: Cluster, ms: int = BRIEF_MS) -> None:
     await cluster.records().store([connected(CLOCK)])
     await go(cluster, keep_ms=ms, sid=CLOCK)
     async with asyncio.timeout(10):
-        while await cluster.records().away(IO3):  # noqa: ASYNC110  # Redis tells nobody
+        while await cluster.records().away(IO3):  # Redis tells nobody
             await asyncio.sleep(0.005)
 
 

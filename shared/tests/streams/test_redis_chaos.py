@@ -65,7 +65,7 @@ async def persist(operation: Callable[[], Awaitable[T]]) -> T:
 
 async def acquire(leases: Leases, lane: int, node_id: str, lease_ms: int) -> Lease:
     """The lease of the lane, once it is free."""
-    while (lease := await persist(lambda: leases.acquire(lane, node_id, lease_ms))) is None:  # noqa: ASYNC110  # Redis tells nobody
+    while (lease := await persist(lambda: leases.acquire(lane, node_id, lease_ms))) is None:  # Redis tells nobody
         await asyncio.sleep(0)
     return lease
 

@@ -18,7 +18,7 @@ HANDSHAKE = Handshake("GET", "/socket.io/", "EIO=4", [("host", "example.org")], 
 
 async def until(condition: Any) -> None:
     async with asyncio.timeout(10):
-        while not await condition():  # noqa: ASYNC110  # Redis tells nobody
+        while not await condition():  # Redis tells nobody
             await asyncio.sleep(0.005)
 
 

@@ -110,7 +110,7 @@ async def test_frames_follow_each_other_also_while_there_is_no_cluster(bus: Redi
 
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110  # the console tells nobody
+        while not condition():  # the console tells nobody
             await asyncio.sleep(0.01)
 
 

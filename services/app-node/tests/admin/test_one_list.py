@@ -30,7 +30,7 @@ async def knows(sio: Any, sid: str) -> bool:
 
 async def until_known(sio: Any, sid: str) -> None:
     async with asyncio.timeout(20):
-        while not await knows(sio, sid):  # noqa: ASYNC110 - Redis tells nobody
+        while not await knows(sio, sid):  # Redis tells nobody
             await asyncio.sleep(0.02)
 
 

@@ -142,7 +142,7 @@ async def test_scopes_of_questions(people: People, what: str) -> None:
     keys = people.world.api_keys
     keys.write_text(keys.read_text().replace("verbs=emit,", f"verbs={what},"))
     async with asyncio.timeout(10):
-        while (await ask(SHOP, namespace="/shop")).status_code != 200:  # noqa: ASYNC110 - it looks once a second
+        while (await ask(SHOP, namespace="/shop")).status_code != 200:  # it looks once a second
             await asyncio.sleep(0.05)
     refused = await ask(SHOP)
     assert (refused.status_code, refused.json()["error"]["field"]) == (403, "namespace")

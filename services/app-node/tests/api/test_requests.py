@@ -143,7 +143,7 @@ async def test_a_batch_keeps_its_order_and_has_one_reply_for_each(world: World) 
 
 async def test_a_call_brings_the_clients_answer(world: World) -> None:
     asking = asyncio.create_task(world.post("call", {"event": "vote", "sid": world.sid, "timeout": 5}))
-    while not await world.packets():  # noqa: ASYNC110
+    while not await world.packets():
         await asyncio.sleep(0.01)
     [question] = [command for command in await world.commands() if isinstance(command, Emit)]
     assert question.ack is not None
@@ -331,7 +331,7 @@ async def test_health_metrics_and_description_need_no_key(world: World) -> None:
     await world.post("emit", {"event": "e"}, "wrong")
     assert (await world.http.get("/healthz")).status_code == 200
     async with asyncio.timeout(10):
-        while (await world.http.get("/readyz")).status_code != 200:  # noqa: ASYNC110 - a canary
+        while (await world.http.get("/readyz")).status_code != 200:  # a canary
             await asyncio.sleep(0.02)
     text = (await world.http.get("/metrics")).text
     assert 'sio_api_requests_total{status="200",verb="emit"} 1.0' in text

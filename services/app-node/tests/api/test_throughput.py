@@ -45,7 +45,7 @@ async def running_api(config: Config, folder: Path) -> AsyncIterator[tuple[httpx
     async with http_client(base_url=f"http://127.0.0.1:{port}", headers={"X-API-Key": KEY}, timeout=30) as http:
         try:
             async with asyncio.timeout(30):
-                while not await answers_http(port):  # noqa: ASYNC110 - the process tells nobody
+                while not await answers_http(port):  # the process tells nobody
                     await asyncio.sleep(0.05)
             yield http, psutil.Process(process.pid)
         finally:

@@ -83,7 +83,7 @@ class Node:
 
     async def said(self, event: str, times: int = 1) -> dict[str, Any]:
         async with asyncio.timeout(20):
-            while len(self.lines(event)) < times:  # noqa: ASYNC110 - the file tells nobody
+            while len(self.lines(event)) < times:  # the file tells nobody
                 await asyncio.sleep(0.02)
         return self.lines(event)[0]
 
@@ -99,5 +99,5 @@ async def serves(io: Any, sid: str, ack_id: int, within_s: float = 20) -> None:
     await io.event(sid, "hello", ack_id=ack_id)
     answer = b'3%d["hello"]' % ack_id
     async with asyncio.timeout(within_s):
-        while not any(isinstance(c, Ack) and c.packet == answer for c in io.commands):  # noqa: ASYNC110
+        while not any(isinstance(c, Ack) and c.packet == answer for c in io.commands):
             await asyncio.sleep(0.01)

@@ -47,7 +47,7 @@ class World:
 
     async def until_async(self, condition: Callable[[], Any]) -> None:
         async with asyncio.timeout(25):
-            while not await condition():  # noqa: ASYNC110 - Redis tells nobody
+            while not await condition():  # Redis tells nobody
                 await asyncio.sleep(0.01)
 
     async def crash(self, bridge: Bridge) -> None:

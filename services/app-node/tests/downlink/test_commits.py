@@ -60,7 +60,7 @@ async def test_one_whose_output_found_no_room_stays(bench: Bench) -> None:
     entry.end()
     done.end()
     async with asyncio.timeout(5):
-        while not appender.committed:  # noqa: ASYNC110  # nobody tells
+        while not appender.committed:  # nobody tells
             await asyncio.sleep(0.001)
     assert appender.committed == [([b"2-0"], 10)]
     assert its.in_work == {b"1-0"}
@@ -108,7 +108,7 @@ async def test_a_redis_out_of_memory_is_relieved_at_once(bench: Bench) -> None:
     appender.out_of_memory = True
     bench.put("a", "of nobody's handler")
     async with asyncio.timeout(5):
-        while not appender.tries:  # noqa: ASYNC110  # nobody tells
+        while not appender.tries:  # nobody tells
             await asyncio.sleep(0)
     began = asyncio.get_running_loop().time()
     bench.entry(its, 1).end()

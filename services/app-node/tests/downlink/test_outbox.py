@@ -136,7 +136,7 @@ async def test_who_gives_up_waiting_for_room_holds_nobody_up(bench: Bench, when:
     if when == "before its turn":
         emits[2].cancel()
     bench.appender.gate.set()
-    while bench.outbox.waiting:  # noqa: ASYNC110
+    while bench.outbox.waiting:
         await asyncio.sleep(0)
     emits[2].cancel()
     await asyncio.wait_for(asyncio.wait(emits), 5)
@@ -230,7 +230,7 @@ async def test_an_append_that_landed_before_its_sender_was_barred_is_not_sent_tw
     bench.appender.lose_reply = True
     bench.put("a", "1")
     bench.appender.barred = {}
-    while bench.appender.lose_reply:  # noqa: ASYNC110
+    while bench.appender.lose_reply:
         await asyncio.sleep(0)
     bench.appender.barred = {"a": 1}
     bench.put("a", "2")

@@ -285,7 +285,7 @@ async def test_news_are_counted_and_nothing_waits_at_the_end(stage: Any) -> None
     leases = [lane.lease for lane in holder.node.keeper.served]
     assert {lease.lane for lease in leases} == {lane_of(sid, 4) for sid in sids} | set(range(4))
     async with asyncio.timeout(8):
-        while any(await io.bus.presences.news(leases)):  # noqa: ASYNC110  # Redis tells nobody
+        while any(await io.bus.presences.news(leases)):  # Redis tells nobody
             await asyncio.sleep(0.01)
 
 

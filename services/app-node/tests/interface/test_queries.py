@@ -36,7 +36,7 @@ async def _let_in(sid: str, environ: Any, auth: Any) -> None:
 async def until_counted(sio: Any, number: int, **of: Any) -> None:
     """Until so many count: `Accept` comes before the record says so. Waits out a node that is too old."""
     async with asyncio.timeout(8):
-        while await counted(sio, **of) != number:  # noqa: ASYNC110  # Redis tells nobody
+        while await counted(sio, **of) != number:  # Redis tells nobody
             await asyncio.sleep(0.01)
 
 
@@ -262,7 +262,7 @@ async def test_nodes_of_an_older_release(stage: Any) -> None:
     await until_counted(other, 1)
     old = await stage.io_node("io2", level=2)
     async with asyncio.timeout(8):
-        while await counted(other) is not None:  # noqa: ASYNC110  # it looks again when its last look is old
+        while await counted(other) is not None:  # it looks again when its last look is old
             await asyncio.sleep(0.05)
     assert (await other.client(sid)).sid == sid
     assert other.rooms(sid) == [sid]

@@ -282,7 +282,7 @@ async def test_outside_of_handlers_who_says_it_again_finds_those_who_have_left(
     first.node.downlink.outbox._appender.flush = flush
     leaving = asyncio.create_task(first.leave_rooms(rooms, **selection))
     async with asyncio.timeout(5):
-        while [await rooms_in_record(io, sid) for sid in sids] != [expected] * 3:  # noqa: ASYNC110
+        while [await rooms_in_record(io, sid) for sid in sids] != [expected] * 3:
             await asyncio.sleep(0.01)
     leaving.cancel()
     await kill(first)
@@ -329,7 +329,7 @@ async def test_io_nodes_are_told_although_the_app_node_died(stage: Any, kill: An
     first.node.downlink.outbox._appender.flush = flush
     await io.event(asks, "go")
     async with asyncio.timeout(5):
-        while [await rooms_in_record(io, sid) for sid in sids] != [expected] * 3:  # noqa: ASYNC110
+        while [await rooms_in_record(io, sid) for sid in sids] != [expected] * 3:
             await asyncio.sleep(0.01)
     await kill(first)
     assert not any(isinstance(command, kind) for command in io.commands[before:])

@@ -40,7 +40,7 @@ async def test_one_that_cannot_read_its_lanes_is_not_ready(monkeypatch: pytest.M
     sio = ClusterServer(config, make_bus=lambda config: UnreadableBus(config, broker))
     sio.on("connect", accept)
     async with sio, asyncio.timeout(10):
-        while sio.node.unready_because != "the lanes cannot be read":  # noqa: ASYNC110  # the node tells nobody
+        while sio.node.unready_because != "the lanes cannot be read":  # the node tells nobody
             await asyncio.sleep(0.01)
         assert sio.node.membership.presence.proof.stands
 
@@ -67,5 +67,5 @@ async def test_an_inbox_slower_than_one_beat_and_faster_than_three_is_ready() ->
     sio = ClusterServer(config, make_bus=lambda config: SlowInboxBus(config, broker))
     sio.on("connect", accept)
     async with sio, asyncio.timeout(10):
-        while sio.node.unready_because:  # noqa: ASYNC110  # the node tells nobody
+        while sio.node.unready_because:  # the node tells nobody
             await asyncio.sleep(0.01)

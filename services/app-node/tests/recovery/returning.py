@@ -41,7 +41,7 @@ class Returning:
         await self.home.until(lambda: Accept(self.sid, self.generation) in self.home.commands)
         records = self.home.bus.records
         async with asyncio.timeout(8):
-            while (record := await records.load(self.sid)) is not None and not record.accepted:  # noqa: ASYNC110
+            while (record := await records.load(self.sid)) is not None and not record.accepted:
                 await asyncio.sleep(0.01)
 
     async def claim(self, at: Any = None, auth: Any = None) -> ClientConnected:
@@ -161,6 +161,6 @@ class Takeover:
 async def forgotten(home: Any, client: Returning) -> None:
     """Until its time is over, and the application has been told of it."""
     async with asyncio.timeout(12):
-        while await home.bus.records.load(client.sid) is not None:  # noqa: ASYNC110  # Redis tells nobody
+        while await home.bus.records.load(client.sid) is not None:  # Redis tells nobody
             await asyncio.sleep(0.02)
     await home.settle()

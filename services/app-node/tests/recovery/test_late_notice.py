@@ -139,7 +139,7 @@ async def test_a_client_of_a_drained_io_node(world: Any, stage: Any) -> None:
     await forgotten(other, world.client)
     assert world.app.heard == ["connect", "node drained"]
     async with asyncio.timeout(8):
-        while world.home.id in await other.bus.registry.registered_io_nodes():  # noqa: ASYNC110
+        while world.home.id in await other.bus.registry.registered_io_nodes():
             await asyncio.sleep(0.02)
 
 

@@ -109,7 +109,7 @@ async def test_the_home_ends_when_nobody_has_come_back(
     await dies(home)
     await stage.until(lambda: "node lost" in app.heard)
     async with asyncio.timeout(8):
-        while home.id in await other.bus.registry.registered_io_nodes():  # noqa: ASYNC110 - Redis tells nobody
+        while home.id in await other.bus.registry.registered_io_nodes():  # Redis tells nobody
             await asyncio.sleep(0.05)
     assert await other.bus.homes.horizon(home.id) is None
     assert await other.bus.records.load(client.sid) is None

@@ -91,7 +91,7 @@ async def test_what_a_former_holder_left_waits_for_room_and_holds_nobody_up() ->
     async with asyncio.timeout(5):
         consumer.take_claimed(lane, Claimed(left))
         for number in range(20):
-            while len(begun) <= number:  # noqa: ASYNC110  # the consumer tells nobody
+            while len(begun) <= number:  # the consumer tells nobody
                 await asyncio.sleep(0)
             assert consumer.inflight_bytes <= room + len(left[0].entry)
             fact, progress = begun[number]
@@ -163,7 +163,7 @@ async def test_new_entries_are_read_behind_the_last_page(lost: bool, monkeypatch
     reading = asyncio.create_task(consumer.run_read(keeper))
     await asyncio.wait_for(all_begun.wait(), 5)
     if lost:
-        while len(reader.asked) < 3:  # noqa: ASYNC110
+        while len(reader.asked) < 3:
             await asyncio.sleep(0)
         assert begun == [1]
         assert all(asked == [1] for asked in reader.asked)
@@ -243,7 +243,7 @@ async def test_reads_begin_small_where_much_may_have_come_meanwhile(monkeypatch:
     consumer = consumer_of(reader, parts, counters)
     reading = asyncio.create_task(consumer.run_read(keeper))
     async with asyncio.timeout(5):
-        while len(reader.counts) < 10:  # noqa: ASYNC110
+        while len(reader.counts) < 10:
             await asyncio.sleep(0)
     assert reader.counts[:10] == [1, 2, 4, 1, 2, 4, 1, 2, 1, 2]
     reading.cancel()

@@ -196,7 +196,7 @@ async def test_what_follows_does_not_go_on_here_too() -> None:
     stage.take(4, event(BAD, 4))
     stage.reader.fails = BusUnavailable("the answer was lost")
     settled = asyncio.create_task(stage.suspects.settled(stage.lane))
-    while stage.reader.fails is not None:  # noqa: ASYNC110
+    while stage.reader.fails is not None:
         await asyncio.sleep(0)
     stage.reader.entries.clear()
     await stage.suspects.look()

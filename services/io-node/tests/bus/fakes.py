@@ -55,5 +55,5 @@ async def running(job: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
 async def until(condition: Callable[[], bool], timeout_s: float = 5.0) -> None:
     """Waits for what has no event of its own."""
     async with asyncio.timeout(timeout_s):
-        while not condition():  # noqa: ASYNC110
+        while not condition():
             await asyncio.sleep(0.001)

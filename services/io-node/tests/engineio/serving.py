@@ -89,7 +89,7 @@ async def soon(awaitable: Awaitable[_T]) -> _T:
 async def until(condition: Callable[[], object]) -> None:
     """Let the loop turn until this holds, which nothing announces."""
     async with asyncio.timeout(WAIT_S):
-        while not condition():  # noqa: ASYNC110
+        while not condition():
             await asyncio.sleep(0.001)
 
 

@@ -40,7 +40,7 @@ PYTHON = Handshake("GET", "/socket.io/", "EIO=4", [("user-agent", "Python/3.11 a
 async def until(condition: Callable[[], bool], timeout_s: float = 5.0) -> None:
     """Waits for what has no event of its own."""
     async with asyncio.timeout(timeout_s):
-        while not condition():  # noqa: ASYNC110
+        while not condition():
             await asyncio.sleep(0.001)
 
 

@@ -83,7 +83,7 @@ class World:
         entry = InboxEntry(b"5-%d" % self._entries, encode_downlink(APP, self._entries, [command]))
         await self._downlink.take([entry])
         async with asyncio.timeout(30):
-            while self.written < MEMBERS:  # noqa: ASYNC110  # no socket tells that
+            while self.written < MEMBERS:  # no socket tells that
                 await asyncio.sleep(0)
 
     def stop(self) -> None:

@@ -133,7 +133,7 @@ async def test_who_catches_up_meanwhile_gets_it_once(crowd: Crowd) -> None:
     left = crowd.begin(EMIT)
     connection.take_all()
     async with asyncio.timeout(5):
-        while client.catching_up is not None:  # noqa: ASYNC110  # turns of the loop are what is wanted
+        while client.catching_up is not None:  # turns of the loop are what is wanted
             await asyncio.sleep(0)
     crowd.end(left)
     assert [packet[:8] for packet in connection.take() if b"news" in packet] == [b'2["news"']

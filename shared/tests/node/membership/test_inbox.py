@@ -57,7 +57,7 @@ async def test_it_goes_on_after_redis_was_away() -> None:
     world.broker.go_down()
     running = asyncio.create_task(world.loop.run())
     async with asyncio.timeout(5):
-        while not world.retries:  # noqa: ASYNC110  # a failure tells nobody
+        while not world.retries:  # a failure tells nobody
             await asyncio.sleep(0)
     world.broker.come_back()
     await world.writer.write(b"a")
@@ -74,7 +74,7 @@ async def test_what_was_read_is_removed_after_many_entries() -> None:
     await world.writer.write(b"x")
     await world.until(TRIM_ENTRIES)
     async with asyncio.timeout(5):
-        while await world.held():  # noqa: ASYNC110  # the broker tells nobody
+        while await world.held():  # the broker tells nobody
             await asyncio.sleep(0)
     running.cancel()
 
@@ -89,7 +89,7 @@ async def test_what_was_read_is_removed_after_a_second() -> None:
     await world.writer.write(b"y")
     await world.until(2)
     async with asyncio.timeout(5):
-        while await world.held():  # noqa: ASYNC110  # the broker tells nobody
+        while await world.held():  # the broker tells nobody
             await asyncio.sleep(0)
     running.cancel()
 
@@ -134,6 +134,6 @@ async def test_who_appended_nothing_for_long_is_forgotten() -> None:
         world.now += FORGET_S
     await busy.write(b"b")
     async with asyncio.timeout(5):
-        while APP in world.broker.streams[key].last_seq:  # noqa: ASYNC110  # the broker tells nobody
+        while APP in world.broker.streams[key].last_seq:  # the broker tells nobody
             await asyncio.sleep(0)
     running.cancel()

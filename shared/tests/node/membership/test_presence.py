@@ -147,7 +147,7 @@ async def test_it_beats_on_after_redis_was_away() -> None:
     world.errors = [BusUnavailable("away"), BusUnavailable("away")]
     running = asyncio.create_task(world.presence.run())
     async with asyncio.timeout(5):
-        while not world.presence.beats:  # noqa: ASYNC110  # the presence tells nobody
+        while not world.presence.beats:  # the presence tells nobody
             await asyncio.sleep(0.001)
     running.cancel()
     assert world.retries == {"heartbeat": 2}

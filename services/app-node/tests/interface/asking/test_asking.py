@@ -79,7 +79,7 @@ async def test_only_the_silent_wait_for_the_time_out(world: Any) -> None:
     await world.one.settle()
     counters = world.app.node.counters
     async with asyncio.timeout(5):
-        while not counters.acks_refused["unknown"]:  # noqa: ASYNC110
+        while not counters.acks_refused["unknown"]:
             await asyncio.sleep(0.01)
 
 

@@ -54,7 +54,7 @@ async def test_clients_of_a_dead_io_node_that_are_buried_before_it_counts_as_dea
     await say(world.two, ack, AckExpected(world.two.id, ack.ack_id, [eve]), AckReceived(eve, ack.ack_id, b"[1]"))
     await dies(world.one)
     [question] = world.app.node.clients.questions._open.values()
-    while not question.early.get(world.one.id):  # noqa: ASYNC110
+    while not question.early.get(world.one.id):
         await asyncio.sleep(0.005)
     await world.two.bus.records.forget([Ended(ann)])
     answers = await asyncio.wait_for(asking, 8)
