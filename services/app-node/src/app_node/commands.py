@@ -25,7 +25,6 @@ from rich.table import Table
 from socketio import exceptions
 
 from app_node.api.questions import view_of
-from app_node.api.serving import serve
 from app_node.interface.patience import Patience
 from app_node.interface.remote_client import RemoteClient
 from app_node.interface.server import ClusterServer, get_client
@@ -201,6 +200,8 @@ def presence(
 
 def api() -> None:
     """Serves the HTTP API until it is stopped. Settings come from the environment; API_KEYS_FILE must be there."""
+    from app_node.api.serving import serve  # not above: FastAPI takes long, and no other command needs it
+
     try:
         tune_garbage_collector()
         run_node(serve(Config()), uvloop.new_event_loop)
