@@ -32,6 +32,8 @@ KNOWN_DEAD_S = 2.5 + 4 * 0.25 + 0.5
 """Its last heartbeat counts no more, it has looked dead three times, and some time for Redis."""
 KINDS = ("answer", "raise", "vanish", "killed")
 OF_A_KIND = 50
+SEEDS = [0, 1, *(pytest.param(seed, marks=pytest.mark.ci_only) for seed in (2, 3, 4))]
+"""Each tries another order, for a second."""
 
 
 class World:
@@ -100,7 +102,7 @@ class World:
 
 
 @pytest.mark.parametrize("has_asked", [True, False], ids=["dies when it has asked", "dies before it has asked"])
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", SEEDS)
 def test_each_is_named_and_only_the_silent_are_waited_for(seed: int, *, has_asked: bool) -> None:
     world = World(seed)
     world.run(each_is_named(world, has_asked=has_asked))
