@@ -1,12 +1,10 @@
 """REDIS_URL and its parts: what cannot be meant is refused before anything is connected."""
 
 import pytest
-from redis.asyncio.connection import SSLConnection, parse_url
 
 from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.errors import ConfigError
 from sio_cluster.streams.redis import RedisBus
-from sio_cluster.streams.redis.address import is_tls, parse
 from sio_cluster.testing.valkey import start_valkey
 
 ALL_OPTIONS = (
@@ -44,44 +42,6 @@ def test_a_database_is_a_number(path: str) -> None:
 )
 def test_what_is_well_formed_is_taken(url: str) -> None:
     RedisBus(Config(REDIS_URL=url))
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        "redis://",
-        "redis://host",
-        "redis://HOST/",
-        "redis://host:7000/3",
-        "redis://h/3?db=4",
-        "redis://us%40er:p%2Fw%3F%23@h:1/0",
-        "redis://:only@h",
-        "redis://user@h",
-        "redis://:@h",
-        "redis://h?username=u&password=a%2520b&db=7",
-        "redis://a:b@h?username=u&password=p",
-        "redis://[::1]:6380/1",
-        "unix:///run/a%20b.sock?db=2",
-        "unix://user:word@/run/redis.sock",
-        "rediss://h:6380/1",
-        ALL_OPTIONS,
-        *(f"rediss://h?ssl_check_hostname={word}" for word in ("0", "f", "False", "N", "no", "1", "yes", "true")),
-    ],
-)
-def test_an_address_means_what_it_means_to_redis_py(url: str) -> None:
-    theirs = dict(parse_url(url))
-    assert is_tls(parse(url)) is (theirs.pop("connection_class", None) is SSLConnection)
-    assert {name: value for name, value in parse(url).items() if name != "tls"} == theirs
-
-
-@pytest.mark.parametrize(
-    "url", ["", "host:6379", "http://host", "redis://host:port", "redis://h:70000", "redis://h?db=x"]
-)
-def test_what_redis_py_cannot_read_is_refused(url: str) -> None:
-    with pytest.raises(ValueError):
-        parse_url(url)
-    with pytest.raises(ConfigError, match=r"^REDIS_URL: cannot be read"):
-        parse(url)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,9 @@
 import re
 import ssl
 from typing import Any
-from urllib.parse import SplitResult, parse_qs, parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, urlsplit
+
+from redis.asyncio.connection import SSLConnection, parse_url
 
 from sio_cluster.protocol.errors import AccessRefused, ConfigError
 
@@ -13,8 +15,6 @@ _ADDRESS_OPTIONS = ("db", "username", "password")
 _TLS_OPTIONS = (*_TLS_FILES, "ssl_check_hostname", "ssl_cert_reqs")
 """What REDIS_URL may have behind its `?`. The second line is for rediss:// only."""
 
-_NO = ("0", "F", "FALSE", "N", "NO")
-
 _UNREADABLE = (
     "REDIS_URL: cannot be read. It must be like redis://user:password@host:6379/0. Special characters in user and "
     "password are written as %XX, such as %23 for #"
@@ -22,21 +22,17 @@ _UNREADABLE = (
 
 
 def parse(address: str) -> dict[str, Any]:
-    """What the address says, by redis-py's names: host, port, path, db, username, password, ssl_ca_certs and so on.
-    `tls` is there for rediss:// only.
-
-    Raises ConfigError, whose text shows nothing of the address: where the password has a `/`, `?` or `#`, a part of it
-    is taken for the port.
-    """
+    """redis-py's options for this address. Raises ConfigError, whose text shows nothing of the address: where the
+    password has a `/`, `?` or `#`, a part of it is taken for the port."""
     try:
         parts = urlsplit(address)
-        options = _options_of(parts)
+        options = {**parse_url(address)}
     except ValueError:
         raise ConfigError(_UNREADABLE) from None
     if parts.scheme != "unix":
         if parts.fragment or "@" in parts.path + parts.query:
             raise ConfigError(_UNREADABLE)
-        if not re.fullmatch(r"/?[0-9]*", parts.path):
+        if not re.fullmatch(r"/?[0-9]*", parts.path):  # redis-py takes it for database 0
             raise ConfigError("REDIS_URL: the database must be a number, such as redis://host:6379/0")
     _check_options(parts.scheme, parts.query)
     return options
@@ -49,7 +45,7 @@ def place_of(options: dict[str, Any]) -> str:
 
 def is_tls(options: dict[str, Any]) -> bool:
     """Whether the address is one of rediss://."""
-    return bool(options.get("tls"))
+    return options.get("connection_class") is SSLConnection
 
 
 def tls_context(options: dict[str, Any]) -> ssl.SSLContext:
@@ -70,33 +66,6 @@ def tls_context(options: dict[str, Any]) -> ssl.SSLContext:
     if unchecked:
         context.verify_mode = ssl.CERT_NONE
     return context
-
-
-def _options_of(parts: SplitResult) -> dict[str, Any]:
-    """As redis-py reads an address, which takes a third of a second to import. Raises ValueError."""
-    if parts.scheme not in ("redis", "rediss", "unix"):
-        raise ValueError(f"no scheme of Redis: {parts.scheme}")
-    options: dict[str, Any] = {name: values[0] for name, values in parse_qs(parts.query).items()}
-    if "ssl_check_hostname" in options:
-        options["ssl_check_hostname"] = options["ssl_check_hostname"].upper() not in _NO
-    for name in ("username", "password"):
-        if value := getattr(parts, name):
-            options[name] = unquote(value)
-    if parts.scheme == "unix":
-        if parts.path:
-            options["path"] = unquote(parts.path)
-    else:
-        if parts.hostname:
-            options["host"] = unquote(parts.hostname)
-        if parts.port:
-            options["port"] = parts.port
-        if (number := parts.path.removeprefix("/")).isdecimal():
-            options.setdefault("db", number)
-        if parts.scheme == "rediss":
-            options["tls"] = True
-    if "db" in options:
-        options["db"] = int(options["db"])
-    return options
 
 
 def _check_options(scheme: str, query: str) -> None:
