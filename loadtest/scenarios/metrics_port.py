@@ -23,4 +23,9 @@ def serve(environment: Any, snapshot: Callable[[], Snapshot]) -> None:
         start_response("200 OK", [("Content-Type", "text/plain; version=0.0.4; charset=utf-8")])
         return [exposition(snapshot()).encode()]
 
-    WSGIServer((options.web_host, options.metrics_port), answer, log=None).start()
+    WSGIServer((_address(options.web_host), options.metrics_port), answer, log=None).start()
+
+
+def _address(web_host: str) -> str:
+    """Locust's "" and "*" are all addresses. Of IPv4: a machine may have no IPv6, and Prometheus asks there."""
+    return "0.0.0.0" if web_host in ("", "*") else web_host

@@ -75,6 +75,12 @@ def _port(name: str) -> int:
     raise AssertionError(f"{name} has no port")
 
 
+def test_a_load_test_without_web_interface_has_its_metrics_on_the_same_port() -> None:
+    environment = SERVICES["loadtest-master"]["environment"]
+    assert environment["LOADTEST_METRICS_PORT"] == environment["LOCUST_WEB_PORT"]
+    assert "LOCUST_WEB_HOST" not in environment, "all addresses"
+
+
 def test_prometheus_finds_its_files() -> None:
     [target] = mounts("prometheus")
     assert f"--config.file={target}/prometheus.yml" in SERVICES["prometheus"]["command"]

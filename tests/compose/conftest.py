@@ -21,11 +21,11 @@ class Compose:
     """`docker compose` with this project's files. Every command is bounded in time and shows its output on failure."""
 
     def __init__(self, project: str = "sio-test", *, overlay: bool = True, **env: str) -> None:
-        self.port, ui_port = free_ports(2)
+        self.port, self.ui_port = free_ports(2)
         self.project = f"{project}-{os.getpid()}"
         self.url = f"http://127.0.0.1:{self.port}"
         self._env = {**os.environ, "PORT": str(self.port), "REDIS_PASSWORD": "p@ss w/rd", "DRAIN_MS": "2000", **env}
-        self._env["UI_PORT"] = str(ui_port)
+        self._env["UI_PORT"] = str(self.ui_port)
         self._files = ("-f", "docker-compose.yml", *(("-f", "tests/compose/compose.test.yml") if overlay else ()))
         self._env.pop("REDIS_URL", None)
         self._env.pop("SIO_PURE", None)  # for tests in this process (sio_cluster.testing.pure), not for containers

@@ -5,8 +5,11 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from tests.compose.conftest import Compose, need_docker
+
+from sio_cluster.testing.http import http_client
 
 pytestmark = [pytest.mark.compose, pytest.mark.timeout(900)]
 
@@ -42,6 +45,20 @@ def test_its_containers_are_hardened(loadtest):
         assert "no-new-privileges:true" in host["SecurityOpt"], name
         for bindings in container["NetworkSettings"]["Ports"].values():
             assert {binding["HostIp"] for binding in bindings or []} <= {"127.0.0.1"}, name
+
+
+async def test_prometheus_can_ask_for_its_figures_without_a_web_interface(loadtest):
+    async with http_client(base_url=f"http://127.0.0.1:{loadtest.ui_port}") as http, asyncio.timeout(60):
+        while not await _counts_clients(http):  # noqa: ASYNC110 - containers start
+            await asyncio.sleep(0.2)
+
+
+async def _counts_clients(http: httpx.AsyncClient) -> bool:
+    try:
+        answer = await http.get("/metrics")
+    except httpx.TransportError:
+        return False
+    return f"loadtest_clients {USERS}" in answer.text.splitlines()
 
 
 async def test_it_measures_the_cluster_and_loses_nothing(loadtest, tmp_path: Path):

@@ -13,11 +13,12 @@ from .web_server import serving
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def locust() -> Iterator[httpx.Client]:
+@pytest.fixture(scope="module", params=["127.0.0.1", "*", ""])
+def locust(request: pytest.FixtureRequest) -> Iterator[httpx.Client]:
+    """On loopback, as `make loadtest` has it. On all addresses, as locust writes it, and as by default: in Compose."""
     port = free_ports(1)[0]
     words = ["-f", str(Path(__file__).parent / "tab_locustfile.py"), "--headless", "--users", "1", "--host", "http://x"]
-    words += ["--web-host", "127.0.0.1", "--metrics-port", str(port)]
+    words += ["--web-host", request.param, "--metrics-port", str(port)]
     with serving(words, port, "/metrics") as http:
         yield http
 
