@@ -38,7 +38,8 @@ FAULTS = {
 
 @dataclass(frozen=True)
 class Watched:
-    stack: Stack
+    targets: dict[str, list[str]]
+    """What it asks: `job -> host:port`."""
     prometheus: Prometheus
 
 
@@ -53,7 +54,7 @@ async def watched(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Wat
         }
         async with (
             outsiders(stack.redis_url, tmp_path_factory.mktemp("outside")) as outside,
-            prometheus(targets | outside, tmp_path_factory.mktemp("prometheus")) as asked,
+            prometheus(targets := targets | outside, tmp_path_factory.mktemp("prometheus")) as asked,
         ):
             urls = [node.url for node in stack.io_nodes]
             async with Load(urls, 10, 10) as left:
@@ -62,7 +63,7 @@ async def watched(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Wat
                 for client in load.clients:
                     client.connection.send(b'42["shout","hello"]')
                 await load.progress(events=20, within_s=30)
-                yield Watched(stack, asked)
+                yield Watched(targets, asked)
 
 
 async def test_every_panel_has_data(watched: Watched) -> None:
@@ -97,10 +98,13 @@ async def test_the_counters_of_every_node_balance_under_load(watched: Watched) -
         }
 
 
-async def test_promtool_has_nothing_against_what_nodes_answer(watched: Watched) -> None:
-    for node in (*watched.stack.io_nodes, *watched.stack.app_nodes):
-        metrics = await watched.prometheus.http.get(f"{node.url}/metrics")
-        await asyncio.to_thread(promtool, "check", "metrics", stdin=metrics.content)
+async def test_promtool_has_nothing_against_what_processes_answer(watched: Watched) -> None:
+    """Nodes, the API and the bridge."""
+    for job, addresses in watched.targets.items():
+        for address in addresses:
+            metrics = await watched.prometheus.http.get(f"http://{address}/metrics")
+            assert metrics.status_code == 200, job
+            await asyncio.to_thread(promtool, "check", "metrics", stdin=metrics.content)
 
 
 async def _all_have_data(watched: Watched, expressions: set[str]) -> None:
