@@ -29,7 +29,6 @@ from app_node.interface.patience import Patience
 from app_node.interface.remote_client import RemoteClient
 from app_node.interface.server import ClusterServer, get_client
 from sio_cluster.cli import EXIT_NOT_FOUND, EXIT_REFUSED, AsJson, answer_of, console, namespace_option, refuse
-from sio_cluster.node.process.garbage import tune_garbage_collector
 from sio_cluster.node.process.running import run_node
 from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.errors import BusError, ConfigError, NodesTooOld
@@ -203,7 +202,6 @@ def api() -> None:
     from app_node.api.serving import serve  # not above: FastAPI takes long, and no other command needs it
 
     try:
-        tune_garbage_collector()
         run_node(serve(Config()), uvloop.new_event_loop)
     except ConfigError as error:
         refuse(error, EXIT_REFUSED)

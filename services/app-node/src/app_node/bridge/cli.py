@@ -9,7 +9,6 @@ import uvloop
 
 from app_node.bridge.process import Bridge
 from sio_cluster.node.monitoring.log import configure_logging
-from sio_cluster.node.process.garbage import tune_garbage_collector
 from sio_cluster.node.process.running import run_node
 from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.errors import ConfigError
@@ -40,7 +39,6 @@ def run(
         bridge = Bridge(Config())
         configure_logging(bridge.config, node=bridge.id, role="bridge")
         logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # not when the health port opens and closes
-        tune_garbage_collector()
         run_node(bridge.serve(), uvloop.new_event_loop)
     except ConfigError as error:
         typer.echo(f"sio-cluster-bridge: {error}", err=True)
