@@ -49,7 +49,7 @@ def test_its_containers_are_hardened(loadtest):
 
 async def test_prometheus_can_ask_for_its_figures_without_a_web_interface(loadtest):
     async with http_client(base_url=f"http://127.0.0.1:{loadtest.ui_port}") as http, asyncio.timeout(60):
-        while not await _counts_clients(http):  # noqa: ASYNC110 - containers start
+        while not await _counts_clients(http):  # containers start
             await asyncio.sleep(0.2)
 
 
