@@ -15,11 +15,9 @@ from app_node.downlink.held import held_output
 from app_node.interface.rooms import Rooms, Sids, checked_namespace, rooms_of, sids_and_rooms, skipped
 from app_node.interface.server_object import ServerObject
 from app_node.payloads import decode, encode_event_of
+from sio_cluster.node.turn import Turn
 from sio_cluster.protocol.errors import MalformedPacket
 from sio_cluster.protocol.messages import SERVER_LEVEL, AckRequest
-
-DECODE = 200
-"""How many answers are decoded at a time, before other work of the event loop has its turn."""
 
 
 class AnswersMissing(exceptions.TimeoutError):  # type: ignore[misc]  # socketio has no types
@@ -115,10 +113,11 @@ class Asking:
             async for answer in asking:
                 raw.append(answer)
         values: dict[str, Any] = {}
-        for number, answer in enumerate(raw, 1):
+        turn = Turn()
+        for answer in raw:
             _decode_into(values, missing, answer, self.node)
-            if not number % DECODE:
-                await asyncio.sleep(0)
+            if turn.is_over():
+                await turn.next()
         return Answers(values, missing)
 
     def answers(
@@ -186,8 +185,11 @@ async def _ask(
         homes = await emitter.emit(to.namespace, payload, rooms, skip, ack, except_rooms=except_rooms)
         await question.sent([*homes])
         deadline = asyncio.get_running_loop().time() + timeout
+        turn = Turn()  # `next` does not wait while answers are there
         while (answer := await question.next(deadline, keep=keep)) is not None:
             yield answer
+            if turn.is_over():
+                await turn.next()
         missing.update(question.missing)
     finally:
         question.close()

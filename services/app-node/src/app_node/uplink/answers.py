@@ -16,6 +16,7 @@ from app_node.handlers.turns import HandlerTurns
 from app_node.payloads import JsonModule, decode
 from app_node.uplink.peers import Peers
 from sio_cluster.node.monitoring.log import log_raised
+from sio_cluster.node.turn import Turn
 from sio_cluster.protocol.codec import decode_app_inbox
 from sio_cluster.protocol.errors import MalformedBatch, MalformedPacket
 from sio_cluster.protocol.messages import AckExpected, AckMissed, AckReceived, Canary, ServerAnswer, ServerEvent
@@ -47,7 +48,11 @@ class Answers:
         self._running: set[asyncio.Task[None]] = set()
 
     async def take(self, entries: list[InboxEntry]) -> None:
-        """Takes entries of the inbox, for `InboxLoop`. One that cannot be decoded is logged, counted and left out."""
+        """Takes entries of the inbox, for `InboxLoop`. One that cannot be decoded is logged, counted and left out.
+
+        20,000 clients may have answered at once: that takes several turns of the event loop.
+        """
+        turn = Turn()
         for entry in entries:
             try:
                 batch = decode_app_inbox(entry.entry)
@@ -70,6 +75,8 @@ class Answers:
                         self._on_canary(item)
                     case _:
                         assert_never(item)
+                if turn.is_over():
+                    await turn.next()
 
     def _answer(self, answer: AckReceived) -> None:
         callback = self._callbacks.answer(answer.sid, answer.ack_id)

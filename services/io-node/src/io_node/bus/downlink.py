@@ -1,6 +1,5 @@
 """Commands of app-nodes, as they come out of this node's inbox, handed to the hub in order."""
 
-import asyncio
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeAlias
@@ -10,8 +9,8 @@ import structlog
 from io_node.bus.counters import BusCounters
 from io_node.bus.repeats import Repeats
 from io_node.durations import Durations
-from io_node.turns import TURN_S
 from sio_cluster.node.membership.redis_clock import RedisClock
+from sio_cluster.node.turn import Turn
 from sio_cluster.protocol.codec import decode_downlink
 from sio_cluster.protocol.errors import MalformedBatch
 from sio_cluster.protocol.messages import Command
@@ -56,12 +55,11 @@ class Downlink:
         self._durations = durations if durations is not None else Durations()
         self._redis_clock = redis_clock if redis_clock is not None else RedisClock(clock)
         self._clock = clock
-        self._turn_ends = 0.0
 
     async def take(self, entries: list[InboxEntry]) -> None:
         """Carry out entries in order."""
         counters, durations = self._counters, self._durations
-        self._turn_ends = self._clock() + TURN_S
+        turn = Turn(self._clock)
         for entry in entries:
             try:
                 batch = decode_downlink(entry.entry)
@@ -82,16 +80,9 @@ class Downlink:
                 durations.inbox_wait.observe(waited)
             began = self._clock()
             for _ in self._on_batch(entry, batch.commands):
-                if self._turn_is_over():
-                    await self._next_turn()
+                if turn.is_over():
+                    await turn.next()
             commands = iter(batch.commands)
-            while not self._execute(commands, self._turn_is_over):
-                await self._next_turn()
+            while not self._execute(commands, turn.is_over):
+                await turn.next()
             durations.fan_out.observe(self._clock() - began)
-
-    async def _next_turn(self) -> None:
-        await asyncio.sleep(0)
-        self._turn_ends = self._clock() + TURN_S
-
-    def _turn_is_over(self) -> bool:
-        return self._clock() > self._turn_ends

@@ -1,0 +1,62 @@
+"""A question to 20,000 clients, whose answers come all at once: others have their turn meanwhile."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from sio_cluster.protocol.messages import AckExpected, AckReceived
+
+from .questions import LONG_S, asked, say
+
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
+
+CLIENTS, PART = 20_000, 1_000
+STALL_S = 0.05
+
+
+@asynccontextmanager
+async def turns() -> AsyncIterator[list[float]]:
+    """How long the turns of the loop take meanwhile, in CPU time of this thread: others may have the core."""
+    found: list[float] = []
+
+    async def watch() -> None:
+        while True:
+            began = time.thread_time()
+            await asyncio.sleep(0)
+            found.append(time.thread_time() - began)
+
+    watching = asyncio.create_task(watch())
+    yield found
+    watching.cancel()
+
+
+async def ask(world: Any, number: int, *, one_by_one: bool) -> dict[str, Any]:
+    async def call_many() -> dict[str, Any]:
+        return dict(await world.app.call_many("vote", timeout=LONG_S))
+
+    async def answers() -> dict[str, Any]:
+        return {sid: answer async for sid, answer in world.app.answers("vote", timeout=LONG_S)}
+
+    asking = asyncio.create_task(answers() if one_by_one else call_many())
+    ack = await asked(world.one, world.two, number=number)
+    await say(world.two, ack, AckExpected(world.two.id, ack.ack_id, []))
+    sids = [f"{world.one.id}.{client:016d}" for client in range(CLIENTS)]
+    parts = [sids[begin : begin + PART] for begin in range(0, CLIENTS, PART)]
+    named = [AckExpected(world.one.id, ack.ack_id, some, [], [], part, len(parts)) for part, some in enumerate(parts)]
+    said = [AckReceived(sid, ack.ack_id, b'["yes"]') for sid in sids]
+    await say(world.one, ack, *named, *said)
+    return await asking
+
+
+@pytest.mark.parametrize("one_by_one", [False, True])
+async def test_their_answers_hold_nobody_up_for_50_ms(world: Any, one_by_one: bool) -> None:
+    longest = []
+    for number in range(1, 4):
+        async with turns() as found:
+            assert len(await ask(world, number, one_by_one=one_by_one)) == CLIENTS
+        longest.append(max(found))
+    assert min(longest) < STALL_S, longest
