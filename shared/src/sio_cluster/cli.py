@@ -53,7 +53,7 @@ dead_letters = typer.Typer(no_args_is_help=True, help="Lane entries that were se
 cli.add_typer(dead_letters, name="dead-letters")
 
 Lane = Annotated[int, typer.Argument(help="Its lane", min=0, show_default=False)]
-Id = Annotated[str | None, typer.Argument(help="Its id, as `list` shows it", show_default=False)]
+Id = Annotated[str | None, typer.Argument(help="Its id, as `list` or the log shows it", show_default=False)]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document for programs")]
 All = Annotated[bool, typer.Option("--all", help="All dead letters of this lane, instead of one")]
 
@@ -147,7 +147,9 @@ def show_list(
 
 @dead_letters.command()
 def show(
-    lane: Lane, id: Annotated[str, typer.Argument(help="Its id", show_default=False)], as_json: AsJson = False
+    lane: Lane,
+    id: Annotated[str, typer.Argument(help="Its id, as `list` or the log shows it", show_default=False)],
+    as_json: AsJson = False,
 ) -> None:
     """Shows one dead letter, decoded as far as possible."""
     letter = _one(lane, id)
@@ -221,7 +223,7 @@ def _each(
         raise typer.BadParameter("give an id, or --all")
 
     async def carry_out(letters: DeadLetters) -> int:
-        found = await letters.read([lane], None if letter_id is None else [letter_id])
+        found = await (letters.read([lane]) if letter_id is None else letters.named(lane, letter_id))
         return sum([await operation(letters)(letter) for letter in found])
 
     number = _run(carry_out)
@@ -231,7 +233,7 @@ def _each(
 
 
 def _one(lane: int, letter_id: str) -> DeadLetter:
-    found = _run(lambda letters: letters.read([lane], [letter_id]))
+    found = _run(lambda letters: letters.named(lane, letter_id))
     if not found:
         refuse(f"lane {lane} has no dead letter {letter_id}", EXIT_NOT_FOUND)
     return found[0]

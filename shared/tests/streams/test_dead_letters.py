@@ -106,6 +106,17 @@ async def test_requeue_and_delete(letters: RedisBus) -> None:
     assert "give an id, or --all" in run("delete", "3", third, "--all", status=2)
 
 
+async def test_the_id_in_the_log_names_a_dead_letter_too(letters: RedisBus) -> None:
+    """That of the entry in its lane: the log has it before there is a dead letter."""
+    first, second, third = [json.loads(run("show", "3", id, "--json")) for id in ids()]
+    assert json.loads(run("show", "3", second["entry_id"], "--json")) == second
+    assert run("delete", "3", third["entry_id"]) == "1 deleted\n"
+    assert run("requeue", "3", first["entry_id"]) == "1 put back\n"
+    assert run("requeue", "3", first["entry_id"], status=1) == "0 put back\n"
+    assert ids() == [second["id"]]
+    assert "has no dead letter" in run("show", "4", second["entry_id"], status=1)
+
+
 async def test_what_may_have_been_handled_says_so_when_it_is_put_back(letters: RedisBus) -> None:
     """It is a new entry all the same: what was counted before is forgotten."""
     reader, lane = letters.lane_reader(APP1), 5

@@ -76,6 +76,7 @@ async def test_rooms_and_disconnect(world: World) -> None:
     assert missing.status_code == 404
     assert missing.json()["error"]["code"] == "not_connected"
     assert (await world.post("leave_room", {"sid": gone, "room": "a"})).status_code == 200
+    assert (await world.post("disconnect", {"sid": gone})).status_code == 200
     assert (await world.post("close_room", {"room": "a"})).status_code == 200
     assert (await world.post("disconnect", {"sid": sid, "close": True})).status_code == 200
     kinds = [type(command) for command in await world.commands()]

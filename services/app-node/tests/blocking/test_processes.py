@@ -15,6 +15,7 @@ from app_node.blocking import EXIT_BLOCKED
 from app_node.interface.server import ClusterServer
 from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.messages import Accept, Ack
+from sio_cluster.streams.redis.dead_letters import DeadLetters
 
 from .processes import COMMAND, SETTINGS, Node, Start, serves
 
@@ -174,4 +175,9 @@ async def test_an_event_that_cannot_be_decoded_without_a_crash_is_set_aside(
     assert (told["event_name"], told["sid"]) == ("hello", sid)
     acks = await io.wait(2, Ack)
     assert [ack.packet for ack in acks] == [b"31[]", b'32["hello"]']
+    letters = DeadLetters(io.bus.connections, io.bus.keys)
+    async with asyncio.timeout(10):
+        while not (found := await letters.named(told["lane"], told["id"])):  # noqa: ASYNC110 - Redis tells nobody
+            await asyncio.sleep(0.05)
+    assert [letter.entry_id for letter in found] == [told["id"]]
     await stage.stop()

@@ -66,6 +66,11 @@ class DeadLetters:
             for entry_id, fields in entries
         ]
 
+    async def named(self, lane: int, id: str) -> list[DeadLetter]:
+        """The dead letter of this lane that has this id; if there is none, that whose entry had it in the lane."""
+        found = await self.read([lane], [id])
+        return found or [letter for letter in await self.read([lane]) if letter.entry_id == id]
+
     async def requeue(self, letter: DeadLetter) -> bool:
         """Moves it to the end of its lane, where the lane's holder reads it. False where it is gone already."""
         keys = self._keys
