@@ -168,12 +168,13 @@ async def test_the_redis_emitter_of_node(redis_url: str, clients: tuple[StockCli
         await two.until(lambda: two.got[-1:] == ["ümlaut 🎈"] and two.reloaded)
         refused = "sio_bridge_messages_refused_total"
         await process.until(
-            'sio_bridge_messages_read_total{source="redis-emitter"} 22.0',
-            'sio_bridge_messages_delivered_total{source="redis-emitter"} 21.0',
+            'sio_bridge_messages_read_total{source="redis-emitter"} 23.0',
+            'sio_bridge_messages_delivered_total{source="redis-emitter"} 22.0',
             refused + '{reason="server_event",source="redis-emitter"} 1.0',
         )
     binary = (b"\xff\x00", "1970-01-01T00:00:00.000Z", None)
-    assert one.got == [(1, {"two": [2]}, None), "to a sid", "to a room", binary, *CHOSEN, "ümlaut 🎈"]
+    plain = ([b"\x01\x02"], "by toJSON")
+    assert one.got == [(1, {"two": [2]}, None), "to a sid", "to a room", binary, plain, *CHOSEN, "ümlaut 🎈"]
     assert two.got == [(1, {"two": [2]}, None), "not to that one", *OTHERS, "ümlaut 🎈"]
     assert one.other == two.other == ["elsewhere"]
     assert two.reloaded == RELOADED

@@ -18,6 +18,8 @@ if (what === "redis-emitter") {
   emitter.in(sid).socketsJoin("lounge");
   emitter.to("lounge").emit("news", "to a room");
   emitter.to(["lounge", sid]).emit("news", Buffer.from([255, 0]), new Date(0), undefined);
+  const { buffer } = Uint8Array.of(1, 2);
+  emitter.to(sid).compress(false).emit("news", [buffer], { toJSON: () => "by toJSON" });
   emitter.except(sid).emit("news", "not to that one");
   emitter.in(sid).socketsLeave("lounge");
   emitter.to("lounge").emit("news", "to nobody");

@@ -75,6 +75,7 @@ async def test_clients_of_any_app_node(stage: Any) -> None:
             page = await sio.clients("a", limit=2, cursor=page.cursor)
             sids_found += [client.sid for client in page]
         assert sorted(sids_found) == sorted(sids[:3])
+        assert {client.sid async for client in sio.iter_clients("a") if 7 not in client.rooms} == {*sids[1:3]}
         assert [client.sid async for client in sio.iter_clients(namespace="/chat")] == [chat]
         assert [client.sid for client in await sio.clients(sids[1])] == [sids[1]]
         assert sorted([client.sid async for client in sio.iter_clients()]) == sorted(sids)

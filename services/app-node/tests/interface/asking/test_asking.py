@@ -75,6 +75,9 @@ async def test_only_the_silent_wait_for_the_time_out(world: Any) -> None:
     await say(world.one, ack, AckExpected(world.one.id, ack.ack_id, [ann, bob]), AckReceived(ann, ack.ack_id, b"[1]"))
     answers = await asyncio.wait_for(asking, 5)
     assert (dict(answers), answers.missing) == ({ann: 1}, {bob: "timeout"})
+    with pytest.raises(AnswersMissing) as caught:
+        answers.check()
+    assert dict(caught.value.answers) == {ann: 1}
     await say(world.one, ack, AckReceived(bob, ack.ack_id, b"[1]"))
     await world.one.settle()
     counters = world.app.node.counters
