@@ -177,7 +177,7 @@ async def test_an_event_that_cannot_be_decoded_without_a_crash_is_set_aside(
     assert [ack.packet for ack in acks] == [b"31[]", b'32["hello"]']
     letters = DeadLetters(io.bus.connections, io.bus.keys)
     async with asyncio.timeout(10):
-        while not (found := await letters.named(told["lane"], told["id"])):  # noqa: ASYNC110 - Redis tells nobody
+        while not (found := await letters.named(told["lane"], told["id"])):  # Redis tells nobody
             await asyncio.sleep(0.05)
     assert [letter.entry_id for letter in found] == [told["id"]]
     await stage.stop()
