@@ -15,8 +15,8 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Final, TypeVar
 
-TURN_S: Final = 0.005
-"""After this long other work gets its turn."""
+from sio_cluster.node.turn import TURN_S
+
 _LOOK: Final = 16
 """How many pieces of work are done between two looks at the clock."""
 

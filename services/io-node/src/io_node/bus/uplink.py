@@ -22,9 +22,9 @@ from io_node.bus.batch import Batch
 from io_node.bus.counters import BusCounters
 from io_node.bus.destination import Destination
 from io_node.bus.fairness import Fairness
-from io_node.turns import TURN_S
 from sio_cluster.node.monitoring.histogram import Histogram
 from sio_cluster.node.retry import Retry
+from sio_cluster.node.turn import Turn
 from sio_cluster.protocol.errors import BusError, RedisFull
 from sio_cluster.protocol.keys import Keys
 from sio_cluster.protocol.messages import AckExpected, AckMissed, AckReceived, UplinkItem
@@ -219,12 +219,12 @@ class Uplink:
         A large batch takes about 1 ms to encode, so other work of the event loop may get its turn in between.
         """
         self._wake.clear()
-        now = turn_began = self._clock()
+        now = self._clock()
+        turn = Turn(self._clock)
         batches = []
         for queue in list(self._active):
-            if self._clock() - turn_began > TURN_S:
-                await asyncio.sleep(0)
-                turn_began = self._clock()
+            if turn.is_over():
+                await turn.next()
             if not queue.full or queue.retry_at <= now:
                 self._seq += queue.batch is None
                 batches.append((queue, queue.next_batch(self._node_id, self._seq)))

@@ -4,7 +4,7 @@ import asyncio
 import time
 from typing import Protocol
 
-from io_node.turns import TURN_S
+from sio_cluster.node.turn import TURN_S
 
 _LOOK = 32
 """How many connections are flushed between two looks at the clock."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import structlog
 
-from io_node.turns import TURN_S
+from sio_cluster.node.turn import TURN_S
 
 log = structlog.get_logger()
 

@@ -18,8 +18,9 @@ from io_node.engineio.api import Connection
 from io_node.recovery.home import Home, LoadedLog, Pinned
 from io_node.recovery.home_log import HomeLog
 from io_node.socketio.hub import Hub
-from io_node.turns import TURN_S, in_turns
+from io_node.turns import in_turns
 from sio_cluster.node.retry import Retry
+from sio_cluster.node.turn import TURN_S
 from sio_cluster.protocol import reasons
 from sio_cluster.protocol.codec import decode_downlink
 from sio_cluster.protocol.errors import BusError, HomeLost, MalformedBatch
