@@ -223,8 +223,10 @@ async def test_what_is_shown_for_a_client_that_is_away_ends_too(world: World) ->
     await world.records.forget([Ended(sid, 0, LONG_MS)])
     shown = meta()
     assert await world.presences.show(sid, shown, 20) is ShowResult.DONE
-    assert await world.until_news() == [(True, shown)]
-    assert await world.until_news() == [(False, shown)]
+    told = await world.until_news()
+    while len(told) < 2:  # on a busy machine both are there at once
+        told += await world.until_news()
+    assert told == [(True, shown), (False, shown)]
 
 
 async def test_news_stay_until_they_are_told(world: World) -> None:
