@@ -30,6 +30,7 @@ HOT: dict[str, tuple[str, ...]] = {
         "engineio.wire.packets",
         "socketio.absent",
         "socketio.client",
+        "socketio.fan_out",
         "socketio.hub",
         "socketio.namespace",
         "socketio.reader",

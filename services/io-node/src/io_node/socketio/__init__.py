@@ -5,8 +5,9 @@ io_node.engineio.api, io_node.backpressure, io_node.turns, sio_cluster.protocol.
 
     gate                                gives each connection a session
     session, hub, throttle, newcomers
-    surroundings, rooms                 what a session needs of the node; who is in which room
+    surroundings, fan_out               what a session needs of the node; how one message goes out
+    rooms                               who is in which room
     client
     catching_up                         sends a client that has come back what it missed
-    reader, counters, timer, capability, absent, namespace
+    reader, counters, timer, capability, absent, asked, namespace
 """

@@ -1,8 +1,7 @@
 """Knows this node's clients and their rooms, and carries out the commands of app-nodes.
 
-A message for many clients is one `Outbound`, handed to each of them in one tight loop, or in several where they are
-more than `_AT_ONCE`. Each client has a room of its own, named by its sid, which it never leaves. A pending client is a
-member of its rooms like others: it holds messages back until it is accepted.
+Each client has a room of its own, named by its sid, which it never leaves. A pending client is a member of its rooms
+like others: it holds messages back until it is accepted.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,10 +14,10 @@ from io_node.socketio.absent import Absent
 from io_node.socketio.asked import AskedMany
 from io_node.socketio.client import Client, Replay
 from io_node.socketio.counters import ClientCounters
+from io_node.socketio.fan_out import FanOut
 from io_node.socketio.rooms import Rooms
 from io_node.tracing import Traces
 from io_node.turns import Turns
-from sio_cluster.protocol.ids import node_of
 from sio_cluster.protocol.messages import (
     Accept,
     Ack,
@@ -41,11 +40,6 @@ from sio_cluster.protocol.messages import (
 from sio_cluster.protocol.recovery import Position, encode_offset, position_of
 
 log = structlog.get_logger()
-
-_AT_ONCE = 2_000
-"""A message to more clients takes several turns of the event loop. To so many it takes 2 ms, a question 8 ms."""
-_STEP = 32
-"""So many clients are written to between two looks at the clock."""
 
 
 class Hub:
@@ -92,13 +86,23 @@ class Hub:
         self._on_evict = on_evict
         self._on_room_op = on_room_op
         self._on_unanswerable = on_unanswerable
-        self._on_asked = on_asked
         self._traces = traces
         self._clients: dict[str, Client] = {}
         self._rooms = Rooms(
             self._find, counters=counters, absent=self.absent, on_changed=on_room_changed, on_op=on_room_op
         )
         self._catching_up: dict[str, None] = {}  # those that do not have all yet that they missed
+        self._fan_out = FanOut(
+            self._clients,
+            self._rooms,
+            self._catching_up,
+            absent=absent,
+            adopted=adopted,
+            counters=counters,
+            on_unanswerable=on_unanswerable,
+            on_asked=on_asked,
+            traces=traces,
+        )
         self._place: Position | None = None  # of the entry
         self._index = -1  # of the command in its entry
         self._rest: Iterator[None] | None = None  # of that command, if it concerns many: a step for each client
@@ -184,7 +188,9 @@ class Hub:
             self._index += 1
             match command:
                 case Emit():
-                    self._emit(command)
+                    self.counters.emits += 1
+                    # The client takes the function that answers for the last argument, and not an offset.
+                    self._rest = self._fan_out.emit(command, self._here if command.ack is None else None)
                 case Ack():
                     self._ack(command)
                 case Accept(sid, generation):
@@ -244,99 +250,6 @@ class Hub:
         """The place of this command in the log of the home. None where there is no log."""
         place = self._place
         return None if place is None else Position(place.ms, place.number, self._index)
-
-    def _emit(self, emit: Emit) -> None:
-        self.counters.emits += 1
-        namespace = self._rooms.namespaces.get(emit.namespace)
-        members = namespace.members(emit.to, emit.skip, emit.except_rooms) if namespace is not None else None
-        if not members:
-            if emit.ack is not None:
-                self._asked_nobody(emit, emit.ack)
-            return
-        if emit.ack is not None and emit.ack.names_asked:
-            self._tell_asked(emit, emit.ack, members)
-        alone = emit.to is not None and len(emit.to) == 1 and emit.to[0] in self._clients
-        # The client takes the function that answers for the last argument, and not an offset.
-        place = self._here if emit.ack is None else None
-        message = Outbound(emit.packet, emit.attachments, emit.volatile, place)
-        on_end = None
-        if emit.trace is not None and self._traces is not None:
-            span = self._traces.deliver(emit.trace, emit.namespace, len(members))
-            on_end = None if span is None else span.end
-        if len(members) > _AT_ONCE:
-            self._rest = self._send_to_many(list(members), message, emit.ack, alone, on_end)
-            return
-        if emit.ack is not None:
-            for sid in members:
-                if not self._clients[sid].expect_ack(emit.ack, alone=alone):
-                    self.counters.forgotten_acks += 1
-        self.counters.emit_deliveries += len(members)
-        for send in list(members.values()):  # a copy: a send may close its connection, which removes its clients
-            send(message)
-        if on_end is not None:
-            on_end()
-
-    def _send_to_many(
-        self,
-        sids: list[str],
-        message: Outbound,
-        request: AckRequest | None,
-        alone: bool,
-        on_end: Callable[[], None] | None,
-    ) -> Iterator[None]:
-        """Sends what `_emit` does, to some clients in each step. `sids`: whom the message concerns at its place.
-
-        Between two steps clients leave. Whoever leaves before its turn has left before the message: it may come back,
-        and is told from the log; it will not answer. No client joins, since commands wait. One that is catching up may
-        come to its end, and counts on having had all up to this command: so these come in the first step.
-        """
-        if self._catching_up:
-            concerned = set(sids)
-            first = [sid for sid in self._catching_up if sid in concerned]
-            concerned.difference_update(first)
-            for sid in first:
-                self._send_one(sid, message, request, alone)
-            sids = [sid for sid in sids if sid in concerned]
-        for number, sid in enumerate(sids, 1):
-            self._send_one(sid, message, request, alone)
-            if number % _STEP == 0:
-                yield
-        if on_end is not None:
-            on_end()
-
-    def _send_one(self, sid: str, message: Outbound, request: AckRequest | None, alone: bool) -> None:
-        client = self._clients.get(sid)
-        if client is None or client.returning:  # in the latter case it has left, and waits to be let in again
-            if request is not None and (alone or request.names_asked):
-                self._on_unanswerable(sid, request)
-            return
-        if request is not None and not client.expect_ack(request, alone=alone):
-            self.counters.forgotten_acks += 1
-        self.counters.emit_deliveries += 1
-        client.send(message)
-
-    def _tell_asked(self, emit: Emit, request: AckRequest, members: Iterable[str]) -> None:
-        """Says whom this question reaches, before any of them can answer or leave."""
-        elsewhere, away = self.absent.asked(emit.namespace, emit.to, emit.skip, emit.except_rooms)
-        # Of who is at another io-node only the home's own hub knows enough.
-        self._on_asked(request, AskedMany(list(members), [] if self._adopted else elsewhere, away))
-
-    def _asked_nobody(self, emit: Emit, request: AckRequest) -> None:
-        """Nobody here got this question. Says so where that is wanted, or if it was to one client, and it is on this
-        node to know that."""
-        if request.names_asked:
-            self._tell_asked(emit, request, ())
-            return
-        room = emit.to[0] if emit.to is not None and len(emit.to) == 1 else None
-        if not isinstance(room, str) or node_of(room) is None:
-            return
-        client = self._clients.get(room)
-        if client is not None and not client.returning:
-            if client.namespace != emit.namespace:  # else it is here, and was skipped
-                self._on_unanswerable(room, request)
-            return
-        if not self.absent.is_elsewhere(room) and (not self._adopted or room in self.absent):
-            self._on_unanswerable(room, request)
 
     def _ack(self, ack: Ack) -> None:
         client = self._find(ack.sid)
