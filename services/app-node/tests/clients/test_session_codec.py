@@ -22,6 +22,13 @@ class Name(enum.StrEnum):
     ANN = "ann"
 
 
+class Detached:
+    """Such as a row of a database whose connection is closed."""
+
+    def __repr__(self) -> str:
+        raise LookupError("it cannot be loaded any more")
+
+
 class Text(str):
     """Says of itself what it is not."""
 
@@ -84,6 +91,7 @@ def deep(levels: int) -> Any:
         ({"when": datetime.datetime(2026, 1, 1)}, "cannot hold a datetime"),
         ({1, 2}, "cannot hold a set"),
         ({"a": object()}, "cannot hold a object"),
+        ({"a": Detached()}, "cannot hold a Detached"),
         ({(1, 2): 3}, "cannot hold a tuple"),
         (holds_itself(), "nested too deeply, or holds itself"),
         (deep(100_000), "nested too deeply"),
@@ -92,8 +100,14 @@ def deep(levels: int) -> Any:
         (2**64, "64 bits"),
         ({-(2**63) - 1: 1}, "64 bits"),
     ],
-    ids=range(10),
+    ids=range(11),
 )
 def test_all_else_is_a_type_error(session: Any, why: str) -> None:
     with pytest.raises(TypeError, match=why):
         encode_session(session)
+
+
+def test_the_error_does_not_tell_what_the_value_holds() -> None:
+    with pytest.raises(TypeError) as raised:
+        encode_session({"tokens": {"a secret"}})
+    assert "secret" not in str(raised.value)

@@ -50,4 +50,4 @@ def _plain_scalar(value: Any) -> Any:
         return float.__float__(value)
     if isinstance(value, (bytes, bytearray, memoryview)):
         return bytes(memoryview(value))
-    raise TypeError(f"a session outlasts its app-node, and so cannot hold a {type(value).__name__}: {value!r}")
+    raise TypeError(f"a session outlasts its app-node, and so cannot hold a {type(value).__name__}")
