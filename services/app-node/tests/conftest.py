@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import pytest
 import structlog
 import uvloop
+from socketio.packet import Packet
 
 from app_node.app import BusFactory
 from app_node.interface.server import ClusterServer
@@ -252,6 +253,12 @@ async def crash(server: ClusterServer) -> None:
         node.uplink.drop_lane(lane)
     await node.uplink.close()
     await node.bus.stop()
+
+
+@pytest.fixture(autouse=True)
+def one_json_module_for_each_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    """python-socketio keeps the module that a server was given with `json=` for the whole process."""
+    monkeypatch.setattr(Packet, "json", Packet.json)
 
 
 @pytest.fixture(scope="session", autouse=True)
