@@ -145,11 +145,29 @@ def test_what_looks_like_a_placeholder_does_not_go_out_beside_binary_data() -> N
             encode(["image", {"name": forged, "data": b"x"}], json_module)
 
 
-def test_self_containing_raises() -> None:
-    loop: list[Any] = []
-    loop.append(loop)
-    with pytest.raises((RecursionError, ValueError)):
-        encode(loop)
+def nested(levels: int) -> list[Any]:
+    value: list[Any] = [b"x", float("nan")]
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+LOOP: list[Any] = []
+LOOP.append(LOOP)
+LOOP_IN_DICT: dict[str, Any] = {}
+LOOP_IN_DICT["me"] = [LOOP_IN_DICT]
+
+
+@pytest.mark.parametrize("json_module", [None, json])
+@pytest.mark.parametrize(
+    "values",
+    [LOOP, [(LOOP,)], [b"x", LOOP], [b"x", LOOP_IN_DICT], [float("nan"), b"x", LOOP], nested(200_000)],
+    ids=range(6),
+)
+def test_what_contains_itself_or_is_very_deep_raises(values: list[Any], json_module: Any) -> None:
+    """Compiled too (`make test-compiled`), where a function that calls itself without end would end the process."""
+    with pytest.raises(RecursionError):
+        encode(values, json_module)
 
 
 @pytest.mark.parametrize("data", [b"", b"{}", b"1", b"[1", b"[NaN]", b"[1e999]", b'["\xff"]', b"[" * 100_000])

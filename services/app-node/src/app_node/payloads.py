@@ -121,6 +121,11 @@ _fast_decode = msgspec.json.Decoder().decode
 _PLACEHOLDER = b'"_placeholder":true'
 _SCALARS = frozenset((str, int, float, bool, type(None)))
 _TEXT = frozenset((str,))
+_MOST_LEVELS = 1_000
+"""How deep the functions below go into a value: as deep as Python does by default.
+
+Compiled, they would go on until the process crashes, since Python does not count their calls.
+"""
 
 
 def _is_plain(value: Any) -> bool:
@@ -157,14 +162,19 @@ def _encode_slowly(values: list[Any], json_module: JsonModule | None) -> Payload
     return Payload(text.encode(), attachments)
 
 
-def _extract(value: Any, stand_in: Callable[[Any], Any]) -> Any:
-    """The same value with `stand_in(value)` for each binary value: a foreign JSON module may not know `default`."""
+def _extract(value: Any, stand_in: Callable[[Any], Any], levels: int = _MOST_LEVELS) -> Any:
+    """The same value with `stand_in(value)` for each binary value: a foreign JSON module may not know `default`.
+
+    Raises RecursionError where it contains itself, or is nested too deeply.
+    """
     if isinstance(value, (bytes, bytearray, memoryview)):
         return stand_in(value)
     if isinstance(value, (list, tuple)):
-        return [_extract(item, stand_in) for item in value]
+        below = _level_below(levels)
+        return [_extract(item, stand_in, below) for item in value]
     if isinstance(value, dict):
-        return {key: _extract(item, stand_in) for key, item in value.items()}
+        below = _level_below(levels)
+        return {key: _extract(item, stand_in, below) for key, item in value.items()}
     return value
 
 
@@ -181,16 +191,25 @@ def _without_nan(text: str | bytes) -> bytes:
     return data
 
 
-def _finite(value: Any) -> Any:
-    """The same value with None for NaN and the infinities. Raises RecursionError where it contains itself."""
+def _finite(value: Any, levels: int = _MOST_LEVELS) -> Any:
+    """The same value with None for NaN and the infinities. Raises RecursionError as `_extract`."""
 
     if isinstance(value, float):
         return value if value - value == 0 else None
     if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
+        below = _level_below(levels)
+        return [_finite(item, below) for item in value]
     if isinstance(value, dict):
-        return {_finite_key(key): _finite(item) for key, item in value.items()}
+        below = _level_below(levels)
+        return {_finite_key(key): _finite(item, below) for key, item in value.items()}
     return value
+
+
+def _level_below(levels: int) -> int:
+    """How many levels there may be below this one. Raises RecursionError where there may be none."""
+    if levels == 0:
+        raise RecursionError("the value contains itself, or is nested too deeply")
+    return levels - 1
 
 
 def _finite_key(key: Any) -> Any:
@@ -221,14 +240,17 @@ def _finite_float(text: str) -> float:
     return number if number - number == 0 else _refuse(text)
 
 
-def _restore(value: Any, attachments: Sequence[bytes]) -> Any:
+def _restore(value: Any, attachments: Sequence[bytes], levels: int = _MOST_LEVELS) -> Any:
+    """The same value with its attachments put back. Raises RecursionError as `_extract`."""
     if isinstance(value, list):
-        return [_restore(item, attachments) for item in value]
+        below = _level_below(levels)
+        return [_restore(item, attachments, below) for item in value]
     if isinstance(value, dict):
         if value.get("_placeholder") is True and "num" in value:
             number = value["num"]
             if type(number) is not int or number < 0:
                 raise IndexError(number)
             return attachments[number]
-        return {key: _restore(item, attachments) for key, item in value.items()}
+        below = _level_below(levels)
+        return {key: _restore(item, attachments, below) for key, item in value.items()}
     return value

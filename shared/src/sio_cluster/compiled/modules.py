@@ -1,8 +1,9 @@
 """Which modules are hot: most of a node's own time for a message passes in them.
 
 They are ordinary Python. Compiled, a few things in them are stricter: an annotation that is not true raises TypeError,
-and nobody may replace a method of theirs while they run. mypyc's coroutines gain nothing here, so a hot module has no
-`async def`.
+and nobody may replace a method of theirs while they run. Python does not count how deep their functions call each
+other: one that follows a value of the application's down must count its levels, or it crashes the process. mypyc's
+coroutines gain nothing here, so a hot module has no `async def`.
 """
 
 HOT: dict[str, tuple[str, ...]] = {
