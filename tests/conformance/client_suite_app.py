@@ -1,8 +1,6 @@
 """The application that the tests of the official JavaScript client ask for (its test/support/server.ts).
 
     PING_INTERVAL_MS=2000 app-node tests/conformance/client_suite_app.py:sio
-
-One test of that suite, "connection state recovery", needs the recovery that a later release brings.
 """
 
 from datetime import UTC, datetime

@@ -11,6 +11,7 @@ const TRANSPORTS = { polling: ["polling"], websocket: ["websocket"], upgrade: ["
 const PLAIN = { query: { recovery: 0 } };
 const RECOVERED = { query: { recovery: 1 } };
 const scenarios = new Map();
+const alone = new Map(); // scenarios that say something to everybody
 const opened = new Set();
 
 function open(namespace = "/", options = {}) {
@@ -195,6 +196,74 @@ for (const [kind, transports] of Object.entries(TRANSPORTS)) {
     await acked(other, "tell", [mine], [], 4);
     assert.deepEqual(await acked(socket, "echo", 1), [1]);
     assert.deepEqual(got, [1, 2, 3, 4]);
+  });
+}
+
+// What socket.io-redis-streams-adapter asks in its connection-state-recovery.ts. The client says nothing of recovery: it
+// begins with polling, so that the server knows it.
+
+async function returned(socket) {
+  const back = next(socket, "connect");
+  socket.io.engine.close();
+  await back;
+}
+
+scenarios.set("a session is restored", async () => {
+  const socket = open();
+  assert.equal(socket.recovered, false);
+  await next(socket, "auth"); // an event, which has an offset
+  const before = socket.id;
+  await returned(socket);
+  assert.equal(socket.id, before);
+  assert.equal(socket.recovered, true);
+});
+
+alone.set("missed events are restored, and nothing else", async () => {
+  const [mine, others] = [room(), room()];
+  const other = await joined("/");
+  const elsewhere = await joined("/custom");
+  const socket = open();
+  await next(socket, "auth");
+  await acked(socket, "join", [mine]);
+  const before = socket.id;
+  const got = [];
+  const offsets = new Set();
+  socket.on("told", (number) => {
+    got.push(number);
+    offsets.add(socket._lastOffset); // that of the event before: it is set when all listeners have run
+  });
+  const back = next(socket, "connect");
+  const told = next(socket, "disconnect").then(async () => {
+    await acked(other, "tell", [before], [], 1);
+    await acked(other, "tell_all", 2);
+    await acked(other, "tell", [mine], [], 3);
+    await acked(other, "tell", [others], [], 4);
+    await acked(other, "tell_except", null, [mine], 5);
+    await acked(elsewhere, "tell_all", 6);
+  });
+  socket.io.engine.close();
+  await Promise.all([told, back]);
+  assert.equal(socket.id, before);
+  assert.equal(socket.recovered, true);
+  await acked(other, "tell", [mine], [], 7);
+  await acked(socket, "echo");
+  assert.deepEqual(got, [1, 2, 3, 7]);
+  assert.equal(offsets.add(socket._lastOffset).size, 5);
+});
+
+for (const [what, field, value] of [
+  ["a pid that is none", "_pid", "abc"],
+  ["an offset that is none", "_lastOffset", "abc"],
+]) {
+  scenarios.set(`nothing is restored for ${what}`, async () => {
+    const socket = open();
+    await next(socket, "auth");
+    const before = socket.id;
+    socket[field] = value;
+    await returned(socket);
+    assert.equal(socket.recovered, false);
+    assert.notEqual(socket.id, before);
+    assert.deepEqual(await acked(socket, "echo", 1), [1]);
   });
 }
 
@@ -462,7 +531,7 @@ async function run(name, scenario) {
 }
 
 if (url === "--list") {
-  console.log(JSON.stringify([...scenarios.keys()]));
+  console.log(JSON.stringify([...scenarios.keys(), ...alone.keys()]));
 } else {
   // some at a time: together they are quick, and one does not drown the other on a small machine
   const waiting = [...scenarios];
@@ -470,6 +539,7 @@ if (url === "--list") {
     for (let entry; (entry = waiting.shift()); ) await run(...entry);
   };
   await Promise.all(Array.from({ length: 4 }, worker));
+  for (const [name, scenario] of alone) await run(name, scenario);
   for (const socket of opened) socket.disconnect();
   setTimeout(() => process.exit(0), 100);
 }
