@@ -1,6 +1,8 @@
 """The application that the tests of the official JavaScript client ask for (its test/support/server.ts).
 
     PING_INTERVAL_MS=2000 app-node tests/conformance/client_suite_app.py:sio
+
+README.md says how to run that suite.
 """
 
 from datetime import UTC, datetime

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from sio_cluster.node.monitoring.metrics import exposition
 from sio_cluster.protocol.messages import ClientDisconnected, Disconnect
 from sio_cluster.protocol.recovery import Position, encode_offset
 
@@ -22,7 +23,7 @@ def with_future(browser: Browser) -> None:
 
 
 WRONG = {
-    "text of 1 MB": (lambda b: setattr(b, "pid", "x" * 1_000_000), "malformed"),
+    "text of 10 MB": (lambda b: setattr(b, "pid", "x" * 10_000_000), "malformed"),
     "number": (lambda b: setattr(b, "pid", 7), "malformed"),
     "object": (lambda b: setattr(b, "pid", {"a": 1}), "malformed"),
     "null in text": (lambda b: setattr(b, "pid", "\0"), "malformed"),
@@ -40,7 +41,7 @@ WRONG = {
 @pytest.mark.parametrize("kind", WRONG)
 async def test_a_wrong_claim(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
     change, reason = WRONG[kind]
-    async with cluster(2, MAX_PAYLOAD_BYTES=2_000_000) as world:
+    async with cluster(2, MAX_PAYLOAD_BYTES=20_000_000) as world:
         browser = await world.browser(world.nodes[0])
         sid, secret = browser.sid, browser.pid.partition("~")[2]
         await world.say(emit("one"))
@@ -61,6 +62,28 @@ async def test_a_wrong_claim(kind: str, capsys: pytest.CaptureFixture[str]) -> N
         await world.say(emit("two"))
         await browser.got("one", "two")
     assert secret not in capsys.readouterr().out
+
+
+async def test_the_secret_is_nowhere(capsys: pytest.CaptureFixture[str]) -> None:
+    """A pid that is right is in no log, no metric, no fact, and not in Redis."""
+    async with cluster(2) as world:
+        home, other = world.nodes
+        browser = await world.browser(home)
+        secret = browser.pid.partition("~")[2]
+        browser.drop()
+        await world.away(browser)
+        browser.open(other, {"token": 1})
+        await browser.joined()
+        assert browser.recovered
+        assert world.connected.auth == b'{"token":1}'
+        metrics = "".join(exposition(node.io_node.metrics()).decode() for node in world.nodes)
+        assert "sio_io_recoveries_total" in metrics
+        stored = repr((world.broker.clients, [stream.entries for stream in world.broker.streams.values()]))
+        assert browser.sid in stored
+        said = capsys.readouterr().out
+        assert browser.sid in said
+        for text in (metrics, stored, said, repr(world.app.facts)):
+            assert secret not in text
 
 
 async def test_of_another_namespace() -> None:
