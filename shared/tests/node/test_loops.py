@@ -52,6 +52,32 @@ async def test_a_loop_that_returns_has_failed_too() -> None:
     await loops.stop()
 
 
+async def test_a_loop_that_ends_since_something_else_was_cancelled_has_failed_too() -> None:
+    async def waits() -> None:
+        never = asyncio.get_running_loop().create_future()
+        never.cancel()
+        await never
+
+    loops = Loops()
+    loops.start("a", waits())
+    await loops.failed.wait()
+    assert "the loop a ended" in str(loops.failure)
+    assert isinstance(loops.failure, RuntimeError)
+    await loops.stop()
+
+
+async def test_a_loop_that_is_cancelled_from_outside_has_not_failed() -> None:
+    """As when the program ends."""
+    loops = Loops()
+    loops.start("a", for_ever())
+    await asyncio.sleep(0)
+    [task] = [task for task in asyncio.all_tasks() if task.get_name() == "a"]
+    task.cancel()
+    await asyncio.wait([task])
+    assert loops.failure is None
+    await loops.stop()
+
+
 async def test_the_first_failure_is_kept() -> None:
     loops = Loops()
     loops.start("a", broken())

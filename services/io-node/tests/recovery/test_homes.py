@@ -1,5 +1,6 @@
 """How long homes are read and kept, and what becomes of the node's own when it leaves."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -256,6 +257,37 @@ async def test_a_home_that_is_lost_is_no_warning_where_it_concerns_no_client(is_
             await until(lambda: any(entry["event"] == "home_lost" for entry in logs))
         [lost] = [entry for entry in logs if entry["event"] == "home_lost"]
         assert (lost["log_level"], lost["clients"]) == (("warning", 1) if is_here else ("info", 0))
+
+
+async def _ends_slowly() -> None:
+    try:
+        await asyncio.Event().wait()
+    finally:
+        for _ in range(10):
+            await asyncio.sleep(0)
+
+
+async def test_a_home_that_is_lost_while_another_one_is_closed() -> None:
+    """Looking at homes goes on: what was cancelled there is not this node's own end."""
+    async with cluster(3) as world:
+        *homes, last = world.nodes
+        browsers = [await world.browser(home) for home in homes]
+        for browser in browsers:
+            await come_back(world, browser, last)
+        browsers[0].drop()
+        await world.away(browsers[0])
+        its = homes_of(last)
+        unused, lost = (its._homes[home.id] for home in homes)
+        its._clock = lambda: unused.used_at + 61
+        unused.tail.cancel()
+        unused.tail = asyncio.create_task(_ends_slowly())
+        await asyncio.sleep(0)
+        looking = asyncio.create_task(its.tidy())
+        await asyncio.sleep(0)
+        await its.drop_adopted()
+        await looking
+        assert lost.tail.cancelled()
+        assert its.adopted == 0
 
 
 async def test_redis_lost_its_data() -> None:

@@ -13,8 +13,9 @@ log = structlog.get_logger()
 class Loops:
     """Named tasks that never end by themselves.
 
-    A loop that ends all the same, by an exception or by returning, is a defect or a mismatch with the cluster. Then
-    `failed` is set and `failure` says why: whoever owns the node stops it, so that it is started anew.
+    A loop that ends all the same, by an exception, by returning, or since something that it waited for was cancelled,
+    is a defect or a mismatch with the cluster. Then `failed` is set and `failure` says why: whoever owns the node stops
+    it, so that it is started anew.
     """
 
     def __init__(
@@ -61,12 +62,19 @@ class Loops:
         raise self.failure
 
     def _on_end(self, task: "asyncio.Task[None]") -> None:
-        if self._stopping or task.cancelled():
+        if self._stopping or (task.cancelled() and task.cancelling()):
             return
-        failure = task.exception() or RuntimeError(f"the loop {task.get_name()} ended")
+        failure = _failure_of(task)
         if self.failure is None:
             self.failure = failure
             self.failed.set()
         log.critical("loop_failed", loop=task.get_name(), exc_info=failure)
         if self._on_failure is not None:
             self._on_failure()
+
+
+def _failure_of(task: "asyncio.Task[None]") -> BaseException:
+    ended = f"the loop {task.get_name()} ended"
+    if task.cancelled():  # and not by whoever stops the node
+        return RuntimeError(f"{ended}: something that it waited for was cancelled")
+    return task.exception() or RuntimeError(ended)

@@ -145,6 +145,8 @@ class OpenHomes:
         """Close what nobody needs. Raises what a reader of a home raised that must not."""
         now = self._clock()
         for home in list(self._homes.values()):
+            if self._homes.get(home.name) is not home:
+                continue  # it was lost while another one was looked at
             if home.tail is not None and home.tail.done():
                 home.tail.result()
             for loaded in list(home.logs):
