@@ -41,6 +41,8 @@ A_PROCESS = 500
 WINDOW_S = 120.0
 BACK_S = 25.0 + CLIENTS / 200
 """When all must be back. A machine that is busy may take HOPELESS_S more, and is told of."""
+PING_S = 6.0
+"""How often clients are asked whether they are there, and how long they have to answer."""
 IN_S = 60.0 + CLIENTS / 20
 QUIET_S = 4.0
 """Longer than a client reads nothing (js/recovery.mjs)."""
@@ -140,6 +142,30 @@ class Scene:
             return f"{self.broken} connections broke, of {broken}, and {len(away)} clients are away, as {examples}"
 
         await self.until(lambda: self.broken >= broken and expected <= its.connected, BACK_S, else_)
+        await self._all_held(len(expected))
+
+    async def _all_held(self, expected: int) -> None:
+        """Waits until the io-nodes hold so many clients.
+
+        A client whose io-node is killed while it changes from polling to WebSocket notices that by its ping time-out
+        only: the JavaScript client has stopped polling by then, and the WebSocket is not yet its own. Until then it
+        believes that it is connected.
+        """
+        held = 0
+
+        async def all_are() -> bool:
+            nonlocal held
+            samples = await asyncio.gather(
+                *(balance.scrape(node.url) for node in self.stack.io_nodes), return_exceptions=True
+            )
+            held = sum(round(one.total("sio_io_clients")) for one in samples if isinstance(one, balance.Sample))
+            return held >= expected
+
+        loop = asyncio.get_running_loop()
+        due = loop.time() + 2 * PING_S + HOPELESS_S
+        while not await all_are():
+            assert loop.time() < due, f"io-nodes hold {held} clients, of {expected}"
+            await asyncio.sleep(0.2)
 
     async def until(self, condition: Callable[[], bool], within_s: float, else_: Callable[[], str]) -> None:
         """Waits for it. A limit that is missed by little counts at the end, if nothing else is wrong."""
@@ -248,7 +274,8 @@ async def scene(
     own = {
         "CHAOS_ROOMS": str(ROOMS), "CHAOS_FEW": str(FEW), "CHAOS_POURED": str(POURED),
         "CHAOS_EMITS": str(EMITS * pace / app_nodes),
-        "RECOVERY_WINDOW_MS": str(round(window_s * 1000)), "RECOVERY_NOTICE": notice, **USUAL, **(env or {}),
+        "RECOVERY_WINDOW_MS": str(round(window_s * 1000)), "RECOVERY_NOTICE": notice, **USUAL,
+        "PING_INTERVAL_MS": str(round(PING_S * 1000)), "PING_TIMEOUT_MS": str(round(PING_S * 1000)), **(env or {}),
     }  # fmt: skip
     async with (
         cluster(name, seed, io_nodes=io_nodes, app_nodes=app_nodes, app=APP, env=own) as its,
