@@ -101,6 +101,19 @@ async def arrivals(target: Target, sizes: Sizes) -> Figures:
     return {"arrive": figures, "arrive recovering": recovering}
 
 
+async def with_offsets(target: Target, sizes: Sizes) -> Figures:
+    """A room of clients that can come back, each of which gets an offset with what is said to it."""
+    tally = Tally()
+    crowd = await load.connect(target.ports, sizes.crowd, tally, recovers=True)
+    await load.join(crowd, [["all"]] * len(crowd))
+    figures = {
+        "single": await fan_out.blast(target, crowd, tally, "all", bursts=2 * sizes.singles, burst=1),
+        "burst": await fan_out.blast(target, crowd, tally, "all", bursts=4 * sizes.bursts, burst=50),
+    }
+    load.disconnect(crowd)
+    return figures
+
+
 async def polling(target: Target, sizes: Sizes) -> Figures:
     """A room of clients that poll."""
     tally = Tally()
@@ -198,6 +211,13 @@ def _rows_of_arrivals(sizes: Sizes) -> list[Row]:
     ]
 
 
+def _rows_of_offsets(sizes: Sizes) -> list[Row]:
+    return [
+        Row("single", "cpu_us", f"broadcast to {sizes.crowd}, one by one: CPU us a delivery"),
+        Row("burst", "cpu_us", f"broadcast to {sizes.crowd}, bursts of 50: CPU us a delivery"),
+    ]
+
+
 def _rows_of_polling(sizes: Sizes) -> list[Row]:
     return [
         Row("poll single", "cpu_us", f"broadcast to {sizes.pollers} that poll, one by one: CPU us a delivery"),
@@ -270,6 +290,11 @@ SITTINGS = {
         },
         arrivals, _rows_of_arrivals, (("this", "node"), ("this", "python"), ("this", "bare")),
     ),
+    "recovery": Sitting(
+        "One server, clients that can come back",
+        {"this": lambda: targets.cluster(1), "this off": lambda: targets.cluster(1, RECOVERY_WINDOW_MS="0")},
+        with_offsets, _rows_of_offsets, (("this", "this off"),),
+    ),
     "polling": Sitting(
         "One server, long polling",
         {
@@ -314,6 +339,7 @@ SITTINGS = {
 COLUMNS = {
     "bare": "a loop that answers with ready-made frames, one write for each frame and nothing else",
     "this": "this cluster: an io-node for each server (1, 3, 4 or 8), one app-node, and Redis",
+    "this off": "the same with RECOVERY_WINDOW_MS=0: nobody can come back",
     "node": "Socket.IO's own server on Node.js, one process, no Redis",
     "node redis": "the same, joined by its Redis adapter (pub/sub)",
     "node streams": "the same, joined by its Redis Streams adapter",

@@ -117,13 +117,17 @@ async def python(processes: int) -> AsyncIterator[Target]:
 
 
 @asynccontextmanager
-async def cluster(io_nodes: int, app: str = "cluster_app", *, watched: bool = False) -> AsyncIterator[Target]:
+async def cluster(
+    io_nodes: int, app: str = "cluster_app", *, watched: bool = False, **settings: str
+) -> AsyncIterator[Target]:
     """This cluster: Redis, io-nodes and one app-node, which runs this application of `servers`. Clients go to the
-    io-nodes, without nginx. `watched`: io-nodes tell for how long their event loops were held up."""
+    io-nodes, without nginx. `watched`: io-nodes tell for how long their event loops were held up. `settings`: of all
+    nodes."""
     *ports, health_port = free_ports(io_nodes + 1)
     async with _redis(wanted=True) as valkey, _processes() as start:
         assert valkey is not None
         environment = {"REDIS_URL": valkey.url, "PING_INTERVAL_MS": LONG_PING_MS, "LOG_LEVEL": "warning"}
+        environment |= settings
         target = Target(ports)
         for number, port in enumerate(ports):
             command = [sys.executable, "-m", "io_node.cli", "-p", str(port)]
