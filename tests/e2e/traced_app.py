@@ -34,5 +34,5 @@ async def shout(sid: str, value: Any) -> None:
 async def work(sid: str) -> None:
     """Goes on until the test has made a file."""
     log.info("working")
-    while not Path(os.environ["GO_ON"]).exists():  # noqa: ASYNC240
+    while not Path(os.environ["GO_ON"]).exists():  # noqa: ASYNC240 - one look at a file is quick
         await asyncio.sleep(0.02)

@@ -4,8 +4,6 @@ import asyncio
 import gc
 import os
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import pytest
 
@@ -19,6 +17,7 @@ from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.codec import encode_downlink
 from sio_cluster.protocol.messages import Accept, AckRequest, ClientConnected, Command, Emit, Join
 from sio_cluster.streams.api.inboxes import InboxEntry
+from sio_cluster.testing.turns import turns
 
 from .fakes import HANDSHAKE, NODE, Node
 
@@ -88,22 +87,6 @@ class World:
 
     def stop(self) -> None:
         self._connections.wheel.stop()
-
-
-@asynccontextmanager
-async def turns() -> AsyncIterator[list[float]]:
-    """How long the turns of the loop take meanwhile, in CPU time of this thread: others may have the core."""
-    found: list[float] = []
-
-    async def watch() -> None:
-        while True:
-            began = time.thread_time()
-            await asyncio.sleep(0)
-            found.append(time.thread_time() - began)
-
-    watching = asyncio.create_task(watch())
-    yield found
-    watching.cancel()
 
 
 @pytest.mark.slow

@@ -1,14 +1,12 @@
 """A question to 20,000 clients, whose answers come all at once: others have their turn meanwhile."""
 
 import asyncio
-import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
 from sio_cluster.protocol.messages import AckExpected, AckReceived
+from sio_cluster.testing.turns import turns
 
 from .questions import LONG_S, asked, say
 
@@ -16,22 +14,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 CLIENTS, PART = 20_000, 1_000
 STALL_S = 0.05
-
-
-@asynccontextmanager
-async def turns() -> AsyncIterator[list[float]]:
-    """How long the turns of the loop take meanwhile, in CPU time of this thread: others may have the core."""
-    found: list[float] = []
-
-    async def watch() -> None:
-        while True:
-            began = time.thread_time()
-            await asyncio.sleep(0)
-            found.append(time.thread_time() - began)
-
-    watching = asyncio.create_task(watch())
-    yield found
-    watching.cancel()
 
 
 async def ask(world: Any, number: int, *, one_by_one: bool) -> dict[str, Any]:
