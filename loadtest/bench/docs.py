@@ -1,7 +1,8 @@
 """`python -m loadtest.bench.docs loadtest/report/bench-....json`: puts the figures of a run into the documents.
 
 The tables of docs/performance.md and the short one of README.md stand between comments that name them. The chart goes
-to docs/performance.svg. So every figure there comes from one run, and none is copied by hand.
+to docs/performance.svg. So every figure there comes from one run, and none is copied by hand. A run of some sittings
+fills their tables, and leaves all else as it is.
 """
 
 import re
@@ -82,17 +83,21 @@ def _cell(line: Line, column: str) -> str:
     return report.figure(median) + spread
 
 
-def main() -> None:
-    result = report.load(Path(sys.argv[1]))
-    (ROOT / "docs/performance.svg").write_text(chart.svg(result))
-    performance = ROOT / "docs/performance.md"
+def write(result: Result, root: Path) -> None:
+    """Puts the figures of a run into the documents below `root`."""
+    performance = root / "docs/performance.md"
     text = performance.read_text()
-    for name, content in (("run", ran(result)), ("limited", limited(result)), ("columns", columns(result))):
-        text = fill(text, name, content)
     for name, table in tables(result).items():
         text = fill(text, name, f"### {SITTINGS[name].title}\n\n{report.HOW_TO_READ}\n\n{table}")
+    if result["rounds"].keys() >= IN_README.keys():
+        for name, content in (("run", ran(result)), ("limited", limited(result)), ("columns", columns(result))):
+            text = fill(text, name, content)
+        (root / "docs/performance.svg").write_text(chart.svg(result))
+        _write_readme(result, root / "README.md")
     performance.write_text(text)
-    readme = ROOT / "README.md"
+
+
+def _write_readme(result: Result, readme: Path) -> None:
     text = fill(readme.read_text(), "run", ran(result))
     for name in IN_README:
         text = fill(text, name, short_table(result, name))
@@ -100,4 +105,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    write(report.load(Path(sys.argv[1])), ROOT)

@@ -1,6 +1,7 @@
 """The figures of a run in the documents."""
 
 import re
+from pathlib import Path
 
 import pytest
 from loadtest.bench import chart, docs, report
@@ -34,6 +35,20 @@ def test_a_place_is_filled_again_and_again() -> None:
     assert docs.fill(once, "run", "new") == once
     with pytest.raises(ValueError, match="no place for one"):
         docs.fill(text, "one", "new")
+
+
+def test_a_run_of_some_sittings_fills_their_tables_and_nothing_else(tmp_path: Path) -> None:
+    places = {
+        name: f"<!-- BEGIN bench {name} -->\nold {name}\n<!-- END bench {name} -->" for name in ("run", "polling")
+    }
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs/performance.md").write_text("\n".join(places.values()))
+    docs.write(report.result({"polling": {"this": [figures(10)], "node": [figures(5)]}}, QUICK), tmp_path)
+    text = (tmp_path / "docs/performance.md").read_text()
+    assert "old run" in text
+    assert "old polling" not in text
+    assert "| 10.00 | 5.00 | 2.00x |" in text
+    assert not (tmp_path / "docs/performance.svg").exists()
 
 
 def test_only_columns_that_were_measured_are_explained() -> None:
