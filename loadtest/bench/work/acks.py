@@ -9,7 +9,7 @@ from loadtest.bench.targets import Target
 from loadtest.bench.work.gauge import Gauge, percentile
 
 WARM_S = 0.3
-ANSWERS_S = 5.0
+ANSWERS_S = 30.0
 ECHO = b'["echo",1]'
 
 

@@ -14,7 +14,7 @@ from sio_cluster.protocol.keys import Keys
 from sio_cluster.testing.client import Client
 
 LOOK_S = 1.0
-ANSWER_S = 30.0
+ANSWER_S = 90.0
 PAGE = 32
 """How many entries one XRANGE brings where a log is read (`LOG_PAGE` in `sio_cluster.streams.redis.scripts.homes`)."""
 
