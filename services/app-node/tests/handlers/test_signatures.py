@@ -1,6 +1,7 @@
 """Reading signatures: who gets which arguments."""
 
 import functools
+import inspect
 from typing import Any
 from unittest import mock
 
@@ -155,6 +156,75 @@ WRAPPED = [
 def test_connect_of_a_decorated_handler(handler: Any, args: list[str], keywords: dict[str, str]) -> None:
     signature = read_signature(handler)
     assert connect_arguments(signature, ("s",), "e", "a", FLAGS) == (args, keywords)
+
+
+def takes_two(handler: Any) -> Any:
+    @functools.wraps(handler)
+    def wrapper(sid: str, environ: Any) -> Any:
+        return handler(sid, environ, None, "user")
+
+    return wrapper
+
+
+def states_that_of(handler: Any) -> Any:
+    """Its author says what it takes, since `*args` does not."""
+
+    def wrapper(*args: Any, **keywords: Any) -> Any:
+        return handler(*args, **keywords)
+
+    wrapper.__signature__ = inspect.signature(handler)  # type: ignore[attr-defined]
+    return wrapper
+
+
+def of_four(sid: str, environ: Any, auth: Any, user: str) -> None: ...
+
+
+def of_two(sid: str, environ: Any) -> None: ...
+
+
+of_four.__signature__ = inspect.signature(of_four)  # type: ignore[attr-defined]
+
+
+class TakesTwo:
+    def __init__(self, handler: Any) -> None:
+        functools.update_wrapper(self, handler)
+        self.handler = handler
+
+    def __call__(self, sid: str, environ: Any) -> Any:
+        return self.handler(sid, environ, None, "user")
+
+
+class Copied:
+    @takes_two
+    def method(self, sid: str, environ: Any, auth: Any) -> None: ...
+
+
+setattr(Copied.method, "__signature__", inspect.signature(of_four))  # noqa: B010 - mypy knows no such attribute
+
+
+@pytest.mark.parametrize(
+    ("handler", "args"),
+    [
+        # `functools.wraps` copies the statement of the function inside, which is not true of the decorator.
+        (takes_two(of_four), ["s", "e"]),
+        (takes_two(takes_three(of_four)), ["s", "e"]),
+        (takes_three(takes_two(of_four)), ["s", "e", "a"]),
+        (passes_on(of_four), ["s", "e", "a"]),
+        (functools.partial(takes_two(of_four)), ["s", "e"]),
+        (TakesTwo(of_four), ["s", "e"]),
+        (Copied().method, ["s", "e"]),
+        # Where the decorator states its own, it is believed as far as its code says nothing else.
+        (states_that_of(of_two), ["s", "e"]),
+        (states_that_of(takes_two(of_two)), ["s", "e"]),
+        (functools.lru_cache(of_four), ["s", "e", "a"]),
+    ],
+)
+def test_a_signature_that_somebody_states(handler: Any, args: list[str]) -> None:
+    assert connect_arguments(read_signature(handler), ("s",), "e", "a", FLAGS) == (args, {})
+
+
+def test_a_stated_signature_does_not_hide_whether_the_last_argument_may_be_left_out() -> None:
+    assert read_signature(passes_on(of_four)).positional is None
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ What counts is the signature of what is called. A decorator may change the argum
 import functools
 import inspect
 import sys
+import types
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -94,10 +95,37 @@ def _parameters(handler: Handler) -> list[inspect.Parameter] | None:
     parameters are those of the function inside.
     """
     try:
-        return list(inspect.signature(handler, follow_wrapped=False, **_UNEVALUATED).parameters.values())
+        own = inspect.signature(_without_untrue_signature(handler), follow_wrapped=False, **_UNEVALUATED)
     except (TypeError, ValueError):
         inner = _wrapped_by(handler)
         return None if inner is None else _parameters(inner)
+    return list(own.parameters.values())
+
+
+def _without_untrue_signature(handler: Handler) -> Handler:
+    """What takes the same as the handler, and states no signature (`__signature__`) that is not its own.
+
+    If a function states its signature, `functools.wraps` copies that onto a decorator. It is believed only where the
+    decorator itself states it, and takes `*args`, which says nothing.
+    """
+    if isinstance(handler, functools.partial):
+        return functools.partial(_without_untrue_signature(handler.func), *handler.args, **handler.keywords)
+    if isinstance(handler, types.MethodType):
+        return types.MethodType(_without_untrue_signature(handler.__func__), handler.__self__)
+    stated = getattr(handler, "__signature__", None)
+    if stated is None:
+        return handler
+    is_copy = stated is getattr(getattr(handler, "__wrapped__", None), "__signature__", None)
+    if not isinstance(handler, types.FunctionType):  # a wrapper in C passes everything on, so it is true of that
+        call = type(handler).__call__
+        is_ours = is_copy and isinstance(call, types.FunctionType)
+        return _without_untrue_signature(types.MethodType(call, handler)) if is_ours else handler
+    code = handler.__code__
+    if code.co_flags & inspect.CO_VARARGS and not is_copy:
+        return handler
+    bare = types.FunctionType(code, handler.__globals__, None, handler.__defaults__, handler.__closure__)
+    bare.__kwdefaults__ = handler.__kwdefaults__
+    return bare
 
 
 def _wrapped_by(handler: Handler) -> Handler | None:
