@@ -25,6 +25,7 @@ from app_node.handlers.application import Application
 from app_node.lanes.commits import Commits
 from app_node.lanes.keeper import LaneKeeper
 from app_node.lanes.lane import Lane
+from app_node.lanes.progress import open_progress
 from app_node.membership.parts import MembershipParts
 from app_node.metrics import Levels, families
 from app_node.payloads import CLIENTS_TAKE_ATTACHMENTS
@@ -267,6 +268,11 @@ class AppNode:
         finally:  # also where the stop itself is cancelled
             await self._end()
         log.info("app_node_stopped", node=self.id, **self.counters.totals())
+
+    def waits_for_caller(self) -> bool:
+        """Whether `stop` would wait for who calls this: a handler of our lanes, or a task that it has started."""
+        progress = open_progress()
+        return progress is not None and progress.lane in self.keeper.held.values()
 
     async def _wind_down(self) -> None:
         await self._start.cut_off()

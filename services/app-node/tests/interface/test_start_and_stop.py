@@ -9,6 +9,7 @@ import pytest
 
 from app_node.downlink.routes import MAX_AGE_S
 from sio_cluster.node.settings.config import Config
+from sio_cluster.protocol.messages import Ack
 
 STOPPED = "RuntimeError('this app-node was stopped: Redis may not have all of this')"
 LOOPS = {"outbox", "records", "inbox", "unanswered", "heartbeat", "watch", "renew", "read", "plan", "reaper"}
@@ -179,3 +180,48 @@ async def test_what_waits_for_redis_when_a_node_ends_raises(
         await asyncio.wait_for(sio.shutdown(), 0.05)
     ends = await asyncio.wait_for(asyncio.gather(*asking, return_exceptions=True), 5)
     assert {repr(end) for end in ends} == {STOPPED}
+
+
+@pytest.mark.parametrize("how", ["event", "connect", "disconnect", "child"])
+async def test_a_handler_may_shut_down(stage: Any, how: str) -> None:
+    """Else the stop and the handler waited for each other, and the next app-node that began the event stopped too."""
+    io = await stage.io_node()
+    runs: list[str] = []
+
+    def make_server() -> Any:
+        server = stage.server()
+
+        async def run(name: str) -> None:
+            runs.append(name)
+            if name == how:
+                await server.shutdown()
+            elif (name, how) == ("event", "child"):
+                await asyncio.gather(server.shutdown())
+
+        @server.event
+        async def connect(sid: str, environ: Any) -> None:
+            await run("connect")
+
+        @server.event
+        async def event(sid: str) -> str:
+            await run("event")
+            return "done"
+
+        @server.event
+        async def disconnect(sid: str, reason: str) -> None:
+            await run("disconnect")
+
+        return server
+
+    first, second = make_server(), make_server()
+    await first.start()
+    node = first.node
+    sid = await io.connect()
+    await io.event(sid, "event", ack_id=1)
+    await io.disconnect(sid)
+    await node.over.wait()
+    assert "facts_abandoned" not in node.counters.totals()
+    await second.start()
+    await io.settle()
+    assert runs == ["connect", "event", "disconnect"]
+    assert [ack.packet for ack in await io.wait(1, Ack)] == [b'31["done"]']

@@ -5,6 +5,7 @@ Whatever is public has the signature and the meaning that it has in python-socke
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from contextvars import Context
 from typing import Any, NoReturn, TypeVar, overload
 
 from socketio import exceptions
@@ -66,6 +67,7 @@ class ClusterServer(Queries, Asking, AppNodeEvents, ForAllWhoMatch, ServerPresen
         self._node: AppNode | None = None
         self._start_handlers: list[Handler] = []
         self._console: Console | None = None
+        self._stopping: asyncio.Task[None] | None = None  # where a handler has called `shutdown`
         super().__init__(client_manager=ClusterManager(), **checked_options(options))
         self.application = Application(
             self, exceptions.ConnectionRefusedError, AsyncNamespace.trigger_event, options.get("json")
@@ -131,10 +133,18 @@ class ClusterServer(Queries, Asking, AppNodeEvents, ForAllWhoMatch, ServerPresen
 
         Clients stay connected. The object can be used again, and is then a new app-node. An `emit` or the like that
         another task still waits for raises RuntimeError there: Redis may have got it or not.
+
+        In a handler of a client it returns at once, and the app-node stops when the handler has ended.
         """
         node = self._node
         if node is None or node.stranded:
             return
+        if node.waits_for_caller():
+            self._stopping = asyncio.create_task(self._stop(node), context=Context())
+        else:
+            await self._stop(node)
+
+    async def _stop(self, node: AppNode) -> None:
         try:
             await node.stop()  # handlers that end now still emit through this node
         finally:
