@@ -246,6 +246,19 @@ def test_server_disconnect_of_the_whole_connection(node: Node) -> None:
     assert node.uplink.forgotten == [connection]
 
 
+@pytest.mark.parametrize("close", [False, True])
+def test_a_pending_client_that_is_disconnected_is_refused(node: Node, close: bool) -> None:
+    """It is in no namespace yet that it could be sent away from: a client waits for the answer to its CONNECT."""
+    connection = node.connect()
+    main, chat = joined(node, connection), node.pending(connection, "/chat")
+    node.hub.execute([Disconnect(chat, close), Refuse(chat, b'{"message":"too late"}')])
+    refusal = b'4/chat,{"message":"Connection rejected by server"}'
+    assert sorted(connection.take()) == ([b"1", refusal] if close else [refusal])
+    gone = {fact.sid for fact in node.uplink.take() if isinstance(fact, ClientDisconnected)}
+    assert gone == ({main, chat} if close else {chat})
+    assert connection.closed == (reasons.SERVER_DISCONNECT if close else None)
+
+
 def test_close_disconnects_every_namespace_once(node: Node) -> None:
     connection = node.connect()
     main, chat = joined(node, connection), node.pending(connection, "/chat")

@@ -52,6 +52,7 @@ log = structlog.get_logger()
 _MAX_LEFT = 16
 """How many namespaces that the server ended are remembered, so that late packets to them are forgiven."""
 
+_REJECTED = b'{"message":"Connection rejected by server"}'
 _TOO_MANY_NAMESPACES = b'{"message":"Too many namespaces"}'
 
 
@@ -182,12 +183,19 @@ class ClientSession:
         self._watch_if_idle()
 
     def disconnect(self, client: Client) -> None:
-        """Disconnect the client on behalf of the application, by a DISCONNECT packet."""
+        """Disconnect the client on behalf of the application, by a DISCONNECT packet.
+
+        One that is not let in yet gets a CONNECT_ERROR packet: it waits for the answer to its CONNECT.
+        """
+        if client.joined:
+            packet = encode_disconnect(client.namespace)
+        else:
+            packet = encode_connect_error(client.namespace, _REJECTED)
         rest = client.part()
         if rest is None:
-            self._send_control(encode_disconnect(client.namespace))
+            self._send_control(packet)
         else:
-            self._leave_behind(rest, encode_disconnect(client.namespace))
+            self._leave_behind(rest, packet)
         self._left[client.namespace] = None
         if len(self._left) > _MAX_LEFT:
             del self._left[next(iter(self._left))]
