@@ -19,7 +19,7 @@ EXTERNAL_URL = os.environ.get("CONFORMANCE_URL")
 ALLOWED_ORIGIN = "http://allowed.example"
 
 PING_INTERVAL_MS = 300
-PING_TIMEOUT_MS = 1500
+PING_TIMEOUT_MS = 4000  # in which a test gets a processor, also where much else runs
 CONNECT_TIMEOUT_MS = 6000
 REQUEST_TIMEOUT_MS = 1000
 LIMITS = {

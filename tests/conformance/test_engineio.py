@@ -113,11 +113,12 @@ class TestHeartbeat:
                 await poller.send("3")
 
     async def test_websocket_ping_pong(self, target: Target) -> None:
+        began = time.monotonic()
         async with Wire.open(target.url, answers_pings=False) as wire:
             for _ in range(3):
-                began = time.monotonic()
                 assert await wire.receive() == "2"
-                assert 0.2 < time.monotonic() - began < 1
+                assert time.monotonic() - began > 0.2
+                began = time.monotonic()
                 await wire.send("3")
 
     async def test_no_pong_ends_the_session(self, target: Target) -> None:
@@ -131,12 +132,12 @@ class TestHeartbeat:
             while response.status_code == 200:
                 response = await poller.poll()
             assert response.status_code == 400
-            assert HEARTBEAT_S - 0.1 < time.monotonic() - began < HEARTBEAT_S + 1
+            assert HEARTBEAT_S - 0.1 < time.monotonic() - began < HEARTBEAT_S + PROMPT_S
 
     async def websocket_without_pong(self, target: Target) -> None:
         async with Wire.open(target.url, answers_pings=False) as wire:
             began = time.monotonic()
-            await wire.closes(HEARTBEAT_S + 1)
+            await wire.closes(HEARTBEAT_S + PROMPT_S)
             assert time.monotonic() - began > HEARTBEAT_S - 0.1
 
     async def test_answering_keeps_the_connection(self, target: Target) -> None:
