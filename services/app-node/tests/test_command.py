@@ -17,6 +17,7 @@ from typer.testing import CliRunner, Result
 from app_node.cli import cli
 from sio_cluster.compiled.form import running_form
 from sio_cluster.node.settings.config import Config
+from sio_cluster.testing.patience import PROCESS_S
 from sio_cluster.testing.valkey import Valkey
 from sio_stack.settings import free_ports
 
@@ -47,7 +48,7 @@ def refused(*arguments: str) -> Result:
 
 def run(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [COMMAND, *arguments], env=os.environ | env, capture_output=True, text=True, timeout=20, check=False
+        [COMMAND, *arguments], env=os.environ | env, capture_output=True, text=True, timeout=PROCESS_S, check=False
     )
 
 
@@ -144,7 +145,7 @@ def test_serves_stops_and_refuses_to_join_what_does_not_fit(app: Path, valkey: V
         assert taken.returncode == 2
         assert "HEALTH_PORT" in taken.stderr.splitlines()[-1]
         process.send_signal(signal.SIGTERM)
-        assert process.wait(10) == 0
+        assert process.wait(PROCESS_S) == 0
         assert "app_node_stopped" in process.stderr.read()
     finally:
         process.kill()
@@ -153,7 +154,7 @@ def test_serves_stops_and_refuses_to_join_what_does_not_fit(app: Path, valkey: V
 
 def status(port: str, path: str) -> Any:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=PROCESS_S) as answer:
             return answer.status
     except urllib.error.HTTPError as error:
         return error.code
@@ -166,7 +167,7 @@ def test_the_image_brings_the_command_for_dead_letters(valkey: Valkey) -> None:
         env=os.environ | {"REDIS_URL": valkey.url, "REDIS_PREFIX": "nowhere"},
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=PROCESS_S,
         check=False,
     )
     assert done.returncode == 2

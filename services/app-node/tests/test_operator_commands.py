@@ -26,6 +26,7 @@ from sio_cluster.protocol.messages import LEVEL, AckReceived, Disconnect, Emit
 from sio_cluster.streams.api.presences import Meta
 from sio_cluster.streams.api.records import Accepted, Joined
 from sio_cluster.streams.redis import RedisBus
+from sio_cluster.testing.patience import PROCESS_S
 from sio_cluster.testing.valkey import Valkey
 from sio_stack.settings import free_ports
 
@@ -243,6 +244,7 @@ async def test_what_is_wrong_is_one_line_and_status_2(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(240)
 def test_the_api_as_a_process(valkey: Valkey, redis_config: Config, tmp_path: Path) -> None:
     (tmp_path / "keys").write_text("me 0123456789abcdef\n")
     (port,) = free_ports(1)
@@ -253,7 +255,7 @@ def test_the_api_as_a_process(valkey: Valkey, redis_config: Config, tmp_path: Pa
         "API_KEYS_FILE": str(tmp_path / "keys"),
     }
     refused = subprocess.run([COMMAND, "api"], env=os.environ | env | {"API_KEYS_FILE": ""}, capture_output=True,
-                             text=True, timeout=30, check=False)  # fmt: skip
+                             text=True, timeout=PROCESS_S, check=False)  # fmt: skip
     assert refused.returncode == 2
     assert refused.stderr.startswith("sio-cluster: API_KEYS_FILE: must name the file")
     process = subprocess.Popen([COMMAND, "api"], env=os.environ | env, stderr=subprocess.PIPE, text=True)
@@ -264,12 +266,12 @@ def test_the_api_as_a_process(valkey: Valkey, redis_config: Config, tmp_path: Pa
             assert process.poll() is None
         assert ask(port, "/api/emit", {"event": "e"}, "0123456789abcdef") == (200, {"result": None})
         assert ask(port, "/api/emit", {"event": "e"}, "wrong")[0] == 401
-        taken = subprocess.run([COMMAND, "api"], env=os.environ | env, capture_output=True, text=True, timeout=30,
-                               check=False)  # fmt: skip
+        taken = subprocess.run([COMMAND, "api"], env=os.environ | env, capture_output=True,
+                               text=True, timeout=PROCESS_S, check=False)  # fmt: skip
         assert taken.returncode == 2
         assert taken.stderr.splitlines()[-1].startswith("sio-cluster: API_PORT: cannot listen")
         process.send_signal(signal.SIGTERM)
-        assert process.wait(15) == 0
+        assert process.wait(PROCESS_S) == 0
     finally:
         process.kill()
         process.communicate()
@@ -280,7 +282,7 @@ def ask(port: int, path: str, body: Any = None, key: str = "") -> tuple[int, Any
     headers = {"X-API-Key": key, "Content-Type": "application/json"}
     request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", data, headers)
     try:
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=PROCESS_S) as answer:
             return answer.status, json.load(answer)
     except urllib.error.HTTPError as error:
         return error.code, json.load(error)

@@ -22,6 +22,7 @@ from sio_cluster.compiled.form import running_form
 from sio_cluster.node.settings.config import Config
 from sio_cluster.streams.redis import RedisBus
 from sio_cluster.testing.http import http_client
+from sio_cluster.testing.patience import PROCESS_S
 from sio_cluster.testing.valkey import start_valkey
 
 pytestmark = pytest.mark.slow
@@ -36,7 +37,7 @@ def run_cli(tmp_path: Path) -> Callable[..., Any]:
             cwd=tmp_path,
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=PROCESS_S,
             check=False,
         )
 
@@ -130,7 +131,7 @@ async def start_cli(tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
 async def _line(process: asyncio.subprocess.Process, event: str) -> dict[str, Any]:
     """The next log line of this event."""
     assert process.stderr is not None
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PROCESS_S):
         async for line in process.stderr:
             fields = json.loads(line)
             assert fields["event"] != "library_log", fields
@@ -163,14 +164,14 @@ async def test_it_waits_for_redis_and_stops_on_a_signal(start_cli: Callable[...,
         async with websockets.connect(f"{url.replace('http', 'ws')}/socket.io/?EIO=4&transport=websocket") as client:
             await client.recv()
             process.send_signal(signal.SIGTERM)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PROCESS_S):
                 await client.wait_closed()
                 assert await process.wait() == 0
 
 
 async def test_a_second_signal_skips_the_draining(start_cli: Callable[..., Any], redis_config: Config) -> None:
     process = await start_cli(
-        REDIS_URL=redis_config.redis_url, REDIS_PREFIX=redis_config.redis_prefix, DRAIN_MS="60000"
+        REDIS_URL=redis_config.redis_url, REDIS_PREFIX=redis_config.redis_prefix, DRAIN_MS="600000"
     )
     url = (await _line(process, "listening"))["url"]
     await _line(process, "io_node_ready")
@@ -181,7 +182,7 @@ async def test_a_second_signal_skips_the_draining(start_cli: Callable[..., Any],
     await _line(process, "io_node_draining")
     process.send_signal(signal.SIGTERM)
     await _line(process, "draining_skipped")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PROCESS_S):
         assert await process.wait() == 0
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sio_cluster.protocol.messages import Ack
+from sio_cluster.testing.patience import PROCESS_S
 
 COMMAND = Path(sys.executable).with_name("app-node")
 APP = """
@@ -82,19 +83,19 @@ class Node:
         return [line for line in lines if line["event"] == event]
 
     async def said(self, event: str, times: int = 1) -> dict[str, Any]:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PROCESS_S):
             while len(self.lines(event)) < times:  # the file tells nobody
                 await asyncio.sleep(0.02)
         return self.lines(event)[0]
 
-    async def ended(self, within_s: float) -> int:
+    async def ended(self, within_s: float = PROCESS_S) -> int:
         return await asyncio.to_thread(self.process.wait, within_s)
 
 
 Start = Callable[..., Node]
 
 
-async def serves(io: Any, sid: str, ack_id: int, within_s: float = 20) -> None:
+async def serves(io: Any, sid: str, ack_id: int, within_s: float = PROCESS_S) -> None:
     """Until this client's `hello` is answered."""
     await io.event(sid, "hello", ack_id=ack_id)
     answer = b'3%d["hello"]' % ack_id

@@ -16,10 +16,11 @@ from app_node.interface.server import ClusterServer
 from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.messages import Accept, Ack
 from sio_cluster.streams.redis.dead_letters import DeadLetters
+from sio_cluster.testing.patience import PROCESS_S
 
 from .processes import COMMAND, SETTINGS, Node, Start, serves
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 
 async def test_one_whose_connect_loops_is_named(start: Start, io: Any) -> None:
@@ -29,7 +30,7 @@ async def test_one_whose_connect_loops_is_named(start: Start, io: Any) -> None:
     sid = await io.ask("/stuck")
     told = await first.said("handler_blocks")
     assert (told["event_name"], told["sid"]) == ("connect", sid)
-    assert await first.ended(3) == EXIT_BLOCKED
+    assert await first.ended() == EXIT_BLOCKED
     await stage.stop()
 
 
@@ -40,7 +41,7 @@ async def test_one_that_holds_the_gil_is_ended_by_a_timer(start: Start, io: Any)
     await first.said("app_node_started")
     sid = await io.connect()
     await io.event(sid, "trouble", "gil", ack_id=1)
-    assert await first.ended(30) == -signal.SIGVTALRM
+    assert await first.ended() == -signal.SIGVTALRM
     assert re.search(r'app\.py", line \d+ in trouble', first.log.read_text())
     await start().said("app_node_started")
     await serves(io, sid, 2)
@@ -54,7 +55,7 @@ async def spare(start: Start, redis_config: Config) -> AsyncIterator[tuple[Clust
     for node in nodes:
         await node.said("app_node_started")
     asker = get_client(Config(REDIS_URL=redis_config.redis_url, REDIS_PREFIX=redis_config.redis_prefix, LANES=1))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PROCESS_S):
         while sorted((held := await asker.call_server("held", timeout=5)).values()) != [0, 1]:
             pass
     without = next(node for node, lanes in held.items() if not lanes)
@@ -67,12 +68,12 @@ async def test_one_without_lanes_ends_too(spare: tuple[ClusterServer, str, list[
     asker, without, [idle, holder] = spare
     await asker.emit_server("block", without, "now")
     assert (await idle.said("handler_blocks"))["event_name"] == "block"
-    assert await idle.ended(10) == EXIT_BLOCKED
+    assert await idle.ended() == EXIT_BLOCKED
     assert holder.process.poll() is None
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PROCESS_S):
         while len(await asker.call_server("held", timeout=5)) != 1:
             pass
-    assert (await asker.call_server("held", timeout=5)).missing == {}
+    assert (await asker.call_server("held", timeout=PROCESS_S)).missing == {}
 
 
 async def test_one_without_lanes_that_stops_may_take_its_time(spare: tuple[ClusterServer, str, list[Node]]) -> None:
@@ -81,7 +82,7 @@ async def test_one_without_lanes_that_stops_may_take_its_time(spare: tuple[Clust
     await asker.call_server("held", timeout=5)  # it has begun: events of one sender begin in their order
     idle.process.terminate()
     await idle.said("handler_blocks")
-    assert await idle.ended(20) == 0
+    assert await idle.ended() == 0
 
 
 async def test_a_program_that_is_not_ours_is_told_and_goes_on(start: Start, io: Any, tmp_path: Path) -> None:
@@ -89,10 +90,10 @@ async def test_a_program_that_is_not_ours_is_told_and_goes_on(start: Start, io: 
     stage, io = io, await io.io_node()
     program = start(sys.executable, tmp_path / "app.py")
     sid = await io.ask()
-    await io.wait(1, Accept, 20)
+    await io.wait(1, Accept, PROCESS_S)
     await io.event(sid, "trouble", "loop")
     text = ""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PROCESS_S):
         while "handler_blocks" not in text:
             await asyncio.sleep(0.02)
             text = program.log.read_text()
@@ -114,7 +115,7 @@ async def test_an_exit_in_another_task_does_not_end_it(start: Start, io: Any, ho
     await io.settle()
     assert first.process.poll() is None
     first.process.terminate()
-    assert await first.ended(10) == 0
+    assert await first.ended() == 0
     await stage.stop()
 
 
@@ -125,7 +126,8 @@ async def test_a_handler_that_raises_keyboard_interrupt_ends_one_process(start: 
     await first.said("app_node_started")
     sid = await io.connect()
     await io.event(sid, "trouble", "interrupt", ack_id=1)
-    assert await first.ended(5) == 130  # as after Ctrl-C; it has not waited for a handler
+    assert await first.ended() == 130  # as after Ctrl-C
+    assert not first.lines("lane_handlers_late")  # it has not waited for a handler
     [failed] = first.lines("handler_failed")
     assert failed["event_name"] == "trouble"
     second = start()
@@ -169,14 +171,14 @@ async def test_an_event_that_cannot_be_decoded_without_a_crash_is_set_aside(
     await io.event(sid, "hello", "crash", ack_id=1)
     await io.event(sid, "hello", ack_id=2)
     for _ in range(3):
-        assert await node.ended(20) == 9
+        assert await node.ended() == 9
         node = start(COMMAND, f"{app}:sio")
     told = await node.said("fact_set_aside")
     assert (told["event_name"], told["sid"]) == ("hello", sid)
-    acks = await io.wait(2, Ack)
+    acks = await io.wait(2, Ack, PROCESS_S)
     assert [ack.packet for ack in acks] == [b"31[]", b'32["hello"]']
     letters = DeadLetters(io.bus.connections, io.bus.keys)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PROCESS_S):
         while not (found := await letters.named(told["lane"], told["id"])):  # Redis tells nobody
             await asyncio.sleep(0.05)
     assert [letter.entry_id for letter in found] == [told["id"]]
