@@ -4,7 +4,7 @@ import asyncio
 import json
 import math
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from observe.tests.tools import tool
 from sio_cluster.testing.http import http_client
 from sio_stack.settings import free_ports
 
-READY_S = 30.0
+READY_S = 120.0
 
 
 @dataclass(frozen=True)
@@ -59,10 +59,11 @@ async def prometheus(targets: Mapping[str, Sequence[str]], folder: Path) -> Asyn
     )
     try:
         async with http_client(base_url=f"http://127.0.0.1:{port}") as http:
-            await _until_ready(http)
+            await _until_ready(http, process)
             yield Prometheus(http)
     finally:
-        process.terminate()
+        with suppress(ProcessLookupError):
+            process.terminate()
         await process.wait()
 
 
@@ -78,9 +79,10 @@ def _config(targets: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     return {**config, "scrape_configs": jobs}
 
 
-async def _until_ready(http: httpx.AsyncClient) -> None:
+async def _until_ready(http: httpx.AsyncClient, process: asyncio.subprocess.Process) -> None:
     async with asyncio.timeout(READY_S):
         while True:
+            assert process.returncode is None, "Prometheus has ended; its last lines say why"
             try:
                 if (await http.get("/-/ready")).status_code == 200:
                     return

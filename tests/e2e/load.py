@@ -28,7 +28,7 @@ class Client:
 
     async def connect(self, url: str) -> None:
         await self.connection.connect(url)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await self.joined.wait()
 
     def _took(self, packet: bytes) -> None:
