@@ -185,3 +185,53 @@ def test_an_error_that_cannot_be_written_is_named(
     assert "handler_failed" in text
     assert "Unwritable" in text
     assert "test_log.py" in text
+
+
+_HOSTILE = "\x1b[2Jcleared\r\u202e\x9b\n12:00:00.000 [error    ] forged"
+
+
+def _of_a_field() -> None:
+    structlog.get_logger().warning("handler_failed", name=_HOSTILE)
+
+
+def _of_a_library() -> None:
+    logging.getLogger("library").error(_HOSTILE)
+
+
+def _of_an_exception() -> None:
+    try:
+        raise ValueError(_HOSTILE)
+    except ValueError:
+        structlog.get_logger().exception("handler_failed")
+
+
+def _of_a_stack() -> None:
+    structlog.get_logger().error("handler_blocks", stack=_HOSTILE)
+
+
+def _of_an_event() -> None:
+    structlog.get_logger().info(_HOSTILE)
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+@pytest.mark.parametrize(
+    ("write", "as_guest"),
+    [
+        *((write, False) for write in (_of_a_field, _of_an_event, _of_an_exception, _of_a_stack, _of_a_library)),
+        *((write, True) for write in (_of_a_field, _of_an_event, _of_an_exception, _of_a_stack)),
+    ],
+)
+def test_a_terminal_obeys_nothing_that_clients_send(
+    written: Written, log_format: str, write: Callable[[], None], as_guest: bool
+) -> None:
+    """Control characters are escaped, and no text begins a line: it could look like a line of the log."""
+    if as_guest:
+        structlog.reset_defaults()
+        configure_logging_of_guest(Config(LOG_FORMAT=log_format))
+    else:
+        configure(LOG_FORMAT=log_format)
+    write()
+    text = written.readouterr().err
+    assert "forged" in text
+    assert [one for one in text if not one.isprintable() and one != "\n"] == []
+    assert [line for line in text.splitlines() if line.startswith("12:00")] == []

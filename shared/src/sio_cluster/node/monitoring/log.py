@@ -11,7 +11,8 @@ import contextlib
 import logging
 import sys
 import traceback
-from typing import Any
+from types import TracebackType
+from typing import Any, TextIO
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
@@ -26,6 +27,10 @@ _QUIET = {
     "asyncio": logging.WARNING,
 }
 """Libraries that log a line for each client or request. These lines are written at LOG_LEVEL=debug only."""
+
+
+_OF_SEVERAL_LINES = ("exception", "stack")
+"""Fields that a terminal shows below the line."""
 
 
 def configure_logging(config: Config, *, node: str, role: str) -> None:
@@ -150,9 +155,50 @@ def _name_foreign(logger: WrappedLogger, method: str, event: EventDict) -> Event
 
 def _renderer(config: Config) -> list[Processor]:
     if _on_console(config):
-        colors, plain = _is_terminal(), structlog.dev.plain_traceback
-        return [structlog.dev.ConsoleRenderer(colors=colors, pad_event_to=28, exception_formatter=plain)]
+        colors = _is_terminal()
+        return [
+            _show_what_is_not_printable,
+            structlog.dev.ConsoleRenderer(colors=colors, pad_event_to=28, exception_formatter=_write_traceback),
+        ]
     return [structlog.processors.format_exc_info, _event_first, structlog.processors.JSONRenderer(default=str)]
+
+
+def _show_what_is_not_printable(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+    """Clients choose names of events and more: a terminal would obey what their control characters say."""
+    shown = {}
+    for name, value in event.items():
+        if not isinstance(value, str):
+            shown[name] = value  # it is written by `repr`, which escapes what is not printable
+        elif name in _OF_SEVERAL_LINES:
+            shown[name] = _indented(value)
+        else:
+            shown[name] = value if value.isprintable() else _Escaped(value)
+    return shown
+
+
+class _Escaped:
+    """Written as in Python: `'\\x1b[2J'`."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __repr__(self) -> str:
+        return repr(self._text)
+
+
+def _write_traceback(stream: TextIO, raised: tuple[type[BaseException], BaseException, TracebackType | None]) -> None:
+    stream.write("\n" + _indented("".join(traceback.format_exception(*raised))))
+
+
+def _indented(text: str) -> str:
+    """So no line of an exception's text looks like a line of the log. What is not printable is escaped."""
+    return "\n".join(f"  {_printable(line)}" for line in text.rstrip("\n").split("\n"))
+
+
+def _printable(line: str) -> str:
+    if line.isprintable():
+        return line
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in line)
 
 
 def _event_first(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
