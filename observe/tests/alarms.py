@@ -5,6 +5,7 @@ from dataclasses import dataclass
 IO = 'job="io-node", instance="io"'
 APP = 'job="app-node", instance="app"'
 BRIDGE = 'job="bridge", instance="bridge"'
+NEW, NEW_IO = 'job="app-node", instance="new"', 'job="io-node", instance="new"'
 
 Series = dict[str, str]
 """A series -> its values, one a minute, as promtool writes them: `0+5x60` is 0, 5, 10 and so on, 60 times."""
@@ -33,6 +34,8 @@ HEALTHY: Series = {
     f"sio_app_commands_waiting{{{APP}}}": "1x60",
     f"sio_app_reaper_facts_written_total{{{APP}}}": "0x60",
     f"sio_io_commands_read_total{{{IO}}}": "0+60x60",
+    f'sio_io_clients_closed_total{{{IO}, reason="server disconnect"}}': "0x60",
+    f"sio_io_clients_refused_total{{{IO}}}": "0x60",
     f"up{{{BRIDGE}}}": "_x25 1x35",
     f"sio_bridge_ready{{{BRIDGE}}}": "_x25 1x35",
     f"sio_bridge_entries_lost_total{{{BRIDGE}}}": "_x25 0x35",
@@ -41,6 +44,9 @@ HEALTHY: Series = {
 """A cluster in which all is well: a fact a second. Its counters add up. A bridge has just begun."""
 
 _ONCE = "0x25 1x35"
+_FROM_ITS_START = "_x25 1x35"
+_YOUNG = "_x25 1500x35"
+"""When it started: then, in seconds."""
 _OFTEN = "0+60x60"
 
 
@@ -51,7 +57,10 @@ def _slow(name: str, labels: str) -> Series:
 
 @dataclass(frozen=True)
 class Alarm:
-    """What is put in the place of a healthy series, or beside them. An empty value takes a series away."""
+    """What is put in the place of a healthy series, or beside them. An empty value takes a series away.
+
+    `alert` is "" where none may fire.
+    """
 
     alert: str
     series: Series
@@ -65,7 +74,12 @@ ALARMS = [
     Alarm("SioNodeUnready", {f"sio_app_ready{{{APP}}}": "0x60"}),
     Alarm("SioNodeUnready", {'sio_io_ready{job="io-node", instance="second"}': "0x60"}),
     Alarm("SioNodeUnready", {'sio_bridge_ready{job="bridge", instance="bridge"}': "0x60"}),
+    Alarm("SioNodeRestarts", {f"process_start_time_seconds{{{APP}}}": "0x10 600x5 960x5 1320x39"}),
     Alarm("SioIoNodeLost", {f"sio_app_io_nodes_lost_total{{{APP}}}": _ONCE}),
+    Alarm(
+        "SioIoNodeLost",
+        {f"sio_app_io_nodes_lost_total{{{NEW}}}": _FROM_ITS_START, f"process_start_time_seconds{{{NEW}}}": _YOUNG},
+    ),
     Alarm("SioLanesLost", {f"sio_app_lanes_lost_total{{{APP}}}": _ONCE}),
     Alarm("SioFilesShort", {f"process_open_fds{{{IO}}}": "95x60", f"process_max_fds{{{IO}}}": "100x60"}),
     Alarm("SioConnectsWait", {f"sio_io_connects_waiting{{{IO}}}": "3x60"}),
@@ -93,6 +107,10 @@ ALARMS = [
     ),
     Alarm("SioHandlersFail", {f"sio_app_handlers_failed_total{{{APP}}}": "0+6x60"}),
     Alarm("SioDeadLetters", {f"sio_app_dead_letters_total{{{APP}}}": _ONCE}),
+    Alarm(
+        "SioDeadLetters",
+        {f"sio_app_dead_letters_total{{{NEW}}}": _FROM_ITS_START, f"process_start_time_seconds{{{NEW}}}": _YOUNG},
+    ),
     Alarm("SioRedisFails", {f'sio_io_redis_retries_total{{{IO}, what="uplink"}}': "0+3x60"}),
     Alarm("SioRedisFails", {f'sio_app_redis_retries_total{{{APP}, what="outbox"}}': "0+3x60"}),
     Alarm("SioRedisFails", {'sio_bridge_redis_retries_total{job="bridge", what="read"}': "0+3x60"}),
@@ -111,9 +129,31 @@ ALARMS = [
             f'sio_app_facts_handled_total{{{APP}, kind="event"}}': "2+59x60",
         },
     ),
+    Alarm(
+        "",
+        {
+            f'sio_app_facts_refused_total{{{APP}, reason="unknown_client"}}': "0+9x60",
+            f'sio_app_facts_handled_total{{{APP}, kind="event"}}': "2+51x60",
+            f'sio_io_clients_closed_total{{{IO}, reason="server disconnect"}}': "0+1x60",
+        },
+    ),
     Alarm("SioDownlinkFull", {f'sio_io_slow_consumers_total{{{IO}, reason="buffer_full"}}': _ONCE}),
     Alarm("SioRecoveryWindowShort", {f'sio_io_recoveries_total{{{IO}, result="refused", reason="window"}}': _ONCE}),
+    Alarm(
+        "SioRecoveryWindowShort",
+        {
+            f'sio_io_recoveries_total{{{NEW_IO}, result="refused", reason="window"}}': _FROM_ITS_START,
+            f"process_start_time_seconds{{{NEW_IO}}}": _YOUNG,
+        },
+    ),
     Alarm("SioBridgeLosesMessages", {'sio_bridge_entries_lost_total{job="bridge"}': _ONCE}),
+    Alarm(
+        "SioBridgeLosesMessages",
+        {
+            f"sio_bridge_entries_lost_total{{{BRIDGE}}}": _FROM_ITS_START,
+            f"process_start_time_seconds{{{BRIDGE}}}": _YOUNG,
+        },
+    ),
     Alarm("SioBridgeLosesMessages", {'sio_bridge_messages_refused_total{job="bridge", source="s"}': _ONCE}),
     Alarm("SioBridgeLosesMessages", {'sio_bridge_messages_refused_total{job="bridge", source="s"}': "_x25 1x35"}),
     Alarm("SioCountersDoNotBalance", {f"sio_io_facts_waiting{{{IO}}}": "1x60"}),

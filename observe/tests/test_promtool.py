@@ -15,7 +15,7 @@ from tests.docs.exported import families
 
 from sio_cluster.node.monitoring.metrics import exposition, exposition_of_process
 
-pytestmark = [pytest.mark.observe, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.observe, pytest.mark.timeout(600)]
 
 
 def test_the_rules_are_well_formed() -> None:
