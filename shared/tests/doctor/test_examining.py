@@ -15,7 +15,7 @@ from sio_cluster.cli import cli
 from sio_cluster.doctor import examining, process, server
 from sio_cluster.doctor.finding import Finding, State, has_problem, line_of
 from sio_cluster.node.settings.config import Config
-from sio_cluster.protocol.errors import AccessRefused, BusUnavailable
+from sio_cluster.protocol.errors import AccessRefused, BusUnavailable, ClusterMismatch, ConfigError
 from sio_cluster.protocol.ids import quarantine_of
 from sio_cluster.protocol.keys import Keys
 from sio_cluster.streams import redis as redis_bus
@@ -23,6 +23,7 @@ from sio_cluster.streams.api.appends import Append
 from sio_cluster.streams.redis import RedisBus
 from sio_cluster.streams.redis.examination import ROUND_TRIPS, ServerFacts, examine
 from sio_cluster.streams.redis.lane_views import InboxView, LaneViews
+from sio_cluster.streams.redis.overview import Overview
 from sio_cluster.streams.redis.rights import OPTIONAL, RIGHTS, needed
 from sio_cluster.testing.valkey import Valkey, start_valkey
 
@@ -221,6 +222,22 @@ async def test_a_redis_that_is_away_or_refuses_is_a_problem(environ: pytest.Monk
         await examine("redis://127.0.0.1:1/0", Keys("sio"))
     with pytest.raises(AccessRefused):
         await examine(f"redis://nobody:x@127.0.0.1:{valkey.port}/0", Keys("sio"))
+
+
+@pytest.mark.parametrize("field", ["lanes", "version"])
+async def test_the_key_of_another_program(redis_config: Config, environ: pytest.MonkeyPatch, field: str) -> None:
+    """The doctor says so, and so do the other commands and a node. None of them shows a traceback."""
+    bus = RedisBus(redis_config)
+    await bus.start()
+    await bus.connections.run(("HSET", bus.keys.config, field, "many"))
+    status, output = run("--json")
+    assert (status, states(output).get("cluster", states(output).get("settings"))) == (1, "problem")
+    with pytest.raises(ClusterMismatch, match="another program"):
+        await bus.registry.join_cluster()
+    if field == "lanes":
+        with pytest.raises(ConfigError, match="another program"):
+            await Overview(bus.connections, bus.keys).nodes()
+    await bus.stop()
 
 
 async def test_a_user_who_may_run_no_scripts(environ: pytest.MonkeyPatch, valkey: Valkey) -> None:

@@ -4,7 +4,7 @@ from sio_cluster.doctor import cluster, process, server
 from sio_cluster.doctor.cluster import ClusterFacts
 from sio_cluster.doctor.finding import Finding
 from sio_cluster.node.settings.config import Config
-from sio_cluster.protocol.errors import AccessRefused, BusError
+from sio_cluster.protocol.errors import AccessRefused, BusError, ConfigError
 from sio_cluster.protocol.keys import Keys
 from sio_cluster.streams.redis import RedisBus
 from sio_cluster.streams.redis.examination import examine
@@ -26,6 +26,9 @@ async def _of_cluster(config: Config) -> list[Finding]:
     bus = RedisBus(config)
     try:
         facts = await _cluster_facts(bus)
+    except ConfigError as error:
+        do = "give the nodes a REDIS_PREFIX of their own; or delete that key, if no program needs it"
+        return [Finding("cluster", "problem", f"{error}. Nodes of this prefix cannot join", do)]
     except BusError as error:
         do = "first mend what is said above, then look again"
         return [Finding("cluster", "not known", str(error), do)]
@@ -40,11 +43,11 @@ async def _cluster_facts(bus: RedisBus) -> ClusterFacts:
     if lanes is None:
         return ClusterFacts()
     return ClusterFacts(
-        int(lanes),
-        None if version is None else int(version),
+        number := await overview.lanes(),
+        int(version) if version is not None and version.isdigit() else None,
         await bus.room_index.is_exact(),
         await overview.nodes(),
-        await LaneViews(bus.connections, bus.keys).lanes(int(lanes)),
+        await LaneViews(bus.connections, bus.keys).lanes(number),
     )
 
 

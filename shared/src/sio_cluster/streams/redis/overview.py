@@ -44,10 +44,12 @@ class Overview:
         self._keys = keys
 
     async def lanes(self) -> int:
-        """How many lanes the cluster has. Raises ConfigError where there is no cluster of this prefix."""
+        """How many lanes the cluster has. Raises ConfigError where there is none of this prefix."""
         [lanes] = await self._connections.run(("HGET", self._keys.config, "lanes"))
         if not lanes:
             raise ConfigError("there is no cluster of this REDIS_PREFIX in this Redis")
+        if not lanes.isdigit():
+            raise ConfigError(f"the key {self._keys.config} is not one of a cluster: another program has written it")
         return int(lanes)
 
     async def nodes(self) -> list[NodeView]:

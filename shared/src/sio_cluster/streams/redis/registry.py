@@ -42,6 +42,8 @@ class RedisRegistry:
                 ("HSETNX", key, "life", secrets.token_hex(8)),
                 look,
             )
+        if not (config[0].isdigit() and config[1].isdigit()):
+            raise ClusterMismatch(f"the key {key} is not one of a cluster: another program has written it")
         cluster_lanes, cluster_version = int(config[0]), int(config[1])
         if cluster_lanes != lanes:
             raise ClusterMismatch(f"LANES is {lanes} here, but the cluster runs with {cluster_lanes}")
