@@ -34,7 +34,7 @@ class Collector:
     def named(self, name: str) -> list[Collected]:
         return [span for span in self.spans if span.name == name]
 
-    async def until(self, condition: Callable[[], object], within_s: float = 30) -> None:
+    async def until(self, condition: Callable[[], object], within_s: float = 90) -> None:
         """Polls: spans come from other processes, some time after they have ended."""
         async with asyncio.timeout(within_s):
             while not condition():
