@@ -12,7 +12,7 @@ from sio_cluster.streams.api.records import Accepted
 
 from .watching import PASSWORD, heard, instrumented, named, said
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +29,7 @@ async def knows(sio: Any, sid: str) -> bool:
 
 
 async def until_known(sio: Any, sid: str) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(50):
         while not await knows(sio, sid):  # Redis tells nobody
             await asyncio.sleep(0.02)
 
@@ -78,7 +78,7 @@ async def test_what_other_app_nodes_did_not_tell_it_comes_as_changes(stage: Any,
 
 
 async def test_clients_of_a_namespace_that_io_nodes_name_late_are_shown(stage: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr("app_node.admin.rounds._FIGURES_S", 1.5)
+    monkeypatch.setattr("app_node.admin.rounds._FIGURES_S", 4.0)
     sio, io = instrumented(stage, mode="development"), await stage.io_node()
     await sio.start()
     bob, eve = await come(io, "/late"), await come(io)
