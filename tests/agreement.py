@@ -6,12 +6,12 @@ Each place gives the members of each room, by sid. What is on its way makes plac
 agree, and fail with the differences where they do not.
 """
 
-import json
 from collections.abc import Collection, Iterable, Mapping
 from typing import TypeAlias
 
 from sio_cluster.protocol.ids import lane_of
 from sio_cluster.streams.redis import RedisBus
+from sio_cluster.streams.redis.rooms import encode_room
 
 Members: TypeAlias = dict[str, set[str]]
 """Room -> the sids of its members."""
@@ -46,7 +46,7 @@ async def by_index(bus: RedisBus, rooms: Collection[str], lanes: int, namespace:
     members: Members = {}
     for room in rooms:
         sets = await bus.connections.run(
-            *[("SMEMBERS", keys.room(lane, namespace, json.dumps(room))) for lane in range(lanes)]
+            *[("SMEMBERS", keys.room(lane, namespace, encode_room(room).decode())) for lane in range(lanes)]
         )
         members[room] = {sid.decode() for of_lane in sets for sid in of_lane}
     return members

@@ -35,9 +35,9 @@ async def test_the_index_of_redis_and_its_numbers(redis_config: Config) -> None:
         sid = new_sid(new_node_id("io1", os.urandom), os.urandom)
         handshake = Handshake("GET", "/socket.io/", "", [], "192.0.2.1", 1)
         await bus.records.store([ClientConnected(sid, "c", "/", None, handshake, "polling")])
-        await bus.records.update([Accepted(sid), Joined(sid, "/", "a")])
-        index = await by_index(bus, ["a", "b"], LANES)
-        assert index == {"a": {sid}, "b": set()}
+        await bus.records.update([Accepted(sid), Joined(sid, "/", "a"), Joined(sid, "/", "ä")])
+        index = await by_index(bus, ["a", "b", "ä"], LANES)
+        assert index == {"a": {sid}, "b": set(), "ä": {sid}}
         assert await wrong_numbers(bus, index, LANES) == []
         await bus.connections.run(("HINCRBY", bus.keys.counts(lane_of(sid, LANES), "/"), '"a"', 1))
         assert await wrong_numbers(bus, index, LANES) == ["a: the index counts 2 connected clients, and has 1"]

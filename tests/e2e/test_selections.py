@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180), pytest.mark.asyncio(loo
 APP = str(ROOT / "tests/e2e/selections_app.py") + ":sio"
 CLIENTS = 16
 LANES = 16
-ROOMS = ("a", "b", "c", "d")
+ROOMS = ("a", "", "ü", "{lane:1}}b")
 
 
 class Person:
