@@ -60,7 +60,7 @@ class Which(BaseModel):
     @model_validator(mode="after")
     def _one_of_both(self) -> "Which":
         if self.room is not None and self.room_number is not None:
-            raise PydanticCustomError("both", "room and room_number: give one of them")
+            raise PydanticCustomError("both", "give room or room_number, not both", {"field": "room_number"})
         return self
 
     @property

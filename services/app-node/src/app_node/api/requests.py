@@ -35,7 +35,7 @@ class Said(Asked):
     @model_validator(mode="after")
     def _one_of_both(self) -> "Said":
         if {"data", "args"} <= self.model_fields_set:
-            raise PydanticCustomError("both", "data and args: give one of them")
+            raise PydanticCustomError("both", "give data or args, not both", {"field": "args"})
         return self
 
     @property
