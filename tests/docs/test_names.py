@@ -31,8 +31,9 @@ WORDS_OF_OTHERS = {
     "process_resident_memory_bytes", "python_gc_collections_total",
     "LimitNOFILE", "TimeoutStopSec", "publishNotReadyAddresses", "terminationGracePeriodSeconds",
     "fetchSockets", "emitWithAck", "serverSideEmitWithAck", "OTEL_TRACES_SAMPLER",
+    "is_pre_connected", "is_sid_room", "pre_connect", "pre_disconnect", "trigger_callback",
 }  # fmt: skip
-"""Of Linux, nginx, Prometheus' clients, systemd, Kubernetes, Socket.IO and OpenTelemetry."""
+"""Of Linux, nginx, Prometheus' clients, systemd, Kubernetes, Socket.IO, OpenTelemetry and python-socketio."""
 
 ALL_PAGES = pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)
 

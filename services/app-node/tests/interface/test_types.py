@@ -80,9 +80,10 @@ OF_NODES = {
 
 
 def test_a_namespace_has_what_the_server_has_besides() -> None:
-    """Of what is ours, it has all that concerns clients, with the same arguments."""
+    """Of what is ours, it has all that concerns clients, with the same arguments. And the questions that
+    python-socketio's server answers, and its namespaces do not."""
     ours = {name for name in dir(ClusterServer) if not name.startswith("_")} - set(dir(socketio.AsyncServer)) - OF_NODES
-    for name in {*ours, "emit"}:
+    for name in {*ours, "emit", "transport", "get_environ"}:
         assert real(getattr(Namespace, name)) == real(getattr(ClusterServer, name)), name
 
 
@@ -96,7 +97,8 @@ async def test_a_namespace_speaks_of_its_own_clients(memory_stage: Any) -> None:
             found = [client.sid async for client in self.iter_clients("lookers")]
             page, one = await self.clients(), await self.client(sid)
             assert one is not None
-            return [found == [sid], len(page), await self.count(), await self.all_rooms(), one.namespace]
+            how = self.transport(sid), self.get_environ(sid) == one.environ
+            return [found == [sid], len(page), await self.count(), await self.all_rooms(), one.namespace, *how]
 
     sio.register_namespace(Shop("/shop"))
     sio.on("look", lambda sid: None)
@@ -107,6 +109,6 @@ async def test_a_namespace_speaks_of_its_own_clients(memory_stage: Any) -> None:
     await io.event(shopper, "look", ack_id=7)
     await io.settle()
     [ack] = await io.wait(1, Ack)
-    assert ack.packet == b'3/shop,7[[true,1,1,{"lookers":1},"/shop"]]'
+    assert ack.packet == b'3/shop,7[[true,1,1,{"lookers":1},"/shop","polling",true]]'
     [emit] = await io.wait(1, Emit)
     assert (emit.namespace, emit.to, emit.except_rooms) == ("/shop", ["lookers"], ["sellers"])

@@ -73,6 +73,14 @@ class Namespace(AsyncNamespace):
         """As `ClusterServer.all_rooms`."""
         return await self.server.all_rooms(prefix, namespace or self.namespace)
 
+    def transport(self, sid: str, namespace: str | None = None) -> str:
+        """As `ClusterServer.transport`. `socketio.AsyncNamespace` has only `rooms` of python-socketio's questions."""
+        return self.server.transport(sid, namespace or self.namespace)
+
+    def get_environ(self, sid: str, namespace: str | None = None) -> dict[str, Any] | None:
+        """As `ClusterServer.get_environ`."""
+        return self.server.get_environ(sid, namespace or self.namespace)
+
     def presence(self, room: Room, namespace: str | None = None, *, linger: float = LINGER_S) -> Presence:
         """As `ClusterServer.presence`."""
         return self.server.presence(room, namespace or self.namespace, linger=linger)
