@@ -20,10 +20,16 @@ from tests.conftest import ROOT, BackgroundStack
 from sio_cluster.testing.http import http_client
 from sio_stack.settings import free_ports
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 SENDERS = Path(__file__).parent / "senders"
-ENV = {"LEASE_MS": "1000", "DRAIN_MS": "200", "LOG_FORMAT": "json"}
+ENV = {
+    "LEASE_MS": "1000",
+    "DRAIN_MS": "200",
+    "LOG_FORMAT": "json",
+    # A stock client that hears nothing for this time and 5 s gives up, and does not come back.
+    "PING_TIMEOUT_MS": "100000",
+}
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +120,7 @@ class StockClient:
         return sid
 
     async def until(self, condition: Any) -> None:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             while not condition():  # handlers of the client change it
                 await asyncio.sleep(0.02)
 

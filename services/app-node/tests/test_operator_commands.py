@@ -253,6 +253,7 @@ def test_the_api_as_a_process(valkey: Valkey, redis_config: Config, tmp_path: Pa
         "REDIS_PREFIX": redis_config.redis_prefix,
         "API_PORT": str(port),
         "API_KEYS_FILE": str(tmp_path / "keys"),
+        "API_TIMEOUT_MS": "60000",
     }
     refused = subprocess.run([COMMAND, "api"], env=os.environ | env | {"API_KEYS_FILE": ""}, capture_output=True,
                              text=True, timeout=PROCESS_S, check=False)  # fmt: skip

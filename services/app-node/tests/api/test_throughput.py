@@ -40,11 +40,11 @@ async def running_api(config: Config, folder: Path) -> AsyncIterator[tuple[httpx
         "REDIS_PREFIX": str(config.redis_prefix),
         "LANES": str(config.lanes),
     }
-    settings |= {"API_PORT": str(port), "API_KEYS_FILE": str(folder / "keys")}
+    settings |= {"API_PORT": str(port), "API_KEYS_FILE": str(folder / "keys"), "API_TIMEOUT_MS": "60000"}
     process = await asyncio.create_subprocess_exec(COMMAND, "api", env=os.environ | settings)
-    async with http_client(base_url=f"http://127.0.0.1:{port}", headers={"X-API-Key": KEY}, timeout=30) as http:
+    async with http_client(base_url=f"http://127.0.0.1:{port}", headers={"X-API-Key": KEY}, timeout=90) as http:
         try:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(90):
                 while not await answers_http(port):  # the process tells nobody
                     await asyncio.sleep(0.05)
             yield http, psutil.Process(process.pid)
@@ -54,7 +54,7 @@ async def running_api(config: Config, folder: Path) -> AsyncIterator[tuple[httpx
 
 
 @pytest.mark.ci_only
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 async def test_an_emit_in_a_batch_takes_little_cpu(redis_config: Config, tmp_path: Path) -> None:
     """In the best of some rounds: CPU time grows too where others use the core's caches."""
     bus = RedisBus(redis_config)

@@ -309,6 +309,7 @@ for number in itertools.count():
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(180)
 @pytest.mark.parametrize("code", [BATCHES, ONE_BY_ONE], ids=["batches", "one by one"])
 def test_a_sender_that_is_killed_has_sent_all_up_to_some_emit(ear: Ear, code: str) -> None:
     env = {"REDIS_URL": str(ear.config.redis_url), "REDIS_PREFIX": ear.config.redis_prefix}
@@ -318,6 +319,7 @@ def test_a_sender_that_is_killed_has_sent_all_up_to_some_emit(ear: Ear, code: st
         try:
             while len(ear.packets()) < before + 100:
                 assert sender.poll() is None
+                time.sleep(0.02)  # the sender needs the processor, and Redis does
         finally:
             sender.kill()  # SIGKILL, in the midst of what it does
             sender.wait()
