@@ -1,5 +1,6 @@
 """What was carried out is forgotten when it is too old or too much, with what it said of rooms."""
 
+import asyncio
 import tracemalloc
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -24,6 +25,7 @@ class Reader:
         self.is_away = False
 
     async def forget_log(self, up_to: bytes, ops: Sequence[RoomOp]) -> None:
+        await asyncio.sleep(0)
         if self.is_away:
             raise BusUnavailable("away")
         self.forgotten.append((up_to, list(ops)))
@@ -97,6 +99,19 @@ async def test_by_bytes() -> None:
     assert (await world.forgotten())[-1] == b"7-0"
     assert world.retention.kept_bytes == 90
     assert world.retention.window_s == pytest.approx(4)
+
+
+async def test_two_who_forget_at_once_leave_nothing_out() -> None:
+    world = World(max_bytes=700)
+    for number in range(1, 11):
+        world.took(number, 30)
+        world.retention.note("ann", number, True)
+        world.now += 1
+    await asyncio.gather(world.retention.forget_due(), world.retention.forget_due())
+    told = [op.room for _, ops in world.reader.forgotten for op in ops]
+    assert told == [1, 2, 3, 4, 5, 6, 7]
+    assert world.marking.marked == [last for last, _ in world.reader.forgotten]
+    assert world.retention.kept_bytes == 90
 
 
 async def test_what_was_carried_out_at_about_the_same_time_goes_together() -> None:

@@ -83,6 +83,7 @@ class Retention:
         self._size = 0
         self._noted = 0
         self._horizon_at = clock()
+        self._forgetting = asyncio.Lock()
 
     @property
     def window_s(self) -> float:
@@ -126,17 +127,23 @@ class Retention:
         await self._retry.forever(self.forget_due, pause_s=_STRETCH_S)
 
     async def forget_due(self) -> None:
-        """Forget what is due now. Raises BusError: nothing is lost, call it again."""
-        while len(self._stretches) > 1 and self._is_due(self._stretches[0]):
-            stretch = self._stretches[0]
-            await self._mark(stretch)
-            own_rooms = [RoomOp(sid, sid, True) for sid in stretch.gone.accepted]
-            await self._reader.forget_log(stretch.last, own_rooms + stretch.ops)
-            self._stretches.popleft()
-            self._size -= stretch.size
-            self._noted -= len(stretch.ops) * _OP_BYTES
-            self._horizon_at = stretch.began_at
-            await asyncio.sleep(0)
+        """Forget what is due now. Raises BusError: nothing is lost, call it again.
+
+        One call waits for the other: both would take the same stretch, and drop the next one untold.
+        """
+        async with self._forgetting:
+            while len(self._stretches) > 1 and self._is_due(self._stretches[0]):
+                await self._forget(self._stretches[0])
+                await asyncio.sleep(0)
+
+    async def _forget(self, stretch: _Stretch) -> None:
+        await self._mark(stretch)
+        own_rooms = [RoomOp(sid, sid, True) for sid in stretch.gone.accepted]
+        await self._reader.forget_log(stretch.last, own_rooms + stretch.ops)
+        self._stretches.popleft()
+        self._size -= stretch.size
+        self._noted -= len(stretch.ops) * _OP_BYTES
+        self._horizon_at = stretch.began_at
 
     async def _mark(self, stretch: _Stretch) -> None:
         """A Redis that is out of memory gets no marks: entries must go all the same."""
