@@ -45,6 +45,8 @@ from sio_cluster.testing.contract import commit
 NODE = "app1-bbbbbb"
 FAST: dict[str, Any] = {"HTTP_PORT": 0, "LANES": 4, "HEARTBEAT_MS": 100, "NODE_TIMEOUT_MS": 2_000, "DRAIN_MS": 200}
 """Settings with which a node starts, beats and stops quickly."""
+PATIENCE_S = 25.0
+"""How long is waited for what comes within a moment on a machine that does nothing else."""
 
 
 def memory_bus(broker: MemoryBroker) -> Callable[[Config], Bus]:
@@ -83,7 +85,7 @@ class TinyApp:
         finally:
             await self._bus.stop()
 
-    async def wait_for(self, condition: Callable[[list[Fact]], bool], timeout_s: float = 5) -> None:
+    async def wait_for(self, condition: Callable[[list[Fact]], bool], timeout_s: float = PATIENCE_S) -> None:
         """Until the facts that came meet the condition."""
         async with asyncio.timeout(timeout_s), self._came:
             await self._came.wait_for(lambda: condition(self.facts))

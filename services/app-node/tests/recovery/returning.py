@@ -12,6 +12,8 @@ from sio_cluster.protocol.messages import Accept, ClientConnected, ClientDisconn
 from sio_cluster.protocol.recovery import hash_of
 from sio_cluster.streams.api.records import Claim, ClaimRefused
 
+from ..conftest import PATIENCE_S
+
 PID = hash_of("secret")
 WINDOW_MS = 60_000
 
@@ -40,7 +42,7 @@ class Returning:
         """Waits until the application lets in its last connection, and the session may be claimed."""
         await self.home.until(lambda: Accept(self.sid, self.generation) in self.home.commands)
         records = self.home.bus.records
-        async with asyncio.timeout(8):
+        async with asyncio.timeout(PATIENCE_S):
             while (record := await records.load(self.sid)) is not None and not record.accepted:
                 await asyncio.sleep(0.01)
 
@@ -160,7 +162,7 @@ class Takeover:
 
 async def forgotten(home: Any, client: Returning) -> None:
     """Until its time is over, and the application has been told of it."""
-    async with asyncio.timeout(12):
+    async with asyncio.timeout(PATIENCE_S):
         while await home.bus.records.load(client.sid) is not None:  # Redis tells nobody
             await asyncio.sleep(0.02)
     await home.settle()

@@ -13,6 +13,7 @@ from sio_cluster.protocol import reasons
 from sio_cluster.protocol.messages import Accept, Ack, Disconnect, Refuse
 from sio_cluster.streams.api.records import ClaimRefused
 
+from ..conftest import PATIENCE_S
 from .returning import PID, forgotten
 
 pytestmark = pytest.mark.slow
@@ -138,7 +139,7 @@ async def test_a_client_of_a_drained_io_node(world: Any, stage: Any) -> None:
     assert world.app.heard == ["connect"]
     await forgotten(other, world.client)
     assert world.app.heard == ["connect", "node drained"]
-    async with asyncio.timeout(8):
+    async with asyncio.timeout(PATIENCE_S):
         while world.home.id in await other.bus.registry.registered_io_nodes():
             await asyncio.sleep(0.02)
 

@@ -9,6 +9,7 @@ from app_node.membership import farewells, parked_homes
 from sio_cluster.protocol.codec import decode_downlink
 from sio_cluster.protocol.messages import Command, Emit, Join
 
+from ..conftest import PATIENCE_S
 from .returning import Returning
 
 pytestmark = pytest.mark.slow
@@ -108,7 +109,7 @@ async def test_the_home_ends_when_nobody_has_come_back(
     await home.settle()
     await dies(home)
     await stage.until(lambda: "node lost" in app.heard)
-    async with asyncio.timeout(8):
+    async with asyncio.timeout(PATIENCE_S):
         while home.id in await other.bus.registry.registered_io_nodes():  # Redis tells nobody
             await asyncio.sleep(0.05)
     assert await other.bus.homes.horizon(home.id) is None

@@ -10,9 +10,11 @@ import socketio
 from sio_cluster.protocol import reasons
 from sio_cluster.protocol.messages import AckMissed, AckReceived, Emit
 
+from ..conftest import PATIENCE_S
+
 pytestmark = pytest.mark.slow
 
-LONG_S = 30
+LONG_S = 600
 """A time-out that no test waits for."""
 
 
@@ -46,7 +48,7 @@ async def ask(world: Any, sio: Any, number: int = 1) -> tuple[Any, Any]:
     return call, (await world.home.wait(number, Emit))[-1].ack
 
 
-async def fails(call: Any, timeout_s: float = 8) -> None:
+async def fails(call: Any, timeout_s: float = PATIENCE_S) -> None:
     with pytest.raises(socketio.exceptions.DisconnectedError):
         await asyncio.wait_for(call, timeout_s)
 
@@ -94,7 +96,7 @@ async def test_an_answer_that_is_read_after_the_disconnect_was_handled_wins(worl
 async def test_one_of_another_namespace_is_not_asked(world: Any, asker: Any) -> None:
     """Its sid stands for it in its own namespace alone."""
     with pytest.raises(socketio.exceptions.DisconnectedError, match="another namespace"):
-        await asyncio.wait_for(asker.call("who", to=world.client.sid, namespace="/chat", timeout=LONG_S), 2)
+        await asyncio.wait_for(asker.call("who", to=world.client.sid, namespace="/chat", timeout=LONG_S), PATIENCE_S)
     assert asker.node.counters.acks_missed == 1
     await asker.emit("end", to=world.client.sid)
     assert [emit.packet for emit in await world.home.wait(1, Emit)] == [b'2["end"]']
@@ -108,7 +110,7 @@ async def test_a_callback_of_another_namespace_is_not_kept(world: Any) -> None:
 
 async def test_one_that_is_away_is_not_asked(world: Any, asker: Any) -> None:
     await world.client.lose()
-    await fails(asker.call("who", to=world.client.sid, timeout=LONG_S), 2)
+    await fails(asker.call("who", to=world.client.sid, timeout=LONG_S), PATIENCE_S)
     assert asker.node.counters.acks_missed == 1
     assert len(asker.node.clients.callbacks) == 0
     assert not [command for command in world.home.commands if isinstance(command, Emit)]
@@ -119,10 +121,10 @@ async def test_one_that_is_away_and_its_home_is_parked(world: Any, asker: Any, s
     await dies(world.home)
     await stage.until(lambda: world.app.heard[-1] == reasons.NODE_LOST)
     await other.settle()
-    await fails(asker.call("who", to=world.client.sid, timeout=LONG_S), 2)
+    await fails(asker.call("who", to=world.client.sid, timeout=LONG_S), PATIENCE_S)
     await asker.emit("x", to=world.client.sid, callback=never)
     await stage.until(lambda: asker.node.counters.acks_missed == 2)
-    await fails(asker.call("who", to=world.home.connected().sid, timeout=LONG_S), 2)
+    await fails(asker.call("who", to=world.home.connected().sid, timeout=LONG_S), PATIENCE_S)
 
 
 async def test_one_that_has_come_back_is_asked(world: Any, asker: Any, stage: Any) -> None:
@@ -138,7 +140,7 @@ async def test_one_that_has_come_back_is_asked(world: Any, asker: Any, stage: An
 
 async def test_one_whose_home_is_gone_altogether(world: Any, asker: Any) -> None:
     sid = world.home.connected(sid="io9-zzzzzz.AAAAAAAAAAAAAAAA").sid
-    await fails(asker.call("who", to=sid, timeout=LONG_S), 2)
+    await fails(asker.call("who", to=sid, timeout=LONG_S), PATIENCE_S)
     await asker.emit("x", to=sid, callback=never)
     assert asker.node.counters.recipients_gone == 2
     assert asker.node.counters.acks_missed == 2

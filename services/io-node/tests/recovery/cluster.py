@@ -31,13 +31,13 @@ from sio_cluster.streams.memory import MemoryBroker, MemoryBus
 from sio_cluster.testing.configs import config_of
 
 from ..socketio.fakes import FakeConnection
-from ..tiny_app import FAST, TinyApp, kinds, memory_bus
+from ..tiny_app import FAST, PATIENCE_S, TinyApp, kinds, memory_bus
 
 BROWSER = Handshake("GET", "/socket.io/", "EIO=4", [("user-agent", "Mozilla/5.0")], "127.0.0.1")
 PYTHON = Handshake("GET", "/socket.io/", "EIO=4", [("user-agent", "Python/3.11 aiohttp/3.14")], "127.0.0.1")
 
 
-async def until(condition: Callable[[], bool], timeout_s: float = 5.0) -> None:
+async def until(condition: Callable[[], bool], timeout_s: float = PATIENCE_S) -> None:
     """Waits for what has no event of its own."""
     async with asyncio.timeout(timeout_s):
         while not condition():
@@ -90,7 +90,7 @@ class Browser:
 
     async def joined(self) -> "Browser":
         """Waits for the CONNECT packet."""
-        await until(lambda: self.look().recovered is not None, 15)
+        await until(lambda: self.look().recovered is not None)
         return self
 
     async def got(self, *names: str) -> None:
@@ -211,7 +211,7 @@ class Cluster:
         io_node = IoNode(config, bus=memory_bus(self.broker), settle_ms=0)
         node = Node(io_node, asyncio.create_task(io_node.run()))
         self.nodes.append(node)
-        await asyncio.wait_for(io_node.ready.wait(), 5)
+        await asyncio.wait_for(io_node.ready.wait(), PATIENCE_S)
         await until(lambda: io_node.unready_because == "")
         return node
 

@@ -85,6 +85,7 @@ async def test_the_answer_to_a_claim_is_lost(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 async def test_a_burst_loads_the_log_once(monkeypatch: pytest.MonkeyPatch) -> None:
     async with cluster(2) as world:
         home, other = world.nodes

@@ -81,9 +81,8 @@ class World:
         self.written = 0
         entry = InboxEntry(b"5-%d" % self._entries, encode_downlink(APP, self._entries, [command]))
         await self._downlink.take([entry])
-        async with asyncio.timeout(30):
-            while self.written < MEMBERS:  # no socket tells that
-                await asyncio.sleep(0)
+        while self.written < MEMBERS:  # no socket tells that
+            await asyncio.sleep(0)
 
     def stop(self) -> None:
         self._connections.wheel.stop()
@@ -92,7 +91,7 @@ class World:
 @pytest.mark.slow
 @pytest.mark.alone
 @pytest.mark.ci_only
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 async def test_a_room_of_100_000_holds_no_other_client_up_for_50_ms() -> None:
     """Neither an emit to all of them nor a question, whom it reaches included."""
     tune_garbage_collector()
