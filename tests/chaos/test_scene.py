@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tests.chaos.results import figures, quotable, tables
-from tests.chaos.scene import Connections
+from tests.chaos.scene import Connections, ended_early
 
 ROW = {
     "scenario": "recovery, made up", "kind": "recovery", "problems": ["lost: 1, as ['7 missed 3']"], "pace": 0.5,
@@ -23,6 +23,18 @@ def test_connections_are_read_on_from_where_they_were(tmp_path: Path) -> None:
     its.look()
     assert (its.connected, its.broken) == ({7}, 2)
     assert its.sids == {7: "io1-a.S", 8: "io2-b.T"}
+
+
+def test_connections_that_ended_before_anything_was_done_are_a_limit_that_was_missed(tmp_path: Path) -> None:
+    """The scenario is tried once more then: such sessions are in their rooms until their time is over."""
+    file = tmp_path / "app-1.txt"
+    file.write_text("b 1 1\nc 2 7 io1-a.S 0 0 0\n")
+    assert ended_early(tmp_path) == []
+    with file.open("a") as more:
+        more.write("d 3 7 io1-a.S 0 ping timeout\nc 4 7 io2-b.T 0 0 0\n")
+    [missed] = ended_early(tmp_path)
+    assert "1 connections ended before anything was done" in missed.what
+    assert "ping timeout" in missed.what
 
 
 def test_a_row_is_shown_and_quoted_by_its_kind() -> None:
