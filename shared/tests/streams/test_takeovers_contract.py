@@ -13,6 +13,8 @@ from sio_cluster.streams.api.leases import Lease
 from sio_cluster.streams.api.records import Accepted, ChangeResult, Ended, Restoring
 from sio_cluster.testing.contract import Cluster, Writer, commit
 
+pytestmark = pytest.mark.slow  # most wait until a lease has run out
+
 APP1, APP2, APP3, APP4 = "app-aaaaaa", "app-bbbbbb", "app-cccccc", "app-dddddd"
 SHORT_MS, LONG_MS = 300, 60_000
 LANE = 1
