@@ -60,6 +60,10 @@ class Machine:
             f"{part * (last.io - first.io):.0f} % of the time"
         )
 
+    def late_s(self, since: int) -> float:
+        """By how much the test's own loop was late, at most, since then (µs)."""
+        return max((sample.late for sample in self.samples if sample.at >= since), default=0) / 1e6
+
     async def watch(self) -> None:
         """Takes samples until it is cancelled."""
         while True:

@@ -152,7 +152,8 @@ class Field:
         the fields of `Allowed`.
         """
         verdict = await self.judge(answered_within_s=answered_within_s, balanced=balanced, **allowed)
-        permitted = Allowed(crashed=self.crashed, resumed=self.resumed, **allowed)
+        late_s = self._cluster.machine.late_s(self.began)
+        permitted = Allowed(crashed=self.crashed, resumed=self.resumed, late_s=late_s, **allowed)
         problems = [*broken_promises(verdict, permitted), *self.asked.problems()]
         problems += [*_first("disagreements on rooms", self.disagreements), *_first("keys left over", self.left_over)]
         missed = [*missed_limits(verdict, permitted), *self._too_little(), *self._ran_out]

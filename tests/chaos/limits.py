@@ -1,5 +1,8 @@
 """Limits of time. They are missed by a fault of the cluster, or by a machine that is busy with other work.
 
+A limit grants clients as much as the test's own loop was late: the process that measures does not notice an answer
+before that, and the nodes share its processors.
+
 A scenario that misses one, and keeps everything else, is tried once more, in full, while no other scenario runs, and
 says so, with what the machine, Redis and the nodes did meanwhile (`tests.chaos.evidence`). A lease that ran out without
 a fault counts as such a limit. It fails if the second try misses a limit too. What was lost, doubled or reordered fails

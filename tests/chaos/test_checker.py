@@ -281,6 +281,14 @@ def test_a_gap_beyond_the_limit(tmp_path: Path) -> None:
     assert broken_promises(found, Allowed(gap_s=4.9)) == []
 
 
+def test_a_process_that_was_late_itself_measures_that_much_too_long(tmp_path: Path) -> None:
+    found = verdict(tmp_path, client=CLIENT.replace("a 310", "a 5000290"))
+    assert missed_limits(found, Allowed(gap_s=4.0, late_s=1.1)) == []
+    assert [str(time) for time in missed_limits(found, Allowed(gap_s=4.0, late_s=0.9))] == [
+        "gap: a client waited 5000 ms, the limit is 4000"
+    ]
+
+
 def test_a_line_cut_by_a_kill_was_not_seen(tmp_path: Path) -> None:
     assert wrong(verdict(tmp_path, APP + "s 400 4 7")) == {}
 

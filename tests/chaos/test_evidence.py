@@ -71,6 +71,8 @@ async def test_a_loop_that_stands_still_is_seen(monkeypatch: pytest.MonkeyPatch)
         sleep(0.2)  # noqa: ASYNC251
         await asyncio.sleep(0.03)
     assert any(sample.late > 150_000 for sample in machine.samples)
+    assert machine.late_s(0) > 0.15
+    assert machine.late_s(machine.samples[-1].at + 1) == 0
     assert all(sample.cpu >= 0 and sample.io >= 0 for sample in machine.samples)
 
 

@@ -25,6 +25,7 @@ class Allowed:
     written_s: float = 1.0  # what was sent or emitted at least so long before a connection broke has arrived
     gap_s: float = 60.0
     away_s: float = 3.0
+    late_s: float = 0.0  # by how much this process was late itself: what it measures may be longer by that
 
 
 def with_lost_leases(

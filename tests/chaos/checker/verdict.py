@@ -73,12 +73,12 @@ def needless_repetitions(verdict: Verdict, allowed: Allowed) -> str:
 
 
 def missed_limits(verdict: Verdict, allowed: Allowed) -> list[Missed]:
-    """The times in which clients waited too long."""
+    """The times in which clients waited too long, even for a process that was as late as this one."""
     times = (
         ("gap: a client waited", verdict.gap_max_ms, allowed.gap_s * 1000),
         ("away: a client was away for", verdict.away_max_ms, allowed.away_s * 1000),
     )
     return [
         Missed(f"{what} {ms:.0f} ms, the limit is {limit_ms:.0f}", (ms - limit_ms) / 1000)
-        for what, ms, limit_ms in times if ms > limit_ms
+        for what, ms, limit_ms in times if ms > limit_ms + allowed.late_s * 1000
     ]  # fmt: skip
