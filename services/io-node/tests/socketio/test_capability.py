@@ -117,6 +117,17 @@ def test_what_cannot_be_a_pid(pid: Any, left: Any) -> None:
     assert (None if asked.auth is None else json.loads(asked.auth)) == left
 
 
+@pytest.mark.parametrize("name", [r"\u0070id", r"p\u0069d", r"pi\u0064", r"\u0070\u0069\u0064"])
+def test_a_name_may_be_written_with_escapes(name: str) -> None:
+    """It is the same name in JSON, and the pid is a secret that no handler may see."""
+    asked = read_auth(f'{{"{name}":"{PID}","offset":"abc","token":1}}'.encode())
+    assert asked.auth == b'{"token":1}'
+    assert asked.pid is not None
+    assert (asked.secret_pid, asked.offset) == (PID, "abc")
+    assert read_auth(rb'{"r\u0065covery":true}').wish is True
+    assert read_auth(rb'{"token":"\u00fc"}').auth == rb'{"token":"\u00fc"}'
+
+
 def test_json_that_only_some_read() -> None:
     r"""Half of a surrogate pair is JSON, and no Unicode."""
     asked = read_auth(rb'{"pid":"%b","name":"\ud83d"}' % PID.encode())

@@ -40,6 +40,8 @@ from sio_cluster.protocol.recovery import Pid, parse_pid
 Trusted: TypeAlias = Literal["known", "all", "asking"]
 """RECOVERY_CLIENTS: who gets offsets without saying anything."""
 
+_TRACES = (b'"pid"', b'"recovery"', rb"\u00")
+"""One of these is in the JSON of each object that has one of the names. An escape may stand for a letter of it."""
 _AGENTS = re.compile(r"Mozilla/|Bun/|Deno/|node-XMLHttpRequest$")
 _WISHES = {"1": True, "true": True, "0": False, "false": False}
 _LONGEST_PID = 200
@@ -81,7 +83,7 @@ def read_auth(auth: bytes | None) -> Asked:
 
     `pid` and `offset` are taken out of it where `pid` is text. They are Socket.IO's own, and the pid is a secret.
     """
-    if auth is None or (b'"pid"' not in auth and b'"recovery"' not in auth):
+    if auth is None or not any(trace in auth for trace in _TRACES):
         return Asked(auth)
     fields = _fields(auth)
     wish = fields.get("recovery")
