@@ -94,6 +94,37 @@ async def test_clients_of_any_app_node(stage: Any) -> None:
             await sio.clients(limit=0)
 
 
+async def test_a_cursor_is_for_the_question_that_gave_it(memory_stage: Any) -> None:
+    """Of another room it would leave out clients, and nobody would know. 7 and "7" are two rooms."""
+    holder, other, io = await started(memory_stage)
+    for room in ("a", 7):
+        for sid in [await io.connect() for _ in range(2)]:
+            await holder.enter_room(sid, room)
+    chat = [await io.connect("/chat") for _ in range(2)]
+    for sid in chat:
+        await holder.enter_room(sid, "a", namespace="/chat")
+    await until_counted(other, 4)
+    await until_counted(other, 2, namespace="/chat")
+    questions: list[dict[str, Any]] = [
+        {"room": "a"}, {}, {"room": 7}, {"namespace": "/chat"}, {"room": "a", "namespace": "/chat"}
+    ]  # fmt: skip
+    never_paged = [{"room": "7"}, {"room": "b"}, {"room": chat[0]}, {"room": chat[0], "namespace": "/chat"}]
+    for asked in questions:
+        cursor = (await other.clients(**asked, limit=1)).cursor
+        assert cursor is not None
+        assert await other.clients(**asked, limit=7, cursor=cursor)
+        for another in (*questions, *never_paged):
+            if another != asked:
+                with pytest.raises(ValueError, match="another room or namespace"):
+                    await other.clients(**another, cursor=cursor)
+
+
+@pytest.mark.parametrize("cursor", ["", "x", "io1-aaaaaa", "io1-aaaaaa.AAAAAAAAAAAAAAAA", "x~y", "~", "\ud800"])
+async def test_what_is_no_cursor(memory_stage: Any, cursor: str) -> None:
+    with pytest.raises(ValueError, match="is no cursor of a page"):
+        await memory_stage.server().clients(cursor=cursor)
+
+
 async def test_acting_for_a_client(stage: Any) -> None:
     _, other, io = await started(stage)
     sid = await io.connect("/chat")

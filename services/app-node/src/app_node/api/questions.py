@@ -10,14 +10,14 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSche
 from pydantic_core import PydanticCustomError
 from starlette.datastructures import QueryParams
 
-from app_node.api.fields import MAX_TEXT, MOST_ROOM_NUMBER, SID_SCHEMA, Namespace, refusing
+from app_node.api.fields import MAX_TEXT, MOST_ROOM_NUMBER, Namespace
 from app_node.api.keys import ApiKey
 from app_node.api.problems import Problem
+from app_node.interface.cursors import CURSOR_PATTERN, sid_of
 from app_node.interface.patience import Patience
 from app_node.interface.remote_client import RemoteClient
 from app_node.interface.server import ClusterServer
 from sio_cluster.protocol.errors import BusError, ConfigError, NodesTooOld
-from sio_cluster.protocol.ids import node_of
 from sio_cluster.protocol.messages import Room
 from sio_cluster.streams.api.room_index import PAGE_LIMIT
 from sio_cluster.streams.redis.overview import Overview
@@ -27,12 +27,6 @@ DEFAULT_LIMIT = 100
 
 _DIGITS = re.compile(r"-?[0-9]{1,19}")
 _T = TypeVar("_T")
-
-
-def _cursor(value: Any) -> str:
-    if not isinstance(value, str) or node_of(value) is None:
-        raise ValueError("is no cursor: give the one of the page before, or none")
-    return value
 
 
 def _number(value: Any) -> Any:
@@ -74,9 +68,18 @@ class Clients(Which):
 
     limit: Annotated[int, Field(ge=1, le=PAGE_LIMIT, description="How many at most."), _DIGITS_ONLY] = DEFAULT_LIMIT
     cursor: Annotated[
-        Annotated[str, refusing(_cursor), WithJsonSchema(SID_SCHEMA)] | None,
-        Field(description="The `cursor` of the page before. Without it: the first page."),
+        Annotated[str, WithJsonSchema({"type": "string", "pattern": CURSOR_PATTERN})] | None,
+        Field(description="The `cursor` of the page before, of the same room. Without it: the first page."),
     ] = None
+
+    @model_validator(mode="after")
+    def _of_this_question(self) -> "Clients":
+        if self.cursor is not None:
+            try:
+                sid_of(self.cursor, self.namespace, self.meant)
+            except ValueError as error:
+                raise PydanticCustomError("of_another", "{why}", {"why": str(error), "field": "cursor"}) from None
+        return self
 
 
 class OfRoom(Which):

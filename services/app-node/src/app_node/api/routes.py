@@ -267,7 +267,7 @@ def _malformed(errors: Any) -> Problem:
             reason = "must be a JSON object, with Content-Type: application/json"
         case "extra_forbidden":
             reason = "there is no such field"
-        case "both":  # an error of the whole, which names one of the two
+        case "both" | "of_another":  # an error of the whole, which names one of its fields
             field = _field([*parts, error["ctx"]["field"]])
         case "union_tag_not_found":
             field, reason = f"{field}.verb", "is missing"

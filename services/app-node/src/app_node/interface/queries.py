@@ -5,6 +5,7 @@ from typing import Any
 
 from app_node.app import AppNode
 from app_node.clients.environ import environ_of
+from app_node.interface.cursors import cursor_of, sid_of
 from app_node.interface.remote_client import Page, RemoteClient
 from app_node.interface.rooms import checked_namespace, checked_room
 from app_node.interface.server_object import ServerObject
@@ -35,7 +36,7 @@ class Queries:
 
         Pages have at most `limit` clients (1 to 1,000), and may have fewer. Give the page's `cursor` to the next call,
         until it is None. All pages together have everybody who was there all the time, and nobody twice. Raises
-        ValueError for another `limit`, and for what is no cursor.
+        ValueError for another `limit`, for what is no cursor, and for the cursor of another room or namespace.
         """
         return await _page(self, room, namespace, limit, cursor)
 
@@ -122,9 +123,12 @@ async def _page(server: ServerObject, room: Room | None, namespace: str | None, 
         raise TypeError(f"a limit is an int, not {type(limit).__name__}")
     if not isinstance(cursor, str | None):
         raise TypeError(f"a cursor is a str, not {type(cursor).__name__}")
+    namespace, room = _namespace(namespace), _room(room)
+    after = None if cursor is None else sid_of(cursor, namespace, room)
     node = await _open(server)
-    page = await node.clients.queries.page(_namespace(namespace), _room(room), limit, cursor)
-    return Page([RemoteClient(record, server) for record in page.records], page.cursor)
+    page = await node.clients.queries.page(namespace, room, limit, after)
+    following = None if page.cursor is None else cursor_of(page.cursor, namespace, room)
+    return Page([RemoteClient(record, server) for record in page.records], following)
 
 
 async def _open(server: ServerObject) -> AppNode:
