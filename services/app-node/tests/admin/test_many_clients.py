@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app_node.admin.rounds import MOST_SOCKETS
+from app_node.admin.newest_clients import MOST_SOCKETS
 from app_node.admin.sockets import serialized
 from sio_cluster.streams.api.records import Accepted
 
@@ -55,7 +55,7 @@ async def test_the_list_is_made_in_small_parts(memory_stage: Any, monkeypatch: p
         return serialized(record)
 
     sio, io = memory_stage.echo_server(), await memory_stage.io_node()
-    monkeypatch.setattr("app_node.admin.rounds.serialized", serialized_counted)
+    monkeypatch.setattr("app_node.admin.newest_clients.serialized", serialized_counted)
     sio.instrument(auth=PASSWORD)
     written: list[int] = []
     emit = sio.emit

@@ -105,7 +105,7 @@ async def test_where_more_changed_than_is_told_the_list_comes_anew(stage: Any, m
 
 
 async def test_a_client_for_which_the_list_has_no_room_any_more_has_not_gone(stage: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr("app_node.admin.rounds.MOST_SOCKETS", 2)
+    monkeypatch.setattr("app_node.admin.newest_clients.MOST_SOCKETS", 2)
     monkeypatch.setattr("app_node.admin.rounds._ROUND_S", 1.0)
     sio, io = instrumented(stage, mode="development"), await stage.io_node()
     await sio.start()

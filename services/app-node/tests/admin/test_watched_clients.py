@@ -36,7 +36,7 @@ async def test_the_clients_of_all_namespaces(stage: Any) -> None:
 async def test_clients_for_which_the_message_has_no_room_are_left_out(
     memory_stage: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app_node.admin.rounds.MOST_LIST_BYTES", 5_000)
+    monkeypatch.setattr("app_node.admin.newest_clients.MOST_LIST_BYTES", 5_000)
     sio, io = instrumented(memory_stage, mode="development"), await memory_stage.io_node()
     await sio.start()
     bob, eve = await io.connect(), await io.connect()

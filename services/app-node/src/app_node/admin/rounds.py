@@ -1,25 +1,22 @@
 """Looks who watches, and tells them what the nodes say and which clients there are."""
 
 import asyncio
-import heapq
 import time
 from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Any
 
-import msgspec
 import structlog
 
 from app_node.admin.differences import Shown, changes, shown
 from app_node.admin.doorway import ENDED, Doorway
 from app_node.admin.feed import MOST_CHANGES, Feed
-from app_node.admin.server import MOST_NAMESPACES, Server, namespaces_of
-from app_node.admin.sockets import serialized
+from app_node.admin.newest_clients import NewestClients
+from app_node.admin.server import Server
 from app_node.admin.stats import Traffic, server_stats
 from app_node.downlink.landing import landing_as_one
 from sio_cluster.node.retry import Retry
 from sio_cluster.protocol.errors import NodesTooOld
-from sio_cluster.protocol.figures import Figures
 from sio_cluster.streams.api.records import ClientRecord
 
 log = structlog.get_logger()
@@ -28,17 +25,6 @@ IDLE_S = 2.0
 """How often it is looked whether somebody watches."""
 MOST_WATCHERS = 100
 """So many administrators are told anything. Further ones can only give orders."""
-MOST_SOCKETS = 1_000
-"""So many clients the page gets: those that connected last. It would not stand many more."""
-MOST_LIST_BYTES = 3_000_000
-"""Of them, those that have room in one message. Names of rooms may be long. 3 MB take about 20 ms, in one turn of the
-event loop; and 4 MiB are the most that python-socketio's client takes."""
-_MOST_LOOKED_AT = 50_000
-"""Of so many clients the last ones are sought."""
-_PART = 200
-"""So many clients are read at once."""
-_READY_IN_A_TURN = 50
-"""So many are made ready in one turn of the event loop. With long headers each takes about 0.2 ms."""
 _RESYNC_S = 10.0
 """So long it takes at least, from one list of clients to the next."""
 _ROUND_S = 1.0
@@ -75,8 +61,8 @@ class Rounds:
         self._feed = feed
         self._clock = clock
         self._retry = Retry("admin", self._node.counters.redis_retries)
+        self._newest = NewestClients(server, self._retry)
         self._traffic = Traffic()
-        self._names: set[str] = set()
         self._wake = asyncio.Event()
         self._synced_at = float("-inf")
         self._without_list: dict[str, float] = {}
@@ -119,8 +105,8 @@ class Rounds:
         """
         before = await self._show_clients(sid)
         await asyncio.sleep(self._known_after_s)
-        known = {*self._names}  # of these all clients are seen now
-        await self._catch_up(sid, before, await self._clients())
+        known = self._newest.namespaces  # of these all clients are seen now
+        await self._catch_up(sid, before, await self._newest.clients())
         await self._show_late_namespaces(sid, known)
         await self._doorway.note_knows_clients(sid)
 
@@ -131,16 +117,16 @@ class Rounds:
 
     async def _show_clients(self, to: str | list[str]) -> dict[str, Shown]:
         """The clients that connected last, to these administrators. Returns what they were told."""
-        clients = await self._clients()
+        clients = await self._newest.clients()
         await self._say(to, "all_sockets", clients)
         return {client["id"]: shown(client) for client in clients}
 
     async def _show_late_namespaces(self, sid: str, known: set[str]) -> None:
         """The clients of namespaces that nobody knew of, since io-nodes name them only while somebody watches."""
         await asyncio.sleep(_FIGURES_S)
-        if set(await self._all_namespaces()) <= known:
+        if set(await self._newest.all_namespaces()) <= known:
             return
-        listed = await self._clients()
+        listed = await self._newest.clients()
         before = {client["id"]: shown(client) for client in listed if client["nsp"] in known}
         await self._catch_up(sid, before, listed)
 
@@ -159,36 +145,6 @@ class Rounds:
                 await landing.landed()
                 return
         await self._say(sid, "all_sockets", [*clients.values()])
-
-    async def _clients(self) -> list[dict[str, Any]]:
-        """The clients that connected last, as many as one message has room for."""
-        clients, left = [], MOST_LIST_BYTES
-        for number, record in enumerate(await self._newest()):
-            if number % _READY_IN_A_TURN == 0:
-                await asyncio.sleep(0)
-            client = serialized(record)
-            size = len(msgspec.json.encode(client))
-            if size <= left:
-                clients.append(client)
-                left -= size
-        await asyncio.sleep(0)  # the message is written in a turn of its own
-        return clients
-
-    async def _newest(self) -> list[ClientRecord]:
-        newest: list[ClientRecord] = []
-        looked_at = 0
-        for namespace in await self._all_namespaces():
-            cursor = None
-            while looked_at < _MOST_LOOKED_AT:
-                page = await self._node.clients.queries.page(namespace, None, _PART, cursor)
-                looked_at += len(page.records)
-                newest += page.records
-                if len(newest) > 2 * MOST_SOCKETS:
-                    newest = heapq.nlargest(MOST_SOCKETS, newest, key=_connected_at)
-                cursor = page.cursor
-                if cursor is None:
-                    break
-        return heapq.nlargest(MOST_SOCKETS, newest, key=_connected_at)
 
     # --- a round
 
@@ -252,7 +208,7 @@ class Rounds:
         infos = await self._retry.call(registry.io_nodes)
         infos = {**infos, **await self._retry.call(registry.app_nodes)}
         self._traffic.forget_others(infos)
-        namespaces, now_s = self._known_namespaces(infos), time.time()
+        namespaces, now_s = self._newest.known_namespaces(infos), time.time()
         with landing_as_one() as landing:
             for node, info in infos.items():
                 stats = server_stats(node, info, namespaces, self._traffic, now_s)
@@ -275,23 +231,5 @@ class Rounds:
             for sid in abandoned:
                 await self._doorway.note_knows_clients(sid)
 
-    async def _all_namespaces(self) -> list[str]:
-        return self._known_namespaces(await self._retry.call(self._node.bus.registry.io_nodes))
-
-    def _known_namespaces(self, infos: dict[str, dict[str, str]]) -> list[str]:
-        """Those with handlers, then others that have clients, at most MOST_NAMESPACES. Those known before stay: the
-        page does not forget any, and clients may invent names where a handler is for all namespaces."""
-        seen: set[str] = set()
-        for info in infos.values():
-            seen.update((Figures.decoded(info) or Figures()).namespaces)
-        for name in (*namespaces_of(self._server), *sorted(seen)):
-            if len(self._names) < MOST_NAMESPACES:
-                self._names.add(name)
-        return sorted(self._names)
-
     async def _say(self, to: str | list[str], event: str, *args: Any, volatile: bool = False) -> None:
         await self._server.emit(event, args, to, namespace=self._namespace, volatile=volatile)
-
-
-def _connected_at(record: ClientRecord) -> float:
-    return record.connected_at or 0.0
