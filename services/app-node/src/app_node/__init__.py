@@ -8,11 +8,25 @@ import; import-linter checks it.
 """
 
 import sio_cluster  # noqa: F401 - the first import: it finds modules that were compiled
-from app_node.interface.asking import Answers, AnswersMissing
-from app_node.interface.emitter import Emitter
+from app_node.interface.asking import Answers, AnswersMissing, AnswerStream
+from app_node.interface.emitter import Emitter, PresenceReader
 from app_node.interface.namespace import Namespace
 from app_node.interface.presence import Presence
+from app_node.interface.remote_client import Page, RemoteClient
 from app_node.interface.server import ClusterServer, get_client
 from sio_cluster.node.settings.config import Config
 
-__all__ = ["Answers", "AnswersMissing", "ClusterServer", "Config", "Emitter", "Namespace", "Presence", "get_client"]
+__all__ = [
+    "AnswerStream",
+    "Answers",
+    "AnswersMissing",
+    "ClusterServer",
+    "Config",
+    "Emitter",
+    "Namespace",
+    "Page",
+    "Presence",
+    "PresenceReader",
+    "RemoteClient",
+    "get_client",
+]

@@ -3,12 +3,13 @@
 import ast
 import inspect
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import pytest
 import socketio
 
-from app_node import ClusterServer, Namespace
+import app_node
+from app_node import ClusterServer, Emitter, Namespace
 from app_node.interface import python_socketio
 from sio_cluster.protocol.messages import Ack, Emit
 
@@ -85,6 +86,21 @@ def test_a_namespace_has_what_the_server_has_besides() -> None:
     ours = {name for name in dir(ClusterServer) if not name.startswith("_")} - set(dir(socketio.AsyncServer)) - OF_NODES
     for name in {*ours, "emit", "transport", "get_environ"}:
         assert real(getattr(Namespace, name)) == real(getattr(ClusterServer, name)), name
+
+
+@pytest.mark.parametrize("kind", [ClusterServer, Namespace, Emitter])
+def test_what_a_method_returns_can_be_named(kind: type) -> None:
+    """In an annotation of the application, by an import from app_node."""
+    returned = {
+        get_type_hints(method)["return"]
+        for name, method in inspect.getmembers(kind, inspect.isfunction)
+        if not name.startswith("_") and method.__module__.startswith("app_node.interface")
+    }
+    named = {one for hint in returned for one in (hint, *get_args(hint)) if isinstance(one, type)}
+    ours = {one.__name__: one for one in named if one.__module__.startswith("app_node")}
+    assert len(ours) > 0
+    assert ours == {name: getattr(app_node, name, None) for name in ours}
+    assert set(ours) <= set(app_node.__all__)
 
 
 async def test_a_namespace_speaks_of_its_own_clients(memory_stage: Any) -> None:

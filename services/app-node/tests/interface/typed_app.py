@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, assert_type
 
-from app_node import Answers, ClusterServer, Namespace, Presence, get_client
+from app_node import Answers, ClusterServer, Namespace, Page, Presence, RemoteClient, get_client
 
 sio = get_client({"LANES": 4}, always_connect=True)
 assert_type(sio, ClusterServer)
@@ -59,11 +59,13 @@ class Shop(Namespace):
         await self.disconnect_room(None, close=True)
         await self.disconnect_room()  # type: ignore[call-arg]
         page = await self.clients("a", limit=50)
+        assert_type(page, Page)
         assert_type([client.sid for client in page], list[str])
         await self.clients("a", cursor=page.cursor)
         async for client in self.iter_clients(7):
             await client.enter_room("b")
         one = await self.client(sid)
+        assert_type(one, RemoteClient | None)
         await self.emit("found", one.sid)  # type: ignore[union-attr]
         assert_type(await self.count("a"), int)
         assert_type(await self.all_rooms("a"), dict[str | int, int])
