@@ -26,6 +26,8 @@ WITHIN_S = 120.0
 ENV = {"LEASE_MS": "30000", "HANDLER_BLOCK_MS": "20000", "NODE_TIMEOUT_MS": "60000"}
 """A busy machine may stop a node for seconds. That must not look like a fault: `test_..._nothing_fires`."""
 
+JOBS = ("io-node", "app-node", "api", "bridge")
+
 FAULTS = {
     "ALERTS",
     "sio_app_facts_refused_total",
@@ -88,6 +90,13 @@ async def test_every_rule_can_be_evaluated_and_nothing_fires(watched: Watched) -
     assert [rule for rule in found if rule["health"] != "ok"] == []
     assert [rule["name"] for rule in found if rule.get("state") == "firing"] == []
     assert len([rule for rule in found if rule["type"] == "alerting"]) == len(alerts())
+
+
+async def test_every_process_says_that_it_is_ready(watched: Watched) -> None:
+    """That alert waits two minutes before it fires, so nobody would see here that it is going to."""
+    [unready] = [rule for rule in alerts() if rule.alert == "SioNodeUnready"]
+    await _all_have_data(watched, {f'{{__name__=~"sio_.+_ready", job="{job}"}} == 1' for job in JOBS})
+    assert await watched.prometheus.query(unready.expr) == {}
 
 
 async def test_the_counters_of_every_node_balance_under_load(watched: Watched) -> None:

@@ -339,10 +339,13 @@ class AppNode:
             return "the lanes cannot be read"
         return why
 
-    def metrics(self) -> bytes:
-        """All counts of this node's life, in Prometheus' text format."""
+    def metrics(self, *, ready: bool | None = None) -> bytes:
+        """All counts of this node's life, in Prometheus' text format.
+
+        `ready`: whether its process can do what it is for, where that is something else than to serve clients.
+        """
         levels = Levels(
-            ready=not self.unready_because,
+            ready=not self.unready_because if ready is None else ready,
             facts_in_work=self.uplink.consumer.facts_in_work,
             bytes_in_work=self.uplink.consumer.inflight_bytes,
             commands_emitted=self.downlink.outbox.emitted,

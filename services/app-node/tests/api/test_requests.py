@@ -336,6 +336,7 @@ async def test_health_metrics_and_description_need_no_key(world: World) -> None:
         while (await world.http.get("/readyz")).status_code != 200:  # a canary
             await asyncio.sleep(0.02)
     text = (await world.http.get("/metrics")).text
+    assert "sio_app_ready 1.0" in text, "it serves no clients, and yet it is well: there is an alert for 0"
     assert 'sio_api_requests_total{status="200",verb="emit"} 1.0' in text
     assert 'sio_api_requests_total{status="401",verb=""} 1.0' in text
     assert "sio_api_commands_total 1.0" in text

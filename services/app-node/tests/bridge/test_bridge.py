@@ -9,6 +9,7 @@ import msgspec
 import pytest
 import socketio
 
+from app_node.bridge.process import Bridge
 from app_node.bridge.stream import PAGE
 from sio_cluster.protocol.errors import ConfigError
 from sio_cluster.protocol.ids import new_sid
@@ -144,6 +145,24 @@ async def test_what_is_refused_is_counted_and_ends_nothing(world: Any) -> None:
         refused = sum(number for (of, _), number in counters.refused.items() if of == source)
         assert counters.read[source] == counters.delivered[source] + refused + counters.ignored[source]
     assert b'sio_bridge_messages_refused_total{reason="pickled",source="redis-manager"} 1.0' in bridge.metrics()
+
+
+async def test_one_that_works_and_one_that_waits_are_ready_and_one_that_stops_is_not(world: Any) -> None:
+    """There are alerts for 0. It is an app-node too, which serves no clients."""
+    works = await world.active()
+    waits = await world.bridge()
+    await world.until(lambda: not waits.unready_because)
+    assert (works.lease.held, waits.lease.held) == (True, False)
+    for bridge in (works, waits):
+        assert ready(bridge) == ["sio_app_ready 1.0", "sio_bridge_ready 1.0"]
+    world.bridges.remove(waits)
+    await waits.stop()
+    assert ready(waits) == ["sio_app_ready 0.0", "sio_bridge_ready 0.0"]
+
+
+def ready(bridge: Bridge) -> list[str]:
+    lines = bridge.metrics().decode().splitlines()
+    return sorted(line for line in lines if line.startswith(("sio_app_ready", "sio_bridge_ready")))
 
 
 async def test_channels_of_other_names(world: Any) -> None:

@@ -69,7 +69,7 @@ def make_api(sio: ClusterServer, keys: KeyFile) -> tuple[Once, Api]:
         node.id,
         lambda: node.loops.dead_because,
         lambda: _unready_because(node),
-        lambda: node.metrics() + exposition(families(counters)),
+        lambda: node.metrics(ready=not _unready_because(node)) + exposition(families(counters)),
     )
     api = Api(
         desk=Desk(sio, patience),

@@ -122,5 +122,6 @@ class Bridge:
 
     def metrics(self) -> bytes:
         """All counts of this bridge's life, and those of the app-node that it is."""
-        own = families(self.counters, ready=not self.unready_because, active=self.lease.held)
-        return exposition(own) + self._node.metrics()
+        ready = not self.unready_because
+        own = families(self.counters, ready=ready, active=self.lease.held)
+        return exposition(own) + self._node.metrics(ready=ready)
