@@ -8,13 +8,16 @@ import; import-linter checks it.
 """
 
 import sio_cluster  # noqa: F401 - the first import: it finds modules that were compiled
-from app_node.interface.asking import Answers, AnswersMissing, AnswerStream
-from app_node.interface.emitter import Emitter, PresenceReader
-from app_node.interface.namespace import Namespace
-from app_node.interface.presence import Presence
-from app_node.interface.remote_client import Page, RemoteClient
-from app_node.interface.server import ClusterServer, get_client
-from sio_cluster.node.settings.config import Config
+from sio_cluster.node.process.garbage import importing
+
+with importing():
+    from app_node.interface.asking import Answers, AnswersMissing, AnswerStream
+    from app_node.interface.emitter import Emitter, PresenceReader
+    from app_node.interface.namespace import Namespace
+    from app_node.interface.presence import Presence
+    from app_node.interface.remote_client import Page, RemoteClient
+    from app_node.interface.server import ClusterServer, get_client
+    from sio_cluster.node.settings.config import Config
 
 __all__ = [
     "AnswerStream",

@@ -15,7 +15,10 @@ lower ones and never the other way; modules on one line do not import each other
 """
 
 import sio_cluster  # noqa: F401 - the first import: it finds modules that were compiled
-from io_node.listener import Listener, listen
-from sio_cluster.node.settings.config import Config
+from sio_cluster.node.process.garbage import importing
+
+with importing():
+    from io_node.listener import Listener, listen
+    from sio_cluster.node.settings.config import Config
 
 __all__ = ["Config", "Listener", "listen"]
