@@ -11,6 +11,8 @@ JUNIT  := .run/junit
 FAST   := not slow and not e2e and not chaos and not upgrade and not browser and not compose and not clients and not observe
 ALL    := not browser and not compose and not chaos and not upgrade and not clients and not observe
 LOCAL  := $(ALL)$(if $(filter true,$(CI)),, and not ci_only)
+# Properties: CI tries 100 examples of most of them, and all others a quarter of that (conftest.py).
+QUICK  := --hypothesis-profile=check
 # A run starts hundreds of Python processes: without their bytecode each would compile this project anew.
 unexport PYTHONDONTWRITEBYTECODE
 LOCK   := .run/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
@@ -35,7 +37,7 @@ compile: setup ## Compile the hot modules, in a minute or two: an io-node then n
 
 test: setup ## Everything that needs neither Docker nor a browser, in about 10 minutes on 2 cores (ARGS="-k word -x", WORKERS=2)
 	@mkdir -p $(JUNIT)
-	$(PYTEST) -n $(WORKERS) $(PARALLEL) -m "$(LOCAL)" --junitxml=$(JUNIT)/test.xml $(ARGS)
+	$(PYTEST) -n $(WORKERS) $(PARALLEL) -m "$(LOCAL)" $(if $(filter true,$(CI)),,$(QUICK)) --junitxml=$(JUNIT)/test.xml $(ARGS)
 
 test-all: setup ## The same, with the longer runs that CI makes
 	@mkdir -p $(JUNIT)
@@ -43,14 +45,14 @@ test-all: setup ## The same, with the longer runs that CI makes
 
 test-compiled: compile ## The fast tests of the nodes on the compiled modules
 	@mkdir -p $(JUNIT)
-	SIO_PURE=0 $(PYTEST) -n $(CHECKERS) $(PARALLEL) -m "$(FAST)" --hypothesis-profile=check --junitxml=$(JUNIT)/compiled.xml \
+	SIO_PURE=0 $(PYTEST) -n $(CHECKERS) $(PARALLEL) -m "$(FAST)" $(QUICK) --junitxml=$(JUNIT)/compiled.xml \
 	  shared/tests/compiled shared/tests/protocol services $(ARGS)
 
 check: types imports ## Lint, types, import rules, fast tests (about 80 s)
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	@mkdir -p $(JUNIT)
-	$(PYTEST) -n $(CHECKERS) $(PARALLEL) -m "$(FAST)" --hypothesis-profile=check --junitxml=$(JUNIT)/check.xml $(ARGS)
+	$(PYTEST) -n $(CHECKERS) $(PARALLEL) -m "$(FAST)" $(QUICK) --junitxml=$(JUNIT)/check.xml $(ARGS)
 
 # Each package's own tests are read by themselves: their folders are all called tests.
 types: setup ## Types of all code and all tests

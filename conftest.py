@@ -24,7 +24,7 @@ settings.register_profile(
     "shared machine", parent=settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("shared machine")  # how long an example takes says nothing where other tests run meanwhile
-settings.register_profile("check", parent=settings(), max_examples=25)  # that of `make check`; others try 100
+settings.register_profile("check", parent=settings(), max_examples=25)  # of `make check`, and of `make test` outside CI
 
 LEFT_OUT = {
     "ci_only": "longer runs that CI makes (make test-all)",

@@ -51,7 +51,7 @@ def test_histories() -> None:
 @pytest.mark.parametrize("machine", [LateOutputMachine, QuarantineMachine, RoamingMachine])
 @pytest.mark.timeout(0 if HISTORIES else 400)
 def test_aimed_histories(machine: type[ClusterMachine]) -> None:
-    explore(machine, HISTORIES // 10 or 15)
+    explore(machine, HISTORIES // 10 or 8)
 
 
 @pytest.mark.slow
@@ -59,6 +59,14 @@ def test_aimed_histories(machine: type[ClusterMachine]) -> None:
 @pytest.mark.timeout(400)
 def test_more_histories() -> None:
     explore(ClusterMachine, 250)
+
+
+@pytest.mark.slow
+@pytest.mark.ci_only
+@pytest.mark.parametrize("machine", [LateOutputMachine, QuarantineMachine, RoamingMachine])
+@pytest.mark.timeout(400)
+def test_more_aimed_histories(machine: type[ClusterMachine]) -> None:
+    explore(machine, 15)
 
 
 def explore(machine: type[ClusterMachine], histories: int) -> None:
