@@ -188,8 +188,9 @@ async def test_scopes_of_questions(people: People, what: str) -> None:
         (f"presence?room={'a' * 1001}", "room"),
     ],
 )
-async def test_bad_questions_are_400_with_the_fields_name(world: World, url: str, field: str | None) -> None:
-    refused = await world.http.get(f"/api/{url}", headers={"X-API-Key": ADMIN})
+@pytest.mark.asyncio(loop_scope="module")
+async def test_bad_questions_are_400_with_the_fields_name(lasting_world: World, url: str, field: str | None) -> None:
+    refused = await lasting_world.http.get(f"/api/{url}", headers={"X-API-Key": ADMIN})
     error = refused.json()["error"]
     assert (refused.status_code, error["code"], error["field"]) == (400, "malformed", field)
     assert field is None or error["message"].startswith(field)

@@ -286,13 +286,16 @@ async def test_a_key_for_some_namespaces_closes_no_whole_connection(world: World
         ("batch", {"commands": [{"verb": "emit", "event": "e", "args": {"emit": 1}}]}, "commands[0].args"),
     ],
 )
-async def test_bad_input_is_400_with_the_fields_name(world: World, verb: str, body: Any, field: str | None) -> None:
+@pytest.mark.asyncio(loop_scope="module")
+async def test_bad_input_is_400_with_the_fields_name(
+    lasting_world: World, verb: str, body: Any, field: str | None
+) -> None:
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    refused = await world.post(verb, content)
+    refused = await lasting_world.post(verb, content)
     error = refused.json()["error"]
     assert (refused.status_code, error["code"], error["field"]) == (400, "malformed", field)
     assert field is None or error["message"].startswith(field)
-    assert await world.commands() == []
+    assert await lasting_world.commands() == []
 
 
 async def test_another_content_type(world: World) -> None:
