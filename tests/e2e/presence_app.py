@@ -1,34 +1,35 @@
-"""The application of the tests of presence: clients enter the lobby under a key, and see who is there.
+"""The application of the tests of presence: clients enter a room under a key, and see who is there.
+
+Who has gone from the yard is shown half a second longer, and from the lobby ten seconds.
 
 app-node tests/e2e/presence_app.py:sio
 """
 
-import os
 from typing import Any
 
 import app_node
 
 sio = app_node.get_client()
-lobby = sio.presence("lobby", linger=float(os.environ.get("LINGER_S", "0.5")))
+shown = {"yard": sio.presence("yard", linger=0.5), "lobby": sio.presence("lobby", linger=10)}
 
 
 @sio.event
-async def come(sid: str, key: str, tab: int) -> None:
-    await sio.enter_room(sid, "lobby")
-    await lobby.track(sid, key, {"tab": tab})
-    await lobby.send_state(sid)
+async def come(sid: str, key: str, tab: int, room: str = "lobby") -> None:
+    await sio.enter_room(sid, room)
+    await shown[room].track(sid, key, {"tab": tab})
+    await shown[room].send_state(sid)
 
 
 @sio.event
 async def show(sid: str, key: str, tab: int) -> None:
-    await lobby.track(sid, key, {"tab": tab})
+    await shown["lobby"].track(sid, key, {"tab": tab})
 
 
 @sio.event
-async def leave(sid: str) -> None:
-    await sio.leave_room(sid, "lobby")
+async def leave(sid: str, room: str = "lobby") -> None:
+    await sio.leave_room(sid, room)
 
 
 @sio.event
-async def listed(sid: str) -> Any:
-    return await lobby.list()
+async def listed(sid: str, room: str) -> Any:
+    return await shown[room].list()
