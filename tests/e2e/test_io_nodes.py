@@ -146,10 +146,10 @@ async def test_websockets_come_back_all_at_once_when_all_io_nodes_were_away(two:
     assert nodes == {node.name for node in two.io_nodes}
 
 
-async def test_io_nodes_come_and_go(one: Stack) -> None:
-    async with Wire.open(one.io_nodes[0].url) as old:
+async def test_io_nodes_come_and_go(two: Stack) -> None:
+    async with Wire.open(two.io_nodes[0].url) as old:
         await old.join(packets=1)
-        added = await one.add_io_node()
+        added = await two.add_io_node()
         async with Wire.open(added.url) as new:
             sid = await new.join(packets=1)
             assert sid.startswith(f"{added.name}-")
@@ -157,30 +157,30 @@ async def test_io_nodes_come_and_go(one: Stack) -> None:
             for wire in (old, new):
                 while (news := str(await wire.receive(5))) != '42["shouted","both"]':
                     assert news.startswith('42["gone",')  # a client of an earlier test
-            await one.remove_io_node(1)
+            await two.remove_io_node()
             await new.closes(5)
         while not (news := str(await old.receive(5))).startswith(f'42["gone","{sid}"'):
             assert news.startswith('42["gone",')  # a client of an earlier test
 
 
-async def test_metrics_are_not_for_those_outside(one: Stack) -> None:
+async def test_metrics_are_not_for_those_outside(two: Stack) -> None:
     async with http_client() as http:
         for path in ("/metrics", "//metrics", "/%6detrics", "/x/../metrics"):
-            assert (await http.get(f"{one.url}{path}")).status_code == 404
-        inside = await http.get(f"{one.io_nodes[0].url}/metrics")
+            assert (await http.get(f"{two.url}{path}")).status_code == 404
+        inside = await http.get(f"{two.io_nodes[0].url}/metrics")
         assert inside.status_code == 200
         assert "sio_io_facts_accepted_total" in inside.text
 
 
-async def test_each_step_of_a_message_is_timed(one: Stack) -> None:
-    async with Wire.open(one.io_nodes[0].url) as wire:
+async def test_each_step_of_a_message_is_timed(two: Stack) -> None:
+    async with Wire.open(two.io_nodes[0].url) as wire:
         await wire.join(packets=1)
         await wire.send('42["shout","timed"]')
         while str(await wire.receive(5)) != '42["shouted","timed"]':
             pass
     async with http_client() as http:
-        of_io_node = (await http.get(f"{one.io_nodes[0].url}/metrics")).text
-        of_app_node = (await http.get(f"{one.app_nodes[0].url}/metrics")).text
+        of_io_node = (await http.get(f"{two.io_nodes[0].url}/metrics")).text
+        of_app_node = (await http.get(f"{two.app_nodes[0].url}/metrics")).text
     for name in ("io_uplink_wait", "io_inbox_wait", "io_fan_out", "io_loop_lag"):
         count, seconds = _timed(of_io_node, f"sio_{name}_seconds")
         assert count > 0, name
