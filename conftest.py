@@ -11,7 +11,7 @@ import gc
 import inspect
 from collections import Counter
 from collections.abc import Callable, Coroutine, Generator, Sequence
-from functools import wraps
+from functools import cache, wraps
 from typing import Any
 
 import pytest
@@ -136,9 +136,13 @@ def _keep_apart(items: list[pytest.Item]) -> None:
 
 def _place(item: pytest.Item) -> tuple[bool, int, str]:
     """The same in all workers, in whichever order they collect."""
-    path = item.path.relative_to(item.config.rootpath).as_posix()
-    places = (place for place, start in enumerate(LONGEST_FIRST) if path.startswith(start))
-    return item.get_closest_marker("alone") is not None, next(places, len(LONGEST_FIRST)), path
+    path = item.nodeid.partition("::")[0]
+    return item.get_closest_marker("alone") is not None, _place_of(path), path
+
+
+@cache
+def _place_of(path: str) -> int:
+    return next((place for place, start in enumerate(LONGEST_FIRST) if path.startswith(start)), len(LONGEST_FIRST))
 
 
 def _limit(item: pytest.Item) -> None:

@@ -1,15 +1,25 @@
-"""A cluster of real processes for tests, which those of any event loop can share."""
+"""A cluster of real processes for tests, which those of any event loop can share; and Node for those in JavaScript."""
 
 import asyncio
 import json
+import shutil
+import sys
 import threading
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pytest
+
 T = TypeVar("T")
 
 ROOT = Path(__file__).parent.parent
+
+
+def node() -> str:
+    """The Node of the project's environment, else that of the system."""
+    own = Path(sys.executable).parent / "node"
+    return str(own) if own.exists() else shutil.which("node") or pytest.fail("no Node: run `make setup`")
 
 
 class BackgroundStack:

@@ -14,8 +14,7 @@ import httpx
 import pytest
 import socketio
 from redis import Redis
-from tests.conformance.test_js_client import node
-from tests.conftest import ROOT, BackgroundStack
+from tests.conftest import ROOT, BackgroundStack, node
 
 from sio_cluster.testing.http import http_client
 from sio_stack.settings import free_ports

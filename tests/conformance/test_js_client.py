@@ -1,16 +1,14 @@
 """The official JavaScript client: js/scenarios.mjs runs once against each target, and each scenario is a test here."""
 
 import json
-import shutil
 import subprocess
-import sys
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.conformance.conftest import Target
-from tests.conftest import ROOT
+from tests.conftest import ROOT, node
 
 pytestmark = pytest.mark.e2e
 
@@ -18,12 +16,6 @@ SCRIPT = Path(__file__).parent / "js/scenarios.mjs"
 LIMIT_S = 240
 
 Outcomes = dict[str, dict[str, Any]]
-
-
-def node() -> str:
-    """The Node of the project's environment, else that of the system."""
-    own = Path(sys.executable).parent / "node"
-    return str(own) if own.exists() else shutil.which("node") or pytest.fail("no Node: run `make setup`")
 
 
 @cache

@@ -16,8 +16,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 import socketio
-from tests.conformance.test_js_client import node
-from tests.conftest import ROOT
+from tests.conftest import ROOT, node
 from tests.e2e.test_restart_app import ENV
 
 from sio_stack import Stack
