@@ -163,6 +163,7 @@ def _outbox() -> Row:
                 [
                     Line(rate("sio_app_commands_emitted_total", NODES), "emitted"),
                     Line(rate("sio_app_commands_written_total", NODES), "written"),
+                    Line(rate("sio_app_commands_for_nobody_total", NODES), "for nobody: rooms without members there"),
                     Line(rate("sio_app_commands_dropped_total", NODES, "reason"), "dropped: {{reason}}"),
                     Line(rate("sio_app_recipients_gone_total", NODES), "to io-nodes that are gone"),
                 ],

@@ -28,6 +28,7 @@ def _api() -> Row:
                 [
                     Line(rate("sio_api_commands_total", API), "asked for"),
                     Line(rate("sio_app_commands_written_total", API), "written to io-nodes"),
+                    Line(rate("sio_app_commands_for_nobody_total", API), "for nobody: rooms without members there"),
                     Line(rate("sio_app_commands_dropped_total", API, "reason"), "dropped: {{reason}}"),
                 ],
                 "cps",

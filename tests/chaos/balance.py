@@ -56,7 +56,8 @@ APP_EQUATIONS = (
      ("sio_app_facts_handled_total", "sio_app_facts_refused_total", "sio_app_facts_abandoned_total",
       "sio_app_facts_in_work")),
     ("sio_app_commands_emitted_total",
-     ("sio_app_commands_written_total", "sio_app_commands_dropped_total", "sio_app_commands_waiting")),
+     ("sio_app_commands_written_total", "sio_app_commands_for_nobody_total", "sio_app_commands_dropped_total",
+      "sio_app_commands_waiting")),
 )  # fmt: skip
 
 

@@ -175,9 +175,10 @@ def test_keys_py_lists_every_key() -> None:
         key = getattr(Keys("P"), name)
         if isinstance(member, property):
             made.add(key)
-        elif name != "state" and getattr(member, "__annotations__", {}).get("return") is str:
+        elif name not in ("state", "interest") and getattr(member, "__annotations__", {}).get("return") is str:
             made.add(key(*(ARGUMENTS[argument] for argument in member.__annotations__ if argument != "return")))
     made |= {Keys.state(key) for key in made if key.endswith((":uplink", ":inbox"))}
+    made |= {Keys.interest(key) for key in made if key.endswith(":inbox")}
     assert {_general(key.removeprefix("P")) for key in made if not key.endswith(":")} <= _listed_keys()
 
 

@@ -57,6 +57,7 @@ class SimulatedBus:
         self.records: Any = self._remote(fake.records)
         self.selections: Any = self._remote(fake.selections)
         self.homes: Any = self._remote(fake.homes)
+        self.interest: Any = self._remote(fake.interest)
         self.room_index: Any = self._remote(fake.room_index)
         self.store: Any = self._remote(fake.store)
         self.passes: Any = self._remote(fake.passes)

@@ -137,6 +137,24 @@ class TestCrash:
         await writer.write(b"c")
         assert await read_bodies(reader, BLOCK_MS) == [b"c"]
 
+    async def test_a_new_connection_of_its_reader_ends_an_account_of_rooms(self, bus: RedisBus) -> None:
+        """A replica that took over may have less than what was carried out. An expiry is put off with the inbox'."""
+        reader, account = bus.inbox_reader(IO1, keeps_log=True), Keys.interest(bus.keys.inbox(IO1))
+        await reader.read(0)
+        await bus.interest.begin(IO1, "token")
+        await bus.interest.believe(IO1, "token")
+        append = Append(bus.keys.inbox(IO1), APP1, 1, b"a", 1 << 20, only_for=["lobby"])
+        assert await bus.appender.append([append]) == [AppendResult.NOBODY]
+        await bus.connections.run(("PEXPIRE", account, 60_000))
+        reader._refresh_at = 0
+        await reader.read(0)
+        [ttl_ms] = await bus.connections.run(("PTTL", account))
+        assert ttl_ms > 60_000
+        assert await bus.appender.append([append]) == [AppendResult.NOBODY]
+        await bus.connections.run(("CLIENT", "KILL", "ID", reader._connection.greeted[0]))
+        await read_bodies(reader, 1)
+        assert await bus.appender.append([append]) == [AppendResult.APPENDED]
+
     async def test_scripts_that_were_flushed_come_back(self, bus: RedisBus) -> None:
         appender, keys = bus.appender, bus.keys
         await bus.connections.run(("SCRIPT", "FLUSH"))

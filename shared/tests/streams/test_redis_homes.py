@@ -1,14 +1,15 @@
 """What stands in Redis about homes: when it is full, when it has lost data, and what it costs."""
 
 import asyncio
-from collections import Counter
+from collections.abc import Awaitable
+from dataclasses import replace
 
 import pytest
 
 from sio_cluster.protocol.errors import BusUnavailable, HomeLost, RedisFull
 from sio_cluster.protocol.messages import ClientConnected
 from sio_cluster.protocol.recovery import position_of
-from sio_cluster.streams.api.appends import AppendResult
+from sio_cluster.streams.api.appends import Append
 from sio_cluster.streams.api.homes import AtHorizon
 from sio_cluster.streams.api.inboxes import RoomOp
 from sio_cluster.streams.api.records import Claim, Ended
@@ -137,17 +138,36 @@ class TestTail:
         assert [len(await tail.read(0)) for _ in range(3)] == [43 + 1, 0, 0]
 
 
+async def commands_of(bus: RedisBus, work: Awaitable[object]) -> dict[str, int]:
+    """How often Redis carried out which command for this."""
+    await bus.connections.run(("CONFIG", "RESETSTAT"))
+    await work
+    [text] = await bus.connections.run(("INFO", "commandstats"))
+    calls = {}
+    for line in text.decode().splitlines()[1:]:
+        name, _, facts = line.partition(":")
+        calls[name.removeprefix("cmdstat_")] = int(facts.partition("calls=")[2].partition(",")[0])
+    del calls["config|resetstat"]
+    return calls
+
+
 class TestCost:
     async def test_an_append_to_a_living_inbox_costs_four_commands(self, bus: RedisBus) -> None:
         await opened(bus)
         writer = Writer(bus.appender, bus.keys.inbox(IO1), "app-bbbbbb")
         await writer.write(b"c")
-        await bus.connections.run(("CONFIG", "RESETSTAT"))
-        assert await writer.write(b"d") == [AppendResult.APPENDED]
-        [text] = await bus.connections.run(("INFO", "commandstats"))
-        calls = Counter[str]()
-        for line in text.decode().splitlines()[1:]:
-            name, _, facts = line.partition(":")
-            calls[name.removeprefix("cmdstat_")] = int(facts.partition("calls=")[2].partition(",")[0])
-        del calls["config|resetstat"]
-        assert calls == {"evalsha": 1, "hmget": 1, "xadd": 1, "hset": 1}
+        cost = await commands_of(bus, writer.write(b"d"))
+        assert cost == {"evalsha": 1, "hmget": 1, "xadd": 1, "hset": 1}
+
+    async def test_rooms_cost_two_commands_more(self, bus: RedisBus) -> None:
+        await opened(bus)
+        await bus.interest.begin(IO1, "token")
+        await bus.interest.believe(IO1, "token")
+        join = Append(bus.keys.inbox(IO1), "app-bbbbbb", 1, b"j", 1 << 20, lets_into=["lobby", "garden"])
+        cost = await commands_of(bus, bus.appender.append([join]))
+        assert cost == {"evalsha": 1, "hmget": 1, "xadd": 1, "hset": 2, "hexists": 1}
+        emit = replace(join, seq=2, entry=b"e", lets_into=(), only_for=["lobby", "cellar"])
+        cost = await commands_of(bus, bus.appender.append([emit]))
+        assert cost == {"evalsha": 1, "hmget": 3, "xadd": 1, "hset": 1}
+        cost = await commands_of(bus, bus.appender.append([replace(emit, seq=3, only_for=["cellar"])]))
+        assert cost == {"evalsha": 1, "hmget": 3}

@@ -94,6 +94,8 @@ class Counters:
 
     commands_written: int = 0
     """Commands that Redis has."""
+    commands_for_nobody: int = 0
+    """Commands that Redis did not take: they are for rooms in which that home has no members."""
     commands_dropped: Counter[str] = field(default_factory=Counter)
     """Commands that were given up, by reason: `lane_lost`, `node_gone`, `taken_back`."""
     appends_barred: int = 0

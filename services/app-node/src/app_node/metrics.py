@@ -99,6 +99,11 @@ def _commands(counters: Counters, levels: Levels) -> Iterator[Family]:
         levels.commands_emitted,
     )
     yield _count("sio_app_commands_written", "Commands that Redis has taken", counters.commands_written)
+    yield _count(
+        "sio_app_commands_for_nobody",
+        "Commands that Redis did not take, as they are for rooms without members at that io-node",
+        counters.commands_for_nobody,
+    )
     dropped = {"lane_lost": 0, "node_gone": 0, "taken_back": 0, **counters.commands_dropped}
     yield _by("reason", "sio_app_commands_dropped", "Commands that were given up", dropped)
     yield _gauge("sio_app_commands_waiting", "Commands on their way to Redis", levels.commands_waiting)

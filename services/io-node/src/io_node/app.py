@@ -98,6 +98,7 @@ class IoNode:
             reader=reader,
             facts=self._uplink,
             on_canary=self._proof.returned,
+            level=lambda: self._registration.level,
             client_counters=self.client_counters,
             counters=self.bus_counters,
             durations=self.durations,

@@ -6,7 +6,7 @@ No sockets: a client's connection is a stand-in that closes at once.
 import asyncio
 import functools
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,13 +19,17 @@ from sio_cluster.protocol.messages import (
     Accept,
     ClientConnected,
     ClientDisconnected,
+    CloseRoom,
     Command,
     Emit,
     Fact,
     Handshake,
+    Join,
     Refuse,
+    Room,
 )
-from sio_cluster.streams.api.appends import Append
+from sio_cluster.streams.api.appends import Append, AppendResult
+from sio_cluster.streams.api.inboxes import InboxEntry
 from sio_cluster.streams.api.records import Accepted, Ended
 from sio_cluster.streams.memory import MemoryBroker, MemoryBus
 from sio_cluster.testing.configs import config_of
@@ -180,6 +184,18 @@ class Node:
     io_node: IoNode
     task: "asyncio.Task[None]"
     connections: list[FakeConnection] = field(default_factory=list)
+    goes_on: asyncio.Event = field(default_factory=asyncio.Event)
+    """Not set: it reads its inbox, and carries nothing out."""
+
+    def __post_init__(self) -> None:
+        self.goes_on.set()
+        take = self.io_node._downlink._take
+
+        async def when_it_goes_on(entries: list[InboxEntry]) -> None:
+            await self.goes_on.wait()
+            await take(entries)
+
+        self.io_node._downlink._take = when_it_goes_on
 
     @property
     def id(self) -> str:
@@ -203,6 +219,8 @@ class Cluster:
         self.app = App(config, self.broker)
         self.bus = MemoryBus(config, self.broker)
         self.nodes: list[Node] = []
+        self.skipped = 0
+        """Entries that concerned nobody at a home."""
         self._seq = 0
 
     async def start(self) -> Node:
@@ -233,8 +251,11 @@ class Cluster:
         self._seq += 1
         entry = encode_downlink("app9-cccccc", self._seq, list(commands))
         homes = await self.bus.registry.registered_io_nodes()
-        appends = [Append(self.bus.keys.inbox(home), "app9-cccccc", self._seq, entry, 64_000_000) for home in homes]
-        await self.bus.appender.append(appends)
+        appends = [
+            Append(self.bus.keys.inbox(home), "app9-cccccc", self._seq, entry, 64_000_000, **rooms_of(commands, home))
+            for home in homes
+        ]
+        self.skipped += (await self.bus.appender.append(appends)).count(AppendResult.NOBODY)
 
     async def settled(self) -> None:
         """All that was said has been carried out where the home is read."""
@@ -283,6 +304,22 @@ class Cluster:
             for fact in self.app.facts
             if isinstance(fact, ClientConnected | ClientDisconnected) and fact.sid == sid
         ]
+
+
+def rooms_of(commands: Sequence[Command], home: str) -> dict[str, Any]:
+    """What an app-node says of the rooms of an entry."""
+    concerned: set[Room] = set()
+    for command in commands:
+        match command:
+            case Emit(to=list(rooms), ack=None):
+                concerned.update(rooms)
+            case CloseRoom(room=room):
+                concerned.add(room)
+            case _:
+                concerned.add(home)
+    is_for_all = any(isinstance(room, str) and room.startswith(home) for room in concerned)
+    lets_into = {command.room for command in commands if isinstance(command, Join)}
+    return {"only_for": None if is_for_all else concerned, "lets_into": lets_into}
 
 
 @asynccontextmanager

@@ -12,7 +12,7 @@ from .cluster import Browser, Cluster, Node, cluster, emit
 
 ROOMS = ("red", "blue", "green")
 CLIENTS = 5
-STEPS = 60
+STEPS = 80
 KEEP_MS = 1_000_000
 
 
@@ -55,13 +55,20 @@ class History:
         self._said = 0
         self.returns = 0
         self.fresh = 0
+        self.skipped = 0
+        """Entries that concerned nobody at a home."""
 
     async def run(self) -> None:
         for _ in range(CLIENTS):
             node = self._node()
             self._people.append(Person(await self._world.browser(node), node=node))
         steps = [self._say] * 6 + [self._move] * 4 + [self._close] + [self._drop] * 3 + [self._back] * 4
-        steps += [self._kill, self._bury] + [self._forget] * (2 * self._forgets)
+        steps += (
+            [self._kill, self._bury, self._lose]
+            + [self._look] * 8
+            + [self._enter_unseen] * 2
+            + [self._forget] * (2 * self._forgets)
+        )
         for _ in range(STEPS):
             await self._draws.choice(steps)()
         for person in self._people:
@@ -158,6 +165,30 @@ class History:
             node.later()
             await node.io_node._recovery.retention.forget_due()
 
+    async def _look(self) -> None:
+        """An io-node says which rooms have members: of what it has carried out, which may not be all."""
+        if self._draws.random() < 0.5:
+            await self._world.settled()
+        await self._draws.choice(self._alive()).io_node._recovery._interest.look()
+
+    async def _lose(self) -> None:
+        """Redis has the account of an io-node no more."""
+        await self._world.bus.interest.give_up(self._draws.choice(self._alive()).id)
+
+    async def _enter_unseen(self) -> None:
+        """A client enters a room while its home stands still, but for the account. Then somebody emits to the room."""
+        person, room = self._draws.choice(self._people), self._draws.choice(ROOMS)
+        for node in self._alive():
+            node.goes_on.clear()
+        person.rooms.add(room)
+        await self._tell(Join(person.sid, room))
+        for node in self._alive() * 2:
+            if node.io_node._recovery._interest.is_kept:  # it begins when the inbox is carried out
+                await node.io_node._recovery._interest.look()
+        await self._emit([room], [], [])
+        for node in self._alive():
+            node.goes_on.set()
+
     async def _tell(self, *commands: Command) -> None:
         """To all homes, in each at a later place than all that was told before: Redis takes them from its clock, and a
         client keeps the offset of a former session, of another home."""
@@ -199,4 +230,5 @@ async def history(seed: int, *, forgets: bool) -> History:
     async with cluster(2, **settings) as world:
         told = History(world, seed, forgets=forgets)
         await told.run()
+        told.skipped = world.skipped
         return told

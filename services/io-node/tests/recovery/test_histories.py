@@ -11,9 +11,12 @@ import pytest
 from io_node.recovery import home_log, log_items
 from io_node.recovery.home_log import HomeLog, Since
 from io_node.recovery.log_items import Event, Excepted, Messages, Stay
+from io_node.socketio.absent import Absent
 from sio_cluster.protocol.messages import Command, Emit
 from sio_cluster.protocol.recovery import Position, pack
+from sio_cluster.streams.memory.broker import MemoryAccount
 from sio_cluster.streams.memory.homes import MemoryHomes
+from sio_cluster.streams.memory.interest import MemoryInterest
 from sio_cluster.streams.memory.registry import forget_node
 
 from .histories import Wrong, history
@@ -28,6 +31,7 @@ HISTORIES = 40
 async def test_all_come_back_and_miss_nothing(seed: int) -> None:
     told = await history(seed, forgets=False)
     assert told.returns > 5
+    assert told.skipped > 0
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -130,6 +134,31 @@ def parks_no_home() -> AbstractContextManager[Any]:
     return patch.object(MemoryHomes, "park", forget)
 
 
+def takes_out_rooms_of_the_absent() -> AbstractContextManager[Any]:
+    """Who is away, or at another io-node, is in no room."""
+    return patch.object(Absent, "is_empty", lambda *_: True)
+
+
+def begins_without_the_absent() -> AbstractContextManager[Any]:
+    """The account begins with the rooms of those who are here alone."""
+    return patch.object(Absent, "rooms", lambda *_: iter(()))
+
+
+def notes_no_rooms_that_are_entered() -> AbstractContextManager[Any]:
+    """What is appended says nothing of the rooms that clients enter by it."""
+    return patch.object(MemoryAccount, "note", lambda *_: None)
+
+
+def takes_out_rooms_that_are_being_entered() -> AbstractContextManager[Any]:
+    """A room without members goes, also where somebody enters it by an entry that is still to be carried out."""
+    keep = MemoryInterest.keep
+
+    async def all_gone(interest: MemoryInterest, *arguments: Any, **rooms: Any) -> bool:
+        return await keep(interest, *arguments, **(rooms | {"up_to": b"9999999999-0"}))
+
+    return patch.object(MemoryInterest, "keep", all_gone)
+
+
 DEFECTS: tuple[Callable[[], AbstractContextManager[Any]], ...] = (
     takes_the_rooms_of_the_end,
     begins_one_too_early,
@@ -140,6 +169,10 @@ DEFECTS: tuple[Callable[[], AbstractContextManager[Any]], ...] = (
     forgets_excepted_rooms,
     repeats_what_is_volatile,
     parks_no_home,
+    takes_out_rooms_of_the_absent,
+    begins_without_the_absent,
+    notes_no_rooms_that_are_entered,
+    takes_out_rooms_that_are_being_entered,
 )
 
 

@@ -198,9 +198,11 @@ class Node:
         self.ops: list[tuple[str, Room, bool]] = []
         self.unanswerable: list[tuple[str, int]] = []
         self.asked: list[tuple[int, AskedMany]] = []
+        self.touched: set[Room] = set()
         self.hub = Hub(
             counters=self.counters,
-            absent=Absent(lambda: 0.0),
+            absent=Absent(lambda: 0.0, self.touched),
+            touched=self.touched,
             turns=Turns(),
             on_phantom=lambda sid, comes_back: self.phantoms.append((sid, comes_back)),
             on_room_op=lambda sid, room, inside: self.ops.append((sid, room, inside)),

@@ -1,6 +1,7 @@
 """Clients that are not here, and their rooms."""
 
 from io_node.socketio.absent import Absent
+from sio_cluster.protocol.messages import Room
 
 
 def test_rooms_of_the_absent() -> None:
@@ -80,3 +81,32 @@ def test_one_that_was_forgotten_here_and_is_let_in_elsewhere() -> None:
     absent.remove("ann")
     assert len(absent) == 0
     assert not absent.is_elsewhere("ann")
+
+
+def test_which_rooms_have_absent_members() -> None:
+    touched: set[Room] = set()
+    absent = Absent(lambda: 0.0, touched)
+    absent.put("ann", "/", {"red", "blue"}, 0)
+    absent.put("eve", "/other", {"red"}, 0)
+    assert set(absent.rooms()) == {"red", "blue"}
+    assert not absent.is_empty("red")
+    assert absent.is_empty("green")
+    absent.leave("ann", "red")
+    assert not absent.is_empty("red"), "eve is in it, in another namespace"
+    absent.close("/other", "red")
+    assert absent.is_empty("red")
+    assert touched == {"red"}
+    absent.remove("ann")
+    assert touched == {"red", "blue"}
+    assert set(absent.rooms()) == set()
+
+
+def test_the_rooms_of_who_was_let_in_elsewhere_and_forgotten_here_are_unknown() -> None:
+    absent = Absent(lambda: 0.0)
+    absent.put("bob", "/", {"red"}, 0)
+    absent.let_in("bob", 1)
+    assert absent.knows_all_rooms
+    absent.let_in("ann", 1)
+    assert not absent.knows_all_rooms
+    absent.remove("ann")
+    assert absent.knows_all_rooms

@@ -112,6 +112,32 @@ def test_rooms(clients: Clients) -> None:
     assert clients.got() == ""
 
 
+def test_which_rooms_have_members(clients: Clients) -> None:
+    """A room is touched when it gets its first member, and when it loses the last one."""
+    sids, hub, touched = clients.sids, clients.node.hub, clients.node.touched
+
+    def touches(*commands: Command) -> set[Room]:
+        clients.do(*commands)
+        rooms = set(touched)
+        touched.clear()
+        return rooms
+
+    assert touches(Join(sids["ann"], "red")) == {"red"}
+    assert touches(Join(sids["bob"], "red"), Join(sids["ann"], "red")) == set()
+    assert touches(JoinMany([sids["eve"], sids["cem"]], ["red", 42])) == {"red", 42}
+    assert set(hub.rooms()) == {"red", 42}
+    assert touches(Leave(sids["ann"], "red"), Leave(sids["ann"], "red"), Leave(sids["cem"], 42)) == {42}
+    assert not hub.is_empty(42), "eve is in it, in another namespace"
+    assert hub.is_empty("42")
+    assert touches(CloseRoom("/", "red")) == {"red"}
+    assert not hub.is_empty("red")
+    assert touches(Join("io1-aaaaaa.nobody", "blue")) == {"blue"}
+    assert hub.is_empty("blue")
+    clients.connections["eve"].close(reasons.TRANSPORT_CLOSE)
+    assert touches() == {"red", 42}
+    assert set(hub.rooms()) == set()
+
+
 def test_a_sid_is_a_room(clients: Clients) -> None:
     sids = clients.sids
     clients.do(emit([sids["dan"]]))

@@ -40,6 +40,7 @@ HOT: dict[str, tuple[str, ...]] = {
     ),
     "app_node": (
         "clients.client",
+        "downlink.concerned",
         "downlink.held",
         "downlink.inbox_queue",
         "lanes.commits",

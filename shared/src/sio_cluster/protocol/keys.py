@@ -17,6 +17,8 @@ and ended together with its place in the registry: a cluster uses one Redis serv
                                               clock (1: an older release). Expires when it falls silent
 {PREFIX}:{node:ID}:inbox              stream  everything addressed to this process, in order
 {PREFIX}:{node:ID}:inbox:state        hash    see streams/redis/scripts/__init__.py
+{PREFIX}:{node:ID}:inbox:interest     hash    rooms, as JSON, in which clients of this home are -> id of the last entry
+                                              by which one enters, "-" and "" -> tokens: see api.interest
 {PREFIX}:{node:ID}:clients            set     sids of the clients that this io-node holds
 {PREFIX}:{node:ID}:away               zset    sids of this home's clients that are away -> until when they may come
                                               back, in ms of Redis' clock; +inf: another io-node holds it;
@@ -191,6 +193,11 @@ class Keys:
     def state(stream: str) -> str:
         """The hash beside a stream, with what is known about it."""
         return f"{stream}:state"
+
+    @staticmethod
+    def interest(stream: str) -> str:
+        """The hash beside an inbox with its account of rooms (`streams.api.interest`). Lanes have none."""
+        return f"{stream}:interest"
 
     @staticmethod
     def is_inbox(stream: str) -> bool:

@@ -15,7 +15,7 @@ import msgspec
 
 PROTOCOL_VERSION = 2
 
-LEVEL = 3
+LEVEL = 4
 """What this release understands: each kind of message that an older one cannot read raises it. Nodes register with it,
 and nobody sends what the oldest node cannot read."""
 
@@ -25,6 +25,9 @@ RECOVERY_LEVEL = 2
 SERVER_LEVEL = 3
 """The level from which on nodes know all that a server may be asked: selections of many clients, questions to many,
 messages between app-nodes."""
+
+INTEREST_LEVEL = 4
+"""The level from which on nodes say which rooms clients enter by what they append (`streams.api.interest`)."""
 
 Room: TypeAlias = str | int
 """A room's name. python-socketio allows any hashable; on the bus it is text or a whole number."""

@@ -7,6 +7,7 @@ from sio_cluster.streams.api.appends import COMMIT_IDS, Append, Appender, Append
 from sio_cluster.streams.api.bus import Bus
 from sio_cluster.streams.api.homes import Homes, HomeTail
 from sio_cluster.streams.api.inboxes import InboxReader
+from sio_cluster.streams.api.interest import Interest
 from sio_cluster.streams.api.lanes import LaneEntry, LaneReader
 from sio_cluster.streams.api.leases import Lease, Leases
 from sio_cluster.streams.api.presences import Presences
@@ -51,6 +52,9 @@ class Cluster:
 
     def homes(self) -> Homes:
         return self.new_bus().homes
+
+    def interest(self) -> Interest:
+        return self.new_bus().interest
 
     def registry(self) -> Registry:
         return self.new_bus().registry

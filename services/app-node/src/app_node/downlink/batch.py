@@ -24,7 +24,7 @@ class Batch:
         self._outcome: bool | None = None
 
     async def landed(self) -> bool:
-        """Waits until the batch has come to its end. True: Redis has it. False: it was dropped.
+        """Waits until the batch has come to its end. True: Redis has it, or it concerns nobody. False: it was dropped.
 
         Raises RuntimeError where the app-node ended before that.
         """

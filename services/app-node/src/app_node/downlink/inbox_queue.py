@@ -7,13 +7,14 @@ are lost.
 """
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import cast
 
 import structlog
 
 from app_node.counters import Counters
 from app_node.downlink.batch import Batch
+from app_node.downlink.concerned import concerned
 from sio_cluster.node.retry import Backoff
 from sio_cluster.protocol.codec import encode_app_inbox, encode_downlink
 from sio_cluster.protocol.messages import AppInboxItem, Command, ServerItem
@@ -77,11 +78,13 @@ class InboxQueue:
 
     def written(self, batch: Batch) -> None:
         """Redis has the entry that was on its way."""
-        self.flying = None
-        self.held_until = 0.0
-        self.backoff.reset()
         self._around.counters.commands_written += len(batch.items)
-        self._around.on_end(batch, True)
+        self._landed(batch)
+
+    def concerned_nobody(self, batch: Batch) -> None:
+        """Redis did not take the entry that was on its way: nobody there is in a room that it is for."""
+        self._around.counters.commands_for_nobody += len(batch.items)
+        self._landed(batch)
 
     def hold(self, now: float) -> None:
         """The inbox is full: the same entry is tried again after a while."""
@@ -124,6 +127,12 @@ class InboxQueue:
         for batch in self._all():
             batch.abandon()
 
+    def _landed(self, batch: Batch) -> None:
+        self.flying = None
+        self.held_until = 0.0
+        self.backoff.reset()
+        self._around.on_end(batch, True)
+
     def _all(self) -> list[Batch]:
         return [*([self.flying[0]] if self.flying else []), *self.batches]
 
@@ -133,9 +142,7 @@ class InboxQueue:
             self._drop_lost(batch)
             if batch.items:
                 self.seq += 1
-                entry = self._encode(batch, self.seq)
-                node_id, max_bytes = self._around.node_id, self._around.inbox_max_bytes
-                self.flying = (batch, Append(self.stream, node_id, self.seq, entry, max_bytes, self.bar))
+                self.flying = (batch, self._append(batch, self.seq))
                 return
             self._around.on_end(batch, False)
 
@@ -148,7 +155,7 @@ class InboxQueue:
         if not self._drop_lost(batch):
             return
         if batch.items:
-            self.flying = (batch, replace(append, entry=self._encode(batch, append.seq)))
+            self.flying = (batch, self._append(batch, append.seq))
         else:
             self.flying = None
             self._around.on_end(batch, False)
@@ -159,8 +166,14 @@ class InboxQueue:
             self._around.counters.commands_dropped["lane_lost"] += dropped
         return dropped
 
-    def _encode(self, batch: Batch, seq: int) -> bytes:
+    def _append(self, batch: Batch, seq: int) -> Append:
+        """The entry with what is in the batch now."""
         items = [item for item, _ in batch.items]
+        node_id, max_bytes = self._around.node_id, self._around.inbox_max_bytes
         if self.for_app_node:
-            return encode_app_inbox(self._around.node_id, seq, cast(list[AppInboxItem], items))
-        return encode_downlink(self._around.node_id, seq, cast(list[Command], items))
+            entry = encode_app_inbox(node_id, seq, cast(list[AppInboxItem], items))
+            return Append(self.stream, node_id, seq, entry, max_bytes, self.bar)
+        commands = cast(list[Command], items)
+        only_for, lets_into = concerned(self.node, commands)
+        entry = encode_downlink(node_id, seq, commands)
+        return Append(self.stream, node_id, seq, entry, max_bytes, self.bar, only_for=only_for, lets_into=lets_into)

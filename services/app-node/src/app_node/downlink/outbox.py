@@ -265,6 +265,8 @@ class Outbox:
             case AppendResult.APPENDED | AppendResult.DUPLICATE:
                 self._waits.observe(self._clock() - batch.since)
                 queue.written(batch)
+            case AppendResult.NOBODY:
+                queue.concerned_nobody(batch)
             case AppendResult.BARRED:
                 pass  # it is made anew
             case AppendResult.FULL if self._is_known(queue.node):

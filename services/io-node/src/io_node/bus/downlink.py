@@ -7,6 +7,7 @@ from typing import TypeAlias
 import structlog
 
 from io_node.bus.counters import BusCounters
+from io_node.bus.progress import Progress
 from io_node.bus.repeats import Repeats
 from io_node.durations import Durations
 from sio_cluster.node.membership.redis_clock import RedisClock
@@ -30,7 +31,8 @@ class Downlink:
 
     `on_batch` is told of each entry and its commands before they are carried out, in as many turns as that takes.
     `on_repeated` is told of each entry that came before, and is passed over. `repeats` knows of what was read before
-    this one began. `durations` says how long entries waited, by `redis_clock`, and how long they took.
+    this one began. `durations` says how long entries waited, by `redis_clock`, and how long they took. `progress` is
+    told how far the inbox is carried out.
 
     An entry that cannot be decoded is logged, counted and passed over.
     """
@@ -45,6 +47,7 @@ class Downlink:
         counters: BusCounters,
         durations: Durations | None = None,
         redis_clock: RedisClock | None = None,
+        progress: Progress | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._execute = execute
@@ -55,23 +58,27 @@ class Downlink:
         self._durations = durations if durations is not None else Durations()
         self._redis_clock = redis_clock if redis_clock is not None else RedisClock(clock)
         self._clock = clock
+        self._progress = progress if progress is not None else Progress()
 
     async def take(self, entries: list[InboxEntry]) -> None:
         """Carry out entries in order."""
-        counters, durations = self._counters, self._durations
+        counters, durations, progress = self._counters, self._durations, self._progress
         turn = Turn(self._clock)
         for entry in entries:
+            progress.begin()
             try:
                 batch = decode_downlink(entry.entry)
             except MalformedBatch as error:
                 counters.malformed_batches += 1
                 size = len(entry.entry)
                 log.error("malformed_batch", error=str(error), size=size, entry=entry.entry[:200].hex())
+                progress.reach(entry.id)
                 continue
             if self._repeats.is_repeated(batch.node, batch.seq):
                 counters.batches_read_before += 1
                 log.warning("batch_read_before", node=batch.node, seq=batch.seq)
                 self._on_repeated(entry)
+                progress.reach(entry.id)
                 continue
             counters.batches_read += 1
             counters.commands_read += len(batch.commands)
@@ -85,4 +92,5 @@ class Downlink:
             commands = iter(batch.commands)
             while not self._execute(commands, turn.is_over):
                 await turn.next()
+            progress.reach(entry.id)
             durations.fan_out.observe(self._clock() - began)

@@ -6,12 +6,14 @@ from functools import partial
 
 from io_node.bus.counters import BusCounters
 from io_node.bus.downlink import Downlink
+from io_node.bus.interest import InterestKeeper
 from io_node.bus.retention import SPARE_MS, Retention
 from io_node.durations import Durations
 from io_node.recovery.claims import Facts, LogClaims
 from io_node.recovery.evictions import Evictions
 from io_node.recovery.home import Home
 from io_node.recovery.homes import OpenHomes
+from io_node.recovery.members import HomeMembers
 from io_node.recovery.restoring import restore
 from io_node.socketio.absent import Absent
 from io_node.socketio.asked import AskedMany
@@ -47,7 +49,7 @@ class Recovery:
     """The hubs of a node, and all by which clients claim their sessions back. With RECOVERY_WINDOW_MS=0 nobody can.
 
     `hub` is that of the node's own home, whose inbox `reader` reads; `downlink` takes what it has read. `facts` is the
-    uplink.
+    uplink. `level`: what the oldest node of the cluster understands.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class Recovery:
         reader: InboxReader,
         facts: Facts,
         on_canary: Callable[[Canary], None],
+        level: Callable[[], int],
         client_counters: ClientCounters,
         counters: BusCounters,
         durations: Durations,
@@ -72,7 +75,8 @@ class Recovery:
         self._facts = facts
         self._traces = traces
         self._client_counters = client_counters
-        self._absent = Absent(time.monotonic)
+        touched: set[Room] = set()
+        self._absent = Absent(time.monotonic, touched)
         self._turns = Turns()
         self._absent_retry = Retry("absent", counters.redis_retries)
         self.hub = Hub(
@@ -87,6 +91,14 @@ class Recovery:
             on_unanswerable=self._report_unanswerable,
             on_asked=partial(self._report_asked, node_id),
             traces=traces,
+            touched=touched,
+        )
+        self._interest = InterestKeeper(
+            node_id,
+            bus.interest,
+            HomeMembers(self.hub, touched),
+            level=level,
+            retry=Retry("interest", counters.redis_retries),
         )
         self._own = Home(node_id, self.hub)
         self.downlink = Downlink(
@@ -96,6 +108,7 @@ class Recovery:
             counters=counters,
             durations=durations,
             redis_clock=redis_clock,
+            progress=self._interest.progress,
         )
         self.retention = Retention(
             node_id,
@@ -152,6 +165,7 @@ class Recovery:
 
     def start(self, loops: Loops) -> None:
         """Start the loops."""
+        loops.start("interest", self._interest.run())
         if self.is_on:
             loops.start("evictions", self._evictions.run())
             loops.start("homes", self.homes.run())

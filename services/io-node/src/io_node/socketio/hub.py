@@ -58,6 +58,7 @@ class Hub:
     accepted. `on_unanswerable` gets sid and request of each question to one client that will not be answered: the
     client is gone, and no other io-node has it. It also gets each client that has gone without an answer to a question
     whose app-node wants to know whom it has asked. `on_asked` gets each such question, with whom it has reached.
+    `touched` gets each room that may have got its first member or lost the last one.
     `traces` makes the spans of what is traced. None: there are none.
     """
 
@@ -76,6 +77,7 @@ class Hub:
         on_unanswerable: Callable[[str, AckRequest], None] = lambda sid, request: None,
         on_asked: Callable[[AckRequest, AskedMany], None] = lambda request, asked: None,
         traces: Traces | None = None,
+        touched: set[Room] | None = None,
     ) -> None:
         self.counters = counters
         self.absent = absent
@@ -89,7 +91,12 @@ class Hub:
         self._traces = traces
         self._clients: dict[str, Client] = {}
         self._rooms = Rooms(
-            self._find, counters=counters, absent=self.absent, on_changed=on_room_changed, on_op=on_room_op
+            self._find,
+            counters=counters,
+            absent=self.absent,
+            on_changed=on_room_changed,
+            on_op=on_room_op,
+            touched=touched,
         )
         self._catching_up: dict[str, None] = {}  # those that do not have all yet that they missed
         self._fan_out = FanOut(
@@ -121,6 +128,15 @@ class Hub:
     def clients(self) -> list[Client]:
         """All clients that are pending or joined now."""
         return list(self._clients.values())
+
+    def rooms(self) -> Iterator[Room]:
+        """The rooms in which clients are that are here, without their own. One of two namespaces comes twice."""
+        for namespace in self._rooms.namespaces.values():
+            yield from namespace.rooms
+
+    def is_empty(self, room: Room) -> bool:
+        """Whether no client that is here is in this room, in any namespace."""
+        return not any(room in namespace.rooms for namespace in self._rooms.namespaces.values())
 
     def own_text(self, sid: str) -> str:
         """The object that the client of this sid has for it. `sid` itself if the client is not here."""

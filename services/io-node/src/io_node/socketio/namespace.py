@@ -12,31 +12,39 @@ _NOBODY: dict[str, Send] = {}
 
 
 class Namespace:
-    """The members of one namespace. Each has a room of its own, named by its sid, which it never leaves."""
+    """The members of one namespace. Each has a room of its own, named by its sid, which it never leaves.
 
-    __slots__ = ("_rooms", "everyone")
+    `touched` gets each room that has got its first member or lost the last one.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_touched", "everyone", "rooms")
+
+    def __init__(self, touched: set[Room] | None = None) -> None:
         self.everyone: dict[str, Send] = {}
-        self._rooms: dict[Room, dict[str, Send]] = {}
+        self.rooms: dict[Room, dict[str, Send]] = {}
+        """Those with members, without the own rooms."""
+        self._touched = touched
 
     def enter(self, room: Room, sid: str, send: Send) -> None:
         """This client is in the room, and is written to by `send`."""
-        members = self._rooms.get(room)
+        members = self.rooms.get(room)
         if members is None:
-            members = self._rooms[room] = {}
+            members = self.rooms[room] = {}
+            self._touch(room)
         members[sid] = send
 
     def leave(self, room: Room, sid: str) -> None:
         """The client, which was in the room, is not any more."""
-        members = self._rooms[room]
+        members = self.rooms[room]
         del members[sid]
         if not members:
-            del self._rooms[room]
+            del self.rooms[room]
+            self._touch(room)
 
     def close(self, room: Room) -> Collection[str]:
         """Nobody is in the room any more. Returns who was."""
-        return self._rooms.pop(room, _NOBODY)
+        self._touch(room)
+        return self.rooms.pop(room, _NOBODY)
 
     def members(
         self, to: Sequence[Room] | None, skip: Sequence[str], except_rooms: Sequence[Room] = ()
@@ -57,6 +65,10 @@ class Namespace:
             members.pop(sid, None)
         return members
 
+    def _touch(self, room: Room) -> None:
+        if self._touched is not None:
+            self._touched.add(room)
+
     def _union(self, rooms: Sequence[Room]) -> dict[str, Send]:
         if len(rooms) == 1:
             return self._room(rooms[0])
@@ -66,7 +78,7 @@ class Namespace:
         return union
 
     def _room(self, room: Room) -> dict[str, Send]:
-        members = self._rooms.get(room, _NOBODY)
+        members = self.rooms.get(room, _NOBODY)
         own = self.everyone.get(room) if isinstance(room, str) else None
         if own is None:
             return members

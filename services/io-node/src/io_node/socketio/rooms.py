@@ -18,7 +18,8 @@ class Rooms:
     """The namespaces of a hub, with the rooms of its clients.
 
     `find` gives the client of a sid, or counts that it is unknown. `on_changed` and `on_op` are the hub's
-    `on_room_changed` and `on_room_op`.
+    `on_room_changed` and `on_room_op`. `touched` gets each room that may have got its first member or lost the last
+    one.
     """
 
     def __init__(
@@ -29,6 +30,7 @@ class Rooms:
         absent: Absent,
         on_changed: Callable[[int, RoomChanged], None],
         on_op: Callable[[str, Room, bool], None],
+        touched: set[Room] | None = None,
     ) -> None:
         self.namespaces: dict[str, Namespace] = {}
         self._find = find
@@ -36,6 +38,7 @@ class Rooms:
         self._absent = absent
         self._on_changed = on_changed
         self._on_op = on_op
+        self._touched = touched
 
     def wait(self, client: Client) -> None:
         """A client is a member of its namespace, and of no room."""
@@ -67,6 +70,8 @@ class Rooms:
         self._absent.join(sid, room)
         client = self._find(sid)
         if client is None:
+            if self._touched is not None:
+                self._touched.add(room)
             return
         if tell or (client.told is not None and room in client.told):
             self.tell(client, room, inside=True)
@@ -131,5 +136,5 @@ class Rooms:
     def _namespace(self, name: str) -> Namespace:
         namespace = self.namespaces.get(name)
         if namespace is None:
-            namespace = self.namespaces[name] = Namespace()
+            namespace = self.namespaces[name] = Namespace(self._touched)
         return namespace

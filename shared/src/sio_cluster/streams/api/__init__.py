@@ -26,9 +26,9 @@
 
 `bus` has the whole. `appends` puts entries into streams, `inboxes` and `lanes` read them, `leases` say who may.
 `records` is what is kept about clients, `room_index` who is connected and who is in which room, `presences` what
-clients show in rooms, `registry` what is known of nodes, `passes` who has shown a password, `store` what the server
-says of itself. `streams.redis.RedisBus` and `streams.memory.MemoryBus` both provide it. One contract suite runs
-against both (shared/tests/streams/test_*_contract.py).
+clients show in rooms, `interest` in which rooms a home has members, `registry` what is known of nodes, `passes` who
+has shown a password, `store` what the server says of itself. `streams.redis.RedisBus` and `streams.memory.MemoryBus`
+both provide it. One contract suite runs against both (shared/tests/streams/test_*_contract.py).
 
 May import: `protocol`. Inside, `bus` is above the others, `room_index` is above `records`, and `appends`, `lanes`,
 `presences` and `records` are above `leases`.

@@ -1,10 +1,11 @@
 """Appending to lanes and inboxes."""
 
 import enum
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from sio_cluster.protocol.messages import Room
 from sio_cluster.streams.api.leases import Lease
 
 FLUSH_BYTES = 1_000_000
@@ -23,6 +24,8 @@ class AppendResult(enum.Enum):
     """The stream had it before, or a later one of the same node. This was the retry of a success: go on."""
     FULL = 2
     """The stream holds too many bytes. Nothing has happened: keep the entry with its `seq`, and try again later."""
+    NOBODY = 4
+    """The entry is only for rooms in which this home has no members. It is not in the stream, and need not be."""
     BARRED = 3
     """A lane of this node was taken over since the entry was made. Nothing has happened: ask `bars`, make the entry
     again without what belongs to lost lanes, and append it with that bar."""
@@ -36,6 +39,8 @@ class Append:
     `max_bytes` bounds what the stream holds together with this entry. An empty stream takes an entry of any size.
     `bar`: how often this stream had barred the node when the entry was made, as far as the node knows.
     `urgent`: a Redis that is out of memory takes it too. For what must be written before anything can be removed.
+    `only_for`: the rooms that the entry concerns alone, at most MOST_ROOMS; None: it concerns the home in any case.
+    `lets_into`: the rooms that clients of this home enter by it, any number. See `api.interest`.
     """
 
     stream: str
@@ -45,6 +50,8 @@ class Append:
     max_bytes: int
     bar: int = 0
     urgent: bool = False
+    only_for: Collection[Room] | None = None
+    lets_into: Collection[Room] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +132,9 @@ def require_fitting(commits: Sequence[Commit]) -> None:
         raise ValueError(f"a commit has 1 to {COMMIT_IDS} entries")
 
 
+_SETTLED = frozenset({AppendResult.APPENDED, AppendResult.DUPLICATE, AppendResult.NOBODY})
+
+
 def are_written(results: Iterable[AppendResult]) -> bool:
-    """Whether all of these are in their streams."""
-    return all(result in (AppendResult.APPENDED, AppendResult.DUPLICATE) for result in results)
+    """Whether all of these are in their streams, or concern nobody."""
+    return all(result in _SETTLED for result in results)

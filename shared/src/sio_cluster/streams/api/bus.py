@@ -6,6 +6,7 @@ from sio_cluster.protocol.keys import Keys
 from sio_cluster.streams.api.appends import Flusher
 from sio_cluster.streams.api.homes import Homes
 from sio_cluster.streams.api.inboxes import InboxReader
+from sio_cluster.streams.api.interest import Interest
 from sio_cluster.streams.api.lanes import LaneReader
 from sio_cluster.streams.api.leases import Leases
 from sio_cluster.streams.api.passes import Passes
@@ -62,6 +63,9 @@ class Bus(Protocol):
 
     @property
     def homes(self) -> Homes: ...
+
+    @property
+    def interest(self) -> Interest: ...
 
     @property
     def store(self) -> Store: ...

@@ -15,6 +15,12 @@ class InboxEntry:
     entry: bytes
 
 
+def order(entry_id: bytes) -> tuple[int, int]:
+    """By which ids of entries are sorted."""
+    milliseconds, _, number = entry_id.partition(b"-")
+    return int(milliseconds), int(number)
+
+
 @dataclass(frozen=True, slots=True)
 class RoomOp:
     """A client entered a room (`inside`) or left it."""

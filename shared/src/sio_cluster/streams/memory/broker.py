@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -31,6 +31,24 @@ class MemoryLog:
 
 
 @dataclass
+class MemoryAccount:
+    """Of an inbox, the rooms in which its home has members -> id of the last entry by which one entered: see
+    `api.interest`."""
+
+    token: str
+    believed: bool = False
+    rooms: dict[Room, int] = field(default_factory=dict)
+
+    def concerns_nobody(self, rooms: Collection[Room]) -> bool:
+        """Whether it is certain that there are no members in these rooms."""
+        return self.believed and self.rooms.keys().isdisjoint(rooms)
+
+    def note(self, rooms: Collection[Room], number: int) -> None:
+        """Clients enter these rooms by the entry of this number."""
+        self.rooms |= dict.fromkeys(rooms, number)
+
+
+@dataclass
 class MemoryStream:
     """One stream. Ids count from 1. Of a lane: `delivered` is the last id that its holder was given, and `done` has the
     numbers of the facts that are done, of entries that are not. Of an inbox: up to the id `given_back`, its entries are
@@ -46,6 +64,7 @@ class MemoryStream:
     done: dict[int, set[int]] = field(default_factory=dict)
     given_back: int = 0
     log: MemoryLog | None = None
+    account: MemoryAccount | None = None
 
     def add(self, entry: bytes) -> None:
         self.last_id += 1

@@ -5,6 +5,7 @@ from sio_cluster.streams.api.bus import BusSettings
 from sio_cluster.streams.memory.broker import MemoryBroker
 from sio_cluster.streams.memory.entries import MemoryAppender, MemoryInboxReader
 from sio_cluster.streams.memory.homes import MemoryHomes
+from sio_cluster.streams.memory.interest import MemoryInterest
 from sio_cluster.streams.memory.lanes import MemoryLaneReader, MemoryLeases
 from sio_cluster.streams.memory.passes import MemoryPasses
 from sio_cluster.streams.memory.presences import MemoryPresences
@@ -30,6 +31,7 @@ class MemoryBus:
         self.room_index = MemoryRoomIndex(broker, settings.lanes)
         self.lookup = MemoryLookup(broker)
         self.homes = MemoryHomes(broker, self.keys)
+        self.interest = MemoryInterest(broker, self.keys)
         self.store = MemoryStore(broker)
         self.passes = MemoryPasses(broker)
 

@@ -175,10 +175,15 @@ def _append(broker: MemoryBroker, append: Append) -> AppendResult:
         return AppendResult.DUPLICATE
     if append.bar != stream.bars.get(append.node_id, 0):
         return AppendResult.BARRED
+    account = stream.account
+    if append.only_for is not None and account is not None and account.concerns_nobody(append.only_for):
+        return AppendResult.NOBODY
     if stream.log is not None and stream.log.parked is not None:
         _make_room(stream, stream.log, stream.log.parked - len(append.entry))
     elif stream.held_bytes and stream.held_bytes + len(append.entry) > append.max_bytes:
         return AppendResult.FULL
     stream.add(append.entry)
     stream.last_seq[append.node_id] = append.seq
+    if account is not None:
+        account.note(append.lets_into, stream.last_id)
     return AppendResult.APPENDED

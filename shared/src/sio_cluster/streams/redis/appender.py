@@ -16,12 +16,15 @@ from sio_cluster.streams.api.appends import (
     require_fitting,
 )
 from sio_cluster.streams.redis.connections import Connections, call
+from sio_cluster.streams.redis.rooms import encode_room
 from sio_cluster.streams.redis.scripts.appends import APPEND, FLUSH
 
 INBOX_TTL_MS = 600_000
 """An inbox that nobody reads is gone after this time. Its reader keeps it from expiring."""
 
-_RESULTS = (AppendResult.APPENDED, AppendResult.DUPLICATE, AppendResult.FULL, AppendResult.BARRED)
+_RESULTS = (
+    AppendResult.APPENDED, AppendResult.DUPLICATE, AppendResult.FULL, AppendResult.BARRED, AppendResult.NOBODY,
+)  # fmt: skip
 """By the number that the script answers."""
 
 
@@ -38,7 +41,7 @@ class RedisAppender:
     async def append(self, appends: Sequence[Append]) -> list[AppendResult]:
         require_distinct(appends)
         replies = await self._connections.run(*[
-            ("EVALSHA", APPEND.sha, 2, append.stream, Keys.state(append.stream), *_arguments(append))
+            ("EVALSHA", APPEND.sha, 3, *_keys(append.stream), *_arguments(append))
             for append in appends
         ])  # fmt: skip
         return [_RESULTS[reply] for reply in replies]
@@ -57,7 +60,7 @@ class RedisAppender:
         keys: list[str] = []
         arguments: list[str | bytes | int] = [len(appends), len(commits)]
         for append in appends:
-            keys += (append.stream, Keys.state(append.stream))
+            keys += _keys(append.stream)
             arguments += _arguments(append)
         for commit in commits:
             lease = commit.lease
@@ -80,10 +83,23 @@ class RedisAppender:
         return [int(reply or 0) for reply in replies]
 
 
-def _arguments(append: Append) -> tuple[str | bytes | int, ...]:
+def _keys(stream: str) -> tuple[str, str, str]:
+    """Of one append, as its script takes them."""
+    return stream, Keys.state(stream), Keys.interest(stream)
+
+
+def _arguments(append: Append) -> list[str | bytes | int]:
     """Of one append, as its script takes them."""
     ttl_ms = INBOX_TTL_MS if Keys.is_inbox(append.stream) else 0
-    return append.node_id, append.seq, append.entry, append.max_bytes, ttl_ms, append.bar, int(append.urgent)
+    arguments: list[str | bytes | int] = [
+        append.node_id, append.seq, append.entry, append.max_bytes, ttl_ms, append.bar, int(append.urgent),
+    ]  # fmt: skip
+    if append.only_for is None:
+        arguments.append(-1)
+    else:
+        arguments += (len(append.only_for), *map(encode_room, append.only_for))
+    arguments += (len(append.lets_into), *map(encode_room, append.lets_into))
+    return arguments
 
 
 def bar_of(node_id: str) -> str:

@@ -9,6 +9,7 @@ from sio_cluster.streams.redis.connection import ANSWER_TIMEOUT_S
 from sio_cluster.streams.redis.connections import Connections
 from sio_cluster.streams.redis.homes import RedisHomes
 from sio_cluster.streams.redis.inbox import RedisInboxReader
+from sio_cluster.streams.redis.interest import RedisInterest
 from sio_cluster.streams.redis.lanes import RedisLaneReader
 from sio_cluster.streams.redis.leases import RedisLeases
 from sio_cluster.streams.redis.lookup import RedisLookup
@@ -41,6 +42,7 @@ class RedisBus:
         self.room_index = RedisRoomIndex(self.connections, self.keys, self._lanes)
         self.lookup = RedisLookup(settings.redis_address, self.keys, self._lanes)
         self.homes = RedisHomes(self.connections, self.keys, self.records, self.registry)
+        self.interest = RedisInterest(self.connections, self.keys)
         self.store = RedisStore(self.connections)
         self.passes = RedisPasses(self.connections, self.keys)
 

@@ -9,7 +9,7 @@ from sio_cluster.protocol.keys import Keys
 from sio_cluster.protocol.messages import Room
 from sio_cluster.protocol.recovery import Position
 from sio_cluster.streams.api.homes import AtHorizon
-from sio_cluster.streams.api.inboxes import InboxEntry, RoomOp
+from sio_cluster.streams.api.inboxes import InboxEntry, RoomOp, order
 from sio_cluster.streams.api.quiet import MOST_MARKS, UP_TO, Gone, Marks, names_of, start_again
 from sio_cluster.streams.redis.absences import traces
 from sio_cluster.streams.redis.connection import RedisCommand, raise_first_error
@@ -22,7 +22,6 @@ from sio_cluster.streams.redis.inbox import (
     last_id,
     log_of,
     next_count,
-    order,
     xread,
 )
 from sio_cluster.streams.redis.records import RedisClientRecords

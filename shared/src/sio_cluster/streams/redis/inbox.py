@@ -9,7 +9,7 @@ import structlog
 
 from sio_cluster.protocol.errors import BusRefused, BusUnavailable
 from sio_cluster.protocol.keys import Keys
-from sio_cluster.streams.api.inboxes import InboxEntry, RoomOp
+from sio_cluster.streams.api.inboxes import InboxEntry, RoomOp, order
 from sio_cluster.streams.redis.appender import INBOX_TTL_MS
 from sio_cluster.streams.redis.connection import RedisCommand, raise_first_error
 from sio_cluster.streams.redis.connections import Connections, call
@@ -39,6 +39,7 @@ class RedisInboxReader:
         self._connections = connections
         self._key = keys.inbox(node_id)
         self._state = Keys.state(self._key)
+        self._interest = Keys.interest(self._key)
         self._log = log_of(keys, node_id)
         self._keeps_log = keeps_log
         self._connection = connections.new_reader()
@@ -55,7 +56,7 @@ class RedisInboxReader:
     async def read(self, block_ms: int) -> list[InboxEntry]:
         number = await self._connection.ready()
         if number != self._connection_number or time.monotonic() >= self._refresh_at:
-            await self._find_place()
+            await self._find_place(is_new=number != self._connection_number)
             self._connection_number = number
             self._refresh_at = time.monotonic() + _REFRESH_S
         replies = await self._connection.run_alone([xread(self._key, self._last, self._count, block_ms)], block_ms)
@@ -93,8 +94,11 @@ class RedisInboxReader:
         self._count = next_count(entries, self._max_batch_bytes)
         return entries
 
-    async def _find_place(self) -> None:
+    async def _find_place(self, *, is_new: bool) -> None:
         """Keeps the inbox from expiring, and notices a Redis that lost data. On each new connection, and each minute.
+
+        A Redis on a new connection may have lost entries that we have carried out, and with them what was noted of
+        rooms: nobody believes that account any more.
 
         An inbox without our mark is not the one that we read before: it is read from its beginning. An inbox whose
         newest id is older than the last one that we read has lost its end, because a replica took over: all that is
@@ -104,11 +108,13 @@ class RedisInboxReader:
             ("XINFO", "STREAM", self._key),
             ("HSETNX", self._state, "reader", secrets.token_hex(8)),
             ("HEXISTS", self._state, "parked"),
+            *([("DEL", self._interest)] if is_new else []),
         ])  # fmt: skip
         raise_first_error([reply for reply in replies if isinstance(reply, BusUnavailable)])
         if parked == 0:
             ttl_ms = LOG_TTL_MS if self._keeps_log else INBOX_TTL_MS
-            expiries: list[RedisCommand] = [("PEXPIRE", key, ttl_ms) for key in (self._key, self._state)]
+            kept = (self._key, self._state, self._interest)
+            expiries: list[RedisCommand] = [("PEXPIRE", key, ttl_ms) for key in kept]
             raise_first_error([r for r in await self._connection.run(expiries) if isinstance(r, BusUnavailable)])
         newest = START if isinstance(stream, BusRefused) else last_id(stream)
         place = START if unmarked == 1 else min(newest, self._last, key=order)
@@ -176,12 +182,6 @@ def last_id(stream: Reply) -> bytes:
     """The newest id of a stream, by an answer of XINFO STREAM."""
     newest: bytes = stream[stream.index(b"last-generated-id") + 1]
     return newest
-
-
-def order(entry_id: bytes) -> tuple[int, int]:
-    """By which ids are sorted."""
-    milliseconds, _, number = entry_id.partition(b"-")
-    return int(milliseconds), int(number)
 
 
 def following(entry_id: bytes) -> bytes:

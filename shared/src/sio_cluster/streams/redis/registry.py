@@ -158,6 +158,6 @@ class RedisRegistry:
         inbox = self._keys.inbox(node_id)
         return [
             ("DEL", self._keys.alive(node_id)),
-            ("UNLINK", inbox, Keys.state(inbox)),
+            ("UNLINK", inbox, Keys.state(inbox), Keys.interest(inbox)),
             *[("HDEL", state, node_id, bar_of(node_id)) for state in states],
         ]

@@ -3,7 +3,9 @@
 from sio_cluster.streams.redis.scripts.script import GIVE_BACK, HOLDS, script
 
 # Appends one entry. From ARGV[at] on: node, seq, entry, max_bytes, ttl_ms (0: no expiry), bar, urgent (1: even if Redis
-# is full). Returns 0 appended, 1 duplicate, 2 the stream is full, 3 the node was barred more often than it knows.
+# is full), how many rooms it is only for (-1: for the home in any case), these, how many rooms it lets clients into,
+# these. Returns 0 appended, 1 duplicate, 2 the stream is full, 3 the node was barred more often than it knows, 4 it is
+# for rooms without members, as far as the account of rooms (`interest`) is believed.
 # A parked home is never full: its oldest entries go, until it holds `parked` bytes with the new one.
 _APPEND_ONE = """
 local function make_room(inbox, state, held, parked)
@@ -20,11 +22,38 @@ local function make_room(inbox, state, held, parked)
   redis.call('HSET', state, 'horizon', horizon, 'torn', horizon)
 end
 
-local function append(stream, state, at)
+local function concerns_nobody(interest, at)
+  local count = tonumber(ARGV[at])
+  if count < 0 then return false end
+  local tokens = redis.call('HMGET', interest, '-', '')
+  if not tokens[2] or tokens[1] ~= tokens[2] then return false end
+  if count == 0 then return true end
+  for _, noted in ipairs(redis.call('HMGET', interest, unpack(ARGV, at + 1, at + count))) do
+    if noted then return false end
+  end
+  return true
+end
+
+local function note_rooms(interest, at, id)
+  at = at + 1 + math.max(0, ARGV[at])
+  local count = tonumber(ARGV[at])
+  if count == 0 or redis.call('HEXISTS', interest, '-') == 0 then return end
+  local noted = {}
+  for i = at + 1, at + count do
+    noted[#noted + 1], noted[#noted + 2] = ARGV[i], id
+    if #noted == 2000 or i == at + count then
+      redis.call('HSET', interest, unpack(noted))
+      noted = {}
+    end
+  end
+end
+
+local function append(stream, state, interest, at)
   local node, seq, entry = ARGV[at], ARGV[at + 1], ARGV[at + 2]
   local known = redis.call('HMGET', state, node, 'bytes', node .. ':bar', 'parked')
   if known[1] and tonumber(seq) <= tonumber(known[1]) then return 1 end
   if (known[3] or '0') ~= ARGV[at + 5] then return 3 end
+  if concerns_nobody(interest, at + 7) then return 4 end
   local held = tonumber(known[2] or 0)
   local size = #entry
   if known[4] then
@@ -33,23 +62,24 @@ local function append(stream, state, at)
     return 2
   end
   if ARGV[at + 6] == '1' then redis.call('HDEL', state, '') end
-  redis.call('XADD', stream, '*', 'b', entry)
+  local id = redis.call('XADD', stream, '*', 'b', entry)
   redis.call('HSET', state, node, seq, 'bytes', held + size)
   if not known[2] and ARGV[at + 4] ~= '0' then
     redis.call('PEXPIRE', stream, ARGV[at + 4])
     redis.call('PEXPIRE', state, ARGV[at + 4])
   end
+  note_rooms(interest, at + 7, id)
   return 0
 end
 """
 
-# KEYS stream, state; ARGV as above. Returns what is said above.
+# KEYS stream, state, interest; ARGV as above. Returns what is said above.
 # Again, with the same seq: 1, and nothing is appended.
-APPEND = script(_APPEND_ONE + "return append(KEYS[1], KEYS[2], 1)")
+APPEND = script(_APPEND_ONE + "return append(KEYS[1], KEYS[2], KEYS[3], 1)")
 
-# KEYS of each append: stream, state; then of each commit: uplink, state, lease, done. ARGV how many appends, how many
-# commits; of each append as above; then of each commit: node, token, bytes, how many ids, ids..., how many ids of which
-# there are notes, these ids..., how many notes, and of each its id and the numbers, such as "0,3".
+# KEYS of each append: stream, state, interest; then of each commit: uplink, state, lease, done. ARGV how many appends,
+# how many commits; of each append as above; then of each commit: node, token, bytes, how many ids, ids..., how many ids
+# of which there are notes, these ids..., how many notes, and of each its id and the numbers, such as "0,3".
 #
 # Returns the commits whose lease is lost, by their numbers from 1, the results of the appends, and 1 if it committed.
 # With a lost lease nothing is appended. Where an append is full or barred, nothing is committed.
@@ -60,8 +90,14 @@ FLUSH = script(
     + _APPEND_ONE
     + """
 local appends, commits = tonumber(ARGV[1]), tonumber(ARGV[2])
-local first_key, first = 2 * appends, 3 + 7 * appends
-local lost, at = {}, first
+local first_key, at = 3 * appends, 3
+local begins = {}
+for i = 1, appends do
+  begins[i] = at
+  at = at + 8 + math.max(0, ARGV[at + 7])
+  at = at + 1 + ARGV[at]
+end
+local lost, first = {}, at
 for i = 1, commits do
   if not holds(KEYS[first_key + 4 * i - 1], ARGV[at], ARGV[at + 1]) then lost[#lost + 1] = i end
   at = at + 4 + ARGV[at + 3]
@@ -71,8 +107,9 @@ end
 if #lost > 0 then return {lost, {}, 0} end
 local results, written = {}, true
 for i = 1, appends do
-  results[i] = append(KEYS[2 * i - 1], KEYS[2 * i], 7 * i - 4)
-  written = written and results[i] < 2
+  local result = append(KEYS[3 * i - 2], KEYS[3 * i - 1], KEYS[3 * i], begins[i])
+  results[i] = result
+  written = written and result ~= 2 and result ~= 3
 end
 if not written then return {lost, results, 0} end
 at = first

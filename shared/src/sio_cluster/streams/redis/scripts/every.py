@@ -14,6 +14,7 @@ from sio_cluster.streams.redis.scripts.homes import (
     PARK,
 )
 from sio_cluster.streams.redis.scripts.inboxes import BAR, FORGET_SILENT, GIVE_BACK_READ, TRIM
+from sio_cluster.streams.redis.scripts.interest import BEGIN, BELIEVE, KEEP
 from sio_cluster.streams.redis.scripts.lanes import ACQUIRE, BARRED, CLAIM, PEEK, RELEASE, RENEW
 from sio_cluster.streams.redis.scripts.outcomes import CLAIM_OUTCOME, RELEASE_OUTCOME, SETTLE_OUTCOME
 from sio_cluster.streams.redis.scripts.presences import HIDE, NEWS, SHOW
@@ -39,6 +40,7 @@ ALL: tuple[Script, ...] = (
     APPEND, FLUSH,
     AT_HORIZON, AWAY, CORRECT, END, FORGET_LOG, HOLD, LOG_PAGE, LOST, OVER, PARK,
     BAR, FORGET_SILENT, GIVE_BACK_READ, TRIM,
+    BEGIN, BELIEVE, KEEP,
     ACQUIRE, BARRED, CLAIM, PEEK, RELEASE, RENEW,
     CLAIM_OUTCOME, RELEASE_OUTCOME, SETTLE_OUTCOME,
     HIDE, NEWS, SHOW,
