@@ -194,6 +194,7 @@ class AppNode:
             epoch = await retry.call(self.bus.registry.next_epoch)
             await self._require_not_ended()
             self.clients.callbacks.open(epoch)
+            self.loops.start("loop lag", watch_loop_lag(self.counters.durations.loop_lag, self._clock))
             self.loops.start("inbox", self.uplink.inbox.run())
             self.loops.start("unanswered", self.clients.unanswered.run())
             self.loops.start("questions", self.clients.questions.run())
@@ -221,7 +222,6 @@ class AppNode:
         log.info("app_node_started", node=self.id, lanes=self.keeper.lanes_held, compiled=str(running_form()))
 
     def _start_loops(self) -> None:
-        self.loops.start("loop lag", watch_loop_lag(self.counters.durations.loop_lag, self._clock))
         if self.config.handler_block_ms:
             self.loops.start("block watch", self.block_watch.run())  # before the first handler runs
         self.loops.start("watch", self.keeper.run_watch())

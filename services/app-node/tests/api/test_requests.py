@@ -338,6 +338,8 @@ async def test_health_metrics_and_description_need_no_key(world: World) -> None:
     async with asyncio.timeout(10):
         while (await world.http.get("/readyz")).status_code != 200:  # a canary
             await asyncio.sleep(0.02)
+        while "\nsio_app_loop_lag_seconds_count 0.0\n" in (await world.http.get("/metrics")).text:
+            await asyncio.sleep(0.05)
     text = (await world.http.get("/metrics")).text
     assert "sio_app_ready 1.0" in text, "it serves no clients, and yet it is well: there is an alert for 0"
     assert 'sio_api_requests_total{status="200",verb="emit"} 1.0' in text

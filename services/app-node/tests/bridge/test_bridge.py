@@ -155,6 +155,7 @@ async def test_one_that_works_and_one_that_waits_are_ready_and_one_that_stops_is
     assert (works.lease.held, waits.lease.held) == (True, False)
     for bridge in (works, waits):
         assert ready(bridge) == ["sio_app_ready 1.0", "sio_bridge_ready 1.0"]
+        await world.until(lambda bridge=bridge: b"\nsio_app_loop_lag_seconds_count 0.0\n" not in bridge.metrics())
     world.bridges.remove(waits)
     await waits.stop()
     assert ready(waits) == ["sio_app_ready 0.0", "sio_bridge_ready 0.0"]

@@ -16,6 +16,7 @@ from app_node.interface.server import ClusterServer
 from app_node.interface.serving import health_app_of, http_server, stop_signals
 from sio_cluster.node.loops import Loops
 from sio_cluster.node.monitoring.health import Health
+from sio_cluster.node.monitoring.loop_lag import watch_loop_lag
 from sio_cluster.node.monitoring.metrics import exposition
 from sio_cluster.node.retry import Retry
 from sio_cluster.node.settings.config import Config
@@ -35,6 +36,7 @@ class Bridge:
         self.config = config
         self.counters = BridgeCounters()
         self.loops = Loops()
+        self._clock = clock
         self._sio = ClusterServer(config, make_bus=make_bus, clock=clock)
         self._node = self._sio.node
         self._redis = BridgedRedis(config.bridge_redis_address, Keys(config.redis_prefix), self._node.id)
@@ -52,6 +54,7 @@ class Bridge:
         """Waits for both Redis. Raises ConfigError where one of them refuses us, or the cluster differs."""
         await self._node.open()
         await Retry("bridge start", self.counters.redis_retries).call(self._greet)
+        self.loops.start("loop lag", watch_loop_lag(self._node.counters.durations.loop_lag, self._clock))
         self.loops.start("lease", self.lease.run())
         sources = {*self.config.bridge_sources}
         self.loops.start("channels", self._channels.run())
