@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from sio_cluster.protocol.ids import new_sid
-from sio_cluster.protocol.messages import LEVEL, ClientConnected, Handshake, Room
+from sio_cluster.protocol.messages import LEVEL, SERVER_LEVEL, ClientConnected, Handshake, Room
 from sio_cluster.streams.api.presences import Meta
 from sio_cluster.streams.api.records import Accepted, Joined
 
@@ -198,7 +198,7 @@ async def test_bad_questions_are_400_with_the_fields_name(lasting_world: World, 
 
 async def test_while_an_older_node_is_registered(world: World) -> None:
     """Its changes are not in the room index: 503, and a program may ask again."""
-    await world.bus.registry.register_io_node("io2-aaaaaa", {"level": str(LEVEL - 1)})
+    await world.bus.registry.register_io_node("io2-aaaaaa", {"level": str(SERVER_LEVEL - 1)})
     refused = await world.http.get("/api/count", headers={"X-API-Key": ADMIN})
     assert (refused.status_code, refused.json()["error"]["code"]) == (503, "unavailable")
     assert refused.headers["retry-after"] == "1"
