@@ -35,7 +35,7 @@ compile: setup ## Compile the hot modules, in a minute or two: an io-node then n
 	@stack/setup.sh compiler
 	@.venv/bin/python -m sio_cluster.compiled
 
-test: setup ## Everything that needs neither Docker nor a browser, in about 10 minutes on 2 cores (ARGS="-k word -x", WORKERS=2)
+test: setup ## Everything that needs neither Docker nor a browser, in about 9 minutes on 2 cores (ARGS="-k word -x", WORKERS=2)
 	@mkdir -p $(JUNIT)
 	$(PYTEST) -n $(WORKERS) $(PARALLEL) -m "$(LOCAL)" $(if $(filter true,$(CI)),,$(QUICK)) --junitxml=$(JUNIT)/test.xml $(ARGS)
 
