@@ -48,7 +48,7 @@ test-compiled: compile ## The fast tests of the nodes on the compiled modules
 	SIO_PURE=0 $(PYTEST) -n $(CHECKERS) $(PARALLEL) -m "$(FAST)" $(QUICK) --junitxml=$(JUNIT)/compiled.xml \
 	  shared/tests/compiled shared/tests/protocol services $(ARGS)
 
-check: types imports ## Lint, types, import rules, fast tests (about 80 s)
+check: types imports ## Lint, types, import rules, fast tests (about 95 s)
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	@mkdir -p $(JUNIT)

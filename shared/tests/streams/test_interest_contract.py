@@ -209,6 +209,7 @@ class TestAccount:
         assert await sender.send(sender.emit(*range(MOST_ROOMS))) is APPENDED
 
 
+@pytest.mark.slow  # 1,500 rounds
 @pytest.mark.parametrize("stalls", [False, True], ids=["reads at once", "stalls"])
 async def test_whoever_emits_behind_a_join_reaches_the_member(cluster: Cluster, stalls: bool) -> None:
     """Clients enter and leave rooms through one process; another emits as soon as they are in, while the reader takes

@@ -3,7 +3,7 @@
 Knows nothing of Socket.IO or of connections, except that a sender can be paused. May import: io_node.backpressure,
 sio_cluster.node, sio_cluster.streams.api, sio_cluster.protocol. Inside:
 
-    uplink, downlink, registration, interest
+    uplink, downlink, registration, retention, interest
     destination, fairness
     batch, counters, repeats, progress
 """

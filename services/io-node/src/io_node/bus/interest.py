@@ -3,8 +3,8 @@
 It is begun when all nodes of the cluster note what their commands let clients into, and given up while one does not. A
 Redis on a new connection has no account any more; then it is begun anew.
 
-From the outside comes a command that lets a client into a room without a note only where a program of an older release
-is not registered, such as one that only emits. Its room is noted here, within LOOK_S of the command.
+A program of an older release that only emits is not registered, and notes nothing either. A room that a client enters
+by its command is noted here, within LOOK_S of the command.
 """
 
 import asyncio
@@ -29,6 +29,7 @@ _CHECK_LOOKS = 8
 _CAUGHT_UP_S = 0.05
 """How often it is looked whether what stood in the inbox at the beginning is carried out."""
 _MOST_WAITS = 100
+"""After so many of these looks it begins anew."""
 
 
 class Members(Protocol):
