@@ -10,6 +10,7 @@ from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.errors import BusUnavailable
 from sio_cluster.streams.api.appends import AppendResult
 from sio_cluster.streams.redis import RedisBus
+from sio_cluster.streams.redis.connection import pack
 from sio_cluster.streams.redis.rights import RIGHTS
 from sio_cluster.testing.contract import Writer, read_bodies
 from sio_cluster.testing.proxy import proxy_to
@@ -66,7 +67,7 @@ async def test_a_connection_that_was_given_up_is_closed_at_redis_too(valkey: Val
         former = connection.greeted[0]
         proxy.vanish()
         with pytest.raises(BusUnavailable):
-            await connection.run_alone([("BLPOP", "nothing", 1)], 1)
+            await connection.run_alone(pack([("BLPOP", "nothing", 1)]), 1, 1)
         assert await other.connections.run(("CLIENT", "LIST", "ID", former)) != [b""]
         await connection.ready()
         assert connection.greeted[0] != former

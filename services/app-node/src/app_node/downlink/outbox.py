@@ -226,6 +226,9 @@ class Outbox:
         return max(0.0, max(min(waiting), self._appends_from) - self._clock()) if waiting else None
 
     async def _sleep(self, delay: float | None) -> None:
+        if delay is None:
+            await self._wake.wait()
+            return
         with suppress(TimeoutError):
             async with asyncio.timeout(delay):
                 await self._wake.wait()

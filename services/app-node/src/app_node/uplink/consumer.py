@@ -123,7 +123,8 @@ class Consumer:
             asked = {lane.number: lane for lane in waiting if lane not in self._pages}
             begun = now()
             try:
-                await self._claim_more(claiming)
+                if claiming:
+                    await self._claim_more(claiming)
                 block_ms = 0 if turns else BLOCK_MS
                 entries = await self._read(asked, block_ms)
             except BusError as error:

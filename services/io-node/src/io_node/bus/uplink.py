@@ -197,9 +197,12 @@ class Uplink:
         """Until a fact has come, or a destination that was full may be tried again."""
         if self._wake.is_set() or any(not queue.full for queue in self._active):
             return
-        retry_at = min((queue.retry_at for queue in self._active), default=None)
+        if not self._active:
+            await self._wake.wait()
+            return
+        retry_at = min(queue.retry_at for queue in self._active)
         try:
-            async with asyncio.timeout(None if retry_at is None else max(0.0, retry_at - self._clock())):
+            async with asyncio.timeout(max(0.0, retry_at - self._clock())):
                 await self._wake.wait()
         except TimeoutError:
             pass  # the turn of a full destination has come

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 from sio_cluster.protocol.ids import quarantine_of
 from sio_cluster.protocol.keys import Keys
@@ -40,10 +41,9 @@ class RedisAppender:
 
     async def append(self, appends: Sequence[Append]) -> list[AppendResult]:
         require_distinct(appends)
-        replies = await self._connections.run(*[
-            ("EVALSHA", APPEND.sha, 3, *_keys(append.stream), *_arguments(append))
-            for append in appends
-        ])  # fmt: skip
+        replies = await self._connections.run(
+            *[call(APPEND, _keys(append.stream), *_arguments(append), *_rooms(append)) for append in appends]
+        )
         return [_RESULTS[reply] for reply in replies]
 
     async def flush(self, appends: Sequence[Append], commits: Sequence[Commit]) -> Flushed:
@@ -62,6 +62,7 @@ class RedisAppender:
         for append in appends:
             keys += _keys(append.stream)
             arguments += _arguments(append)
+            arguments += _rooms(append)
         for commit in commits:
             lease = commit.lease
             keys += self._commit_keys[lease.lane]
@@ -83,23 +84,31 @@ class RedisAppender:
         return [int(reply or 0) for reply in replies]
 
 
+@lru_cache(maxsize=10_000)
 def _keys(stream: str) -> tuple[str, str, str]:
     """Of one append, as its script takes them."""
     return stream, Keys.state(stream), Keys.interest(stream)
 
 
-def _arguments(append: Append) -> list[str | bytes | int]:
-    """Of one append, as its script takes them."""
-    ttl_ms = INBOX_TTL_MS if Keys.is_inbox(append.stream) else 0
-    arguments: list[str | bytes | int] = [
-        append.node_id, append.seq, append.entry, append.max_bytes, ttl_ms, append.bar, int(append.urgent),
-    ]  # fmt: skip
-    if append.only_for is None:
-        arguments.append(-1)
-    else:
-        arguments += (len(append.only_for), *map(encode_room, append.only_for))
-    arguments += (len(append.lets_into), *map(encode_room, append.lets_into))
-    return arguments
+@lru_cache(maxsize=10_000)
+def _ttl_ms(stream: str) -> int:
+    return INBOX_TTL_MS if Keys.is_inbox(stream) else 0
+
+
+def _arguments(append: Append) -> tuple[str | bytes | int, ...]:
+    """Of one append, as its script takes them. Those about rooms come behind."""
+    return (
+        append.node_id, append.seq, append.entry, append.max_bytes, _ttl_ms(append.stream), append.bar,
+        int(append.urgent),
+    )  # fmt: skip
+
+
+def _rooms(append: Append) -> list[str | int]:
+    """Of one append, as its script takes them: whom it is only for, and which rooms it lets clients into."""
+    if append.only_for is None and not append.lets_into:
+        return [-1, 0]
+    only_for = [-1] if append.only_for is None else [len(append.only_for), *map(encode_room, append.only_for)]
+    return [*only_for, len(append.lets_into), *map(encode_room, append.lets_into)]
 
 
 def bar_of(node_id: str) -> str:

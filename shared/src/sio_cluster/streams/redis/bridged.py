@@ -18,7 +18,7 @@ from redis.exceptions import RedisError
 from sio_cluster.protocol.errors import BusUnavailable
 from sio_cluster.protocol.keys import Keys
 from sio_cluster.streams.redis.address import parse
-from sio_cluster.streams.redis.connection import ANSWER_TIMEOUT_S, Connection, RedisCommand, raise_first_error
+from sio_cluster.streams.redis.connection import ANSWER_TIMEOUT_S, Connection, RedisCommand, pack, raise_first_error
 from sio_cluster.streams.redis.scripts.bridges import FREE_LEASE, HOLD_LEASE, READ_STREAM, SAVE_POSITION
 from sio_cluster.streams.redis.scripts.script import Script
 from sio_cluster.streams.redis.wire import Reply
@@ -84,7 +84,7 @@ class BridgedRedis:
     async def wait(self, stream: str, after: str, block_ms: int) -> None:
         """Returns when the stream has an entry behind this id, or after `block_ms`."""
         command = ("XREAD", "COUNT", 1, "BLOCK", block_ms, "STREAMS", stream, after)
-        raise_first_error(await self._blocked.run_alone([command], block_ms))
+        raise_first_error(await self._blocked.run_alone(pack([command]), 1, block_ms))
 
     def listen(self, channels: Sequence[str], beginnings: Sequence[str]) -> "Listener":
         """Hears these channels, and those that begin so. `Listener.open` does the IO."""

@@ -11,7 +11,7 @@ import structlog
 
 from sio_cluster.protocol.errors import AccessRefused, BusError, BusRefused, BusUnavailable
 from sio_cluster.streams.redis.address import is_tls, parse, place_of, tls_context
-from sio_cluster.streams.redis.replies import REPLICA
+from sio_cluster.streams.redis.replies import REPLICA, error_of
 from sio_cluster.streams.redis.wire import Reply, Wire, first_error
 
 log = structlog.get_logger()
@@ -55,6 +55,9 @@ class Connection:
         self._was_refused = False
         self._may_kill = True
         self._opened_count = 0
+        self.refusals = 0
+        """How many commands Redis has answered with an error. Where it has not risen while commands were under way, no
+        error is among their answers."""
         self.greeted: list[Reply] = []
         """The answers to the greeting on the connection that stands now, [] while there is none."""
 
@@ -64,13 +67,16 @@ class Connection:
         Callers may overlap. An answer may take `timeout_s` longer than the `block_ms` that the commands block.
         Raises BusUnavailable, and AccessRefused where Redis does not let us in.
         """
-        if not commands:
-            return []
+        return await self.run_packed(pack(commands), len(commands), block_ms) if commands else []
+
+    async def run_packed(self, packed: bytes, count: int, block_ms: int = 0) -> list[Reply]:
+        """As `run`, for so many commands that `pack` has packed."""
         wire = self._wire
         if wire is None or wire.lost is not None:
             wire = await self._open()
-        replies = await wire.ask(pack(commands), len(commands), self._timeout_s + block_ms / 1000)
-        if self._wire is wire and any(isinstance(reply, REPLICA) for reply in replies):
+        refusals = self.refusals
+        replies = await wire.ask(packed, count, self._timeout_s + block_ms / 1000)
+        if self.refusals != refusals and self._wire is wire and any(isinstance(reply, REPLICA) for reply in replies):
             self.drop("this Redis is a replica")
         return replies
 
@@ -83,14 +89,14 @@ class Connection:
             await self._open()
         return self._opened_count
 
-    async def run_alone(self, commands: Sequence[RedisCommand], block_ms: int) -> list[Reply]:
-        """As `run`, for commands of which the first one blocks.
+    async def run_alone(self, packed: bytes, count: int, block_ms: int) -> list[Reply]:
+        """As `run_packed`, for commands of which the first one blocks.
 
         If it fails or is cancelled, the connection is closed, so that no later command waits behind it.
         """
         answered = False
         try:
-            replies = await self.run(commands, block_ms)
+            replies = await self.run_packed(packed, count, block_ms)
             answered = True
             return replies
         finally:
@@ -152,7 +158,7 @@ class Connection:
         self.drop("replaced")
         try:
             async with asyncio.timeout(self._timeout_s):
-                wire = await _dial(self._options, lambda: Wire(self._on_silence))
+                wire = await _dial(self._options, lambda: Wire(self._on_silence, self._refused))
         except ssl.SSLCertVerificationError as error:
             raise AccessRefused(f"Redis at {place_of(self._options)} has no certificate to trust: {error}") from error
         except OSError as error:  # TimeoutError is one of them
@@ -192,6 +198,10 @@ class Connection:
         finally:
             if not welcome:
                 wire.drop("Redis did not let us in")
+
+    def _refused(self, message: str) -> BusError:
+        self.refusals += 1
+        return error_of(message)
 
     def _raise_refusal(self, error: BusError) -> None:
         """Raises AccessRefused where Redis refused the greeting. It may have closed the connection right after that.

@@ -48,7 +48,10 @@ class Connections:
         Raises the first error among them, after all have been carried out. Each command must bear to be repeated:
         where a script was gone, all commands from that one on are sent once more.
         """
+        refusals = self._commands.refusals
         replies = await self._commands.run(commands)
+        if refusals == self._commands.refusals and not self._was_replica:
+            return replies
         self._look_for_replica(commands, replies)
         for index, reply in enumerate(replies):
             if type(reply) is NoScript:

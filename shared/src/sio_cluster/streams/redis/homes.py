@@ -12,7 +12,7 @@ from sio_cluster.streams.api.homes import AtHorizon
 from sio_cluster.streams.api.inboxes import InboxEntry, RoomOp, order
 from sio_cluster.streams.api.quiet import MOST_MARKS, UP_TO, Gone, Marks, names_of, start_again
 from sio_cluster.streams.redis.absences import traces
-from sio_cluster.streams.redis.connection import RedisCommand, raise_first_error
+from sio_cluster.streams.redis.connection import RedisCommand, pack, raise_first_error
 from sio_cluster.streams.redis.connections import Connections, call
 from sio_cluster.streams.redis.inbox import (
     FIRST_COUNT,
@@ -78,7 +78,7 @@ class RedisHomeTail:
             xread(self._key, self._last, self._count, block_ms),
             ("HMGET", self._state, "reader", "horizon"),
         ]
-        found, state = replies = await self._connection.run_alone(read, block_ms)
+        found, state = replies = await self._connection.run_alone(pack(read), len(read), block_ms)
         raise_first_error(replies)
         self._check(state)
         if not found:

@@ -11,7 +11,7 @@ from sio_cluster.protocol.errors import BusRefused, BusUnavailable
 from sio_cluster.protocol.keys import Keys
 from sio_cluster.streams.api.inboxes import InboxEntry, RoomOp, order
 from sio_cluster.streams.redis.appender import INBOX_TTL_MS
-from sio_cluster.streams.redis.connection import RedisCommand, raise_first_error
+from sio_cluster.streams.redis.connection import RedisCommand, pack, raise_first_error
 from sio_cluster.streams.redis.connections import Connections, call
 from sio_cluster.streams.redis.rooms import encode_room
 from sio_cluster.streams.redis.scripts.homes import FORGET_LOG, LOST
@@ -59,9 +59,10 @@ class RedisInboxReader:
             await self._find_place(is_new=number != self._connection_number)
             self._connection_number = number
             self._refresh_at = time.monotonic() + _REFRESH_S
-        replies = await self._connection.run_alone([xread(self._key, self._last, self._count, block_ms)], block_ms)
-        raise_first_error(replies)
-        return self._take(replies[0])
+        command = xread(self._key, self._last, self._count, block_ms)
+        [reply] = await self._connection.run_alone(pack([command]), 1, block_ms)
+        raise_first_error([reply])
+        return self._take(reply)
 
     async def trim(self) -> None:
         if self._trimming is None:

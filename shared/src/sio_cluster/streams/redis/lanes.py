@@ -15,7 +15,7 @@ from sio_cluster.protocol.ids import is_quarantine, quarantine_of
 from sio_cluster.protocol.keys import Keys
 from sio_cluster.streams.api.lanes import DEAD_LETTERS_KEPT, PAGE_ENTRIES, Claimed, Counted, LaneEntry, Unclaimed
 from sio_cluster.streams.api.leases import Lease
-from sio_cluster.streams.redis.connection import RedisCommand, raise_first_error
+from sio_cluster.streams.redis.connection import RedisCommand, pack, raise_first_error
 from sio_cluster.streams.redis.connections import Connections, call
 from sio_cluster.streams.redis.replies import NoGroup, NoKey
 from sio_cluster.streams.redis.scripts.lanes import CLAIM, PEEK
@@ -42,6 +42,8 @@ class RedisLaneReader:
             lane: (key, keys.state(key), keys.lease(lane), keys.done(lane)) for lane, key in self._uplinks.items()
         }
         self._lane_of = {key.encode(): lane for lane, key in self._uplinks.items()}
+        self._last_read: tuple[list[int], int, int] | None = None  # lanes, block_ms, count
+        self._packed_read = b""  # its command: most reads are like the one before
         self._given: dict[int, bytes] = {}  # lane -> the last id given to us
         self._in_doubt: set[int] = set()  # lanes whose last read may have lost its answer
         self._claimed: set[int] = set()  # lanes that were claimed while a read was under way
@@ -145,18 +147,14 @@ class RedisLaneReader:
         ]
         return Claimed(entries, Unclaimed(lane, int(token), entries[-1].id) if more else None)
 
-    async def _read_new(self, lanes: Sequence[int], block_ms: int, count: int) -> list[LaneEntry]:
-        block: RedisCommand = ("BLOCK", block_ms) if block_ms > 0 else ()
-        command: RedisCommand = (
-            "XREADGROUP", "GROUP", self._node_id, "reader", "COUNT", count, *block, "NOACK",
-            "STREAMS", *[self._uplinks[lane] for lane in lanes], *[">"] * len(lanes),
-        )  # fmt: skip
+    async def _read_new(self, lanes: list[int], block_ms: int, count: int) -> list[LaneEntry]:
+        packed = self._packed(lanes, block_ms, count)
         await self._connection.ready()  # so that an interrupt knows whom to wake
         if self._interrupted.is_set():
             return []
         answered = False
         try:
-            [reply] = await self._connection.run_alone([command], block_ms)
+            [reply] = await self._connection.run_alone(packed, 1, block_ms)
             answered = True
         finally:
             if not answered:
@@ -171,6 +169,18 @@ class RedisLaneReader:
             if lane not in self._claimed:
                 found += self._give(lane, items)
         return found
+
+    def _packed(self, lanes: list[int], block_ms: int, count: int) -> bytes:
+        """The command that reads what is new of these lanes."""
+        read = (lanes, block_ms, count)
+        if read != self._last_read:
+            self._last_read = read
+            block: RedisCommand = ("BLOCK", block_ms) if block_ms > 0 else ()
+            self._packed_read = pack([(
+                "XREADGROUP", "GROUP", self._node_id, "reader", "COUNT", count, *block, "NOACK",
+                "STREAMS", *[self._uplinks[lane] for lane in lanes], *[">"] * len(lanes),
+            )])  # fmt: skip
+        return self._packed_read
 
     async def _find_undelivered(self, lanes: Sequence[int]) -> list[LaneEntry]:
         """Entries that Redis gave us in an answer which never came: those after the last id that we saw, up to the

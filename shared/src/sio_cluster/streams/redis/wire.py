@@ -38,7 +38,10 @@ class Wire(asyncio.Protocol):
     When an answer does not come in time, the connection is closed, and then `on_silence` is called.
     """
 
-    def __init__(self, on_silence: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self, on_silence: Callable[[], None] | None = None, error_of: Callable[[str], BusError] = error_of
+    ) -> None:
+        """`error_of` makes the BusError of what Redis says when it refuses a command."""
         self._on_silence = on_silence
         self._loop = asyncio.get_running_loop()
         self._reader = hiredis.Reader(replyError=error_of, notEnoughData=_INCOMPLETE)
