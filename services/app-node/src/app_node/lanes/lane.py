@@ -5,6 +5,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 from app_node.clock import Clock
+from app_node.lanes.begin import begin
 from sio_cluster.protocol.errors import LeaseLost
 from sio_cluster.protocol.ids import lane_behind
 from sio_cluster.streams.api.leases import Lease
@@ -56,10 +57,11 @@ class Lane:
         return lane_behind(self.number)
 
     def start(self, work: Coroutine[Any, Any, None]) -> None:
-        """Runs a handler, or what stands for one, as a task that ends with the lane."""
-        task = asyncio.get_running_loop().create_task(work)
-        self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
+        """Runs a handler, or what stands for one, as a task that ends with the lane. It may have ended on return."""
+        task = begin(work)
+        if not task.done():
+            self.tasks.add(task)
+            task.add_done_callback(self.tasks.discard)
 
     def held(self) -> bool:
         """Whether this app-node may act for the lane's clients now. Once False, it stays False."""
