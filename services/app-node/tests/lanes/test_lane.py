@@ -25,7 +25,8 @@ async def test_work_that_waits_for_nothing_ends_at_once_where_python_can() -> No
     ours.start(work())
     assert bool(ran) is CAN_BEGIN_AT_ONCE
     await asyncio.sleep(0)
-    assert isinstance(ran[0], asyncio.Task) and ran[0] is not asyncio.current_task()
+    assert isinstance(ran[0], asyncio.Task)
+    assert ran[0] is not asyncio.current_task()
     await asyncio.sleep(0)
     assert not ours.tasks
 
