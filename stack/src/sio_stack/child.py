@@ -14,12 +14,27 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 LONGEST_LINE = 16_384
 
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+
+
+@dataclass(frozen=True)
+class DieWithParent:
+    """For `preexec_fn`, on Linux: the child gets this signal where its parent is killed."""
+
+    number: int
+    parent: int
+
+    def __call__(self) -> None:
+        assert _libc is not None
+        _libc.prctl(_PR_SET_PDEATHSIG, self.number)
+        if os.getppid() != self.parent:
+            os._exit(1)
 
 
 class Child:
@@ -58,7 +73,7 @@ class Child:
                 stdout=end,
                 stderr=asyncio.subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=_die_with_parent(orphan_signal),
+                preexec_fn=DieWithParent(orphan_signal, os.getpid()) if _libc is not None else None,
             )
         except BaseException:
             os.close(output)
@@ -104,20 +119,6 @@ class Child:
     async def _read(self, output: int) -> None:
         async for line in _lines_of(output):
             self._on_line(line)
-
-
-def _die_with_parent(number: int) -> Callable[[], None] | None:
-    """For `preexec_fn`: the child gets this signal where its parent is killed. None where the system cannot do that."""
-    if _libc is None:
-        return None
-    libc, parent = _libc, os.getpid()
-
-    def prepare() -> None:
-        libc.prctl(_PR_SET_PDEATHSIG, number)
-        if os.getppid() != parent:
-            os._exit(1)
-
-    return prepare
 
 
 async def _lines_of(pipe: int) -> AsyncIterator[str]:
