@@ -56,6 +56,8 @@ SPREAD = (
 )  # fmt: skip
 """Long files whose tests share nothing: each test may run in another worker."""
 
+pytest_plugins = ("tests.warm",)
+
 _left_out = pytest.StashKey[Counter[str]]()
 
 

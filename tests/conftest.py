@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from tests.warm import NODES, forked
 
 T = TypeVar("T")
 
@@ -37,8 +38,9 @@ class BackgroundStack:
         self.errors: list[str] = []
 
     def __enter__(self) -> "BackgroundStack":
-        self._thread.start()
-        self._started.wait()
+        with forked(*NODES):
+            self._thread.start()
+            self._started.wait()
         if self._failure is not None:
             raise self._failure
         return self

@@ -19,7 +19,7 @@ from tests.conftest import ROOT, BackgroundStack, node
 from sio_cluster.testing.http import http_client
 from sio_stack.settings import free_ports
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.forked("app_node.bridge.cli"), pytest.mark.e2e, pytest.mark.timeout(300)]
 
 SENDERS = Path(__file__).parent / "senders"
 ENV = {

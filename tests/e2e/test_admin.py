@@ -16,7 +16,7 @@ from tests.conftest import ROOT
 
 from sio_stack import Stack
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400), pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.forked, pytest.mark.e2e, pytest.mark.timeout(400), pytest.mark.asyncio(loop_scope="module")]
 
 APP = str(ROOT / "tests/e2e/admin_app.py") + ":sio"
 PASSWORD = {"username": "ada", "password": "correct horse"}

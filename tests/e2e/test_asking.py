@@ -22,7 +22,7 @@ from app_node import ClusterServer, Config, get_client
 from sio_stack import Stack
 from sio_stack.ready import answers_http
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120), pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.forked, pytest.mark.e2e, pytest.mark.timeout(120), pytest.mark.asyncio(loop_scope="module")]
 
 APP = str(ROOT / "tests/e2e/asking_app.py") + ":sio"
 TIMEOUT_S = 15.0

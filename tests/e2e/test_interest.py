@@ -18,7 +18,7 @@ import app_node
 from app_node import ClusterServer
 from sio_stack import Stack
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.forked, pytest.mark.e2e, pytest.mark.timeout(180)]
 
 APP = str(ROOT / "tests/e2e/rooms_app.py") + ":sio"
 IO_NODES, ROUNDS = 4, 300

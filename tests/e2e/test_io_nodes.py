@@ -18,7 +18,7 @@ from sio_cluster.testing.http import http_client
 from sio_stack import Stack
 from sio_stack.ready import answers_http
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(90), pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.forked, pytest.mark.e2e, pytest.mark.timeout(90), pytest.mark.asyncio(loop_scope="module")]
 
 
 @pytest_asyncio.fixture(scope="class", loop_scope="module", params=[4, pytest.param(8, marks=pytest.mark.ci_only)])

@@ -16,7 +16,7 @@ from tests.e2e.test_restart_app import ENV
 from sio_cluster.testing.client import Client, WSError
 from sio_stack import Stack
 
-pytestmark = [pytest.mark.e2e, pytest.mark.ci_only, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.forked, pytest.mark.e2e, pytest.mark.ci_only, pytest.mark.timeout(300)]
 
 APP = str(ROOT / "tests/chaos/app.py") + ":sio"
 CONNECTS, AT_A_TIME = 10_000, 250

@@ -16,7 +16,7 @@ from tests.e2e.load import Load
 
 from sio_stack import Stack
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120), pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.forked, pytest.mark.e2e, pytest.mark.timeout(120), pytest.mark.asyncio(loop_scope="module")]
 
 APP = str(ROOT / "tests/e2e/app.py") + ":sio"
 ENV = {"LEASE_MS": "1000", "HEARTBEAT_MS": "300", "NODE_TIMEOUT_MS": "3000", "DRAIN_MS": "200", "LOG_FORMAT": "json"}

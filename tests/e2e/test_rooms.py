@@ -29,7 +29,12 @@ from sio_stack import Stack
 from sio_stack.ready import answers_http
 from sio_stack.settings import free_ports
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180), pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [
+    pytest.mark.forked("io_node.cli", "app_node.cli", "sio-cluster"),
+    pytest.mark.e2e,
+    pytest.mark.timeout(180),
+    pytest.mark.asyncio(loop_scope="module"),
+]
 
 APP = str(ROOT / "tests/e2e/rooms_app.py") + ":sio"
 COMMAND = str(Path(sys.executable).with_name("sio-cluster"))

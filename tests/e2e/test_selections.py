@@ -22,7 +22,7 @@ from sio_cluster.node.settings.config import Config
 from sio_cluster.streams.redis import RedisBus
 from sio_stack import Stack
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180), pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.forked, pytest.mark.e2e, pytest.mark.timeout(180), pytest.mark.asyncio(loop_scope="module")]
 
 APP = str(ROOT / "tests/e2e/selections_app.py") + ":sio"
 CLIENTS = 16

@@ -15,7 +15,8 @@ from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.messages import Ack, Emit
 from sio_cluster.streams.redis import RedisBus
 
-pytestmark = [pytest.mark.slow, pytest.mark.alone]  # a process without CPU for a while loses its lease
+# alone: a process without CPU for a while loses its lease
+pytestmark = [pytest.mark.forked("app-node"), pytest.mark.slow, pytest.mark.alone]
 
 COMMAND = Path(sys.executable).with_name("app-node")
 APP = """

@@ -20,7 +20,7 @@ from sio_cluster.testing.patience import PROCESS_S
 
 from .processes import COMMAND, SETTINGS, Node, Start, serves
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.forked("app-node"), pytest.mark.slow, pytest.mark.timeout(240)]
 
 
 async def test_one_whose_connect_loops_is_named(start: Start, io: Any) -> None:

@@ -13,7 +13,8 @@ from sio_cluster.testing.valkey import start_valkey
 
 from .processes import SETTINGS, Start, serves
 
-pytestmark = [pytest.mark.slow, pytest.mark.alone]  # a process without CPU for a while loses its lease
+# alone: a process without CPU for a while loses its lease
+pytestmark = [pytest.mark.forked("app-node"), pytest.mark.slow, pytest.mark.alone]
 
 
 async def test_one_that_loops_is_named_and_ends_and_another_takes_over(start: Start, io: Any) -> None:
