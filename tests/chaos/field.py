@@ -36,7 +36,7 @@ from tests.chaos.leftovers import FORGOTTEN_S, left_at_last
 from tests.chaos.limits import Missed, check
 from tests.chaos.official import Official
 from tests.chaos.pace import pace_now
-from tests.chaos.rooms import disagreements
+from tests.chaos.rooms import AGREED_S, disagreements
 from tests.conftest import ROOT
 
 from sio_stack.stack import Node
@@ -50,6 +50,8 @@ OFFICIAL_RATE = 5.0
 LEAST_PART = 0.5
 """A scenario fails where clients send, or receive, less than this part of what they mean to before its fault."""
 JS_FIRST, PYTHON_FIRST = 10_000, 20_000
+DISCONNECTED_S = NODE_TIMEOUT_S + 7
+"""When the application must know of all clients that they are gone."""
 
 
 class Field:
@@ -166,7 +168,13 @@ class Field:
         return verdict
 
     async def judge(
-        self, *, answered_within_s: float = 20, balanced: balance.Scope | None = None, **allowed: Any
+        self,
+        *,
+        answered_within_s: float = 20,
+        disconnected_within_s: float = DISCONNECTED_S,
+        agreed_within_s: float = AGREED_S,
+        balanced: balance.Scope | None = None,
+        **allowed: Any,
     ) -> Verdict:
         """As `end`, but returns what is wrong instead of raising it."""
         for official in self._officials:
@@ -178,12 +186,12 @@ class Field:
         if balanced:
             await balance.check(self.stack, self.directory, balanced, beside=sum(crowd.beside for crowd in crowds))
         if self._inspected:
-            self.disagreements = await disagreements(self.valkey.url, self.directory)
+            self.disagreements = await disagreements(self.valkey.url, self.directory, within_s=agreed_within_s)
         for crowd in crowds:
             crowd.leave()
         for official in self._officials:
             await official.leave()
-        await self._disconnects()
+        await self._disconnects(disconnected_within_s)
         if self._inspected:
             self.left_over = await left_at_last(self.valkey.url, FORGOTTEN_S)
         self._redis_said = await self._cluster.slowest_in_redis()
@@ -217,12 +225,12 @@ class Field:
         event."""
         await asyncio.sleep(1.0)
 
-    async def _disconnects(self) -> None:
+    async def _disconnects(self, within_s: float) -> None:
         """Waits until the application knows that all are gone, for a bounded time. The checker says who is missing."""
         sids = records.joined(self.directory)
         with suppress(AssertionError):
             all_gone = lambda: _now(sids <= records.disconnected(self.directory))  # noqa: E731
-            await until(all_gone, NODE_TIMEOUT_S + 7, "", every_s=0.2)
+            await until(all_gone, within_s, "", every_s=0.2)
 
     def _write(self, verdict: Verdict, problems: list[str]) -> None:
         more = {"restarts": self.restarts, "problems": problems, "rates": self.rates, "pace": self.crowd.pace}

@@ -26,14 +26,16 @@ TOLD_S = 3.0
 END = "end"
 
 
-async def disagreements(redis_url: str, directory: Path, rooms: Collection[str] = ROOMS) -> list[str]:
-    """Asks until all agree on these rooms, or AGREED_S have passed. Returns what differed at last: [] is nothing.
+async def disagreements(
+    redis_url: str, directory: Path, rooms: Collection[str] = ROOMS, within_s: float = AGREED_S
+) -> list[str]:
+    """Asks until all agree on these rooms, or the time is over. Returns what differed at last: [] is nothing.
 
     No client may change its rooms meanwhile, or come.
     """
     config = Config(REDIS_URL=redis_url, LOG_LEVEL="warning")
     loop = asyncio.get_running_loop()
-    deadline = loop.time() + AGREED_S
+    deadline = loop.time() + within_s
     async with AsyncExitStack() as exits:
         bus, sio = RedisBus(config), get_client(config)
         exits.push_async_callback(bus.stop)

@@ -8,10 +8,13 @@ from contextlib import AbstractAsyncContextManager
 
 import pytest
 from tests.chaos.checker import COLUMNS, Allowed, broken_promises
-from tests.chaos.field import Field, field
+from tests.chaos.field import DISCONNECTED_S, Field, field
 from tests.conftest import ROOT
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(90)]
+
+IN_VAIN_S = 3.0
+"""So long a build is waited for that never tells of a disconnect, or never agrees on rooms."""
 
 BROKEN = str(ROOT / "tests/chaos/broken_app.py") + ":sio"
 CAUGHT = {
@@ -33,7 +36,8 @@ async def test_one_in_a_thousand_is_caught(seed: int, defect: str) -> None:
     """The defect shows in its own columns and in no other."""
     async with _broken(seed, defect) as it:
         await it.crowd.progress(60, 30)
-        verdict = await it.judge(answered_within_s=1)
+        within_s = IN_VAIN_S if defect == "drop-disconnect" else DISCONNECTED_S
+        verdict = await it.judge(answered_within_s=1, disconnected_within_s=within_s)
     assert broken_promises(verdict, Allowed())
     assert {column for column in COLUMNS if getattr(verdict, column)} == CAUGHT[defect], verdict.examples
 
@@ -42,7 +46,7 @@ async def test_a_client_that_did_not_enter_its_room_is_caught(seed: int) -> None
     """Records and room index have it there; its io-node has not."""
     async with _broken(seed, "drop-join") as it:
         await it.crowd.progress(60, 30)
-        verdict = await it.judge()
+        verdict = await it.judge(agreed_within_s=IN_VAIN_S)
     assert broken_promises(verdict, Allowed()) == []
     assert it.disagreements
     assert all("no say io-nodes" in line for line in it.disagreements), it.disagreements
@@ -50,6 +54,6 @@ async def test_a_client_that_did_not_enter_its_room_is_caught(seed: int) -> None
 
 def _broken(seed: int, defect: str) -> AbstractAsyncContextManager[Field]:
     return field(
-        f"broken build, {defect}", seed, io_nodes=1, app=BROKEN, env={"CHAOS_BROKEN": defect}, official=False,
-        websockets=80, pollers=0, rate=20, paced=False,
+        f"broken build, {defect}", seed, io_nodes=1, app=BROKEN, official=False, websockets=80, pollers=0, rate=20,
+        paced=False, env={"CHAOS_BROKEN": defect, "SHUTDOWN_MS": "1000"},  # some count an event that never ends
     )  # fmt: skip
