@@ -11,13 +11,13 @@ from typing import Any
 import psutil
 import pytest
 from tests.conftest import ROOT
-from tests.warm import forked
+from tests.warm import CAN_FORK, forked
 
 from sio_stack.child import Child
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(sys.platform != "linux", reason="elsewhere every start is an ordinary one"),
+    pytest.mark.skipif(not CAN_FORK, reason="every start is an ordinary one here"),
 ]
 
 KIND = "tests.warm_look"

@@ -1,7 +1,7 @@
 """Python processes that tests start, forked from one that has imported all that they need.
 
 A node needs more than a second of CPU for its imports, and tests start hundreds of nodes. In a file with this mark, and
-on Linux, a start of these by subprocess or asyncio takes a tenth of that:
+where CAN_FORK is true, a start of these by subprocess or asyncio takes a tenth of that:
 
     pytestmark = pytest.mark.forked("app-node")  # without a word: NODES
 
@@ -38,6 +38,12 @@ _FIXED: Final = ("SIO_PURE", "LD_", "MALLOC_", "LANG", "LC_")
 """What Python and this project read when they are loaded, besides PYTHON...: the forked process cannot change it."""
 _PR_SET_CHILD_SUBREAPER: Final = 36
 
+_TRIED: Final = ((3, 11), (3, 12), (3, 13))
+"""Versions of Python in which subprocess starts a process by the function that is replaced here."""
+
+CAN_FORK: Final = sys.platform == "linux" and sys.version_info[:2] in _TRIED
+"""Else every start is an ordinary one."""
+
 _models: dict[str, "Model"] = {}
 _wanted: set[str] = set()
 _lock = threading.Lock()
@@ -68,7 +74,7 @@ def forked(*kinds: str) -> Iterator[None]:
     """Meanwhile these are forked, wherever in this process they are started: modules as for `python -m`, or commands
     such as app-node. It returns when the processes to be forked have imported everything, which no event loop should
     have to wait for."""
-    if sys.platform != "linux" or not kinds:
+    if not CAN_FORK or not kinds:
         yield
         return
     _install()
