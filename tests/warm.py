@@ -38,8 +38,9 @@ _FIXED: Final = ("SIO_PURE", "LD_", "MALLOC_", "LANG", "LC_")
 """What Python and this project read when they are loaded, besides PYTHON...: the forked process cannot change it."""
 _PR_SET_CHILD_SUBREAPER: Final = 36
 
-_TRIED: Final = ((3, 11), (3, 12), (3, 13))
-"""Versions of Python in which subprocess starts a process by the function that is replaced here."""
+_TRIED: Final = ((3, 11), (3, 12))
+"""Versions of Python in which subprocess starts every process by the function that is replaced here. 3.13 starts some
+of them in another way."""
 
 CAN_FORK: Final = sys.platform == "linux" and sys.version_info[:2] in _TRIED
 """Else every start is an ordinary one."""

@@ -44,6 +44,8 @@ Timeout = Annotated[float, typer.Option(help="Seconds that Redis gets", min=0.00
 
 _T = TypeVar("_T")
 
+_TOO_DEEP = "the data are nested too deeply"
+
 
 def add_to(cli: typer.Typer) -> None:
     """Adds these commands."""
@@ -240,7 +242,9 @@ def _time(seconds: float | None) -> str:
 def _decoded(data: str | None) -> Any:
     try:
         return None if data is None else json.loads(data)
-    except (ValueError, RecursionError) as error:
+    except RecursionError:
+        refuse(_TOO_DEEP, EXIT_REFUSED)
+    except ValueError as error:
         raise typer.BadParameter(f"is no JSON ({error}); a text needs quotes: '\"hello\"'", param_hint="DATA") from None
 
 
@@ -264,7 +268,7 @@ def _with_server(command: Callable[[ClusterServer], Awaitable[_T]], timeout_s: f
     except (ConfigError, BusError, NodesTooOld, TypeError, ValueError) as error:
         refuse(error, EXIT_REFUSED)
     except RecursionError:
-        refuse("the data are nested too deeply", EXIT_REFUSED)
+        refuse(_TOO_DEEP, EXIT_REFUSED)
 
 
 async def _awaited(operation: Awaitable[_T]) -> _T:
