@@ -30,12 +30,12 @@ from sio_stack.stack import Node
 RESULTS = ROOT / ".run/chaos"
 written: list[Path] = []
 """The results that this process has written, for whoever shows them."""
-LEASE_S, NODE_TIMEOUT_S = 1.5, 3.0
+LEASE_S, NODE_TIMEOUT_S, DRAIN_S = 1.5, 3.0, 1.0
 ENV = {
     "LEASE_MS": str(int(LEASE_S * 1000)),
     "HEARTBEAT_MS": "300",
     "NODE_TIMEOUT_MS": str(int(NODE_TIMEOUT_S * 1000)),
-    "DRAIN_MS": "1000",
+    "DRAIN_MS": str(int(DRAIN_S * 1000)),
     "SHUTDOWN_MS": "5000",
     "LOG_FORMAT": "json",
 }

@@ -7,6 +7,7 @@ from sio_cluster.protocol.errors import BusUnavailable
 from sio_cluster.streams.api.lanes import LaneReader
 from sio_cluster.streams.api.leases import Lease
 from sio_cluster.streams.redis import RedisBus
+from sio_cluster.streams.redis.connection import Connection
 
 APP1, IO1 = "app-aaaaaa", "io1-aaaaaa"
 QUICK_S = 0.2
@@ -32,3 +33,13 @@ async def hold(bus: RedisBus, lane: int = 0) -> tuple[LaneReader, Lease]:
     reader = bus.lane_reader(APP1)
     await reader.claim(lane)
     return reader, lease
+
+
+async def cut(bus: RedisBus, connection: Connection) -> None:
+    """Redis closes this connection, and its owner has noticed. Else the next command may still leave on it."""
+    wire = connection._wire
+    assert wire is not None
+    await bus.connections.run(("CLIENT", "KILL", "ID", connection.greeted[0]))
+    async with asyncio.timeout(5):
+        while wire.lost is None:
+            await asyncio.sleep(0.001)

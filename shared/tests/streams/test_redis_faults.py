@@ -13,7 +13,7 @@ from sio_cluster.streams.redis import RedisBus
 from sio_cluster.testing.contract import Writer, commit, read_bodies
 from sio_cluster.testing.valkey import Valkey, start_valkey
 
-from .real_server import APP1, BLOCK_MS, IO1, LONG_MS, QUICK_S, hold, persist
+from .real_server import APP1, BLOCK_MS, IO1, LONG_MS, QUICK_S, cut, hold, persist
 
 pytestmark = pytest.mark.slow
 
@@ -130,7 +130,8 @@ class TestCrash:
         await bus.connections.run(("XADD", inbox, "9999999999999-0", "b", b"from a clock ahead"))
         assert await read_bodies(reader, 0) == [b"from a clock ahead"]
         lost = (inbox, Keys.state(inbox)) if wiped else (inbox,)
-        await bus.connections.run(("DEL", *lost), ("CLIENT", "KILL", "ID", reader._connection.greeted[0]))
+        await bus.connections.run(("DEL", *lost))
+        await cut(bus, reader._connection)
         writer = Writer(bus.appender, inbox, APP1)
         await writer.write(b"a", b"b")
         assert await read_bodies(reader, 1) == found
@@ -151,7 +152,7 @@ class TestCrash:
         [ttl_ms] = await bus.connections.run(("PTTL", account))
         assert ttl_ms > 60_000
         assert await bus.appender.append([append]) == [AppendResult.NOBODY]
-        await bus.connections.run(("CLIENT", "KILL", "ID", reader._connection.greeted[0]))
+        await cut(bus, reader._connection)
         await read_bodies(reader, 1)
         assert await bus.appender.append([append]) == [AppendResult.APPENDED]
 

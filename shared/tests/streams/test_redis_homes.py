@@ -16,7 +16,7 @@ from sio_cluster.streams.api.records import Claim, Ended
 from sio_cluster.streams.redis import RedisBus
 from sio_cluster.testing.contract import Writer, read_bodies
 
-from .real_server import APP1, BLOCK_MS, IO1, LONG_MS
+from .real_server import APP1, BLOCK_MS, IO1, LONG_MS, cut
 from .redis_home import HANDSHAKE, HASH, IO2, OTHER, SID, START, expire, ids, keys_of_home, opened, room_index
 
 pytestmark = pytest.mark.slow
@@ -115,7 +115,7 @@ class TestTail:
         tail = bus.homes.tail(IO1, START)
         assert await read_bodies(tail, 0) == [b"a", b"b"]
         await Writer(bus.appender, bus.keys.inbox(IO1), "app-bbbbbb").write(b"c", b"d")
-        await bus.connections.run(("CLIENT", "KILL", "ID", tail._connection.greeted[0]))
+        await cut(bus, tail._connection)
         await reader.forget_log((await ids(bus))[2], [])
         with pytest.raises(HomeLost):
             await tail.read(0)
