@@ -1,6 +1,7 @@
 """The relay loses nothing, keeps its streams short, and knows who is in a room."""
 
 import asyncio
+import json
 from typing import Any
 
 import hiredis
@@ -101,16 +102,18 @@ async def test_members_of_a_room_get_each_message_once() -> None:
         assert await _deliveries(target, members, tally) == 3 * 4  # all of both processes
         stranger = await connect(target.ports[:1], 1, tally)
         assert await _deliveries(target, members, tally) == 3 * 4  # all of one process
+        await join(members[:2], [["few"]] * 2)
+        assert await _deliveries(target, members[:2], tally, "few") == 3 * 2  # one of each process
         members.pop(0).disconnect()
-        assert await _deliveries(target, members, tally) == 3 * 3  # one of two, and two of two
+        assert await _deliveries(target, members, tally) == 3 * 3  # whether or not it is known yet who left
         disconnect([*members, *stranger])
 
 
-async def _deliveries(target: Target, clients: list[Client], tally: Tally) -> int:
-    """How many come of three messages in two bursts, and of a round trip behind each."""
-    found = await fan_out.blast(target, clients, tally, "some", bursts=1, burst=2)
+async def _deliveries(target: Target, clients: list[Client], tally: Tally, room: str = "some") -> int:
+    """How many come of a burst of two messages to a room of these clients, and of a third one."""
+    found = await fan_out.blast(target, clients, tally, room, bursts=1, burst=2)
     assert (found["lost"], found["out_of_order"]) == (0, 0)
-    await clients[0].ask(b'["say","some"]')
+    await clients[0].ask(json.dumps(["say", room]).encode())
     for client in clients:
         await client.ask(b'["echo",1]')
     return tally.deliveries

@@ -17,6 +17,6 @@ inside, because the benchmark's packets have none.
 
 - An entry of the lane: the number of the io process, then a line `WHO PACKET` for each packet from a client. WHO is the
   number that the io process has given to the connection. The packet `41` also says that a connection is gone.
-- An entry of an inbox: a line `WHO PACKET` for one client, or `WHO,WHO,... PACKET<tab>PACKET...` for several. WHO is
-  `*` if all connections of the io process are meant. In the benchmark, nobody connects while somebody emits.
+- An entry of an inbox: a line `WHO PACKET` for one client, or `WHO,...,WHO, PACKET<tab>PACKET...` for those in a room.
+  The WHOs of all connections of the io process are `*`. In the benchmark, nobody connects while somebody emits.
 """

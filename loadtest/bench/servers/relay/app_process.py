@@ -91,7 +91,8 @@ class Application:
         packets = b"\t".join(b"42" + json.dumps(["news", one]).encode() for one in news)
         for io, members in self._rooms[room].items():
             if members:
-                who = b"*" if len(members) == len(self._clients[io]) else b",".join(members)
+                # The last comma: one member alone, too, may get several packets.
+                who = b"*" if len(members) == len(self._clients[io]) else b",".join((*members, b""))
                 self._lines[io].append(who + b" " + packets)
 
 
