@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from io_node.backpressure import Backpressure
-from io_node.engineio.api import Connection, Outbound
+from io_node.engineio.api import Bundle, Connection, Outbound, Sendable
 from io_node.socketio.absent import Absent
 from io_node.socketio.asked import AskedMany
 from io_node.socketio.client import Client, SessionLimits
@@ -55,15 +55,18 @@ class FakeConnection:
         self.close_on_send = False
         self.session: ClientSession | None = None
 
-    def send(self, message: Outbound) -> None:
-        if self.closed is None:
+    def send(self, message: Sendable) -> None:
+        if isinstance(message, Bundle):
+            for each in message.messages:
+                self.send(each)
+        elif self.closed is None:
             assert message.packet is not None
             self.sent.append(message.packet)
             self.sent.extend(message.attachments)
             if self.close_on_send:
                 self.close("slow consumer")
 
-    def send_with_offset(self, message: Outbound) -> None:
+    def send_with_offset(self, message: Sendable) -> None:
         self.send(message.with_offset())
 
     def fail(self, reason: str) -> None:

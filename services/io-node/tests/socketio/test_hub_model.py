@@ -80,17 +80,35 @@ class RoomsMachine(RuleBasedStateMachine):
         to=st.none() | st.lists(st.sampled_from(ROOMS), max_size=3),
         whom=st.lists(sids, max_size=2),
         skip=st.lists(sids, max_size=2),
+        times=st.integers(1, 3),
+        then=st.none() | st.sampled_from(ROOMS),
     )
-    def emit(self, namespace: str, to: list[Room] | None, whom: list[str], skip: list[str]) -> None:
-        self.emitted += 1
+    def emit(
+        self,
+        namespace: str,
+        to: list[Room] | None,
+        whom: list[str],
+        skip: list[str],
+        times: int,
+        then: Room | None,
+    ) -> None:
+        """Several times to the same, which may go together, and once to another room."""
         rooms = None if to is None else [*to, *whom]
+        emits = [self.said(namespace, rooms, skip) for _ in range(times)]
+        if then is not None:
+            emits.append(self.said(namespace, [then], skip))
+        self.node.hub.execute(emits)
+
+    def said(self, namespace: str, rooms: list[Room] | None, skip: list[str]) -> Emit:
+        """One more emit, which those expect whom it is for."""
+        self.emitted += 1
         prefix = "" if namespace == "/" else f"{namespace},"
         packet = f"2{prefix}[{self.emitted}]".encode()
-        self.node.hub.execute([Emit(namespace, packet, to=rooms, skip=skip)])
         for sid, joined in self.rooms.items():
             wanted = rooms is None or any(room in joined or room == sid for room in rooms)
             if self.namespace[sid] == namespace and wanted and sid not in skip:
                 self.expected[sid].append(packet)
+        return Emit(namespace, packet, to=rooms, skip=skip)
 
     @rule(sid=sids)
     def refuse(self, sid: str) -> None:

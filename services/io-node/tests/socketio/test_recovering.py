@@ -14,6 +14,7 @@ from sio_cluster.protocol.ids import lane_of
 from sio_cluster.protocol.messages import (
     Accept,
     Ack,
+    AckRequest,
     ClientConnected,
     ClientDisconnected,
     CloseRoom,
@@ -23,6 +24,7 @@ from sio_cluster.protocol.messages import (
     Join,
     Leave,
     Refuse,
+    Room,
     RoomChanged,
 )
 from sio_cluster.protocol.recovery import Position, encode_offset, hash_of
@@ -108,11 +110,25 @@ def test_the_place_goes_on_where_a_batch_takes_several_turns(node: Node) -> None
     connection, sid = joined(node)
     connection.take()
     node.hub.begin(b"7-0")
-    commands = iter([Emit("/", b'2["n"]', to=[sid]) for _ in range(3)])
+    targets: list[list[Room]] = [[sid], ["red", sid], ["red", sid], ["red", sid], [sid]]
+    commands = iter([Emit("/", b'2["n"]', to=target) for target in targets])
+    turns = 0
     while not node.hub.execute(commands, lambda: True):
-        pass
+        turns += 1
+    assert turns == 3  # those that go together come in one
     offsets = [json.loads(packet[1:])[1] for packet in connection.take()]
-    assert offsets == [encode_offset(Position(7, 0, number)).decode() for number in range(3)]
+    assert offsets == [encode_offset(Position(7, 0, number)).decode() for number in range(5)]
+
+
+def test_what_asks_for_an_answer_goes_alone(node: Node) -> None:
+    """The client takes the last argument for the function that answers, so it gets no offset."""
+    connection, sid = joined(node)
+    connection.take()
+    node.hub.begin(b"7-0")
+    question = Emit("/", b'25["q"]', to=[sid], ack=AckRequest("app1-bbbbbb", 5))
+    node.hub.execute([Emit("/", b'2["n"]', to=[sid]), question, question, Emit("/", b'2["n"]', to=[sid])])
+    first, last = (encode_offset(Position(7, 0, number)) for number in (0, 3))
+    assert connection.take() == [b'2["n","%b"]' % first, b'25["q"]', b'25["q"]', b'2["n","%b"]' % last]
 
 
 def test_what_the_application_is_told_of_the_pid(node: Node) -> None:

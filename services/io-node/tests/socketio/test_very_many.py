@@ -17,7 +17,7 @@ from .test_recovering import OLD, WINDOW_MS, FakeReplay, claimed
 MANY = 2_001
 """One more than get a message at once."""
 EMIT = Emit("/", b'2["news"]', to=["all"])
-BEHIND = Emit("/", b'2["next"]', to=["all"])
+BEHIND = Emit("/", b'2["next"]', to=["all", "others"])
 QUESTION = Emit("/", b'25["q"]', to=["all"], ack=AckRequest("app1-bbbbbb", 5, is_call=True, names_asked=True))
 
 
@@ -72,6 +72,27 @@ def test_they_get_it_in_turns_and_nothing_that_is_behind_before(crowd: Crowd) ->
     assert crowd.node.counters.emit_deliveries == 2 * MANY
 
 
+def test_messages_that_go_together_come_in_the_same_turns(crowd: Crowd) -> None:
+    left = crowd.begin(EMIT, EMIT, BEHIND)
+    first = crowd.got()
+    assert 0 < first.count([b'2["news"]'] * 2) <= 64
+    crowd.connections[-1].close(reasons.TRANSPORT_CLOSE)
+    crowd.end(left)
+    both = [one + other for one, other in zip(first, crowd.got(), strict=True)]
+    assert both == [[b'2["news"]', b'2["news"]', b'2["next"]']] * (MANY - 1) + [[]]
+    assert crowd.node.counters.emit_deliveries == 3 * (MANY - 1)
+
+
+def test_many_messages_to_fewer_clients_take_turns_too(crowd: Crowd) -> None:
+    """Where connections are congested each message is looked at: a hundred to all of them are 200,000."""
+    for sid in crowd.sids[:100]:
+        crowd.node.hub.execute([Join(sid, "some")])
+    left = crowd.begin(*[Emit("/", b"2[%d]" % number, to=["some"]) for number in range(50)])
+    turns = crowd.end(left)
+    assert turns == 3  # behind the first one; 32 clients in each
+    assert crowd.got() == [[b"2[%d]" % number for number in range(50)]] * 100 + [[]] * (MANY - 100)
+
+
 def test_who_leaves_before_its_turn_gets_nothing(crowd: Crowd) -> None:
     left = crowd.begin(EMIT)
     crowd.connections[-1].close(reasons.TRANSPORT_CLOSE)
@@ -119,22 +140,25 @@ class Log(FakeReplay):
         if after is None:
             yield Outbound(b'2["old"]', place=Position(1, 0, 0))
             yield None
-        elif after < Position(6, 0, 0) < until:
-            yield Outbound(EMIT.packet, place=Position(6, 0, 0))
+        for command in range(3):
+            place = Position(6, 0, command)
+            if after is not None and after < place < until:
+                yield Outbound(EMIT.packet, place=place)
 
 
-async def test_who_catches_up_meanwhile_gets_it_once(crowd: Crowd) -> None:
+@pytest.mark.parametrize("times", [1, 3])
+async def test_who_catches_up_meanwhile_gets_it_once(crowd: Crowd, times: int) -> None:
     """It comes to its end between two turns, and has had all up to this command by then: from its log."""
     connection, client = claimed(crowd.node, Log())
     crowd.node.hub.begin(b"5-1")
     crowd.node.hub.execute([Accept(OLD, client.generation)])
     assert client.catching_up is not None
     crowd.node.hub.begin(b"6-0")
-    left = crowd.begin(EMIT)
+    left = crowd.begin(*[EMIT] * times)
     connection.take_all()
     while client.catching_up is not None:  # turns of the loop are what is wanted
         await asyncio.sleep(0)
     crowd.end(left)
-    assert [packet[:8] for packet in connection.take() if b"news" in packet] == [b'2["news"']
+    assert [packet[:8] for packet in connection.take() if b"news" in packet] == [b'2["news"'] * times
     crowd.node.hub.execute([BEHIND])
     assert len(connection.take()) == 1

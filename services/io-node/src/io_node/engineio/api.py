@@ -33,7 +33,7 @@ server, which sends every message back:
 
 import base64
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from io_node.engineio.wire.frames import BINARY, ws_frame
 from sio_cluster.protocol.messages import Handshake
@@ -106,6 +106,29 @@ class Outbound:
         return packets
 
 
+class Bundle:
+    """Messages for the same connections. To send it is to send each of them, in order, and costs little more than one.
+
+    `size` is the length of all in bytes. `twin` is the bundle as `with_offset` made it, None before.
+    """
+
+    __slots__ = ("messages", "size", "twin")
+
+    def __init__(self, messages: list[Outbound]) -> None:
+        self.messages = messages
+        self.size = sum([message.size for message in messages])
+        self.twin: Bundle | None = None
+
+    def with_offset(self) -> "Bundle":
+        """The same with each message's offset. It is made once for all connections."""
+        if self.twin is None:
+            self.twin = Bundle([message.with_offset() for message in self.messages])
+        return self.twin
+
+
+Sendable: TypeAlias = Outbound | Bundle
+
+
 class Connection(Protocol):
     """What the Socket.IO side sees of one Engine.IO connection. Not for use from other threads."""
 
@@ -121,7 +144,7 @@ class Connection(Protocol):
     def transport(self) -> str:
         """`polling` or `websocket`: what carries messages at this moment."""
 
-    def send(self, message: Outbound) -> None:
+    def send(self, message: Sendable) -> None:
         """Send in order. Never blocks, never raises. After `close` it does nothing.
 
         Messages of one tick leave together at its end. If the client takes nothing of what waits for PING_TIMEOUT_MS,
@@ -130,7 +153,7 @@ class Connection(Protocol):
         dropped and counted.
         """
 
-    def send_with_offset(self, message: Outbound) -> None:
+    def send_with_offset(self, message: Sendable) -> None:
         """Send `message.with_offset()`, as `send` does."""
 
     def when_taken(self, callback: Callable[[], None]) -> None:

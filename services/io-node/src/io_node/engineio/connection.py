@@ -6,7 +6,7 @@ from typing import Protocol, assert_never
 
 import structlog
 
-from io_node.engineio.api import ConnectionHandler, Outbound
+from io_node.engineio.api import ConnectionHandler, Outbound, Sendable
 from io_node.engineio.polls import Polls
 from io_node.engineio.session import inbound
 from io_node.engineio.session.effects import (
@@ -103,11 +103,11 @@ class EngineConnection:
     def transport(self) -> str:
         return self._session.transport
 
-    def send(self, message: Outbound) -> None:
+    def send(self, message: Sendable) -> None:
         if self._queue.send(message):
             self._flusher.add(self)
 
-    def send_with_offset(self, message: Outbound) -> None:
+    def send_with_offset(self, message: Sendable) -> None:
         if self._queue.send(message.twin or message.with_offset()):
             self._flusher.add(self)
 

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Final, Protocol
 
-from io_node.engineio.api import Connection, Outbound
+from io_node.engineio.api import Bundle, Connection, Outbound, Sendable
 from io_node.socketio.counters import ClientCounters
 from io_node.turns import Turns
 from sio_cluster.protocol.recovery import Position
@@ -65,7 +65,7 @@ class CatchingUp:
     def __init__(
         self,
         connection: Connection,
-        send: Callable[[Outbound], None],
+        send: Callable[[Sendable], None],
         missed: Missed,
         *,
         place: Callable[[], Position],
@@ -94,9 +94,12 @@ class CatchingUp:
         """How many messages are held back here."""
         return len(self._held)
 
-    def hold(self, message: Outbound) -> None:
+    def hold(self, message: Sendable) -> None:
         """In place of the client's `send`: what is in the log comes from there."""
-        if message.volatile:
+        if isinstance(message, Bundle):
+            for each in message.messages:
+                self.hold(each)
+        elif message.volatile:
             self._counters.held_dropped += 1
         elif message.place is None:
             self._held.append((self._place(), message))

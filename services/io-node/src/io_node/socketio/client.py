@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol
 
 from msgspec.structs import replace
 
-from io_node.engineio.api import Connection, Outbound
+from io_node.engineio.api import Bundle, Connection, Outbound, Sendable
 from io_node.socketio.capability import Asked
 from io_node.socketio.catching_up import CatchingUp, Missed
 from io_node.socketio.counters import ClientCounters
@@ -153,7 +153,7 @@ class Client:
         self.joined = False
         self.rooms: set[Room] = set()
         self.told: set[Room] | None = None  # rooms of which the holder of its lane was told (`rooms.Rooms`)
-        self.send: Callable[[Outbound], None] = self._hold
+        self.send: Callable[[Sendable], None] = self._hold
         self._held: list[Outbound] = []
         self._owed: dict[tuple[bool, bool], dict[int, AckRequest]] | None = None  # by kind, then by ack id
 
@@ -298,7 +298,11 @@ class Client:
             request for (_, alone), asked in owed.items() for request in asked.values() if alone or request.names_asked
         ]
 
-    def _hold(self, message: Outbound) -> None:
+    def _hold(self, message: Sendable) -> None:
+        if isinstance(message, Bundle):
+            for each in message.messages:
+                self._hold(each)
+            return
         if message.volatile:
             self.session.counters.held_dropped += 1
             return

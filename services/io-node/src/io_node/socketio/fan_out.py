@@ -4,13 +4,14 @@ A message for many clients is one `Outbound`. Where it is a question, this says 
 and who cannot answer.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from io_node.engineio.api import Outbound
+from io_node.engineio.api import Bundle, Outbound, Sendable
 from io_node.socketio.absent import Absent
 from io_node.socketio.asked import AskedMany
 from io_node.socketio.client import Client
 from io_node.socketio.counters import ClientCounters
+from io_node.socketio.namespace import Send
 from io_node.socketio.rooms import Rooms
 from io_node.tracing import Traces
 from sio_cluster.protocol.ids import node_of
@@ -21,6 +22,20 @@ _AT_ONCE = 2_000
 """A message to more clients takes several turns of the event loop. To so many it takes 2 ms, a question 8 ms."""
 _STEP = 32
 """So many clients are written to between two looks at the clock."""
+
+
+def go_together(emit: Emit, following: Emit) -> bool:
+    """Whether both are for the same clients, and nobody waits for an answer or traces them."""
+    return (
+        emit.namespace == following.namespace
+        and emit.to == following.to
+        and emit.skip == following.skip
+        and emit.except_rooms == following.except_rooms
+        and emit.ack is None
+        and following.ack is None
+        and emit.trace is None
+        and following.trace is None
+    )
 
 
 class FanOut:
@@ -57,8 +72,7 @@ class FanOut:
 
         Returns None where that is done. If it concerns many, returns the work that is left, a step at a time.
         """
-        namespace = self._rooms.namespaces.get(emit.namespace)
-        members = namespace.members(emit.to, emit.skip, emit.except_rooms) if namespace is not None else None
+        members = self._members(emit)
         if not members:
             if emit.ack is not None:
                 self._asked_nobody(emit, emit.ack)
@@ -72,27 +86,52 @@ class FanOut:
             span = self._traces.deliver(emit.trace, emit.namespace, len(members))
             on_end = None if span is None else span.end
         if len(members) > _AT_ONCE:
-            return self._send_to_many(list(members), message, emit.ack, alone, on_end)
+            return self._send_to_many(list(members), message, 1, emit.ack, alone, on_end)
         if emit.ack is not None:
             for sid in members:
                 if not self._clients[sid].expect_ack(emit.ack, alone=alone):
                     self._counters.forgotten_acks += 1
-        self._counters.emit_deliveries += len(members)
-        for send in list(members.values()):  # a copy: a send may close its connection, which removes its clients
-            send(message)
+        self._send_to(members, message, 1)
         if on_end is not None:
             on_end()
         return None
 
+    def emit_together(self, emits: Sequence[Emit], place: Position | None) -> Iterator[None] | None:
+        """Does what `emit` does of each of these, in order: all of them `go_together`. `place`: of the first one."""
+        members = self._members(emits[0])
+        if not members:
+            return None
+        messages = []
+        for emit in emits:
+            messages.append(Outbound(emit.packet, emit.attachments, emit.volatile, place))
+            place = None if place is None else Position(place.ms, place.number, place.command + 1)
+        bundle = Bundle(messages)
+        if len(members) * len(messages) > _AT_ONCE:  # where connections are congested, each message is looked at
+            return self._send_to_many(list(members), bundle, len(messages), None, False, None)
+        self._send_to(members, bundle, len(messages))
+        return None
+
+    def _members(self, emit: Emit) -> dict[str, Send] | None:
+        namespace = self._rooms.namespaces.get(emit.namespace)
+        return namespace.members(emit.to, emit.skip, emit.except_rooms) if namespace is not None else None
+
+    def _send_to(self, members: dict[str, Send], message: Sendable, count: int) -> None:
+        """`count`: how many messages it is."""
+        self._counters.emit_deliveries += len(members) * count
+        for send in list(members.values()):  # a copy: a send may close its connection, which removes its clients
+            send(message)
+
     def _send_to_many(
         self,
         sids: list[str],
-        message: Outbound,
+        message: Sendable,
+        count: int,
         request: AckRequest | None,
         alone: bool,
         on_end: Callable[[], None] | None,
     ) -> Iterator[None]:
         """Sends what `emit` does, to some clients in each step. `sids`: whom the message concerns at its place.
+        `count`: how many messages it is.
 
         Between two steps clients leave. Whoever leaves before its turn has left before the message: it may come back,
         and is told from the log; it will not answer. No client joins, since commands wait. One that is catching up may
@@ -103,16 +142,16 @@ class FanOut:
             first = [sid for sid in self._catching_up if sid in concerned]
             concerned.difference_update(first)
             for sid in first:
-                self._send_one(sid, message, request, alone)
+                self._send_one(sid, message, count, request, alone)
             sids = [sid for sid in sids if sid in concerned]
         for number, sid in enumerate(sids, 1):
-            self._send_one(sid, message, request, alone)
+            self._send_one(sid, message, count, request, alone)
             if number % _STEP == 0:
                 yield
         if on_end is not None:
             on_end()
 
-    def _send_one(self, sid: str, message: Outbound, request: AckRequest | None, alone: bool) -> None:
+    def _send_one(self, sid: str, message: Sendable, count: int, request: AckRequest | None, alone: bool) -> None:
         client = self._clients.get(sid)
         if client is None or client.returning:  # in the latter case it has left, and waits to be let in again
             if request is not None and (alone or request.names_asked):
@@ -120,7 +159,7 @@ class FanOut:
             return
         if request is not None and not client.expect_ack(request, alone=alone):
             self._counters.forgotten_acks += 1
-        self._counters.emit_deliveries += 1
+        self._counters.emit_deliveries += count
         client.send(message)
 
     def _tell_asked(self, emit: Emit, request: AckRequest, members: Iterable[str]) -> None:

@@ -5,7 +5,7 @@ like others: it holds messages back until it is accepted.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import assert_never
+from typing import Final, assert_never
 
 import structlog
 
@@ -14,7 +14,7 @@ from io_node.socketio.absent import Absent
 from io_node.socketio.asked import AskedMany
 from io_node.socketio.client import Client, Replay
 from io_node.socketio.counters import ClientCounters
-from io_node.socketio.fan_out import FanOut
+from io_node.socketio.fan_out import FanOut, go_together
 from io_node.socketio.rooms import Rooms
 from io_node.tracing import Traces
 from io_node.turns import Turns
@@ -40,6 +40,11 @@ from sio_cluster.protocol.messages import (
 from sio_cluster.protocol.recovery import Position, encode_offset, position_of
 
 log = structlog.get_logger()
+
+_MOST_TOGETHER: Final = 100
+"""So many emits are carried out as one."""
+_MOST_BYTES_TOGETHER: Final = 65_536
+"""And not many more bytes than that."""
 
 
 class Hub:
@@ -112,6 +117,7 @@ class Hub:
         )
         self._place: Position | None = None  # of the entry
         self._index = -1  # of the command in its entry
+        self._ahead: Command | None = None  # the next one, if it was looked at already
         self._rest: Iterator[None] | None = None  # of that command, if it concerns many: a step for each client
 
     def __len__(self) -> int:
@@ -189,6 +195,7 @@ class Hub:
         """The commands that `execute` gets from now on are those of this entry, from the first on."""
         self._place = position_of(entry_id, 0)
         self._index = -1
+        self._ahead = None
 
     def execute(self, commands: Iterable[Command], is_over: Callable[[], bool] = lambda: False) -> bool:
         """Carry out commands in order. A sid that is not here is counted and no error: clients leave at any time.
@@ -200,13 +207,12 @@ class Hub:
         rooms = self._rooms
         if not self._carry_on(is_over):
             return False
-        for command in commands:
+        commands = iter(commands)
+        while (command := self._next(commands)) is not None:
             self._index += 1
             match command:
                 case Emit():
-                    self.counters.emits += 1
-                    # The client takes the function that answers for the last argument, and not an offset.
-                    self._rest = self._fan_out.emit(command, self._here if command.ack is None else None)
+                    self._emit(command, commands)
                 case Ack():
                     self._ack(command)
                 case Accept(sid, generation):
@@ -237,6 +243,29 @@ class Hub:
             if (self._rest is not None and not self._carry_on(is_over)) or is_over():
                 return False
         return True
+
+    def _next(self, commands: Iterator[Command]) -> Command | None:
+        ahead, self._ahead = self._ahead, None
+        return next(commands, None) if ahead is None else ahead
+
+    def _emit(self, emit: Emit, commands: Iterator[Command]) -> None:
+        """Emits this, and what follows and goes together with it."""
+        place = self._here
+        emits, size = [emit], len(emit.packet)
+        while len(emits) < _MOST_TOGETHER and size < _MOST_BYTES_TOGETHER:
+            following = self._ahead = next(commands, None)
+            if not isinstance(following, Emit) or not go_together(emit, following):
+                break
+            self._ahead = None
+            self._index += 1
+            emits.append(following)
+            size += len(following.packet) + sum(map(len, following.attachments))
+        self.counters.emits += len(emits)
+        if len(emits) > 1:
+            self._rest = self._fan_out.emit_together(emits, place)
+        else:
+            # The client takes the function that answers for the last argument, and not an offset.
+            self._rest = self._fan_out.emit(emit, place if emit.ack is None else None)
 
     def _carry_on(self, is_over: Callable[[], bool]) -> bool:
         """The rest of a command that concerns many. False where `is_over` came before its end."""

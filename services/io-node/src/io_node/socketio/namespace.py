@@ -3,10 +3,10 @@
 from collections.abc import Callable, Collection, Sequence
 from typing import TypeAlias
 
-from io_node.engineio.api import Outbound
+from io_node.engineio.api import Sendable
 from sio_cluster.protocol.messages import Room
 
-Send: TypeAlias = Callable[[Outbound], None]
+Send: TypeAlias = Callable[[Sendable], None]
 
 _NOBODY: dict[str, Send] = {}
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from io_node.engineio.api import Outbound
+from io_node.engineio.api import Bundle, Outbound
 from io_node.engineio.counters import EngineCounters
 from io_node.engineio.session.buffers import Buffers
 from io_node.engineio.session.limits import NEVER
@@ -28,6 +28,11 @@ class Waiting:
     def send(self, *messages: bytes) -> None:
         for message in messages:
             self.queue.send(Outbound(message))
+
+
+def bundle(*messages: bytes) -> Bundle:
+    """The second message is volatile."""
+    return Bundle([Outbound(message, volatile=number == 1) for number, message in enumerate(messages)])
 
 
 # --- what waits
@@ -67,6 +72,50 @@ def test_a_stuck_queue_drops_what_is_volatile() -> None:
     assert waiting.counters.dropped == {"volatile": 1}
     waiting.queue.free()
     assert waiting.queue.send(Outbound(b"a", volatile=True))
+
+
+def test_messages_that_go_together_are_queued_as_each_by_itself() -> None:
+    waiting = Waiting()
+    assert waiting.queue.send(bundle(b"a", b"b", b"c"))
+    assert not waiting.queue.send(bundle(b"d", b"e"))
+    assert (waiting.queue.messages, waiting.queue.held_bytes) == (5, 10)
+    assert waiting.queue.take_frames() == b"\x81\x024a\x81\x024b\x81\x024c\x81\x024d\x81\x024e"
+    assert (waiting.queue.messages, waiting.queue.held_bytes, waiting.counters.written) == (0, 0, 5)
+    assert waiting.buffers.waiting_bytes == 0
+
+
+def test_of_messages_that_go_together_a_stuck_queue_drops_what_is_volatile() -> None:
+    alone, together = Waiting(stuck=True), Waiting(stuck=True)
+    sent = [alone.queue.send(message) for message in bundle(b"a", b"b", b"c").messages]
+    assert together.queue.send(bundle(b"a", b"b", b"c")) == any(sent)
+    for waiting in (alone, together):
+        assert waiting.queue.messages == 2
+        assert waiting.counters.dropped == {"volatile": 1}
+    assert together.buffers.waiting_bytes == alone.buffers.waiting_bytes > 0
+    together.queue.free()
+    assert together.queue.take_frames() == b"\x81\x024a\x81\x024c"
+    assert together.buffers.waiting_bytes == 0
+
+
+def test_of_messages_that_go_together_each_is_dropped_by_a_queue_that_takes_nothing() -> None:
+    waiting = Waiting()
+    waiting.queue.takes = False
+    assert not waiting.queue.send(bundle(b"a", b"b", b"c"))
+    assert waiting.queue.messages == 0
+    assert waiting.counters.dropped == {"connection_closed": 3}
+
+
+def test_clients_with_the_same_messages_get_the_same_bytes() -> None:
+    """In a burst to a room they are joined once, and not for each member."""
+    one, two, other = Waiting(), Waiting(), Waiting()
+    said = bundle(b"a", b"b")
+    for waiting in (one, two, other):
+        waiting.queue.send(said)
+    other.send(b"c")
+    frames = one.queue.take_frames()
+    assert two.queue.take_frames() is frames
+    assert other.queue.take_frames() == frames + b"\x81\x024c"
+    assert two.counters.websocket_sent_bytes == len(frames)
 
 
 def test_what_is_dropped_is_counted_by_its_reason() -> None:

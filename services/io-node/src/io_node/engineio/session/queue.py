@@ -8,7 +8,9 @@ flight*). A client that takes something at least once in PING_TIMEOUT_MS may be 
 nothing for so long has *stalled*, and its session ends.
 """
 
-from io_node.engineio.api import Outbound
+from typing import TypeAlias
+
+from io_node.engineio.api import Bundle, Outbound, Sendable
 from io_node.engineio.counters import EngineCounters
 from io_node.engineio.session.buffers import Buffers
 from io_node.engineio.session.limits import NEVER, Limits
@@ -23,6 +25,33 @@ A proxy may take a payload at once. Then only the next GET shows progress: after
 """
 _LOOKS = 4
 """How often within PING_TIMEOUT_MS a session that is stuck looks whether its client has taken something."""
+
+
+Item: TypeAlias = Outbound | Control
+
+
+class Joined:
+    """Joins the frames of what waits for a client. It remembers the last result: in a burst to a room, all its members
+    have the same messages in their queues, which are joined once."""
+
+    __slots__ = ("_frames", "_items")
+
+    def __init__(self) -> None:
+        self._items: list[Item] = []
+        self._frames = b""
+
+    def frames(self, items: list[Item]) -> bytes:
+        """The frames of all of these. The list must not change afterwards."""
+        if len(items) == 1:
+            return items[0].ws_frames
+        if items != self._items:  # each item is equal to itself only
+            self._frames = b"".join([item.ws_frames for item in items])
+            self._items = items
+        return self._frames
+
+
+_joined = Joined()
+"""Of all queues of this process. It holds WRITE_BYTES at most."""
 
 
 class SendQueue:
@@ -66,7 +95,7 @@ class SendQueue:
         """Whether `send` takes messages. Otherwise it drops and counts them."""
         self.stuck = stuck
         """Whether nothing can leave."""
-        self.items: list[Outbound | Control] = [opening]
+        self.items: list[Item] = [opening]
         """The messages and the engine's own packets that wait, in order. Not to be changed from outside."""
         self.controls = 1
         """How many of them are the engine's own packets, which are not counted as messages."""
@@ -104,8 +133,10 @@ class SendQueue:
 
     # --- in ---------------------------------------------------------------------------------------------------------
 
-    def send(self, message: Outbound) -> bool:
+    def send(self, message: Sendable) -> bool:
         """Queue a message. True: the queue was empty, so the session must be flushed at the end of the tick."""
+        if isinstance(message, Bundle):
+            return self._send_all(message)
         if not self.takes:
             self._counters.dropped["connection_closed"] += 1
             return False
@@ -119,6 +150,17 @@ class SendQueue:
             self._counted += 1
             self._buffers.hold(message, message.size)
         return len(items) == 1
+
+    def _send_all(self, bundle: Bundle) -> bool:
+        items = self.items
+        count = len(items)
+        if self.stuck or not self.takes:
+            for message in bundle.messages:
+                self.send(message)
+        else:
+            items += bundle.messages
+            self.held_bytes += bundle.size
+        return not count and len(items) > 0
 
     def put_first(self, control: Control) -> None:
         """Queue a packet of the engine before what waits."""
@@ -150,7 +192,7 @@ class SendQueue:
         self.controls = 0
         if self._counted:
             self._uncount(items)
-        frames = items[0].ws_frames if len(items) == 1 else b"".join([item.ws_frames for item in items])
+        frames = _joined.frames(items)
         self._counters.websocket_sent_bytes += len(frames)
         return frames
 
@@ -241,7 +283,7 @@ class SendQueue:
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
-    def _take_first(self, most_bytes: int, most_packets: int | None) -> list[Outbound | Control]:
+    def _take_first(self, most_bytes: int, most_packets: int | None) -> list[Item]:
         """Take what waits until a bound is reached: at least one item, if there is any."""
         count = size = packets = 0
         for item in self.items:
@@ -266,7 +308,7 @@ class SendQueue:
             self._buffers.hold(item, item.size)
         self._counted = len(self.items)
 
-    def _uncount(self, taken: list[Outbound | Control]) -> None:
+    def _uncount(self, taken: list[Item]) -> None:
         """These were the first in the queue. They wait in it no more."""
         for item in taken[: self._counted]:
             self._buffers.release(item, item.size)
