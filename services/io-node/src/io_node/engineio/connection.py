@@ -183,6 +183,13 @@ class EngineConnection:
 
     def flush(self) -> None:
         """Write what was sent in this tick."""
+        socket = self._socket
+        frames = b"" if socket is None else self._session.take_frames()
+        if socket is not None and frames:
+            socket.write(frames)
+            if self._on_taken is not None and self._queue.is_empty:
+                self._tell_taken()
+            return
         self.apply(self._session.flush())
         if self._session.state is not _OPEN:  # a node that drains sets a nearer deadline
             self.arm()

@@ -53,7 +53,8 @@ class State(Enum):
     CLOSED = "closed"
 
 
-_CLOSING, _CLOSED = State.CLOSING, State.CLOSED  # for `flush`: `State.OPEN` costs a look-up in the enum's metaclass
+# `State.OPEN` costs a look-up in the enum's metaclass.
+_OPEN, _CLOSING, _CLOSED = State.OPEN, State.CLOSING, State.CLOSED
 
 
 class EngineSession:
@@ -118,6 +119,16 @@ class EngineSession:
         return self.state is not _CLOSED
 
     # --- what is sent leaves ----------------------------------------------------------------------------------------
+
+    def take_frames(self) -> bytes:
+        """All that waits, if the session is open on a WebSocket that takes it in one go. Nearly always it is so.
+
+        Otherwise nothing, and `flush` says what can leave.
+        """
+        queue = self.queue
+        if self.state is not _OPEN or queue.stuck or not queue.items or queue.held_bytes > WRITE_BYTES:
+            return b""
+        return queue.take_frames() if self.transport == "websocket" else b""
 
     def flush(self) -> list[Effect]:
         """What can leave now."""
