@@ -4,7 +4,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from io_node.engineio.api import Outbound
+from io_node.engineio.api import Bundle, Outbound
 from io_node.engineio.counters import EngineCounters
 from io_node.engineio.session import inbound
 from io_node.engineio.session.buffers import Buffers
@@ -116,23 +116,27 @@ class Lives(RuleBasedStateMachine):
                 self.pong_due |= packet == b"2"
                 assert packet in (b"1", b"2", b"6") or (packet == b"" and self.drained)
 
-    @rule(sizes=st.lists(st.integers(0, 60), min_size=1, max_size=4), volatile=st.booleans())
-    def send(self, sizes: list[int], volatile: bool) -> None:
-        for size in sizes:
-            self.send_one(size, volatile)
+    @rule(sizes=st.lists(st.integers(0, 60), min_size=1, max_size=4), volatile=st.booleans(), together=st.booleans())
+    def send(self, sizes: list[int], volatile: bool, together: bool) -> None:
+        """Messages of which each second one is volatile or none is, in one go or one by one."""
+        messages = [
+            Outbound(b"%d:" % (self.offered + number) + b"x" * size, volatile=volatile and number % 2 == 0)
+            for number, size in enumerate(sizes)
+        ]
+        for sent in [Bundle(messages)] if together else messages:
+            stays = self.session.queue.takes, self.session.queue.stuck
+            self.flush_due |= self.session.queue.send(sent)
+            for message in sent.messages if isinstance(sent, Bundle) else [sent]:
+                self.offered += 1
+                if stays == (True, False) or (stays[0] and not message.volatile):
+                    self.sent.append(message.packet or b"")
 
-    def send_one(self, size: int, volatile: bool) -> None:
-        dropped = self.counters.dropped.total()
-        self.offered += 1
-        message = Outbound(b"%d:" % len(self.sent) + b"x" * size, volatile=volatile)
-        self.flush_due |= self.session.queue.send(message)
-        if self.counters.dropped.total() == dropped:
-            self.sent.append(message.packet or b"")
-
-    @rule()
-    def flush(self) -> None:
+    @rule(at_once=st.booleans())
+    def flush(self, at_once: bool) -> None:
+        """The owner asks for frames first. Another way to flush begins within the session."""
         self.flush_due = False
-        self.take(self.session.flush())
+        frames = self.session.take_frames() if at_once and self.socket else b""
+        self.take([WriteSocket(frames)] if frames else self.session.flush())
 
     @rule(reason=st.sampled_from([reasons.SERVER_DISCONNECT, reasons.NODE_DRAINED]), fate=RARELY)
     @precondition(lambda self: self.session.state is State.OPEN)
@@ -256,7 +260,7 @@ class Lives(RuleBasedStateMachine):
         self.probe_frame("2probe")
         if poll:
             self.poll(1)
-        self.send_one(size, False)
+        self.send([size], volatile=False, together=False)
         self.upgrade()
 
     @rule()
