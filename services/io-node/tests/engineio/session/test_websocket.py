@@ -9,9 +9,11 @@ from io_node.engineio.session.effects import (
     AnswerPoll,
     Closed,
     CloseSocket,
+    FlushLater,
     WriteSocket,
 )
 from io_node.engineio.session.machine import EngineSession
+from io_node.engineio.session.queue import WRITE_BYTES
 from io_node.engineio.wire.packets import Message
 from sio_cluster.protocol import reasons
 
@@ -26,6 +28,21 @@ def test_websocket_messages() -> None:
     session.queue.send(text(b"a"))
     session.queue.send(Outbound(b"b", [b"\x02"]))
     assert session.flush() == [WriteSocket(b"\x81\x024a\x81\x024b\x82\x01\x02")]
+
+
+def test_frames_alone_are_taken_where_nothing_else_is_to_be_done() -> None:
+    """Nothing while it closes: what waits leaves with the end. Nothing of more than one write takes."""
+    session = websocket()
+    assert session.take_frames() == b""
+    session.queue.send(text(b"a"))
+    assert session.take_frames() == b"\x81\x024a"
+    session.queue.send(text(b"x" * (WRITE_BYTES + 1)))
+    assert session.take_frames() == b""
+    assert [type(effect) for effect in session.flush()] == [WriteSocket, FlushLater]
+    session.queue.send(text(b"a"))
+    session.close(reasons.SERVER_DISCONNECT, 1.0)
+    assert session.take_frames() == b""
+    assert session.flush() == [WriteSocket(b"\x81\x024a"), CloseSocket(1000), Closed(reasons.SERVER_DISCONNECT)]
 
 
 @pytest.mark.parametrize("data", ["", "abc", "0", "5", "b!"])
