@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from sio_cluster.protocol.errors import ClusterMismatch
-from sio_cluster.protocol.messages import Handshake
+from sio_cluster.protocol.messages import LEVEL, SERVER_LEVEL, Handshake
 from sio_cluster.streams.api.appends import AppendResult
+from sio_cluster.streams.api.registry import Nodes, Registry
 from sio_cluster.streams.memory import MemoryBus
 from sio_cluster.streams.redis import RedisBus
 from sio_cluster.testing.contract import Cluster, Writer, read_bodies
@@ -130,6 +131,56 @@ class TestRegistry:
         assert await registry.io_nodes() == {IO1: {}}
         await registry.unregister_io_node(IO1)
         assert await registry.lost_io_nodes() == []
+
+
+class TestLook:
+    """What one look sees is what the methods say, each for itself."""
+
+    async def seen(self, registry: Registry) -> Nodes:
+        nodes = await registry.look()
+        assert nodes == Nodes(
+            await registry.io_nodes(),
+            await registry.app_nodes(),
+            await registry.lost_io_nodes(),
+            await registry.lost_app_nodes(),
+            await registry.level(),
+            await registry.life(),
+        )
+        return nodes
+
+    async def test_nobody(self, cluster: Cluster) -> None:
+        registry = cluster.registry()
+        assert await self.seen(registry) == Nodes({}, {}, [], [], LEVEL, None)
+        life = await registry.join_cluster()
+        assert (await self.seen(registry)).life == life
+
+    async def test_who_comes_and_goes(self, cluster: Cluster) -> None:
+        registry, other = cluster.registry(), cluster.new_bus().registry
+        await other.register_io_node(IO1, {"level": "3"})
+        assert (await self.seen(registry)).lost_io_nodes == [IO1]
+        await other.heartbeat(IO1, 60_000)
+        await other.register_app_node(APP1, {"level": "2"})
+        nodes = await self.seen(registry)
+        assert (nodes.io_nodes, nodes.lost_app_nodes, nodes.level) == ({IO1: {"level": "3"}}, [APP1], 2)
+        await other.heartbeat(APP1, 60_000)
+        await other.register_io_node(IO2, {})
+        await other.heartbeat(IO2, 60_000)
+        nodes = await self.seen(registry)
+        assert (set(nodes.io_nodes), set(nodes.app_nodes), nodes.level) == ({IO1, IO2}, {APP1}, 1)
+        await other.retire_io_node(IO2)
+        await other.unregister_io_node(IO1)
+        nodes = await self.seen(registry)
+        assert (nodes.io_nodes, nodes.lost_io_nodes, nodes.level) == ({}, [], 2)  # IO2 is retired, and alive
+        await other.unregister_app_node(APP1)
+        assert (await self.seen(registry)).app_nodes == {}
+
+    async def test_it_is_told_that_a_node_keeps_no_room_index(self, cluster: Cluster) -> None:
+        registry, index = cluster.registry(), cluster.room_index()
+        await registry.join_cluster()
+        assert await index.is_exact()
+        await registry.register_io_node(IO1, {"level": str(SERVER_LEVEL - 1)})
+        await registry.look()
+        assert not await index.is_exact()
 
 
 class TestStart:

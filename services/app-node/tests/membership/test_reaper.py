@@ -12,7 +12,9 @@ from app_node.membership.parked_homes import ParkedHomes
 from app_node.membership.reaper import APP_NODE_KEPT_S, GRACE_BEATS, Reaper
 from sio_cluster.protocol.codec import decode_uplink
 from sio_cluster.protocol.errors import BusError, BusUnavailable
+from sio_cluster.protocol.messages import LEVEL
 from sio_cluster.streams.api.appends import Append, AppendResult
+from sio_cluster.streams.api.registry import Nodes
 
 FIRST, SECOND = "io1-aaaaaa", "io2-bbbbbb"
 
@@ -36,8 +38,8 @@ class Cluster:
     async def lost_io_nodes(self) -> list[str]:
         return sorted(self.lost)
 
-    async def lost_app_nodes(self) -> list[str]:
-        return self.lost_apps
+    async def look(self) -> Nodes:
+        return Nodes({}, {}, sorted(self.lost), self.lost_apps, LEVEL, "life")
 
     async def retire_io_node(self, node_id: str) -> None:
         self.retired.append(node_id)

@@ -71,12 +71,13 @@ class Reaper:
     async def look(self) -> None:
         """Buries every node that has looked lost for long enough. Raises BusError."""
         now = self._clock()
-        io_nodes, app_nodes = await self._registry.lost_io_nodes(), await self._registry.lost_app_nodes()
-        self._lost_since = {node: self._lost_since.get(node, now) for node in (*io_nodes, *app_nodes)}
-        for node in io_nodes:
+        nodes = await self._registry.look()
+        lost = (*nodes.lost_io_nodes, *nodes.lost_app_nodes)
+        self._lost_since = {node: self._lost_since.get(node, now) for node in lost}
+        for node in nodes.lost_io_nodes:
             if now - self._lost_since[node] >= GRACE_BEATS * self._heartbeat_s:
                 await self._bury(node)
-        for node in app_nodes:
+        for node in nodes.lost_app_nodes:
             if now - self._lost_since[node] >= APP_NODE_KEPT_S and self._is_in_charge():
                 log.info("app_node_forgotten", lost_node=node)
                 await self._registry.unregister_app_node(node)

@@ -125,11 +125,11 @@ class IoNodeRegistration:
 
     async def _look(self) -> None:
         """Read the registry, and see whether Redis lost its data or the node was buried."""
-        self.view = ClusterView(await self._registry.io_nodes(), await self._registry.app_nodes())
+        nodes = await self._registry.look()
+        self.view = ClusterView(nodes.io_nodes, nodes.app_nodes)
         self._viewed_at = self._clock()
-        self.level = await self._registry.level()
-        life = await self._registry.life()  # last: where it is the same, what was read before was of this life
-        if life is None or life != self._life:
+        self.level = nodes.level
+        if nodes.life is None or nodes.life != self._life:
             await self._begin_life()
         elif self._info is not None and self._node_id not in self.view.io_nodes and await self._is_buried():
             await self._let_go()

@@ -1,9 +1,22 @@
 """The nodes of the cluster, and what they have in common."""
 
+from dataclasses import dataclass
 from typing import Protocol
 
 EPOCHS = 1 << 11
 """(epoch << 20) + counter stays below 2**31: see `protocol.messages.AckRequest`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Nodes:
+    """What `Registry.look` saw. Each field is what the method of that name returns."""
+
+    io_nodes: dict[str, dict[str, str]]
+    app_nodes: dict[str, dict[str, str]]
+    lost_io_nodes: list[str]
+    lost_app_nodes: list[str]
+    level: int
+    life: str | None
 
 
 class Registry(Protocol):
@@ -47,6 +60,12 @@ class Registry(Protocol):
 
     async def unregister_app_node(self, node_id: str) -> None:
         """Forgets the node, its heartbeat, its inbox and its sequence numbers."""
+
+    async def look(self) -> Nodes:
+        """All nodes, in one round trip where no node is new. Where the life is the same as before, all is of this life.
+
+        Does what `level` does.
+        """
 
     async def is_alive(self, node_id: str) -> bool:
         """Whether the node's last heartbeat counts, registered or not. App-nodes that only emit are not."""

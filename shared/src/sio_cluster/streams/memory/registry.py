@@ -3,7 +3,7 @@
 from sio_cluster.protocol.errors import ClusterMismatch
 from sio_cluster.protocol.keys import Keys
 from sio_cluster.protocol.messages import LEVEL, PROTOCOL_VERSION, SERVER_LEVEL
-from sio_cluster.streams.api.registry import EPOCHS, level_of
+from sio_cluster.streams.api.registry import EPOCHS, Nodes, level_of
 from sio_cluster.streams.memory.broker import MemoryBroker
 
 
@@ -67,6 +67,16 @@ class MemoryRegistry:
         async with self._broker.operation():
             self._broker.app_nodes.pop(node_id, None)
             forget_node(self._broker, self._keys, node_id)
+
+    async def look(self) -> Nodes:
+        return Nodes(
+            await self.io_nodes(),
+            await self.app_nodes(),
+            await self.lost_io_nodes(),
+            await self.lost_app_nodes(),
+            await self.level(),
+            await self.life(),
+        )
 
     async def is_alive(self, node_id: str) -> bool:
         async with self._broker.operation():

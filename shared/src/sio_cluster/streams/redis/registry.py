@@ -1,18 +1,20 @@
 """Which nodes there are, and which of them live."""
 
 import secrets
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
 from sio_cluster.protocol.errors import ClusterMismatch
 from sio_cluster.protocol.keys import Keys
 from sio_cluster.protocol.messages import LEVEL, PROTOCOL_VERSION, SERVER_LEVEL
-from sio_cluster.streams.api.registry import EPOCHS, level_of
+from sio_cluster.streams.api.registry import EPOCHS, Nodes, level_of
 from sio_cluster.streams.redis.appender import bar_of
 from sio_cluster.streams.redis.connection import RedisCommand
 from sio_cluster.streams.redis.connections import Connections, call
 from sio_cluster.streams.redis.queries import EXACT
 from sio_cluster.streams.redis.scripts.registry import HEARTBEAT, NEXT_EPOCH, REGISTER, REGISTER_IO_NODE
+from sio_cluster.streams.redis.wire import Reply
 
 _encode_info = msgspec.json.Encoder().encode
 _CHUNK = 1_000
@@ -27,6 +29,7 @@ class RedisRegistry:
         self._connections = connections
         self._keys = keys
         self._lanes = lanes
+        self._named: dict[str, frozenset[bytes]] = {}  # by key: the nodes that stood there when it was last read
 
     async def join_cluster(self) -> str:
         key, lanes = self._keys.config, self._lanes
@@ -97,15 +100,33 @@ class RedisRegistry:
             ("HDEL", keys.app_nodes, node_id),
         )
 
+    async def look(self) -> Nodes:
+        keys = self._keys
+        [of_io_nodes, of_app_nodes, retired], alive, [life] = await self._read(
+            keys.io_nodes,
+            keys.app_nodes,
+            keys.lost_io_nodes,
+            then=[("HGET", keys.config, "life")],  # last: where it is the same, what was read before was of this life
+        )
+        io_nodes, app_nodes = _infos(of_io_nodes), _infos(of_app_nodes)
+        return Nodes(
+            {node: info for node, info in io_nodes.items() if node in alive},
+            {node: info for node, info in app_nodes.items() if node in alive},
+            sorted({*io_nodes, *map(bytes.decode, retired)} - alive),
+            sorted(app_nodes.keys() - alive),
+            await self._level([*io_nodes.values(), *app_nodes.values()]),
+            None if life is None else life.decode(),
+        )
+
     async def is_alive(self, node_id: str) -> bool:
         [lives] = await self._connections.run(("EXISTS", self._keys.alive(node_id)))
         return bool(lives)
 
     async def io_nodes(self) -> dict[str, dict[str, str]]:
-        return (await self._nodes(self._keys.io_nodes))[0]
+        return await self._living(self._keys.io_nodes)
 
     async def app_nodes(self) -> dict[str, dict[str, str]]:
-        return (await self._nodes(self._keys.app_nodes))[0]
+        return await self._living(self._keys.app_nodes)
 
     async def registered_io_nodes(self) -> list[str]:
         keys = self._keys
@@ -117,38 +138,54 @@ class RedisRegistry:
         return sorted(node.decode() for node in parked)
 
     async def lost_io_nodes(self) -> list[str]:
-        [retired] = await self._connections.run(("SMEMBERS", self._keys.lost_io_nodes))
-        alive = await self._connections.run(*[("EXISTS", self._keys.alive(node.decode())) for node in retired])
-        gone = {node.decode() for node, lives in zip(retired, alive, strict=True) if not lives}
-        return sorted(gone.union((await self._nodes(self._keys.io_nodes))[1]))
+        keys = self._keys
+        [flat, retired], alive, _ = await self._read(keys.io_nodes, keys.lost_io_nodes)
+        return sorted({node.decode() for node in (*flat[::2], *retired)} - alive)
 
     async def level(self) -> int:
         infos = await self._connections.run(("HVALS", self._keys.io_nodes), ("HVALS", self._keys.app_nodes))
-        level = min((level_of(_decode_info(info)) for of_kind in infos for info in of_kind), default=LEVEL)
-        if level < SERVER_LEVEL:
-            await self._connections.run(("HDEL", self._keys.config, "index"))
-        return level
+        return await self._level(_decode_info(info) for of_kind in infos for info in of_kind)
 
     async def lost_app_nodes(self) -> list[str]:
-        return (await self._nodes(self._keys.app_nodes))[1]
+        [flat], alive, _ = await self._read(self._keys.app_nodes)
+        return sorted({node.decode() for node in flat[::2]} - alive)
 
     async def next_epoch(self) -> int:
         [count] = await self._connections.run(call(NEXT_EPOCH, (self._keys.epoch,)))
         return int(count) % EPOCHS
 
-    async def _nodes(self, key: str) -> tuple[dict[str, dict[str, str]], list[str]]:
-        """Those alive with their info, and those lost, by node id."""
-        [flat] = await self._connections.run(("HGETALL", key))
-        infos = {node.decode(): info for node, info in zip(flat[::2], flat[1::2], strict=True)}
-        alive = await self._connections.run(*[("EXISTS", self._keys.alive(node)) for node in infos])
-        living: dict[str, dict[str, str]] = {}
-        lost: list[str] = []
-        for (node, info), lives in zip(infos.items(), alive, strict=True):
-            if lives:
-                living[node] = _decode_info(info)
-            else:
-                lost.append(node)
-        return living, sorted(lost)
+    async def _living(self, key: str) -> dict[str, dict[str, str]]:
+        [flat], alive, _ = await self._read(key)
+        return {node: info for node, info in _infos(flat).items() if node in alive}
+
+    async def _read(self, *lists: str, then: Sequence[RedisCommand] = ()) -> tuple[list[Reply], set[str], list[Reply]]:
+        """What stands in the lists of nodes with these keys; which of these nodes are alive; the answers to `then`.
+
+        They are asked in this order, in one round trip: who stood in the lists when they were last read is likely to
+        stand there now. Where somebody is new, all is asked once more.
+        """
+        asked = frozenset[bytes]().union(*[self._named.get(key, ()) for key in lists])
+        while True:
+            nodes = [node.decode() for node in asked]
+            replies = await self._connections.run(
+                *[("SMEMBERS" if key == self._keys.lost_io_nodes else "HGETALL", key) for key in lists],
+                *[("EXISTS", self._keys.alive(node)) for node in nodes],
+                *then,
+            )
+            answers, lives = replies[: len(lists)], replies[len(lists) : len(lists) + len(nodes)]
+            for key, answer in zip(lists, answers, strict=True):
+                self._named[key] = frozenset(answer if key == self._keys.lost_io_nodes else answer[::2])
+            named = frozenset[bytes]().union(*[self._named[key] for key in lists])
+            if named <= asked:
+                alive = {node for node, lives_now in zip(nodes, lives, strict=True) if lives_now}
+                return answers, alive, replies[len(lists) + len(nodes) :]
+            asked = named
+
+    async def _level(self, infos: Iterable[dict[str, str]]) -> int:
+        level = min(map(level_of, infos), default=LEVEL)
+        if level < SERVER_LEVEL:
+            await self._connections.run(("HDEL", self._keys.config, "index"))
+        return level
 
     def _lane_states(self) -> list[str]:
         keys = self._keys
@@ -161,3 +198,8 @@ class RedisRegistry:
             ("UNLINK", inbox, Keys.state(inbox), Keys.interest(inbox)),
             *[("HDEL", state, node_id, bar_of(node_id)) for state in states],
         ]
+
+
+def _infos(flat: Sequence[bytes]) -> dict[str, dict[str, str]]:
+    """Of a hash of nodes, by node id."""
+    return {node.decode(): _decode_info(info) for node, info in zip(flat[::2], flat[1::2], strict=True)}
