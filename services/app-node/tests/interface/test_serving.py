@@ -4,13 +4,16 @@ import asyncio
 import os
 import signal
 import socket
+import time
 from typing import Any
 
 import httpx
 import pytest
+import uvicorn
 
 from app_node import get_client
 from app_node.interface.serving import health_app, http_server, serve
+from sio_cluster.node.process import ticking
 from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.errors import ConfigError
 from sio_cluster.testing.http import http_client
@@ -94,3 +97,24 @@ async def test_a_loop_that_fails_is_death_and_gives_the_lanes_up(memory_stage: A
     assert node.loops.dead_because == "a loop has failed: ZeroDivisionError('a defect')"
     assert node.unready_because
     assert not node.keeper.held
+
+
+async def test_an_idle_server_rests_until_it_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """uvicorn alone wakes up ten times a second."""
+    monkeypatch.setattr(ticking, "PAUSE_S", 3_600)
+    ticks = 0
+    on_tick = uvicorn.Server.on_tick
+
+    async def counted(server: uvicorn.Server, counter: int) -> bool:
+        nonlocal ticks
+        ticks += 1
+        return await on_tick(server, counter)
+
+    monkeypatch.setattr(uvicorn.Server, "on_tick", counted)
+    port = free_port("127.0.0.1")
+    async with asyncio.timeout(30), http_server(health_app(get_client().node), "127.0.0.1", port):
+        while not ticks:
+            await asyncio.sleep(0)
+        await asyncio.get_running_loop().run_in_executor(None, time.sleep, 0.25)
+        assert ticks == 1
+    assert ticks == 2

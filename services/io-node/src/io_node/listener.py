@@ -23,6 +23,7 @@ from sio_cluster.compiled.form import running_form
 from sio_cluster.node.monitoring.log import configure_logging, configure_logging_of_guest
 from sio_cluster.node.process.listening import listen_on
 from sio_cluster.node.process.running import run_node
+from sio_cluster.node.process.ticking import tick
 from sio_cluster.node.settings.config import Config
 from sio_cluster.protocol.errors import ConfigError
 
@@ -102,7 +103,7 @@ class Listener:
                 await self._drain(running)
         finally:
             stopping.cancel()
-            server.should_exit = True
+            server.end()
             running.cancel()
             self.node.engine.stop()
             await self._end(serving, running)
@@ -203,7 +204,7 @@ class Listener:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn without its signal handlers. It sets `listening` when the port is open.
+    """uvicorn without its signal handlers, and at rest while nobody asks. It sets `listening` when the port is open.
 
     Its base is not made for subclasses. tests/engineio/test_private_classes.py fails when it changes.
     """
@@ -211,6 +212,12 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, listening: asyncio.Event) -> None:
         super().__init__(config)
         self._listening = listening
+        self._ended = asyncio.Event()
+
+    def end(self) -> None:
+        """`serve` shuts down, and returns. Idempotent."""
+        self.should_exit = True
+        self._ended.set()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -222,3 +229,6 @@ class _Server(uvicorn.Server):
         except SystemExit:
             raise ConfigError("the application's start-up failed, see the lines above") from None
         self._listening.set()
+
+    async def main_loop(self) -> None:
+        await tick(lambda: self.on_tick(0), self._ended)

@@ -109,3 +109,5 @@ async def test_attributes_of_uvicorns_protocol() -> None:
 def test_methods_of_uvicorns_server() -> None:
     assert parameters(uvicorn.Server.startup) == ["self", "sockets"]
     assert parameters(uvicorn.Server.capture_signals) == ["self"]
+    assert parameters(uvicorn.Server.main_loop) == ["self"]
+    assert parameters(uvicorn.Server.on_tick) == ["self", "counter"]

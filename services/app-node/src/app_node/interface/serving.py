@@ -19,6 +19,7 @@ from starlette.applications import Starlette
 from app_node.app import AppNode
 from sio_cluster.node.monitoring.health import Health, health_routes
 from sio_cluster.node.process.listening import listen_on
+from sio_cluster.node.process.ticking import tick
 from sio_cluster.protocol.errors import ConfigError
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -104,7 +105,7 @@ async def http_server(
     if port is None:
         yield
         return
-    server = uvicorn.Server(
+    server = _Server(
         uvicorn.Config(
             app,
             host=host,
@@ -116,13 +117,32 @@ async def http_server(
             timeout_graceful_shutdown=stop_s,
         )
     )
-    server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign, assignment]  # signals are the node's
     task = asyncio.create_task(server.serve(sockets=[_listen(host, port, setting)]))
     try:
         yield
     finally:
-        server.should_exit = True
+        server.end()
         await task
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handlers, since signals are the node's, and at rest while nobody asks."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._ended = asyncio.Event()
+
+    def end(self) -> None:
+        """`serve` shuts down, and returns. Idempotent."""
+        self.should_exit = True
+        self._ended.set()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def main_loop(self) -> None:
+        await tick(lambda: self.on_tick(0), self._ended)
 
 
 def _listen(host: str, port: int, setting: str) -> socket.socket:
