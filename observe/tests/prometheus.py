@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 import yaml
-from observe.tests.rule_files import FILES, FOLDER
+from observe.tests.rule_files import FILES, FOLDER, content
 from observe.tests.tools import tool
 
 from sio_cluster.testing.http import http_client
@@ -69,7 +69,7 @@ async def prometheus(targets: Mapping[str, Sequence[str]], folder: Path) -> Asyn
 
 def _config(targets: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     """That of this repository, with addresses in place of Docker's name server."""
-    config: dict[str, Any] = yaml.safe_load((FOLDER / "prometheus.yml").read_text())
+    config: dict[str, Any] = content(FOLDER / "prometheus.yml")
     config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
     config["rule_files"] = [*map(str, FILES)]
     jobs = [job for job in config["scrape_configs"] if job["job_name"] in targets]

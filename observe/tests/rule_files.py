@@ -1,12 +1,16 @@
 """The rules of observe/prometheus/rules."""
 
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 FOLDER = Path(__file__).parent.parent / "prometheus"
 FILES = sorted((FOLDER / "rules").glob("*.yml"))
+
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # all workers read these files when they collect
 
 
 @dataclass(frozen=True)
@@ -24,9 +28,14 @@ class Rule:
         return self.alert or self.record
 
 
+def content(file: Path) -> Any:
+    return yaml.load(file.read_text(), _LOADER)
+
+
+@cache
 def rules() -> list[Rule]:
     fields = Rule.__dataclass_fields__
-    read = [group for file in FILES for group in yaml.safe_load(file.read_text())["groups"]]
+    read = [group for file in FILES for group in content(file)["groups"]]
     return [Rule(**{key: rule[key] for key in rule if key in fields}) for group in read for rule in group["rules"]]
 
 

@@ -4,13 +4,12 @@ import re
 from typing import Any
 
 import pytest
-import yaml
-from observe.tests.rule_files import FOLDER
+from observe.tests.rule_files import FOLDER, content
 from tests.conftest import ROOT
 
-COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+COMPOSE: dict[str, Any] = content(ROOT / "docker-compose.yml")
 SERVICES: dict[str, Any] = COMPOSE["services"]
-PROMETHEUS: dict[str, Any] = yaml.safe_load((FOLDER / "prometheus.yml").read_text())
+PROMETHEUS: dict[str, Any] = content(FOLDER / "prometheus.yml")
 PROFILE = ("prometheus", "grafana")
 
 
@@ -91,10 +90,10 @@ def test_grafana_finds_its_files() -> None:
     folders = mounts("grafana")
     assert folders["/etc/grafana/provisioning"] == "./observe/grafana/provisioning"
     provisioning = ROOT / folders["/etc/grafana/provisioning"]
-    [provider] = yaml.safe_load((provisioning / "dashboards/cluster.yml").read_text())["providers"]
+    [provider] = content(provisioning / "dashboards/cluster.yml")["providers"]
     dashboards = provider["options"]["path"]
     assert folders[dashboards] == "./observe/grafana/dashboards"
     home = SERVICES["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
     assert (ROOT / folders[dashboards] / home.removeprefix(f"{dashboards}/")).is_file()
-    [source] = yaml.safe_load((provisioning / "datasources/prometheus.yml").read_text())["datasources"]
+    [source] = content(provisioning / "datasources/prometheus.yml")["datasources"]
     assert source["url"] == "http://prometheus:9090"

@@ -4,12 +4,12 @@ import re
 from itertools import combinations
 
 import pytest
-import yaml
 from observe.__main__ import FOLDER, files
 from observe.panels import SOURCE
 from observe.tests.expressions import labels_of, metrics_of
 from observe.tests.grafana import Board, Box, Chart
 from observe.tests.known import TARGET_LABELS, known
+from observe.tests.rule_files import content
 from tests.docs.exported import exported_name, families
 
 from sio_cluster.node.monitoring.metrics import AnyFamily, HistogramFamily
@@ -81,7 +81,7 @@ def test_every_board_has_an_address_of_its_own() -> None:
 
 def test_grafana_is_told_how_often_prometheus_asks() -> None:
     """Its windows would be too narrow otherwise, and panels empty."""
-    asked = yaml.safe_load((HERE / "prometheus/prometheus.yml").read_text())["global"]["scrape_interval"]
-    [source] = yaml.safe_load((HERE / "grafana/provisioning/datasources/prometheus.yml").read_text())["datasources"]
+    asked = content(HERE / "prometheus/prometheus.yml")["global"]["scrape_interval"]
+    [source] = content(HERE / "grafana/provisioning/datasources/prometheus.yml")["datasources"]
     assert source["jsonData"]["timeInterval"] == asked
     assert (source["type"], source["uid"]) == (SOURCE["type"], SOURCE["uid"])

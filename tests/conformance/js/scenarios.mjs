@@ -1,5 +1,6 @@
 // Scenarios with the official JavaScript client: `node scenarios.mjs URL`.
-// Prints one JSON line for each: {"name", "ok", "error", "ms"}. test_js_client.py runs and judges them.
+// Prints one JSON line for each: {"name", "ok", "error", "ms"}. test_js_client.py runs and judges them,
+// and scenarios.txt lists their names.
 
 import assert from "node:assert/strict";
 import { io, Manager } from "socket.io-client";
@@ -530,16 +531,12 @@ async function run(name, scenario) {
   console.log(JSON.stringify({ name, ok: error === null, error, ms: Date.now() - began }));
 }
 
-if (url === "--list") {
-  console.log(JSON.stringify([...scenarios.keys(), ...alone.keys()]));
-} else {
-  // some at a time: together they are quick, and one does not drown the other on a small machine
-  const waiting = [...scenarios];
-  const worker = async () => {
-    for (let entry; (entry = waiting.shift()); ) await run(...entry);
-  };
-  await Promise.all(Array.from({ length: 4 }, worker));
-  for (const [name, scenario] of alone) await run(name, scenario);
-  for (const socket of opened) socket.disconnect();
-  setTimeout(() => process.exit(0), 100);
-}
+// some at a time: together they are quick, and one does not drown the other on a small machine
+const waiting = [...scenarios];
+const worker = async () => {
+  for (let entry; (entry = waiting.shift()); ) await run(...entry);
+};
+await Promise.all(Array.from({ length: 4 }, worker));
+for (const [name, scenario] of alone) await run(name, scenario);
+for (const socket of opened) socket.disconnect();
+setTimeout(() => process.exit(0), 100);
