@@ -21,7 +21,11 @@ from loadtest.tests.scenarios.locust_run import ROOT, LocustRun
 
 from sio_stack.settings import free_ports
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
+pytestmark = [
+    pytest.mark.forked("loadtest.tests.scenarios.faulty_server"),
+    pytest.mark.e2e,
+    pytest.mark.timeout(120),
+]
 
 OPTIONS = ("-u", "20", "-r", "40", "--room-size", "10", "--publish-rate", "50", "--transports", "websocket=1,polling=1")
 START_S = 20.0
