@@ -84,6 +84,7 @@ async def one_server(target: Target, sizes: Sizes) -> Figures:
     blast = fan_out.blast
     figures["single"] = await blast(target, crowd, tally, "all", bursts=sizes.singles, burst=1)
     figures["burst"] = await blast(target, crowd, tally, "all", bursts=sizes.bursts, burst=50)
+    figures["volley"] = await fan_out.volleys(target, crowd, tally, "all", bursts=sizes.bursts, burst=50)
     load.disconnect(crowd)
     return figures
 
@@ -196,6 +197,7 @@ def _rows_of_one(sizes: Sizes) -> list[Row]:
         Row("single", "p99_ms", "the same: p99 ms"),
         Row("burst", "cpu_us", f"broadcast to {sizes.crowd}, bursts of 50: CPU us a delivery"),
         Row("burst", "per_second", "the same: deliveries/s", is_cost=False),
+        Row("volley", "cpu_us", f"broadcast to {sizes.crowd}, 50 by one handler: CPU us a delivery"),
     ]
 
 

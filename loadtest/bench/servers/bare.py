@@ -52,6 +52,9 @@ class Connection(WSListener):
                 _rooms.setdefault(room, []).append(transport)
         elif name == b'["say"':
             _write(argument, 0)
+        elif name == b'["volley"':
+            for number in range(argument["burst"]):
+                _write(argument["room"], number)
         elif name == b'["blast"':
             _tasks.add(asyncio.create_task(_blast(argument)))
 

@@ -31,7 +31,13 @@ def register(sio: Any) -> None:
         sio.start_background_task(_blast, sio, order)
         return True
 
-    for handler in (join, echo, say, blast):
+    async def volley(sid: str, order: dict[str, Any]) -> bool:
+        """Emits `burst` messages to `room`."""
+        for number in range(order["burst"]):
+            await sio.emit("news", {"ts": time.time(), "i": number, "pad": PADDING}, room=order["room"])
+        return True
+
+    for handler in (join, echo, say, blast, volley):
         sio.event(handler)
 
 

@@ -58,7 +58,7 @@ def test_only_columns_that_were_measured_are_explained() -> None:
 
 def test_a_row_in_which_more_is_better_says_so() -> None:
     done = {"cpu_us": 1.0, "p50_ms": 1.0, "p99_ms": 1.0, "per_second": 4.0}
-    works = dict.fromkeys(("closed 1", "closed 5", "single", "burst"), done)
+    works = dict.fromkeys(("closed 1", "closed 5", "single", "burst", "volley"), done)
     result = report.result({"one": {"this": [works], "node": [{**works, "burst": {**done, "per_second": 2.0}}]}}, QUICK)
     assert "| the same: deliveries/s (more is better) | 4.00 | 2.00 | 2.00x |" in docs.tables(result)["one"]
     drawn = chart.svg(result)

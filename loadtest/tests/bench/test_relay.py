@@ -110,9 +110,10 @@ async def test_members_of_a_room_get_each_message_once() -> None:
 
 
 async def _deliveries(target: Target, clients: list[Client], tally: Tally, room: str = "some") -> int:
-    """How many come of a burst of two messages to a room of these clients, and of a third one."""
-    found = await fan_out.blast(target, clients, tally, room, bursts=1, burst=2)
-    assert (found["lost"], found["out_of_order"]) == (0, 0)
+    """How many come of two messages to a room of these clients, in each kind of burst, and of another one."""
+    for burst in (fan_out.volleys, fan_out.blast):
+        found = await burst(target, clients, tally, room, bursts=1, burst=2)
+        assert (found["lost"], found["out_of_order"]) == (0, 0)
     await clients[0].ask(json.dumps(["say", room]).encode())
     for client in clients:
         await client.ask(b'["echo",1]')

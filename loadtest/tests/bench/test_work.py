@@ -45,9 +45,11 @@ async def test_what_does_not_come_counts_as_lost_and_missing(monkeypatch: pytest
         await join(clients, [["all"]] * 3)
         clients[2].disconnect()
         blast = await fan_out.blast(target, clients, tally, "all", bursts=4, burst=1)
+        volleys = await fan_out.volleys(target, clients, tally, "all", bursts=2, burst=3)
         events = await acks.open_loop(target, clients, tally, 0.3, 100)
         disconnect(clients)
     assert blast["lost"] == 4
+    assert volleys["lost"] == 6
     assert 0 < events["missing"] <= 30 / 3 + 10
 
 

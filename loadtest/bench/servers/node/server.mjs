@@ -48,6 +48,10 @@ io.on("connection", (socket) => {
     io.to(room).emit("news", news(0));
     ack(true);
   });
+  socket.on("volley", ({ burst, room }, ack) => {
+    for (let one = 0; one < burst; one++) io.to(room).emit("news", news(one));
+    ack(true);
+  });
   socket.on("blast", (order, ack) => {
     blast(order);
     ack(true);

@@ -75,6 +75,8 @@ class Application:
             self._clients[io][who] += argument
         elif name == "say":
             self._emit(argument, range(1))
+        elif name == "volley":
+            self._emit(argument["room"], range(argument["burst"]))
         elif name == "blast":
             self._blast(argument, 0)
 
