@@ -25,7 +25,7 @@ class Emitter:
     async def _run(self, per_second: float) -> None:
         began, done = time.perf_counter(), 0
         while not self.stopped:
-            while done < (time.perf_counter() - began) * per_second:
+            while not self.stopped and done < (time.perf_counter() - began) * per_second:
                 room = done % len(self.numbers)
                 await sio.emit("n", self.numbers[room], room=f"room {room}")
                 self.numbers[room] += 1

@@ -16,6 +16,12 @@ from sio_cluster.streams.api.appends import Append, AppendResult, Commit, Flushe
 from sio_cluster.streams.api.leases import Lease
 
 
+async def settle(turns: int = 20) -> None:
+    """Turns of the event loop, in which all comes to pass that needs no time. However busy the machine is."""
+    for _ in range(turns):
+        await asyncio.sleep(0)
+
+
 class Appender:
     """Answers as the test says; keeps what has arrived, each sequence number once, like Redis."""
 

@@ -9,7 +9,7 @@ from sio_cluster.protocol.errors import BusUnavailable
 from sio_cluster.streams.api.appends import COMMIT_IDS
 from sio_cluster.streams.api.leases import Lease
 
-from .benches import Bench, lane
+from .benches import Bench, lane, settle
 
 
 async def until_idle(lane: Lane) -> None:
@@ -133,6 +133,6 @@ async def test_those_of_a_lane_that_was_lost_stay(bench: Bench) -> None:
     its.lost = True
     entry.end()
     bench.appender.gate.set()
-    await asyncio.sleep(0.01)
+    await settle()
     assert bench.appender.committed == []
     assert its.in_work == {b"1-0"}

@@ -7,7 +7,7 @@ import pytest
 from app_node.downlink.landing import Landing, landing_as_one, landing_together
 from sio_cluster.protocol.messages import CloseRoom, Emit
 
-from .benches import Bench
+from .benches import Bench, settle
 
 
 def emit(name: str) -> Emit:
@@ -15,7 +15,7 @@ def emit(name: str) -> Emit:
 
 
 async def until_cancelled(work: "asyncio.Task[None]") -> None:
-    await asyncio.sleep(0.01)
+    await settle(50)
     work.cancel()
     with pytest.raises(asyncio.CancelledError):
         await work
@@ -27,7 +27,7 @@ async def test_an_emit_whose_caller_gives_up_is_taken_back_and_a_change_of_a_roo
     async def say() -> None:
         landing = Landing()
         landing.put(bench.outbox, ["a", "b"], emit("first"), 10)
-        await asyncio.sleep(0.005)  # they are on their way
+        await settle()  # they are on their way
         landing.put(bench.outbox, ["a", "b"], emit("second"), 10)
         landing.put(bench.outbox, ["a"], CloseRoom("/", "lobby"), 0)
         await landing.landed()
@@ -40,7 +40,7 @@ async def test_an_emit_whose_caller_gives_up_is_taken_back_and_a_change_of_a_roo
 async def test_several_commands_are_waited_for_together_and_taken_back_together(bench: Bench) -> None:
     bench.appender.gate.clear()
     bench.put("a", "before")
-    await asyncio.sleep(0.005)
+    await settle()
 
     async def say() -> None:
         with landing_as_one() as landing:

@@ -7,7 +7,7 @@ import pytest
 from app_node.lanes.progress import EntryProgress
 from sio_cluster.protocol.errors import BusRefused, BusUnavailable
 
-from .benches import Bench, lane
+from .benches import Bench, lane, settle
 
 
 async def test_a_tick_leaves_in_one_entry_per_inbox(bench: Bench) -> None:
@@ -44,7 +44,7 @@ async def test_retry_keeps_the_sequence_number(bench: Bench, trouble: Exception)
 async def test_a_lost_reply_makes_no_duplicate(bench: Bench) -> None:
     bench.appender.lose_reply = True
     bench.put("a", "1")
-    await asyncio.sleep(0.01)
+    await settle()
     bench.put("a", "2")
     await bench.outbox.emptied()
     assert bench.appender.arrived["a"] == ["1", "2"]
@@ -69,7 +69,7 @@ async def test_a_stop_in_the_moment_of_an_emit_is_heard() -> None:
     bench.appender.full = {"a"}
     task = asyncio.create_task(bench.outbox.run())
     bench.put("a", "1")
-    await asyncio.sleep(0.01)
+    await settle()
     bench.put("b", "1")
     await asyncio.sleep(0)
     task.cancel()
@@ -98,7 +98,7 @@ async def test_backpressure(bench: Bench) -> None:
     while bench.outbox.has_room:
         bench.put("a", "x", size=200)
     waiting = asyncio.ensure_future(bench.outbox.room(200))
-    await asyncio.sleep(0.01)
+    await settle()
     assert not waiting.done()
     bench.appender.gate.set()
     await asyncio.wait_for(waiting, 2)
@@ -114,7 +114,7 @@ async def emit(bench: Bench, name: str) -> None:
 async def test_who_waits_for_room_speaks_before_who_comes_later(bench: Bench) -> None:
     bench.appender.gate.clear()
     emits = [asyncio.create_task(emit(bench, str(number))) for number in range(9)]
-    await asyncio.sleep(0.01)
+    await settle()
     assert bench.outbox.waiting == 2
     for number in range(9, 20):
         bench.appender.gate.set()
@@ -132,7 +132,7 @@ async def test_who_waits_for_room_speaks_before_who_comes_later(bench: Bench) ->
 async def test_who_gives_up_waiting_for_room_holds_nobody_up(bench: Bench, when: str) -> None:
     bench.appender.gate.clear()
     emits = [asyncio.create_task(emit(bench, str(number))) for number in range(5)]
-    await asyncio.sleep(0.01)
+    await settle()
     if when == "before its turn":
         emits[2].cancel()
     bench.appender.gate.set()
@@ -154,7 +154,7 @@ async def test_an_entry_ends_when_its_commands_have_landed(bench: Bench) -> None
     bench.put("a", "2", progress)
     bench.put("b", "1", progress)
     progress.end()
-    await asyncio.sleep(0.01)
+    await settle()
     assert not done
     bench.appender.gate.set()
     await bench.outbox.emptied()
@@ -168,7 +168,7 @@ async def test_commands_of_a_lost_lane_are_not_sent(bench: Bench) -> None:
     done: list[EntryProgress] = []
     bench.appender.gate.clear()
     bench.put("a", "before")
-    await asyncio.sleep(0.01)  # is in flight
+    await settle()  # is in flight
     bench.put("a", "lost", EntryProgress(lost, b"1-0", False, done.append))
     bench.put("a", "other", EntryProgress(lane(), b"2-0", False, done.append))
     now[0] = 6.0
@@ -246,7 +246,7 @@ async def test_a_retry_leaves_out_what_a_lost_lane_said(bench: Bench) -> None:
     gone = bench.put("a", "of the lost lane", EntryProgress(lost, b"1-0", False, lambda _: None))
     bench.put("b", "of the lost lane, too", EntryProgress(lost, b"1-0", False, lambda _: None))
     kept = bench.put("b", "of a background task")
-    await asyncio.sleep(0.01)
+    await settle()
     bench.appender.troubles = [BusUnavailable("lost")]
     now[0] = 9.0
     bench.appender.gate.set()
@@ -268,7 +268,7 @@ async def test_a_full_redis_takes_what_is_in_front_of_what_handlers_say(bench: B
     bench.appender.gate.clear()
     bench.put("a", "of a background task")
     news = bench.put("b", "of a background task")
-    await asyncio.sleep(0.01)
+    await settle()
     said = bench.put("a", "of a handler", EntryProgress(lane(), b"1-0", False, lambda _: None))
     bench.appender.gate.set()
     assert await asyncio.wait_for(said.landed(), 2)
@@ -282,7 +282,7 @@ async def test_a_full_redis_makes_room_for_a_handler_that_waits_to_speak(bench: 
     while bench.outbox.has_room:
         bench.put("a", "of a background task", size=200)
     waiting = asyncio.create_task(bench.outbox.room(200))
-    await asyncio.sleep(0.01)
+    await settle()
     assert not waiting.done()
     await asyncio.wait_for(bench.outbox.room(200, in_handler=True), 2)
     await asyncio.wait_for(waiting, 2)
@@ -291,7 +291,7 @@ async def test_a_full_redis_makes_room_for_a_handler_that_waits_to_speak(bench: 
 async def test_what_is_taken_back_never_leaves_unless_it_is_on_its_way(bench: Bench) -> None:
     bench.appender.gate.clear()
     flying = bench.put("a", "flying")
-    await asyncio.sleep(0.01)
+    await settle()
     waiting = bench.put("a", "waiting")
     bench.put("a", "kept")
     commands = [command for batch in (flying, waiting) for command, _ in batch.items][:2]
