@@ -126,5 +126,7 @@ async def test_two_lanes_with_such_events_end_six_processes_at_most(cluster: Sup
     await io.wait(5, Ack, timeout_s=30)
     await quiet(io, stage)
     assert cluster.deaths <= 6
-    assert [answers(io, sid)[-1] for sid in (*bad, other)] == [b"32[2]"] * 3
+    for sid in bad:  # the second event may begin before the first one ends the process, and be answered then
+        assert set(answers(io, sid)) == {b"31[]", b"32[2]"}
+    assert set(answers(io, other)) == {b"32[2]"}
     assert len(await letters(stage)) == 2
