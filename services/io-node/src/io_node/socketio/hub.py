@@ -200,9 +200,9 @@ class Hub:
     def execute(self, commands: Iterable[Command], is_over: Callable[[], bool] = lambda: False) -> bool:
         """Carry out commands in order. A sid that is not here is counted and no error: clients leave at any time.
 
-        `is_over` is asked after each command, and after each client of one that concerns many. When it says yes, the
-        method returns False, and `commands`, an iterator, still holds the rest: call it again. True: all commands are
-        carried out.
+        Emits that follow each other and go together count as one command. `is_over` is asked after each command, and in
+        the midst of one that concerns many. When it says yes, the method returns False: call it again with the same
+        iterator. True: all commands are carried out.
         """
         rooms = self._rooms
         if not self._carry_on(is_over):
