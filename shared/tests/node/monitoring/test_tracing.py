@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 import structlog
 from opentelemetry import trace
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -265,20 +267,41 @@ async def test_a_node_that_stops_sends_its_last_spans(monkeypatch: pytest.Monkey
 
 
 @pytest.fixture
-def silent_collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """One that takes connections and never answers."""
+def silent_collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[OtelTracer]]:
+    """One that takes connections and never answers. The threads of tracers that are named to it end with the test.
+
+    They would go on for a minute, and log their failures to what another test has captured and closed since.
+    """
+    before, tracers, exporters = set(threading.enumerate()), list[OtelTracer](), list[OTLPSpanExporter]()
+
+    def exporter() -> OTLPSpanExporter:
+        exporters.append(OTLPSpanExporter())
+        return exporters[-1]
+
     with socket.create_server(("127.0.0.1", 0)) as listening:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{listening.getsockname()[1]}")
-        yield
+        monkeypatch.setattr(otel, "OTLPSpanExporter", exporter)
+        yield tracers
+    for theirs in exporters:
+        theirs.shutdown()  # tries no more
+    for tracer in tracers:
+        provider = tracer._provider
+        assert isinstance(provider, TracerProvider)
+        provider.shutdown()
+    for thread in set(threading.enumerate()) - before:
+        thread.join(60)
+        assert not thread.is_alive(), thread
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("silent_collector")
 @pytest.mark.parametrize("shared", [False, True])
-async def test_a_silent_collector_holds_nobody_up(monkeypatch: pytest.MonkeyPatch, shared: bool) -> None:
+async def test_a_silent_collector_holds_nobody_up(
+    monkeypatch: pytest.MonkeyPatch, silent_collector: list[OtelTracer], shared: bool
+) -> None:
     monkeypatch.setattr(otel, "CLOSE_S", 0.2)
     monkeypatch.setattr(trace, "set_tracer_provider", lambda provider: None)
     tracer = make_tracer("app-node", "app-bbbbbb", 1)
+    silent_collector.append(tracer)
     if shared:
         tracer.serve_application()
     for _ in range(5_000):  # more than may wait
