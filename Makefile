@@ -10,7 +10,7 @@ PARALLEL := --dist loadscope --no-loadscope-reorder
 JUNIT  := .run/junit
 FAST   := not slow and not e2e and not chaos and not upgrade and not browser and not compose and not clients and not observe
 ALL    := not browser and not compose and not chaos and not upgrade and not clients and not observe
-LOCAL  := $(ALL)$(if $(filter true,$(CI)),, and not ci_only)
+LOCAL  := $(ALL)$(if $(filter true,$(CI)),, and not ci_only and not alone)
 # Properties: CI tries 100 examples of most of them, and all others a quarter of that (conftest.py).
 QUICK  := --hypothesis-profile=check
 # A run starts hundreds of Python processes: without their bytecode each would compile this project anew.
@@ -35,11 +35,11 @@ compile: setup ## Compile the hot modules, in a minute or two: an io-node then n
 	@stack/setup.sh compiler
 	@.venv/bin/python -m sio_cluster.compiled
 
-test: setup ## Everything that needs neither Docker nor a browser, in about 9 minutes on 2 cores (ARGS="-k word -x", WORKERS=2)
+test: setup ## Everything that needs neither Docker nor a browser, in about 5 minutes on 2 cores (ARGS="-k word -x", WORKERS=2)
 	@mkdir -p $(JUNIT)
 	$(PYTEST) -n $(WORKERS) $(PARALLEL) -m "$(LOCAL)" $(if $(filter true,$(CI)),,$(QUICK)) --junitxml=$(JUNIT)/test.xml $(ARGS)
 
-test-all: setup ## The same, with the longer runs that CI makes
+test-all: setup ## The same, and all that CI proves again in other ways, in about 13 minutes
 	@mkdir -p $(JUNIT)
 	$(PYTEST) -n $(WORKERS) $(PARALLEL) -m "$(ALL)" --junitxml=$(JUNIT)/test.xml $(ARGS)
 

@@ -28,6 +28,7 @@ settings.register_profile("check", parent=settings(), max_examples=25)  # of `ma
 
 LEFT_OUT = {
     "ci_only": "longer runs that CI makes (make test-all)",
+    "alone": "times, with nothing beside (make test-all)",
     "chaos": "chaos (make chaos)",
     "upgrade": "the last release beside this code (make test-upgrade)",
     "browser": "Chromium (make test-browser)",
@@ -40,7 +41,7 @@ LEFT_OUT = {
 """What a run may leave out by its marks, and which command runs it. A test counts under its first mark here."""
 
 LONGEST_FIRST = (
-    "tests/e2e/test_restart_app", "tests/conformance", "services/app-node/tests/poison",
+    "tests/e2e/test_restart_app", "tests/bridges", "tests/conformance", "services/app-node/tests/poison",
     "loadtest/tests/browser/test_behaviour", "tests/e2e/test_io_nodes", "loadtest/tests/scenarios",
     "loadtest/tests/browser/test_wire", "stack/tests/test_stack", "tests/e2e", "tests/model", "loadtest", "services",
     "stack", "shared",

@@ -1,6 +1,6 @@
-"""One cluster for the contract suite, in memory or in Valkey; every test on both event loops.
+"""One cluster for the contract suite, in memory or in Valkey; in CI every test on both event loops.
 
-`make check` runs them on that of the nodes alone.
+Elsewhere they run on that of the nodes alone.
 """
 
 import asyncio
@@ -25,6 +25,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "[asyncio" in item.nodeid and item.path.is_relative_to(Path(__file__).parent):
             item.add_marker(pytest.mark.slow)
+            item.add_marker(pytest.mark.ci_only)
 
 
 @pytest.fixture(params=["memory", "redis"])

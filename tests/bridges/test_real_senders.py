@@ -151,6 +151,7 @@ async def test_an_unmodified_script(redis_url: str, clients: tuple[StockClient, 
     assert one.other == two.other == ["elsewhere"]
 
 
+@pytest.mark.ci_only
 async def test_a_worker_that_forks_for_each_task(redis_url: str, clients: tuple[StockClient, StockClient]) -> None:
     async with bridge(redis_url):
         await run(sys.executable, SENDERS / "worker.py", redis_url, "worker", 0, 50)
@@ -208,6 +209,7 @@ async def test_a_server_with_the_streams_adapter_tells_servers(
         assert not await process.refusals()
 
 
+@pytest.mark.ci_only
 async def test_the_stream_while_bridges_are_killed(redis_url: str, clients: tuple[StockClient, StockClient]) -> None:
     """Two bridges run, and the active one is killed, again and again. Nothing is lost, little comes twice."""
     last = 6000

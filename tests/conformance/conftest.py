@@ -83,31 +83,16 @@ def target_of(name: str, request: pytest.FixtureRequest) -> Target:
     return Target(name, urls[0] if name == "direct" else cluster.stack.url, urls, lambda: tuple(n.pid for n in nodes))
 
 
-OUR_TARGETS = ["direct", pytest.param("nginx-1", marks=pytest.mark.ci_only), "nginx-4"]
+OUR_TARGETS = ["direct", pytest.param("nginx-4", marks=pytest.mark.ci_only)]
 
 
 @pytest.fixture(params=["external"] if EXTERNAL_URL else OUR_TARGETS)
 def target(request: pytest.FixtureRequest) -> Target:
-    """Each way to reach io-nodes: directly, through nginx, through nginx with several of them.
+    """Each way to reach io-nodes: directly, and through nginx with several of them.
 
-    `direct` proves what an io-node does; `nginx-4` that nginx lets it pass and finds the right one. So `nginx-1`
-    proves both again, and runs in CI only.
+    `direct` proves what an io-node does, and runs everywhere. That nginx lets each of it pass, and finds the right
+    io-node of several, is proved in CI; elsewhere tests/e2e goes through nginx with whole clients.
     """
-    return target_of(request.param, request)
-
-
-@pytest.fixture(params=["external"] if EXTERNAL_URL else ["direct", "nginx-4"])
-def victim(request: pytest.FixtureRequest) -> Target:
-    """The first and the last of those ways, for tests that send what is forbidden."""
-    return target_of(request.param, request)
-
-
-CI_TARGETS = ["direct", pytest.param("nginx-4", marks=pytest.mark.ci_only)]
-
-
-@pytest.fixture(params=["external"] if EXTERNAL_URL else CI_TARGETS)
-def websocket_victim(request: pytest.FixtureRequest) -> Target:
-    """As `victim`, for what a frame of a WebSocket says: nginx passes frames on, whatever is in them."""
     return target_of(request.param, request)
 
 
@@ -121,8 +106,7 @@ def direct(request: pytest.FixtureRequest) -> Target:
 async def bystanders(request: pytest.FixtureRequest) -> AsyncIterator[None]:
     """A client sits on each io-node during the test. Afterwards each of them and a newcomer must be served, by the same
     processes."""
-    fixture = next(name for name in ("victim", "websocket_victim", "direct") if name in request.fixturenames)
-    victim: Target = request.getfixturevalue(fixture)
+    victim: Target = request.getfixturevalue("target" if "target" in request.fixturenames else "direct")
     pids = victim.pids()
     async with AsyncExitStack() as stack:
         wires = [await stack.enter_async_context(Wire.open(url)) for url in victim.node_urls]

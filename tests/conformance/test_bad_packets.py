@@ -167,9 +167,9 @@ def skip_if_lenient(case: Case, target: Target) -> None:
 
 class TestPackets:
     @pytest.mark.parametrize("case", CLOSING, ids=str)
-    async def test_closes_a_websocket(self, websocket_victim: Target, case: Case) -> None:
-        skip_if_lenient(case, websocket_victim)
-        async with Wire.open(websocket_victim.url) as wire:
+    async def test_closes_a_websocket(self, target: Target, case: Case) -> None:
+        skip_if_lenient(case, target)
+        async with Wire.open(target.url) as wire:
             if case.joined:
                 await wire.join()
             await wire.send(*case.messages)
@@ -186,8 +186,8 @@ class TestPackets:
             await poller.is_gone()
 
     @pytest.mark.parametrize("bad", ["47", "42{}", '42/custom,["message"]'])
-    async def test_a_polling_client_still_gets_what_was_queued(self, victim: Target, bad: str) -> None:
-        async with Poller.open(victim.url) as poller:
+    async def test_a_polling_client_still_gets_what_was_queued(self, target: Target, bad: str) -> None:
+        async with Poller.open(target.url) as poller:
             await poller.join()
             await poller.send('42998["echo","before"]')
             await asyncio.sleep(0.5)  # so that the answer is queued: nothing tells when it is
@@ -201,25 +201,25 @@ class TestPackets:
             await poller.is_gone()
 
     @pytest.mark.parametrize(("name", "messages"), IGNORED, ids=[name for name, _ in IGNORED])
-    async def test_ignored(self, websocket_victim: Target, name: str, messages: tuple[str, ...]) -> None:
-        async with Wire.open(websocket_victim.url) as wire:
+    async def test_ignored(self, target: Target, name: str, messages: tuple[str, ...]) -> None:
+        async with Wire.open(target.url) as wire:
             await wire.join()
             await wire.send(*messages)
             await wire.send('42998["echo"]')
             while (answer := await wire.receive()) != "43998[]":
                 assert str(answer).startswith(('42["message-back"', "42"))
 
-    async def test_nobody_runs_the_connect_handler_again(self, victim: Target) -> None:
+    async def test_nobody_runs_the_connect_handler_again(self, target: Target) -> None:
         """A client cannot run the connect handler by an event of that name. (python-socketio would run it with the
         sender's data.)"""
-        async with Wire.open(victim.url) as wire:
+        async with Wire.open(target.url) as wire:
             await wire.join()
             await wire.send('42["connect",{},{"admin":true}]')
             await wire.closes()
             assert wire.messages.empty() or wire.messages.get_nowait() == "41"
 
-    async def test_a_thousand_namespaces(self, victim: Target) -> None:
-        async with Wire.open(victim.url) as wire:
+    async def test_a_thousand_namespaces(self, target: Target) -> None:
+        async with Wire.open(target.url) as wire:
             await wire.send(*(f"40/n{number}," for number in range(3000)))
             try:
                 answers = await wire.receive_many(3000, 5)

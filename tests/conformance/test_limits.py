@@ -69,16 +69,16 @@ class TestFrames:
             pytest.param(frame(0x8, b""), {1000, 1005}, id="close without code"),
         ],
     )
-    async def test_closes(self, victim: Target, data: bytes, codes: set[int]) -> None:
-        async with Socket.open_websocket(victim.url) as socket:
+    async def test_closes(self, target: Target, data: bytes, codes: set[int]) -> None:
+        async with Socket.open_websocket(target.url) as socket:
             socket.write(frame(TEXT, b"40"))
             await socket.read_frame()
             await socket.read_frame()
             socket.write(data)
             assert await socket.close_code() in codes
 
-    async def test_fragments_with_control_frames_between(self, victim: Target) -> None:
-        async with Socket.open_websocket(victim.url) as socket:
+    async def test_fragments_with_control_frames_between(self, target: Target) -> None:
+        async with Socket.open_websocket(target.url) as socket:
             socket.write(frame(TEXT, b"40"))
             await socket.read_frame()
             await socket.read_frame()
@@ -96,15 +96,15 @@ class TestFrames:
             assert received == (TEXT, '42["message-back","ü"]'.encode())
             assert pongs == len(pieces) - 2
 
-    async def test_byte_by_byte(self, victim: Target) -> None:
-        async with Socket.open_websocket(victim.url) as socket:
+    async def test_byte_by_byte(self, target: Target) -> None:
+        async with Socket.open_websocket(target.url) as socket:
             for byte in frame(TEXT, b"40"):
                 socket.write(bytes([byte]))
                 await asyncio.sleep(0)
             assert (await socket.read_frame())[1].startswith(b"40{")
 
-    async def test_fragmented_binary(self, victim: Target) -> None:
-        async with Socket.open_websocket(victim.url) as socket:
+    async def test_fragmented_binary(self, target: Target) -> None:
+        async with Socket.open_websocket(target.url) as socket:
             socket.write(frame(TEXT, b"40"))
             await socket.read_frame()
             await socket.read_frame()
@@ -132,9 +132,9 @@ class TestFrames:
             deaf.resume_reading()
             await deaf.rest(within_s=5)
 
-    async def test_vanishing(self, victim: Target) -> None:
+    async def test_vanishing(self, target: Target) -> None:
         for data in (b"", frame(TEXT, b"40"), b"\x81", frame(TEXT, b"42[", fin=False)):
-            async with Socket.open_websocket(victim.url) as socket:
+            async with Socket.open_websocket(target.url) as socket:
                 socket.write(data)
 
 

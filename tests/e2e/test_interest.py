@@ -82,6 +82,7 @@ async def test_only_io_nodes_with_members_hear_of_a_room() -> None:
                 await asyncio.sleep(0.1)
 
 
+@pytest.mark.ci_only
 async def test_whoever_emits_behind_enter_room_reaches_the_client() -> None:
     """Through a handler of another client, for each round in a room of its own that was empty a moment ago, also while
     the client's io-node stands still."""

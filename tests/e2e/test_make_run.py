@@ -94,30 +94,30 @@ def test_taken_port() -> None:
         assert port in refusal(PORT=port)
 
 
-def in_ci(*values: str) -> object:
-    """A case more of what another shows. Each takes a whole supervisor; stack/tests/test_settings.py has them all."""
-    return pytest.param(*values, marks=pytest.mark.ci_only)
+in_ci = pytest.mark.ci_only
+"""Of refusals: each takes a whole supervisor, and stack/tests/test_settings.py has them all."""
 
 
-@pytest.mark.parametrize(
-    ("app", "named"), [("nowhere.py:sio", "nowhere.py"), in_ci("no_such_module:sio", "no_such_module")]
-)
+@in_ci
+@pytest.mark.parametrize(("app", "named"), [("nowhere.py:sio", "nowhere.py"), ("no_such_module:sio", "no_such_module")])
 def test_missing_app(app: str, named: str) -> None:
     assert named in refusal(PORT="0", APP=app)
 
 
-@pytest.mark.parametrize("name", [in_ci("sio"), in_ci("value")])
+@in_ci
+@pytest.mark.parametrize("name", ["sio", "value"])
 def test_app_without_the_name(tmp_path: Path, name: str) -> None:
     app = tmp_path / "app.py"
     app.write_text("value = 1\n")
     assert name in refusal(PORT="0", APP=f"{app}:{name}")
 
 
+@in_ci
 @pytest.mark.parametrize(
     ("text", "line", "error"),
     [
         ("import app_node\n\nsio = app_node.get_client()\n1 / 0\n", "4", "ZeroDivisionError"),
-        in_ci("def broken(:\n", "1", "SyntaxError"),
+        ("def broken(:\n", "1", "SyntaxError"),
     ],
 )
 def test_broken_app(tmp_path: Path, text: str, line: str, error: str) -> None:
@@ -130,7 +130,12 @@ def test_broken_app(tmp_path: Path, text: str, line: str, error: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("IO_NODES", "x"), in_ci("IO_NODES", "0"), in_ci("PORT", "99999"), ("PING_INTERVAL_MS", "soon")],
+    [
+        ("IO_NODES", "x"),
+        pytest.param("IO_NODES", "0", marks=in_ci),
+        pytest.param("PORT", "99999", marks=in_ci),
+        ("PING_INTERVAL_MS", "soon"),
+    ],
 )
 def test_bad_settings(name: str, value: str) -> None:
     assert name in refusal(**({"PORT": "0"} | {name: value}))
@@ -162,6 +167,7 @@ def test_a_killed_supervisor_takes_its_children_along(free_port: int) -> None:
         assert alive == []
 
 
+@pytest.mark.ci_only  # stack/tests/test_stack.py has each part
 def test_a_part_that_dies_is_restarted_and_said_so(free_port: int) -> None:
     with running(PORT=str(free_port)) as run:
         for part in ("io_node.cli", "app_node.cli", "nginx", "valkey"):

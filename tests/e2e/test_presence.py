@@ -162,6 +162,7 @@ async def browsers(stack: Stack) -> AsyncIterator[Browsers]:
     await process.wait()
 
 
+@pytest.mark.ci_only
 async def test_the_helpers_show_who_is_there(stack: Stack, browsers: Browsers) -> None:
     """The last test: an app-node is missing after it."""
     await browsers.come("grace", 0)

@@ -102,6 +102,7 @@ async def test_an_event_for_a_room_is_one_trace(
     assert (line["trace_id"], line["span_id"]) == (own.trace_id, own.span_id)
 
 
+@pytest.mark.ci_only
 async def test_an_event_that_is_handled_again_is_one_trace(
     stack: Stack, collector: Collector, lines: list[dict[str, Any]], go_on: Path
 ) -> None:

@@ -7,8 +7,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
+
+KINDS = ["upgrade", *(pytest.param(kind, marks=pytest.mark.ci_only) for kind in ("websocket", "polling"))]
+"""One that upgrades does what the two others do."""
 
 
 async def run(command: list[str], task: dict[str, Any]) -> dict[str, Any]:

@@ -6,14 +6,13 @@ import time
 from typing import Any
 
 import pytest
-from loadtest.tests.browser.clients import HERE, simulated
+from loadtest.tests.browser.clients import HERE, KINDS, simulated
 from loadtest.tests.browser.recording_server import RecordingServer
 
 from sio_stack.settings import free_ports
 
 pytestmark = pytest.mark.slow
 
-KINDS = ["upgrade", "websocket", "polling"]
 Steps = list[list[Any]]
 OPTIONS: dict[str, Any] = {"namespace": "/loadtest", "reconnection_delay_s": 0.05}
 CERTIFICATE = HERE / "localhost.pem"
@@ -117,7 +116,7 @@ async def test_an_unknown_certificate_is_refused() -> None:
     assert "certificate verify failed" in story["raised"][0][1]
 
 
-@pytest.mark.parametrize("kind", ["upgrade", "websocket"])
+@pytest.mark.parametrize("kind", KINDS[:2])
 async def test_compressed_frames(kind: str) -> None:
     steps: Steps = [["connect"], ["emit", "flood", 5, 2000], ["call", "echo", "short"], ["await", "events", 5]]
     async with RecordingServer.run(compress=True) as server:

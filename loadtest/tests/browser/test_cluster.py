@@ -9,7 +9,7 @@ from loadtest.tests.browser.clients import ROOT
 
 from sio_stack import Stack
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.e2e, pytest.mark.ci_only, pytest.mark.timeout(120)]
 
 BROWSERS, MESSAGES = 30, 10
 

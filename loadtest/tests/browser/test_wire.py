@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from loadtest.tests.browser.clients import official, simulated
+from loadtest.tests.browser.clients import KINDS, official, simulated
 from loadtest.tests.browser.recording_server import RecordingServer, Request
 
 pytestmark = pytest.mark.slow
@@ -76,7 +76,7 @@ async def both(options: dict[str, Any], steps: list[list[Any]]) -> tuple[Told, T
     return await asyncio.gather(each(official, options, steps), each(simulated, options, steps))
 
 
-@pytest.mark.parametrize("kind", ["upgrade", "websocket", "polling"])
+@pytest.mark.parametrize("kind", KINDS)
 async def test_sends_what_the_official_client_sends(kind: str) -> None:
     (theirs, reference, reference_headers), (ours, sent, headers) = await both(OPTIONS | {"transport": kind}, STEPS)
     assert sent == reference
@@ -88,7 +88,7 @@ async def test_sends_what_the_official_client_sends(kind: str) -> None:
         assert {"origin", "user-agent", "accept-language"} <= headers[what]
 
 
-@pytest.mark.parametrize("kind", ["upgrade", "websocket", "polling"])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("end", ["kick", "goodbye"])
 async def test_ends_as_the_official_client_does(kind: str, end: str) -> None:
     """A DISCONNECT is final; after an orderly end of the transport it comes back."""
@@ -99,7 +99,7 @@ async def test_ends_as_the_official_client_does(kind: str, end: str) -> None:
     assert len(ours["connects"]) == len(theirs["connects"]) == (1 if end == "kick" else 2)
 
 
-@pytest.mark.parametrize("kind", ["upgrade", "websocket", "polling"])
+@pytest.mark.parametrize("kind", KINDS)
 async def test_a_refusal_is_final(kind: str) -> None:
     options = OPTIONS | {"transport": kind, "namespace": "/refusing"}
     (_, reference, _), (ours, sent, _) = await asyncio.gather(

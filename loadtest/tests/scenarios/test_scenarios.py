@@ -225,6 +225,7 @@ class Reader(BrowserUser):
 """
 
 
+@pytest.mark.ci_only
 def test_an_application_of_ones_own(loaded_cluster: BackgroundStack, tmp_path: Path) -> None:
     """A locustfile of one's own with a BrowserUser. An interrupted run has a result too."""
     file = tmp_path / "mine.py"

@@ -273,9 +273,9 @@ def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEv
     return {"uvloop": uvloop.new_event_loop}
 
 
-@pytest.fixture(params=["memory", pytest.param("redis", marks=pytest.mark.slow)])
+@pytest.fixture(params=["memory", pytest.param("redis", marks=(pytest.mark.slow, pytest.mark.ci_only))])
 async def stage(request: pytest.FixtureRequest) -> AsyncIterator[Stage]:
-    """The same test over the fakes and over a real Valkey. `make check` has the fakes alone."""
+    """The same test over the fakes, and in CI over a real Valkey too. The contract suite proves both to be the same."""
     if request.param == "redis":
         base: Config = request.getfixturevalue("redis_config")
         stage = Stage(base.model_copy(update=FAST), RedisBus, None)

@@ -15,6 +15,8 @@ from sio_cluster.compiled.form import Finder, find_form
 from sio_cluster.compiled.sources import key_of
 
 HOT = {"tiny_of_tests": ("hot",)}
+COMPILES = pytest.mark.ci_only
+"""Each of these runs mypyc. Who calls `make compile` has that tested by `make test-compiled`."""
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +42,7 @@ def forms(packages: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -
     return forms
 
 
-@pytest.mark.slow
+@COMPILES
 def test_what_was_compiled_is_imported_in_the_place_of_its_source(
     packages: dict[str, Path], forms: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -55,12 +57,12 @@ def test_what_was_compiled_is_imported_in_the_place_of_its_source(
     assert importlib.import_module("tiny_of_tests.cold").__file__ == str(packages["tiny_of_tests"] / "cold.py")
 
 
-@pytest.mark.slow
+@COMPILES
 def test_a_form_of_older_sources_is_removed(packages: dict[str, Path], forms: Path) -> None:
     assert [path.name for path in forms.iterdir()] == [key_of(packages)]
 
 
-@pytest.mark.slow
+@COMPILES
 def test_an_edited_source_is_not_shadowed(packages: dict[str, Path], forms: Path) -> None:
     source = packages["tiny_of_tests"] / "hot.py"
     before = source.read_text()
@@ -72,7 +74,7 @@ def test_an_edited_source_is_not_shadowed(packages: dict[str, Path], forms: Path
     assert is_built(packages, forms)
 
 
-@pytest.mark.slow
+@COMPILES
 def test_what_is_there_is_not_compiled_again_but_for_another_mypy(
     packages: dict[str, Path], forms: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -82,7 +84,7 @@ def test_what_is_there_is_not_compiled_again_but_for_another_mypy(
     assert main(packages, HOT, forms, {"CC": "no-such-compiler"}) == 1
 
 
-@pytest.mark.slow
+@COMPILES
 def test_a_broken_compiler_leaves_the_pure_form_and_says_so(
     packages: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -96,7 +98,7 @@ def test_a_broken_compiler_leaves_the_pure_form_and_says_so(
     assert str(find_form(packages, tmp_path / "forms", "")) == "no: nothing was compiled"
 
 
-@pytest.mark.slow
+@COMPILES
 def test_a_source_that_mypyc_refuses_leaves_the_pure_form_and_says_so(tmp_path: Path) -> None:
     (tmp_path / "odd").mkdir()
     (tmp_path / "odd/hot.py").write_text("A: int = 'text'\n")

@@ -277,6 +277,7 @@ def test_a_process_that_ends_at_once_has_said_it_and_leaves_nothing_behind(ear: 
     assert state == {"bytes"}
 
 
+@pytest.mark.ci_only
 @pytest.mark.slow
 def test_a_process_whose_redis_died_ends_all_the_same(own_valkey: Valkey) -> None:
     ear = at(own_valkey)
@@ -372,6 +373,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.ci_only
 @pytest.mark.slow
 def test_a_pool_of_processes_forked_while_another_thread_emits(ear: Ear) -> None:
     done = in_another_process(POOL, ear)
