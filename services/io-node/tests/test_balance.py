@@ -146,9 +146,8 @@ async def test_the_counters_balance_while_redis_is_away() -> None:
         broker.go_down()
         await raw.send(*(f'42["message",{number}]' for number in range(50)))
         async with asyncio.timeout(5):
-            while balance_of(world)["facts_waiting"] < 50:
+            while balance_of(world)["facts_waiting"] < 50 or not balance_of(world)["redis_retries_total"]:
                 await asyncio.sleep(0.01)
-        assert balance_of(world)["redis_retries_total"] > 0
         broker.come_back()
         for number in range(50):
             assert await raw.receive() == f'42["message-back",{number}]'

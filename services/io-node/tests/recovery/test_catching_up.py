@@ -224,7 +224,7 @@ async def test_it_closes_in_the_midst_and_comes_back(elsewhere: bool) -> None:
     async with in_the_midst(nodes=2) as (world, browser):
         await carried_out(world, emit("meanwhile"), Emit("/", b'27["asks"]', ack=AckRequest("app1-bbbbbb", 7)))
         browser.connection.take_all()
-        await asyncio.sleep(0.01)
+        await until(lambda: len(browser.look().events) >= 1 + 2 * MOST)
         assert len(browser.look().events) == 1 + 2 * MOST
         browser.drop(reasons.SLOW_CONSUMER)
         former = browser.connection
