@@ -115,6 +115,23 @@ async def with_offsets(target: Target, sizes: Sizes) -> Figures:
     return figures
 
 
+async def promises(target: Target, sizes: Sizes) -> Figures:
+    """Round trips of few and of many clients, events at a given rate, and a room of all, in a cluster of three
+    processes."""
+    tally = Tally()
+    figures: Figures = {}
+    crowd: list[load.Client] = []
+    for count in (*sizes.closed[:-1], sizes.crowd):
+        crowd += await load.connect(target.ports, count - len(crowd), tally)
+        if count in sizes.closed[:-1]:
+            figures[f"closed {count}"] = await acks.closed_loop(target, crowd[:count], tally, sizes.seconds)
+    await load.join(crowd, [["all"]] * len(crowd))
+    figures["single"] = await fan_out.blast(target, crowd, tally, "all", bursts=sizes.singles, burst=1)
+    figures["open"] = await acks.open_loop(target, crowd, tally, sizes.seconds, sizes.open_rates[-1] // 4)
+    load.disconnect(crowd)
+    return figures
+
+
 async def polling(target: Target, sizes: Sizes) -> Figures:
     """A room of clients that poll."""
     tally = Tally()
@@ -220,6 +237,14 @@ def _rows_of_offsets(sizes: Sizes) -> list[Row]:
     ]
 
 
+def _rows_of_promises(sizes: Sizes) -> list[Row]:
+    works = [(f"closed {count}", f"acked round trip, {count} client{'s' * (count > 1)}") for count in sizes.closed[:-1]]
+    works += [("open", f"acked events, {sizes.open_rates[-1] // 4:,}/s")]
+    works += [("single", f"broadcast to {sizes.crowd}, one by one, a delivery")]
+    parts = (("", "CPU us"), (" holder", "of it io"), (" app", "of it app"), (" redis", "of it Redis"))
+    return [Row(work, f"cpu_us{part}", f"{what}: {name}") for work, what in works for part, name in parts]
+
+
 def _rows_of_polling(sizes: Sizes) -> list[Row]:
     return [
         Row("poll single", "cpu_us", f"broadcast to {sizes.pollers} that poll, one by one: CPU us a delivery"),
@@ -299,6 +324,16 @@ SITTINGS = {
         {"this": lambda: targets.cluster(1), "this off": lambda: targets.cluster(1, RECOVERY_WINDOW_MS="0")},
         with_offsets, _rows_of_offsets, (("this", "this off"),),
     ),
+    "promises": Sitting(
+        "What promises cost",
+        {
+            "relay": lambda: targets.relay(1),
+            "this off": lambda: targets.cluster(1, RECOVERY_WINDOW_MS="0"),
+            "this narrow": lambda: targets.cluster(1, LANES="1"),
+            "this": lambda: targets.cluster(1),
+        },
+        promises, _rows_of_promises, (("this", "relay"), ("this", "this off"), ("this", "this narrow")),
+    ),
     "polling": Sitting(
         "One server, long polling",
         {
@@ -348,6 +383,7 @@ COLUMNS = {
     " Redis, and nothing else; no promises",
     "this": "this cluster: an io-node for each server (1, 3, 4 or 8), one app-node, and Redis",
     "this off": "the same with RECOVERY_WINDOW_MS=0: nobody can come back",
+    "this narrow": "the same with LANES=1: one app-node can serve, and its clients share one stream",
     "node": "Socket.IO's own server on Node.js, one process, no Redis",
     "node redis": "the same, joined by its Redis adapter (pub/sub)",
     "node streams": "the same, joined by its Redis Streams adapter",

@@ -16,6 +16,7 @@ COLUMNS = [
         pytest.param(sitting, column, marks=pytest.mark.ci_only)
         for sitting, column in (
             ("one", "bare"), ("one", "relay"), ("one", "python"), ("arrivals", "this"), ("recovery", "this off"),
+            ("promises", "relay"), ("promises", "this narrow"),
             ("polling", "this"), ("four", "relay"), ("four", "this"),
             ("growth", "this 1"), ("return", "this"), ("browsers", "this"),
         )
