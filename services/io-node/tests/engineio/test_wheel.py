@@ -110,6 +110,45 @@ async def test_a_callback_with_a_bug_costs_no_other_deadline() -> None:
     wheel.stop()
 
 
+async def test_it_sleeps_until_the_next_deadline() -> None:
+    looks = 0
+
+    def clock() -> float:
+        nonlocal looks
+        looks += 1
+        return time.monotonic()
+
+    wheel = TimerWheel(clock)
+    fired = asyncio.Event()
+    wheel.schedule(time.monotonic() + 60, functools.partial(print))
+    wheel.schedule(time.monotonic() + 0.5, fired.set)
+    await asyncio.wait_for(fired.wait(), 2)
+    assert looks < 10, "it looked at the clock at each tick"
+    wheel.stop()
+
+
+async def test_after_a_bug_and_a_stall_it_wakes_up_soon() -> None:
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: None)
+    now, wheel = [100.0], TimerWheel(time.monotonic)
+
+    def bug() -> None:
+        raise RuntimeError("as asked")
+
+    fired = asyncio.Event()
+    began = time.monotonic()
+    wheel.schedule(began + 0.03, bug)
+    wheel.schedule(began + 0.03, fired.set)
+    await asyncio.wait_for(fired.wait(), 0.8)
+    wheel.stop()
+    stalled = TimerWheel(lambda: now[0])
+    stalled.schedule(100.5, functools.partial(print))
+    now[0] = 102.0
+    stalled._run()
+    assert stalled._wakes * 0.02 <= 102.04
+    stalled.stop()
+
+
 class Flushable:
     def __init__(self, log: list[str], name: str) -> None:
         self.log = log

@@ -16,6 +16,10 @@ _LOOK = 16
 """How many callbacks run between two looks at the time."""
 _STALL_S = 0.5
 """An event loop that is later than this was held up."""
+_AHEAD = 50
+"""For how many ticks the wheel sleeps at most, where nothing is due before."""
+_NEVER = 1 << 62
+"""A tick that does not come."""
 
 
 class Timer:
@@ -61,12 +65,13 @@ class TimerWheel:
     """Calls back at deadlines, 0 to 20 ms late and never early. Setting, moving and cancelling are O(1).
 
     When very many are due at once, other work of the loop goes on in between, and the last ones are later than that.
-    `clock` is monotonic and gives seconds. The event loop's timer runs only while a deadline is set. When the loop was
-    held up for more than half a second, it first reads what has arrived meanwhile. So no client is closed because the
-    node itself stalled. Use it only in the event loop's thread.
+    `clock` is monotonic and gives seconds. The event loop's timer runs only while a deadline is set, and wakes the loop
+    up for the next one, or after a second. When the loop was held up for more than half a second, it first reads what
+    has arrived meanwhile. So no client is closed because the node itself stalled. Use it only in the event loop's
+    thread.
     """
 
-    __slots__ = ("_clock", "_expected", "_goes_on", "_handle", "_next", "_slots")
+    __slots__ = ("_clock", "_expected", "_goes_on", "_handle", "_next", "_slots", "_wakes")
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -74,6 +79,7 @@ class TimerWheel:
         self._next = 0
         self._expected = 0.0
         self._handle: asyncio.TimerHandle | None = None
+        self._wakes = _NEVER  # the tick at which the event loop's timer goes off
         self._goes_on: asyncio.Handle | None = None  # the next turn of what is due
 
     def schedule(self, deadline: float, callback: Callable[[], None]) -> Timer:
@@ -89,10 +95,11 @@ class TimerWheel:
             return
         if self._handle is None:
             self._next = math.floor(self._clock() / _TICK_S)
-            self._sleep()
         slot = max(math.ceil(deadline / _TICK_S), self._next)
         self._slots.setdefault(slot, {})[timer] = None
         timer._slot = slot
+        if slot < self._wakes:
+            self._wake_at(slot)
 
     def arm_earlier(self, timer: Timer, deadline: float) -> None:
         """Set a timer that is not set, or bring it forward."""
@@ -114,31 +121,46 @@ class TimerWheel:
     def stop(self) -> None:
         """Forget every deadline."""
         self._slots.clear()
-        if self._handle is not None:
-            self._handle.cancel()
-            self._handle = None
+        self._stay_asleep()
         if self._goes_on is not None:
             self._goes_on.cancel()
             self._goes_on = None
 
-    def _sleep(self) -> None:
+    def _wake_at(self, slot: int) -> None:
+        """Not before the next tick. Where it meant to wake up at another time, it does not."""
+        self._stay_asleep()
         now = self._clock()
-        delay_s = (math.floor(now / _TICK_S) + 1) * _TICK_S - now + 0.001  # the loop counts whole milliseconds
+        self._wakes = max(slot, math.floor(now / _TICK_S) + 1)
+        delay_s = self._wakes * _TICK_S - now + 0.001  # the loop counts whole milliseconds
         self._expected = now + delay_s
         self._handle = asyncio.get_running_loop().call_later(delay_s, self._run)
+
+    def _stay_asleep(self) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+        self._wakes = _NEVER
+
+    def _sleep(self, now: float) -> None:
+        """Until the next deadline."""
+        slot = math.floor(now / _TICK_S) + 1
+        latest = slot + _AHEAD
+        while slot < latest and slot not in self._slots:
+            slot += 1
+        self._wake_at(slot)
 
     def _run(self) -> None:
         now = self._clock()
         late_s = now - self._expected
-        self._sleep()
+        self._sleep(now)
         if late_s > _STALL_S:
             log.warning("event_loop_stalled", late_ms=round(late_s * 1000))
+            self._wake_at(self._next)
             return
         if self._goes_on is None:  # else that turn finds what is due now, too
             self._fire(math.floor(now / _TICK_S))
-        if not self._slots and self._handle is not None:
-            self._handle.cancel()
-            self._handle = None
+        if not self._slots:
+            self._stay_asleep()
 
     def _fire_on(self) -> None:
         """The next turn of what was due."""
@@ -171,3 +193,4 @@ class TimerWheel:
         finally:
             if slot in self._slots:  # or a callback raised. The loop reports it; the rest is called 20 ms later
                 self._next = slot
+                self._wake_at(slot)
