@@ -20,6 +20,7 @@ from redis.exceptions import RedisError
 from tests.chaos import evidence, records
 from tests.chaos.proxy import Proxy
 from tests.conftest import ROOT
+from tests.warm import NODES, forked
 
 from sio_cluster.testing.http import http_client
 from sio_cluster.testing.valkey import Valkey, start_valkey
@@ -149,15 +150,16 @@ async def cluster(
         it = Cluster(name, seed, directory, valkey, await exits.enter_async_context(evidence.watched()))
         it.proxies = {kind: await exits.enter_async_context(Proxy(valkey.port, seed=seed)) for kind in proxied}
         try:
-            await it.start(
-                exits, io_nodes=io_nodes, app_nodes=app_nodes, app=app,
-                redis_url=it.proxies["all"].redis_url if "all" in it.proxies else valkey.url,
-                env={**ENV, "CHAOS_RECORDS": str(directory), **(env or {})},
-            )  # fmt: skip
-            for own in [*(io_envs or []), *_behind(it.proxies, "io")]:
-                await it.stack.add_io_node(own)
-            for own in [*(app_envs or []), *_behind(it.proxies, "app")]:
-                await it.stack.start_app_node(own)
+            with forked(*NODES):  # the first nodes; those that replace them are started as always
+                await it.start(
+                    exits, io_nodes=io_nodes, app_nodes=app_nodes, app=app,
+                    redis_url=it.proxies["all"].redis_url if "all" in it.proxies else valkey.url,
+                    env={**ENV, "CHAOS_RECORDS": str(directory), **(env or {})},
+                )  # fmt: skip
+                for own in [*(io_envs or []), *_behind(it.proxies, "io")]:
+                    await it.stack.add_io_node(own)
+                for own in [*(app_envs or []), *_behind(it.proxies, "app")]:
+                    await it.stack.start_app_node(own)
             yield it
         except BaseException:  # a time-out and Ctrl-C too: what was written until then says why
             it.keep()

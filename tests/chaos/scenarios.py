@@ -18,6 +18,7 @@ from tests import machine
 from tests.chaos.cluster import RESULTS, written
 from tests.chaos.limits import TooSlow, tried_again
 from tests.chaos.results import figures, quotable, tables
+from tests.warm import NODES, forked
 
 SEED = int(os.environ.get("CHAOS_SEED") or random.randrange(1 << 32))
 os.environ["CHAOS_SEED"] = str(SEED)  # the workers, which start later, take the same
@@ -30,7 +31,8 @@ TOO_SLOW = "why it was tried once more"
 @pytest.fixture
 def seed() -> int:
     """CHAOS_SEED, or a random number. It is printed; given again, it repeats the choices of a run."""
-    return SEED
+    with forked(*NODES):  # no event loop has to wait for it then
+        return SEED
 
 
 @pytest.fixture(autouse=True)
