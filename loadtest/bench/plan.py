@@ -241,7 +241,7 @@ def _rows_of_promises(sizes: Sizes) -> list[Row]:
     works = [(f"closed {count}", f"acked round trip, {count} client{'s' * (count > 1)}") for count in sizes.closed[:-1]]
     works += [("open", f"acked events, {sizes.open_rates[-1] // 4:,}/s")]
     works += [("single", f"broadcast to {sizes.crowd}, one by one, a delivery")]
-    parts = (("", "CPU us"), (" holder", "of it io"), (" app", "of it app"), (" redis", "of it Redis"))
+    parts = (("", "CPU us"), (" holder", "io-node"), (" app", "app-node"), (" redis", "Redis"))
     return [Row(work, f"cpu_us{part}", f"{what}: {name}") for work, what in works for part, name in parts]
 
 
