@@ -4,6 +4,7 @@ import asyncio
 
 from sio_cluster.node.retry import Backoff
 from sio_cluster.protocol.errors import BusUnavailable
+from sio_cluster.protocol.messages import ClientConnected, Handshake
 from sio_cluster.streams.api.lanes import LaneReader
 from sio_cluster.streams.api.leases import Lease
 from sio_cluster.streams.redis import RedisBus
@@ -13,6 +14,7 @@ APP1, IO1 = "app-aaaaaa", "io1-aaaaaa"
 QUICK_S = 0.2
 BLOCK_MS = 10_000
 LONG_MS = 60_000
+HANDSHAKE = Handshake("GET", "/socket.io/", "", [], "10.1.2.3", 99)
 
 
 async def persist(bus: RedisBus) -> None:
@@ -43,3 +45,7 @@ async def cut(bus: RedisBus, connection: Connection) -> None:
     async with asyncio.timeout(5):
         while wire.lost is None:
             await asyncio.sleep(0.001)
+
+
+def connected(number: int) -> ClientConnected:
+    return ClientConnected(f"{IO1}.{number:016d}", "c", "/", None, HANDSHAKE, "polling", bytes(32))

@@ -18,6 +18,11 @@ from .real_server import APP1, BLOCK_MS, IO1, LONG_MS, QUICK_S, cut, hold, persi
 pytestmark = pytest.mark.slow
 
 
+@pytest.fixture
+def bus(impatient_bus: RedisBus) -> RedisBus:
+    return impatient_bus
+
+
 class TestStall:
     async def test_an_append_into_a_stalled_redis_is_retried_without_a_double(
         self, server: Valkey, bus: RedisBus

@@ -22,11 +22,6 @@ from .redis_home import HANDSHAKE, HASH, IO2, OTHER, SID, START, expire, ids, ke
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture
-def bus(patient_bus: RedisBus) -> RedisBus:
-    return patient_bus
-
-
 class TestFull:
     async def test_out_of_memory_all_that_makes_room_goes_on(self, bus: RedisBus) -> None:
         sids = [f"{IO1}.{number:016d}" for number in range(5)]

@@ -19,11 +19,6 @@ from .redis_home import HANDSHAKE, HASH, IO2, OTHER, SID, fail_at, ids, keys_of_
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture
-def bus(patient_bus: RedisBus) -> RedisBus:
-    return patient_bus
-
-
 class TestCrash:
     @pytest.mark.parametrize("number", [1, 2, 3])
     @pytest.mark.parametrize("lost_answer", [False, True])

@@ -18,11 +18,6 @@ from .redis_home import HASH, IO2, OTHER, SID, expire, ids, keys_of_home, opened
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture
-def bus(patient_bus: RedisBus) -> RedisBus:
-    return patient_bus
-
-
 class TestSweep:
     async def test_it_takes_clients_out_of_the_room_index_and_their_homes(self, bus: RedisBus) -> None:
         sids = [f"{IO1}.{number:016d}" for number in range(20)]

@@ -23,11 +23,6 @@ HANDSHAKE = Handshake("GET", "/socket.io/", "", [], "10.1.2.3", 99)
 LANES = 16
 
 
-@pytest.fixture
-def bus(patient_bus: RedisBus) -> RedisBus:
-    return patient_bus
-
-
 def connected(number: int, namespace: str = "/") -> ClientConnected:
     return ClientConnected(f"{IO1}.{number:016d}", "c", namespace, None, HANDSHAKE, "polling", bytes(32))
 
