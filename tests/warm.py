@@ -11,8 +11,8 @@ line in /proc is that of the process that was forked, and all that are forked fr
 an option that is not known here is an ordinary one.
 
 So tests of a command itself start it in the ordinary way: tests/e2e/test_start.py, test_make_run.py, and both
-test_command.py. Those in tests/chaos and tests/upgrade fork the nodes that a scenario begins with; what is started
-after a fault is started in the ordinary way.
+test_command.py. Those in tests/chaos and tests/upgrade fork the nodes of this code that a scenario begins with; what
+is started after a fault is started in the ordinary way.
 """
 
 import atexit

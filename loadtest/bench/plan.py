@@ -71,16 +71,24 @@ class Sitting:
     """The column above the line, and the one below it."""
 
 
+async def _closed_loops(
+    target: Target, tally: Tally, sizes: Sizes, counts: tuple[int, ...]
+) -> tuple[list[load.Client], Figures]:
+    """Round trips of so many clients each; then the whole crowd is there, in one room."""
+    figures: Figures = {}
+    crowd: list[load.Client] = []
+    for count in (*counts, sizes.crowd):
+        crowd += await load.connect(target.ports, count - len(crowd), tally)
+        if count in counts:
+            figures[f"closed {count}"] = await acks.closed_loop(target, crowd[:count], tally, sizes.seconds)
+    await load.join(crowd, [["all"]] * len(crowd))
+    return crowd, figures
+
+
 async def one_server(target: Target, sizes: Sizes) -> Figures:
     """Round trips of few and of many clients; a room of all."""
     tally = Tally()
-    figures: Figures = {}
-    crowd: list[load.Client] = []
-    for count in (*sizes.closed, sizes.crowd):
-        crowd += await load.connect(target.ports, count - len(crowd), tally)
-        if count in sizes.closed:
-            figures[f"closed {count}"] = await acks.closed_loop(target, crowd[:count], tally, sizes.seconds)
-    await load.join(crowd, [["all"]] * len(crowd))
+    crowd, figures = await _closed_loops(target, tally, sizes, sizes.closed)
     blast = fan_out.blast
     figures["single"] = await blast(target, crowd, tally, "all", bursts=sizes.singles, burst=1)
     figures["burst"] = await blast(target, crowd, tally, "all", bursts=sizes.bursts, burst=50)
@@ -119,13 +127,7 @@ async def promises(target: Target, sizes: Sizes) -> Figures:
     """Round trips of few and of many clients, events at a given rate, and a room of all, in a cluster of three
     processes."""
     tally = Tally()
-    figures: Figures = {}
-    crowd: list[load.Client] = []
-    for count in (*sizes.closed[:-1], sizes.crowd):
-        crowd += await load.connect(target.ports, count - len(crowd), tally)
-        if count in sizes.closed[:-1]:
-            figures[f"closed {count}"] = await acks.closed_loop(target, crowd[:count], tally, sizes.seconds)
-    await load.join(crowd, [["all"]] * len(crowd))
+    crowd, figures = await _closed_loops(target, tally, sizes, sizes.closed[:-1])
     figures["single"] = await fan_out.blast(target, crowd, tally, "all", bursts=sizes.singles, burst=1)
     figures["open"] = await acks.open_loop(target, crowd, tally, sizes.seconds, sizes.open_rates[-1] // 4)
     load.disconnect(crowd)
