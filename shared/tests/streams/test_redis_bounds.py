@@ -4,7 +4,7 @@ import pytest
 
 from sio_cluster.protocol.keys import Keys
 from sio_cluster.streams.redis import RedisBus
-from sio_cluster.testing.contract import Writer
+from sio_cluster.testing.contract import Writer, commit
 
 from .real_server import APP1, IO1, hold
 
@@ -51,3 +51,16 @@ class TestBounds:
         assert [fields[1] for _, fields in dead] == [b"2", b"3", b"4"]
         assert dead[0][1][2:4] == [b"why", b"not msgpack"]
         assert await bus.connections.run(("HGET", Keys.state(bus.keys.uplink(0)), "bytes")) == [b"0"]
+
+    @pytest.mark.parametrize(("counted", "left"), [(1, 0), (4, 0), (9, 4)])
+    async def test_a_wrong_count_of_bytes_ends_when_the_lane_is_empty(
+        self, bus: RedisBus, counted: int, left: int
+    ) -> None:
+        reader, lease = await hold(bus)
+        await Writer(bus.appender, bus.keys.uplink(0)).write(b"12345", b"678")
+        first, second = await reader.read([0], 0, 10)
+        await bus.connections.run(("HSET", Keys.state(bus.keys.uplink(0)), "bytes", counted))
+        await commit(bus.appender, lease, first)
+        assert await bus.appender.held_bytes([bus.keys.uplink(0)]) == [left]
+        await commit(bus.appender, lease, second)
+        assert await bus.appender.held_bytes([bus.keys.uplink(0)]) == [0]

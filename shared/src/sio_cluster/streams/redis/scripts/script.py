@@ -20,11 +20,8 @@ def script(source: str) -> Script:
 # Gives back the bytes of entries that were removed. An empty stream holds 0 bytes, whatever was counted.
 GIVE_BACK = """
 local function give_back(stream, state, bytes)
-  if redis.call('XLEN', stream) == 0 then
-    redis.call('HSET', state, 'bytes', 0)
-  elseif redis.call('HINCRBY', state, 'bytes', -bytes) < 0 then
-    redis.call('HSET', state, 'bytes', 0)
-  end
+  local left = redis.call('HINCRBY', state, 'bytes', -bytes)
+  if left < 0 or left > 0 and redis.call('XLEN', stream) == 0 then redis.call('HSET', state, 'bytes', 0) end
 end
 """
 
