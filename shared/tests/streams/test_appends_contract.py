@@ -1,5 +1,6 @@
 """Appends and commits, in memory and in Valkey alike: each entry once, no more than fits, and all in one step."""
 
+import asyncio
 from dataclasses import replace
 
 import pytest
@@ -10,7 +11,7 @@ from sio_cluster.streams.memory import MemoryBus
 from sio_cluster.streams.redis import RedisBus
 from sio_cluster.testing.contract import Cluster, commit
 
-from .holding import APP1, APP2, IO1, acquire, bodies, lane_writer, take
+from .holding import APP1, APP2, BLOCK_MS, IO1, acquire, bodies, lane_writer, take
 
 APPENDED, DUPLICATE, FULL = AppendResult.APPENDED, AppendResult.DUPLICATE, AppendResult.FULL
 BARRED = AppendResult.BARRED
@@ -199,6 +200,39 @@ class TestAppend:
         other_sender = Append(keys.uplink(0), "io2-aaaaaa", 7, b"a", 1000)
         assert await appender.append([first, other_stream]) == [APPENDED, APPENDED]
         assert await appender.append([other_sender]) == [APPENDED]
+
+    async def test_what_is_appended_together_comes_together(self, cluster: Cluster) -> None:
+        """One read that waits brings all of it: else each tick of an io-node would be two of an app-node."""
+        lanes = range(4)
+        leases = cluster.leases()
+        for lane in lanes:
+            await acquire(leases, lane, APP1)
+        reader = cluster.lane_reader(APP1)
+        for lane in lanes:
+            await reader.claim(lane)
+        assert await reader.read(lanes, 1, 10) == []
+        waiting = asyncio.create_task(reader.read(lanes, BLOCK_MS, 10))
+        await asyncio.sleep(0.02)  # that is right for a read that does not wait yet, too
+        appends = [Append(cluster.keys.uplink(lane), IO1, lane + 1, b"%d" % lane, 1000) for lane in lanes]
+        assert await cluster.appender().append(appends) == [APPENDED] * 4
+        assert sorted(bodies(await waiting)) == [b"0", b"1", b"2", b"3"]
+
+    async def test_each_has_its_own_result_however_many_bytes_they_are(self, cluster: Cluster) -> None:
+        """More than FLUSH_BYTES are appended in several steps."""
+        appender, keys = cluster.appender(), cluster.keys
+        small, large = b"x", b"x" * (FLUSH_BYTES // 2)
+        await appender.append([Append(keys.uplink(1), IO1, 1, small, 1000)])
+        appends = [
+            Append(keys.uplink(lane), IO1, 1 if lane == 3 else 2, entry, 1000 if lane == 1 else 2 * FLUSH_BYTES)
+            for lane, entry in enumerate([large, large, small, large, b"x" * (FLUSH_BYTES + 1), small])
+        ]
+        await appender.append([appends[3]])
+        results = [APPENDED, FULL, APPENDED, DUPLICATE, APPENDED, APPENDED]
+        assert await appender.append(appends) == results
+        again = [result if result is FULL else DUPLICATE for result in results]
+        assert await appender.append(appends) == again
+        held = [len(large), 1, 1, len(large), FLUSH_BYTES + 1, 1]
+        assert await appender.held_bytes([append.stream for append in appends]) == held
 
     async def test_full_has_no_effect_and_ends_with_a_commit(self, cluster: Cluster) -> None:
         reader, lease, _ = await take(cluster, APP1)

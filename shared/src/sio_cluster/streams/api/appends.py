@@ -89,8 +89,9 @@ class Appender(Protocol):
     async def append(self, appends: Sequence[Append]) -> list[AppendResult]:
         """One round trip. At most one entry for each stream, else ValueError.
 
-        Each stream is atomic by itself. After BusUnavailable or BusRefused some may have been appended: try all of
-        them again with the same `seq`.
+        Up to FLUSH_BYTES together are one atomic step: a read that waits for several of these streams gets all of it.
+        More are several steps, of which each stream has one. After BusUnavailable or BusRefused some may have been
+        appended: try all of them again with the same `seq`.
         """
 
     async def held_bytes(self, streams: Sequence[str]) -> list[int]:

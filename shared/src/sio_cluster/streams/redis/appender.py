@@ -1,6 +1,6 @@
 """Writing stream entries exactly once, and committing what is done."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
 
@@ -16,6 +16,7 @@ from sio_cluster.streams.api.appends import (
     require_distinct,
     require_fitting,
 )
+from sio_cluster.streams.redis.connection import RedisCommand
 from sio_cluster.streams.redis.connections import Connections, call
 from sio_cluster.streams.redis.rooms import encode_room
 from sio_cluster.streams.redis.scripts.appends import APPEND, FLUSH
@@ -41,10 +42,8 @@ class RedisAppender:
 
     async def append(self, appends: Sequence[Append]) -> list[AppendResult]:
         require_distinct(appends)
-        replies = await self._connections.run(
-            *[call(APPEND, _keys(append.stream), *_arguments(append), *_rooms(append)) for append in appends]
-        )
-        return [_RESULTS[reply] for reply in replies]
+        replies = await self._connections.run(*[_call(step) for step in _in_steps(appends)])
+        return [_RESULTS[result] for results in replies for result in results]
 
     async def flush(self, appends: Sequence[Append], commits: Sequence[Commit]) -> Flushed:
         require_distinct(appends)
@@ -57,12 +56,8 @@ class RedisAppender:
         return replace(await self._flush([], commits), appends=results)
 
     async def _flush(self, appends: Sequence[Append], commits: Sequence[Commit]) -> Flushed:
-        keys: list[str] = []
-        arguments: list[str | bytes | int] = [len(appends), len(commits)]
-        for append in appends:
-            keys += _keys(append.stream)
-            arguments += _arguments(append)
-            arguments += _rooms(append)
+        keys, of_appends = _named(appends)
+        arguments: list[str | bytes | int] = [len(appends), len(commits), *of_appends]
         for commit in commits:
             lease = commit.lease
             keys += self._commit_keys[lease.lane]
@@ -82,6 +77,37 @@ class RedisAppender:
     async def bars(self, streams: Sequence[str], node_id: str) -> list[int]:
         replies = await self._connections.run(*[("HGET", Keys.state(stream), bar_of(node_id)) for stream in streams])
         return [int(reply or 0) for reply in replies]
+
+
+def _in_steps(appends: Sequence[Append]) -> Iterator[list[Append]]:
+    """The appends in their order, in parts of at most FLUSH_BYTES, or of one append."""
+    step: list[Append] = []
+    size = 0
+    for append in appends:
+        size += len(append.entry)
+        if step and size > FLUSH_BYTES:
+            yield step
+            step, size = [], len(append.entry)
+        step.append(append)
+    if step:
+        yield step
+
+
+def _named(appends: Sequence[Append]) -> tuple[list[str], list[str | bytes | int]]:
+    """The keys and arguments of these appends, as a script takes them."""
+    keys: list[str] = []
+    arguments: list[str | bytes | int] = []
+    for append in appends:
+        keys += _keys(append.stream)
+        arguments += _arguments(append)
+        arguments += _rooms(append)
+    return keys, arguments
+
+
+def _call(appends: Sequence[Append]) -> RedisCommand:
+    """The command that makes these appends in one step."""
+    keys, arguments = _named(appends)
+    return call(APPEND, keys, *arguments)
 
 
 @lru_cache(maxsize=10_000)

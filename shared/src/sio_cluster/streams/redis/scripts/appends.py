@@ -73,9 +73,20 @@ local function append(stream, state, interest, at)
 end
 """
 
-# KEYS stream, state, interest; ARGV as above. Returns what is said above.
-# Again, with the same seq: 1, and nothing is appended.
-APPEND = script(_APPEND_ONE + "return append(KEYS[1], KEYS[2], KEYS[3], 1)")
+# KEYS of each append: stream, state, interest; ARGV of each append as above. Returns a list of what is said above.
+# Again, with the same seqs: 1 for each that was appended, and nothing more is.
+APPEND = script(
+    _APPEND_ONE
+    + """
+local results, at = {}, 1
+for i = 1, #KEYS / 3 do
+  results[i] = append(KEYS[3 * i - 2], KEYS[3 * i - 1], KEYS[3 * i], at)
+  at = at + 8 + math.max(0, ARGV[at + 7])
+  at = at + 1 + ARGV[at]
+end
+return results
+"""
+)
 
 # KEYS of each append: stream, state, interest; then of each commit: uplink, state, lease, done. ARGV how many appends,
 # how many commits; of each append as above; then of each commit: node, token, bytes, how many ids, ids..., how many ids
