@@ -32,6 +32,7 @@ class Sizes:
     pollers: int = 200
     spread: int = 500
     open_rates: tuple[int, ...] = (500, 2000, 8000)
+    one_app_rate: int = 2000
     room_rates: tuple[int, ...] = (20, 100, 500)
     rooms: int = 10_000
     members: int = 5
@@ -44,7 +45,7 @@ class Sizes:
 FULL = Sizes()
 QUICK = Sizes(
     seconds=0.3, first=5, crowd=20, closed=(1, 5), singles=3, bursts=2, pollers=5, spread=20, open_rates=(50,),
-    room_rates=(20,), rooms=40, members=5, room_emits=50, returning=2_000, live=20,
+    one_app_rate=12, room_rates=(20,), rooms=40, members=5, room_emits=50, returning=2_000, live=20,
 )  # fmt: skip
 
 
@@ -129,7 +130,7 @@ async def promises(target: Target, sizes: Sizes) -> Figures:
     tally = Tally()
     crowd, figures = await _closed_loops(target, tally, sizes, sizes.closed[:-1])
     figures["single"] = await fan_out.blast(target, crowd, tally, "all", bursts=sizes.singles, burst=1)
-    figures["open"] = await acks.open_loop(target, crowd, tally, sizes.seconds, sizes.open_rates[-1] // 4)
+    figures["open"] = await acks.open_loop(target, crowd, tally, sizes.seconds, sizes.one_app_rate)
     load.disconnect(crowd)
     return figures
 
@@ -241,7 +242,7 @@ def _rows_of_offsets(sizes: Sizes) -> list[Row]:
 
 def _rows_of_promises(sizes: Sizes) -> list[Row]:
     works = [(f"closed {count}", f"acked round trip, {count} client{'s' * (count > 1)}") for count in sizes.closed[:-1]]
-    works += [("open", f"acked events, {sizes.open_rates[-1] // 4:,}/s")]
+    works += [("open", f"acked events, {sizes.one_app_rate:,}/s")]
     works += [("single", f"broadcast to {sizes.crowd}, one by one, a delivery")]
     parts = (("", "CPU us"), (" holder", "io-node"), (" app", "app-node"), (" redis", "Redis"))
     return [Row(work, f"cpu_us{part}", f"{what}: {name}") for work, what in works for part, name in parts]
