@@ -21,7 +21,7 @@ from tests.e2e.test_restart_app import ENV
 
 from sio_stack import Stack
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180), pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.e2e, pytest.mark.ci_only, pytest.mark.timeout(180), pytest.mark.asyncio(loop_scope="module")]
 
 APP = str(ROOT / "tests/e2e/presence_app.py") + ":sio"
 USERS = 4

@@ -17,7 +17,7 @@ from tests.e2e.collector import Collected, Collector, collecting
 from sio_cluster.testing.http import http_client
 from sio_stack import Stack
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400), pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.e2e, pytest.mark.ci_only, pytest.mark.timeout(400), pytest.mark.asyncio(loop_scope="module")]
 
 APP = str(ROOT / "tests/e2e/traced_app.py") + ":sio"
 ENV = {
