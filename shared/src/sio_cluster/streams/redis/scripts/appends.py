@@ -6,6 +6,7 @@ from sio_cluster.streams.redis.scripts.script import GIVE_BACK, HOLDS, script
 # is full), how many rooms it is only for (-1: for the home in any case), these, how many rooms it lets clients into,
 # these. Returns 0 appended, 1 duplicate, 2 the stream is full, 3 the node was barred more often than it knows, 4 it is
 # for rooms without members, as far as the account of rooms (`interest`) is believed.
+# `behind` says where the arguments of the next append begin.
 # A parked home is never full: its oldest entries go, until it holds `parked` bytes with the new one.
 _APPEND_ONE = """
 local function make_room(inbox, state, held, parked)
@@ -71,6 +72,11 @@ local function append(stream, state, interest, at)
   note_rooms(interest, at + 7, id)
   return 0
 end
+
+local function behind(at)
+  at = at + 8 + math.max(0, ARGV[at + 7])
+  return at + 1 + ARGV[at]
+end
 """
 
 # KEYS of each append: stream, state, interest; ARGV of each append as above. Returns a list of what is said above.
@@ -81,8 +87,7 @@ APPEND = script(
 local results, at = {}, 1
 for i = 1, #KEYS / 3 do
   results[i] = append(KEYS[3 * i - 2], KEYS[3 * i - 1], KEYS[3 * i], at)
-  at = at + 8 + math.max(0, ARGV[at + 7])
-  at = at + 1 + ARGV[at]
+  at = behind(at)
 end
 return results
 """
@@ -105,8 +110,7 @@ local first_key, at = 3 * appends, 3
 local begins = {}
 for i = 1, appends do
   begins[i] = at
-  at = at + 8 + math.max(0, ARGV[at + 7])
-  at = at + 1 + ARGV[at]
+  at = behind(at)
 end
 local lost, first = {}, at
 for i = 1, commits do
