@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, cast
 
@@ -20,9 +21,14 @@ class World:
     def __init__(self) -> None:
         self.told: list[tuple[Any, ...]] = []
         self.records: dict[str, ClientRecord] = {}
+        self.on_look: Callable[[], None] | None = None
+        """Called once, as a record is read."""
         self.feed = Feed("/admin", cast(ClientQueries, self), self.tell, clock=lambda: 1_700_000_000.0)
 
     async def one(self, sid: str) -> ClientRecord | None:
+        on_look, self.on_look = self.on_look, None
+        if on_look is not None:
+            on_look()
         return self.records.get(sid)
 
     async def tell(self, event: str, *args: Any, volatile: bool = False) -> None:
@@ -54,13 +60,32 @@ async def test_changes_in_their_order() -> None:
     ]
 
 
-async def test_a_room_that_comes_with_the_client_is_not_told_twice() -> None:
+async def test_a_room_that_is_entered_after_the_client_came_is_told_once_and_by_itself() -> None:
+    """A page that knew the client already would not take its rooms from a second word about it."""
     world = World()
-    world.let_in(SID, "a")
+    world.let_in(SID, "a", "b", "c")
     world.feed.came(SID, "/")
     world.feed.entered(SID, "/", "a")
+    world.on_look = lambda: world.feed.entered(SID, "/", "b")
     await world.feed.flush()
-    assert [event for event, *_ in world.told] == ["socket_connected"]
+    [came, client, _], joined = world.told
+    assert (came, client["rooms"], joined) == ("socket_connected", [SID, "c"], ("room_joined", "/", "a", SID, AT))
+    world.told.clear()
+    await world.feed.flush()
+    assert world.told == [("room_joined", "/", "b", SID, AT)]
+
+
+async def test_a_room_that_was_entered_before_the_client_is_told_comes_with_it() -> None:
+    """The page takes no room of a client that it does not know."""
+    world = World()
+    world.feed.came(SID, "/")
+    world.on_look = lambda: world.feed.entered(SID, "/", "a")
+    await world.feed.flush()
+    world.let_in(SID, "a")
+    world.told.clear()
+    await world.feed.flush()
+    assert [(event, *args[:1]) for event, *args in world.told if event == "room_joined"] == [("room_joined", "/")]
+    assert [client["rooms"] for event, client, *_ in world.told if event == "socket_connected"] == [[SID, "a"]]
 
 
 async def test_a_client_whose_record_is_not_written_yet_is_told_later() -> None:

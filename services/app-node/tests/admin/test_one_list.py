@@ -10,7 +10,7 @@ from sio_cluster.protocol.figures import Figures
 from sio_cluster.protocol.messages import Emit
 from sio_cluster.streams.api.records import Accepted
 
-from .watching import PASSWORD, heard, instrumented, named, said
+from .watching import PASSWORD, Page, heard, instrumented, named, said
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -21,6 +21,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app_node.admin.rounds._ROUND_S", 0.2)
     monkeypatch.setattr("app_node.admin.rounds._FIGURES_S", 0.1)
     monkeypatch.setattr("app_node.admin.rounds._ABANDONED_S", 0.3)
+    monkeypatch.setattr("app_node.admin.rounds.PAUSE_S", 0.05)
 
 
 async def knows(sio: Any, sid: str) -> bool:
@@ -74,6 +75,52 @@ async def test_what_other_app_nodes_did_not_tell_it_comes_as_changes(stage: Any,
     assert [args[:3] for args in named(io, "room_joined", ada)] == [["/", "blue", bob]]
     assert new in [client["id"] for client, _ in named(io, "socket_connected", ada)]
     assert [args[:2] for args in named(io, "socket_disconnected", ada)] == [["/", eve]]
+    assert len(named(io, "all_sockets", ada)) == 1
+
+
+@pytest.mark.parametrize("look", [1, 2])
+@pytest.mark.parametrize("told", ["before", "after", "its last room alone"])
+async def test_what_happens_while_clients_are_read_is_shown(
+    memory_stage: Any, monkeypatch: Any, look: int, told: str
+) -> None:
+    """A client comes and enters rooms, before and after the moment in which a look reads it. `told`: what the feed of
+    its app-node, which may know of the administrator late, says of it, before or after the look shows it."""
+    sio, io = instrumented(memory_stage, mode="development"), await memory_stage.io_node()
+
+    @sio.event
+    async def enter(sid: str, room: str) -> None:
+        await sio.enter_room(sid, room)
+
+    await sio.start()
+    rounds = sio._console._rounds
+    read, came = rounds._newest.clients, rounds._feed.came
+    looked, bob = 0, ""
+
+    async def clients() -> Any:
+        nonlocal looked, bob
+        looked += 1
+        if looked != look:
+            return await read()
+        await memory_stage.until(lambda: sio.node.clients.sightings.observer is not None)
+        if told == "its last room alone":
+            monkeypatch.setattr(rounds._feed, "came", lambda *_: None)
+        bob = await io.connect()
+        await io.event(bob, "enter", "first")
+        await io.settle()
+        found = await read()
+        await io.event(bob, "enter", "second")
+        await io.settle()
+        monkeypatch.setattr(rounds._feed, "came", came)
+        if told != "after":
+            await rounds._feed.flush()
+        return found
+
+    monkeypatch.setattr(rounds._newest, "clients", clients)
+    ada = await io.connect("/admin", PASSWORD)
+    await until_known(sio, ada)
+    page = Page(said(io, ada))
+    assert sorted(page.rooms_of[bob]) == sorted([bob, "first", "second"])
+    assert [page.clients_in[room] for room in (bob, "first", "second")] == [[bob]] * 3
     assert len(named(io, "all_sockets", ada)) == 1
 
 
@@ -150,7 +197,7 @@ async def test_an_app_node_that_takes_over_sends_no_second_one(stage: Any) -> No
     other = instrumented(stage, mode="development")
     await other.start()
     await stage.until(lambda: ada in other._console._rounds.watchers)
-    await asyncio.sleep(0.7)  # longer than it takes until one without a list gets it
+    await asyncio.sleep(1.0)  # longer than it takes until one without a list gets it
     await other._console._rounds._round()
     assert len(named(io, "all_sockets", ada)) == 1
     assert [command for command in io.commands if isinstance(command, Emit)]

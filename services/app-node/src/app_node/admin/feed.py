@@ -158,19 +158,30 @@ class Feed:
         return {record.connected.sid: record for record in found if record is not None}
 
     async def _tell_changes(self, changes: list[_Came | _Change], records: dict[str, ClientRecord]) -> None:
-        shown: set[tuple[str, Room]] = set()  # the page would list a client twice in a room
+        _leave_to_changes([*changes, *self._changes], records)
         for change in changes:
             if isinstance(change, _Change):
-                if change.event != "room_joined" or (change.args[2], change.args[1]) not in shown:
-                    await self._tell(change.event, *change.args)
+                await self._tell(change.event, *change.args)
                 continue
             record = records.get(change.sid)
             if record is not None:
-                shown |= {(change.sid, room) for room in record.rooms}
                 await self._tell("socket_connected", serialized(record), change.at)
             elif change.tries < _TRIES:  # its record is about to be written, or it has gone
                 change.tries += 1
                 self._add(change)
+
+
+def _leave_to_changes(changes: list[_Came | _Change], records: dict[str, ClientRecord]) -> None:
+    """Takes out of the records of those that came the rooms that they entered later, which is told by itself. The page
+    would list a client twice in such a room. And where it knew the client already, it would not take the room."""
+    entered: dict[str, set[Room]] = {}
+    for change in reversed(changes):
+        if isinstance(change, _Came):
+            if change.sid in records:
+                records[change.sid].rooms -= entered.get(change.sid, set())
+        elif change.event == "room_joined":
+            _, room, sid, _ = change.args
+            entered.setdefault(sid, set()).add(room)
 
 
 def _names(to: Sequence[Room] | None) -> list[str]:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from typing import Any
 
@@ -10,7 +10,7 @@ import structlog
 
 from app_node.admin.differences import Shown, changes, shown
 from app_node.admin.doorway import ENDED, Doorway
-from app_node.admin.feed import MOST_CHANGES, Feed
+from app_node.admin.feed import MOST_CHANGES, PAUSE_S, Feed
 from app_node.admin.newest_clients import NewestClients
 from app_node.admin.server import Server
 from app_node.admin.stats import Traffic, server_stats
@@ -94,8 +94,11 @@ class Rounds:
 
     async def tell(self, event: str, *args: Any, volatile: bool = False) -> None:
         """Tells all who watch."""
-        if self.watchers:
-            await self._say(self.watchers, event, *args, volatile=volatile)
+        if not self.watchers:
+            return
+        if event == "room_joined" and self._without_list:  # they may know of it: then they would list the client twice
+            await self._say([*self._without_list], "room_left", *args)
+        await self._say(self.watchers, event, *args, volatile=volatile)
 
     async def introduce(self, sid: str) -> None:
         """An administrator has come in here: it gets the one list of clients. What other app-nodes did not tell it,
@@ -106,7 +109,8 @@ class Rounds:
         before = await self._show_clients(sid)
         await asyncio.sleep(self._known_after_s)
         known = self._newest.namespaces  # of these all clients are seen now
-        await self._catch_up(sid, before, await self._newest.clients())
+        now = await self._catch_up(sid, before, await self._newest.clients())
+        await self._catch_up_once_more(sid, now)
         await self._show_late_namespaces(sid, known)
         await self._doorway.note_knows_clients(sid)
 
@@ -119,7 +123,13 @@ class Rounds:
         """The clients that connected last, to these administrators. Returns what they were told."""
         clients = await self._newest.clients()
         await self._say(to, "all_sockets", clients)
-        return {client["id"]: shown(client) for client in clients}
+        return _all_shown(clients)
+
+    async def _catch_up_once_more(self, to: str | list[str], before: dict[str, Shown]) -> None:
+        """What was told in the moment between reading clients and showing them: the page did not know these clients
+        then, or forgot them for what was shown."""
+        await asyncio.sleep(PAUSE_S)
+        await self._catch_up(to, before, await self._newest.clients())
 
     async def _show_late_namespaces(self, sid: str, known: set[str]) -> None:
         """The clients of namespaces that nobody knew of, since io-nodes name them only while somebody watches."""
@@ -127,11 +137,14 @@ class Rounds:
         if set(await self._newest.all_namespaces()) <= known:
             return
         listed = await self._newest.clients()
-        before = {client["id"]: shown(client) for client in listed if client["nsp"] in known}
-        await self._catch_up(sid, before, listed)
+        before = _all_shown(client for client in listed if client["nsp"] in known)
+        await self._catch_up_once_more(sid, await self._catch_up(sid, before, listed))
 
-    async def _catch_up(self, sid: str, before: dict[str, Shown], listed: list[dict[str, Any]]) -> None:
-        """What has changed since this administrator was told of these clients. If that is much, the list anew."""
+    async def _catch_up(
+        self, to: str | list[str], before: dict[str, Shown], listed: list[dict[str, Any]]
+    ) -> dict[str, Shown]:
+        """What has changed since these administrators were told of these clients. If that is much, the list anew.
+        Returns what they were told."""
         clients = {client["id"]: client for client in listed}
         missing = [gone for gone in before if gone not in clients]
         if len(missing) <= MOST_CHANGES:  # a list that is full leaves out clients that are still there
@@ -141,10 +154,11 @@ class Rounds:
             if len(some) <= MOST_CHANGES:
                 with landing_as_one() as landing:
                     for event, args in some:
-                        await self._say(sid, event, *args)
+                        await self._say(to, event, *args)
                 await landing.landed()
-                return
-        await self._say(sid, "all_sockets", [*clients.values()])
+                return _all_shown(listed)
+        await self._say(to, "all_sockets", listed)
+        return _all_shown(listed)
 
     # --- a round
 
@@ -220,16 +234,20 @@ class Rounds:
         now = self._clock()
         if feed.is_incomplete and now - self._synced_at > _RESYNC_S:
             self._synced_at, feed.is_incomplete = now, False
-            await self._show_clients(self.watchers)
+            await self._catch_up_once_more(self.watchers, await self._show_clients(self.watchers))
 
     async def _show_to_abandoned(self) -> None:
         """The list of clients for those who got none: the app-node that let them in has died, or could not read it."""
-        limit = self._clock() - self._known_after_s - _FIGURES_S - _ABANDONED_S
+        limit = self._clock() - self._known_after_s - _FIGURES_S - 2 * PAUSE_S - _ABANDONED_S
         abandoned = [sid for sid, since in self._without_list.items() if since < limit]
         if abandoned:
-            await self._show_clients(abandoned)
+            await self._catch_up_once_more(abandoned, await self._show_clients(abandoned))
             for sid in abandoned:
                 await self._doorway.note_knows_clients(sid)
 
     async def _say(self, to: str | list[str], event: str, *args: Any, volatile: bool = False) -> None:
         await self._server.emit(event, args, to, namespace=self._namespace, volatile=volatile)
+
+
+def _all_shown(clients: Iterable[dict[str, Any]]) -> dict[str, Shown]:
+    return {client["id"]: shown(client) for client in clients}
