@@ -67,5 +67,10 @@ async def test_commands(bus: RedisBus) -> None:
     await count(lambda: index.count("/", "r"))
     await count(lambda: index.page("/", "r"))
     await count(lambda: index.counts("/"))
+    held = [await bus.leases.acquire(lane, "app1", 60_000) for lane in range(16)]
+    leases = [lease for lease in held if lease is not None]
+    await bus.leases.renew(leases, 60_000)
+    await count(lambda: bus.leases.renew(leases, 60_000))
+    await count(lambda: bus.presences.news(leases))
     rows = documented()
     assert [(name, commands) for (name, _), commands in zip(rows, found, strict=True)] == rows

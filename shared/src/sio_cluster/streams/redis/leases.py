@@ -24,11 +24,10 @@ class RedisLeases:
         return None if token is None else Lease(lane, node_id, int(token))
 
     async def renew(self, leases: Collection[Lease], lease_ms: int) -> set[int]:
-        key = self._keys.lease
-        replies = await self._connections.run(
-            *[call(RENEW, (key(lease.lane),), lease.node_id, lease.token, lease_ms) for lease in leases]
-        )
-        return {lease.lane for lease, renewed in zip(leases, replies, strict=True) if renewed}
+        keys = [self._keys.lease(lease.lane) for lease in leases]
+        owners = [owner for lease in leases for owner in (lease.node_id, lease.token)]
+        [renewed] = await self._connections.run(call(RENEW, keys, lease_ms, *owners))
+        return {lease.lane for lease, is_ours in zip(leases, renewed, strict=True) if is_ours}
 
     async def bar_former(self, leases: Collection[Lease]) -> set[str]:
         keys = self._keys

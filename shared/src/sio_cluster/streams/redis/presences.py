@@ -43,6 +43,8 @@ class RedisPresences:
 
     async def news(self, leases: Sequence[Lease]) -> list[list[News]]:
         keys = self._keys
+        if not leases or not await self._may_be_news([lease.lane for lease in leases]):
+            return [[] for _ in leases]
         answers = await self._connections.run(
             *[
                 call(
@@ -59,6 +61,17 @@ class RedisPresences:
             else [News(entry_id, sign == b"+", decode_meta(stored)) for entry_id, [sign, stored] in found]
             for found in answers
         ]
+
+    async def _may_be_news(self, lanes: Sequence[int]) -> bool:
+        """Whether news of one of these lanes wait, or somebody is away who shows something. Costs Redis two commands:
+        in most clusters nobody ever shows anything.
+        """
+        keys = self._keys
+        waiting, leaving = await self._connections.run(
+            ("XREAD", "COUNT", 1, "STREAMS", *map(keys.news, lanes), *["0"] * len(lanes)),
+            ("EXISTS", *map(keys.leaving, lanes)),
+        )
+        return bool(waiting or leaving)
 
     async def told(self, lease: Lease, news: Sequence[News]) -> None:
         if news:

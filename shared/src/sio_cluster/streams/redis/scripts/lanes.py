@@ -102,13 +102,16 @@ return (page(KEYS[1], ARGV[1], '+', tonumber(ARGV[2]), tonumber(ARGV[3])))
 """
 )
 
-# KEYS lease; ARGV node, token, lease_ms. Returns 1 while the lease is ours.
-# Again: the lease lasts as long from then on.
+# KEYS leases; ARGV lease_ms, and of each lease node, token. Returns 1 for each that is still ours.
+# Again: the leases last as long from then on.
 RENEW = script(
     HOLDS
     + """
-if not holds(KEYS[1], ARGV[1], ARGV[2]) then return 0 end
-return redis.call('PEXPIRE', KEYS[1], ARGV[3])
+local renewed = {}
+for i, lease in ipairs(KEYS) do
+  renewed[i] = holds(lease, ARGV[2 * i], ARGV[2 * i + 1]) and redis.call('PEXPIRE', lease, ARGV[1]) or 0
+end
+return renewed
 """
 )
 
