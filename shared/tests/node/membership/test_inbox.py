@@ -3,7 +3,9 @@
 import asyncio
 from collections import Counter
 
-from sio_cluster.node.membership.inbox import FORGET_S, TRIM_ENTRIES, InboxLoop
+import pytest
+
+from sio_cluster.node.membership.inbox import FEW_BYTES, FEW_S, FORGET_S, TRIM_ENTRIES, InboxLoop
 from sio_cluster.node.retry import Retry
 from sio_cluster.protocol.errors import BusUnavailable
 from sio_cluster.streams.api.inboxes import InboxEntry
@@ -79,15 +81,19 @@ async def test_what_was_read_is_removed_after_many_entries() -> None:
     running.cancel()
 
 
-async def test_what_was_read_is_removed_after_a_second() -> None:
+@pytest.mark.parametrize(("entry", "after_s"), [(b"x" * FEW_BYTES, 1.0), (b"x", FEW_S)])
+async def test_what_was_read_is_removed_after_a_second_or_ten_where_it_is_little(entry: bytes, after_s: float) -> None:
     world = World()
-    await world.writer.write(b"x")
+    await world.writer.write(entry)
     running = asyncio.create_task(world.loop.run())
     await world.until(1)
-    assert await world.held() == 1
-    world.now += 1.0
-    await world.writer.write(b"y")
+    world.now += after_s - 0.01
+    await world.writer.write(b"z")
     await world.until(2)
+    assert await world.held() == len(entry) + 1
+    world.now += 0.01
+    await world.writer.write(b"y")
+    await world.until(3)
     async with asyncio.timeout(5):
         while await world.held():  # the broker tells nobody
             await asyncio.sleep(0)
@@ -113,7 +119,7 @@ async def test_a_trim_whose_answer_is_lost_costs_no_entry() -> None:
     loop = InboxLoop(Reader(), world.take, Retry("inbox", world.retries, cap_ms=1), lambda: world.now)
     running = asyncio.create_task(loop.run())
     for number in range(10):
-        world.now += 1.0
+        world.now += FEW_S
         await world.writer.write(b"%d" % number)
         await world.until(number + 1)
     running.cancel()

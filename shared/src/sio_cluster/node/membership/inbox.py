@@ -14,6 +14,9 @@ BLOCK_MS = 2_000
 TRIM_ENTRIES = 500
 TRIM_S = 1.0
 """What was read is removed from the inbox after so many entries, and at the latest after this time."""
+FEW_BYTES = 2_000
+FEW_S = 10.0
+"""As little as this stays for longer, such as the canaries of a node to which nobody says anything."""
 
 FORGET_S = 600.0
 """Who has appended nothing for this time is forgotten: a program that only emits may have ended without a word.
@@ -41,7 +44,7 @@ class InboxLoop:
         self._take = take
         self._retry = retry
         self._clock = clock
-        self._untrimmed = 0
+        self._untrimmed = self._untrimmed_bytes = 0
         self._trimmed_at = clock()
         self._forgot_at = clock()
 
@@ -60,10 +63,17 @@ class InboxLoop:
         if entries:
             await self._take(entries)
             self._untrimmed += len(entries)
-        if self._untrimmed >= TRIM_ENTRIES or (self._untrimmed and self._clock() - self._trimmed_at >= TRIM_S):
+            self._untrimmed_bytes += sum([len(entry.entry) for entry in entries])
+        if self._is_trim_due():
             await self._reader.trim()
-            self._untrimmed = 0
+            self._untrimmed = self._untrimmed_bytes = 0
             self._trimmed_at = self._clock()
         if self._clock() - self._forgot_at >= FORGET_S:
             await self._reader.forget_silent()
             self._forgot_at = self._clock()
+
+    def _is_trim_due(self) -> bool:
+        if self._untrimmed >= TRIM_ENTRIES:
+            return True
+        pause_s = TRIM_S if self._untrimmed_bytes > FEW_BYTES else FEW_S
+        return self._untrimmed > 0 and self._clock() - self._trimmed_at >= pause_s
