@@ -23,6 +23,7 @@ from typing import NoReturn, TypeVar
 
 import structlog
 
+from sio_cluster.node.rest import rest
 from sio_cluster.protocol.errors import BusError
 
 log = structlog.get_logger()
@@ -117,7 +118,7 @@ class Retry:
                 await asyncio.sleep(self.failed(error))
             else:
                 self.succeeded()
-                await asyncio.sleep(pause_s)
+                await rest(pause_s)
 
     def _note(self, error: BusError, backoff: Backoff) -> float:
         self._counts[self._operation] += 1

@@ -18,6 +18,7 @@ from app_node.lanes.lane import Lane
 from app_node.lanes.progress import EntryProgress, current_progress
 from app_node.payloads import Payload
 from sio_cluster.node.monitoring.log import log_raised
+from sio_cluster.node.rest import left_s
 from sio_cluster.node.retry import Retry
 from sio_cluster.protocol.errors import BusError, LeaseLost
 from sio_cluster.protocol.messages import Room
@@ -65,7 +66,7 @@ class PresenceNews:
                 continue
             self._retry.succeeded()
             with suppress(TimeoutError):
-                async with asyncio.timeout(self._pause_s):
+                async with asyncio.timeout(left_s(self._pause_s)):
                     await self._wake.wait()
 
     async def look(self) -> None:

@@ -11,6 +11,7 @@ one.
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from sio_cluster.protocol.figures import WATCHED
 from sio_cluster.protocol.ids import lane_owner, lane_owners, quarantine_of
@@ -59,6 +60,12 @@ class Share:
     quarantines: frozenset[int]
 
 
+@lru_cache(maxsize=16)
+def _owners(lanes: int, holders: frozenset[str]) -> dict[int, str]:
+    """As `lane_owners`. It is asked four times a second, and nodes change seldom."""
+    return lane_owners(lanes, holders)
+
+
 def share_of(
     node_id: str,
     nodes: Mapping[str, Mapping[str, str]],
@@ -80,7 +87,7 @@ def share_of(
     running = {node: info for node, info in infos.items() if not info.draining}
     worker = _worker(running) if filled or any(info.alone for info in running.values()) else None
     holders = {node: info for node, info in running.items() if node != worker} or running
-    owners = lane_owners(lanes, holders)
+    owners = dict(_owners(lanes, frozenset(holders)))
     for node in sorted(holders):
         owners.update(dict.fromkeys(holders[node].quarantined, node))
     return Share(

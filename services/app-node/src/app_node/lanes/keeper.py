@@ -16,6 +16,7 @@ from app_node.clock import Clock
 from app_node.counters import Counters
 from app_node.lanes.division import share_of
 from app_node.lanes.lane import Lane
+from sio_cluster.node.rest import rest
 from sio_cluster.node.retry import Retry
 from sio_cluster.protocol.errors import BusError
 from sio_cluster.protocol.ids import is_quarantine, lane_behind, quarantine_of
@@ -112,7 +113,7 @@ class LaneKeeper:
         """
         while True:
             self.check()
-            await asyncio.sleep(self._lease_ms / 10_000)
+            await rest(self._lease_ms / 10_000)
 
     def holds(self, number: int) -> bool:
         """Whether this app-node may act for this lane now."""

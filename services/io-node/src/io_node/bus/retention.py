@@ -26,6 +26,8 @@ log = structlog.get_logger()
 SPARE_MS = 10_000
 """How much longer than necessary entries stay, since nobody's clock is quite right."""
 
+_LOOK_S = 0.5
+"""How often it is looked whether something is due."""
 _STRETCH_S = 0.25
 """Entries that were carried out within this time are forgotten together."""
 _LONG_STRETCH_S = 5.0
@@ -124,7 +126,7 @@ class Retention:
 
     async def run(self) -> NoReturn:
         """For as long as the node lives."""
-        await self._retry.forever(self.forget_due, pause_s=_STRETCH_S)
+        await self._retry.forever(self.forget_due, pause_s=_LOOK_S)
 
     async def forget_due(self) -> None:
         """Forget what is due now. Raises BusError: nothing is lost, call it again.

@@ -19,6 +19,7 @@ from io_node.recovery.home import Home, LoadedLog, Pinned
 from io_node.recovery.home_log import HomeLog
 from io_node.socketio.hub import Hub
 from io_node.turns import in_turns
+from sio_cluster.node.rest import rest
 from sio_cluster.node.retry import Retry
 from sio_cluster.node.turn import TURN_S
 from sio_cluster.protocol import reasons
@@ -132,7 +133,7 @@ class OpenHomes:
         """For as long as the node lives."""
         try:
             while True:
-                await asyncio.sleep(_LOOK_S)
+                await rest(_LOOK_S)
                 await self.tidy()
         finally:
             tasks: list[asyncio.Task[Any]] = [home.tail for home in self._homes.values() if home.tail is not None]

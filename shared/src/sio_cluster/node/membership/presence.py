@@ -14,6 +14,7 @@ from typing import Protocol
 import structlog
 
 from sio_cluster.node.membership.redis_clock import RedisClock
+from sio_cluster.node.rest import rest
 from sio_cluster.node.retry import Retry
 from sio_cluster.protocol.errors import BusError
 from sio_cluster.protocol.messages import Canary
@@ -149,7 +150,7 @@ class Presence:
                 pause_s = self._retry.failed(error)
             else:
                 self._retry.succeeded()
-            await asyncio.sleep(pause_s)
+            await rest(pause_s)
         await asyncio.Event().wait()  # a loop of a node never ends by itself (`Loops`)
 
     async def beat(self) -> float:
@@ -158,14 +159,22 @@ class Presence:
         async with self._beating:
             if self._left:
                 return usual_s
-            asked_at = self._redis_clock.clock()
-            redis_s = await self._registry.heartbeat(self._node_id, self._pace.ttl_ms)
-            if redis_s is not None:
-                self._redis_clock.heard(redis_s, asked_at)
-            due_s = await self._registration.refresh()
+            said, due_s = await asyncio.gather(  # in this order, and in one round trip
+                self._say_alive(), self._registration.refresh(), return_exceptions=True
+            )
+            if isinstance(said, BaseException):
+                raise said
+            if isinstance(due_s, BaseException):
+                raise due_s
             await self._proof.send()
             self.beats += 1
         return usual_s if due_s is None else min(usual_s, due_s)
+
+    async def _say_alive(self) -> None:
+        asked_at = self._redis_clock.clock()
+        redis_s = await self._registry.heartbeat(self._node_id, self._pace.ttl_ms)
+        if redis_s is not None:
+            self._redis_clock.heard(redis_s, asked_at)
 
     async def leave(self) -> None:
         """Takes the node out of the registry. No beat follows that could bring it back. Raises BusError."""

@@ -1,11 +1,12 @@
 """Python's garbage collector, set for a process that handles many small messages."""
 
-import asyncio
 import gc
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
+
+from sio_cluster.node.rest import rest
 
 YOUNG: Final = 10_000
 """So many objects more than there were after the last pass begin the next one."""
@@ -60,7 +61,7 @@ async def look_often() -> None:
     used_s = time.thread_time()
     pause_s = IDLE_S
     while True:
-        await asyncio.sleep(pause_s)
+        await rest(pause_s)
         now_s = time.thread_time()
         is_busy = now_s - used_s > _BUSY_SHARE * pause_s
         used_s = now_s

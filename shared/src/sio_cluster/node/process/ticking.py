@@ -7,6 +7,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
+from sio_cluster.node.rest import left_s
+
 PAUSE_S = 1.0
 """The time from one tick to the next. The header `date` has whole seconds."""
 
@@ -15,5 +17,5 @@ async def tick(once: Callable[[], Awaitable[bool]], ended: asyncio.Event) -> Non
     """Calls `once` each `PAUSE_S`, and as soon as `ended` is set, until it returns True, which it then has to."""
     while not await once():
         with suppress(TimeoutError):
-            async with asyncio.timeout(PAUSE_S):
+            async with asyncio.timeout(left_s(PAUSE_S)):
                 await ended.wait()

@@ -5,7 +5,6 @@ no thread can run either, because something holds Python's global interpreter lo
 that backtracks.
 """
 
-import asyncio
 import contextlib
 import faulthandler
 import os
@@ -15,6 +14,8 @@ import threading
 import time
 from collections.abc import Callable
 from types import FrameType
+
+from sio_cluster.node.rest import rest
 
 STEP_S = 0.5
 """The time from one beat to the next at most, and from one look to the next."""
@@ -79,7 +80,7 @@ class Watchdog:
             while True:
                 self._beats += 1
                 self._on_beat()
-                await asyncio.sleep(self._step_s)
+                await rest(self._step_s)
         finally:
             self._stopped.set()
 
