@@ -78,7 +78,7 @@ def result(measured: Measured, sizes: Sizes) -> Result:
             )  # fmt: skip
     return Result(
         machine=machine(), sizes=asdict(sizes), lines=lines, rounds=measured,
-        faults=_each(measured, _faults), limited=_each(measured, _limited),
+        faults=_each(measured, _faults) + _absent(measured, sizes), limited=_each(measured, _limited),
     )  # fmt: skip
 
 
@@ -111,6 +111,24 @@ def _faults(figures: Figures) -> list[str]:
         for fault in FAULTS
         if values.get(fault)
     ]
+
+
+def _absent(measured: Measured, sizes: Sizes) -> list[str]:
+    """Rows without a figure. A work that a target does not do has none at all."""
+    return [
+        f"{SITTINGS[name].title}, {column}: no figure for: {row.title}"
+        for name, columns in measured.items()
+        for row in SITTINGS[name].rows(sizes)
+        for column, rounds in columns.items()
+        for figures in rounds
+        if figures[row.work] and not _is_figure(figures[row.work].get(row.figure, math.nan), row, column)
+    ]
+
+
+def _is_figure(value: float, row: Row, column: str) -> bool:
+    """Whether it can be. Memory may have become less, and a peer's CPU may be too little for the system's clock."""
+    may_be_none = row.figure.endswith("_kb") or not column.startswith(OURS)
+    return value > 0 or (may_be_none and not math.isnan(value))
 
 
 def _limited(figures: Figures) -> list[str]:

@@ -62,6 +62,32 @@ def test_what_went_wrong_is_told() -> None:
     assert result["limited"] == ["One server, long polling, this: poll single: the load generator used 95% of its core"]
 
 
+@pytest.mark.parametrize("figure", [math.nan, 0.0, None])
+def test_a_row_without_a_figure_is_told(figure: float | None) -> None:
+    found = figures(10)
+    if figure is None:
+        del found["poll burst"]["cpu_us"]
+    else:
+        found["poll burst"]["cpu_us"] = figure
+    [fault] = report.result({"polling": {"this": [found]}}, QUICK)["faults"]
+    assert fault == (
+        "One server, long polling, this: no figure for: broadcast to 5 that poll, bursts of 50: CPU us a delivery"
+    )
+
+
+def test_memory_may_be_less_than_before_and_a_peer_may_not_do_a_work() -> None:
+    row_of = {row.work: row.figure for row in SITTINGS["arrivals"].rows(QUICK)}
+    assert "arrive recovering" in row_of
+    memory = {"cpu_us": 1.0, "holder_kb": -1.0, "app_kb": 0.0, "redis_kb": 0.0}
+    measured = {
+        "arrivals": {
+            "this": [{"arrive": memory, "arrive recovering": memory}],
+            "node": [{"arrive": {**memory, "cpu_us": 0.0}, "arrive recovering": {}}],
+        }
+    }
+    assert report.result(measured, QUICK)["faults"] == []
+
+
 def test_the_table_has_every_row_and_ratio() -> None:
     console = Console(width=160)
     with console.capture() as text:
