@@ -1,6 +1,8 @@
 """Pauses that end together, on a clock that the test steps."""
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Coroutine, Iterator
 from itertools import pairwise
 from typing import Any
@@ -101,6 +103,21 @@ def test_a_process_that_was_paused_goes_on_in_step(machine: Machine) -> None:
     machine.wakes.clear()
     machine.pass_time(0.5)
     assert machine.wakes == [10.1, 10.25, 10.5]
+
+
+def test_an_event_loop_that_has_closed_is_forgotten() -> None:
+    """A program may run one after the other, and each may close while somebody rests."""
+
+    async def begin() -> "weakref.ref[asyncio.AbstractEventLoop]":
+        resting = asyncio.create_task(rest(STEP_S))
+        await asyncio.sleep(0)
+        assert not resting.done()
+        return weakref.ref(asyncio.get_running_loop())
+
+    first = asyncio.run(begin())
+    asyncio.run(begin())
+    gc.collect()
+    assert first() is None
 
 
 async def test_on_the_event_loop_of_nodes_it_does_not_end_twice() -> None:

@@ -10,7 +10,6 @@ rests for 1 s, and what both then ask Redis is one packet.
 """
 
 import asyncio
-import weakref
 from typing import Final
 
 STEP_S: Final = 0.25
@@ -29,7 +28,6 @@ class _Steps:
         self._step = 0
         self._resting: dict[int, list[asyncio.Future[None]]] = {}
         """Who rests, by the step at which that ends."""
-        self._timers: dict[int, asyncio.TimerHandle] = {}
 
     def next(self, steps: int) -> tuple[int, float]:
         """The next multiple of so many steps, and in how many seconds it is."""
@@ -40,21 +38,22 @@ class _Steps:
 
     def ended(self, step: int) -> asyncio.Future[None]:
         """Done at this step."""
+        if step not in self._resting:
+            self._resting[step] = []
+            self._call_at(self._began_at + step * STEP_S, self._end, step)
         ended = self._new_future()
-        self._resting.setdefault(step, []).append(ended)
-        if step not in self._timers:
-            self._timers[step] = self._call_at(self._began_at + step * STEP_S, self._end, step)
+        self._resting[step].append(ended)
         return ended
 
     def _end(self, step: int) -> None:
         self._step = max(self._step, step)
-        del self._timers[step]
         for ended in self._resting.pop(step):
             if not ended.done():  # cancelled
                 ended.set_result(None)
 
 
-_steps: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Steps] = weakref.WeakKeyDictionary()
+_steps: dict[asyncio.AbstractEventLoop, _Steps] = {}
+"""Of each event loop of this process in which somebody has rested. Who has closed is forgotten when a new one comes."""
 
 
 async def rest(pause_s: float) -> float:
@@ -89,5 +88,8 @@ def _of_this_loop() -> _Steps:
     loop = asyncio.get_running_loop()
     found = _steps.get(loop)
     if found is None:
+        for other in list(_steps):
+            if other.is_closed():
+                _steps.pop(other, None)
         found = _steps[loop] = _Steps(loop)
     return found

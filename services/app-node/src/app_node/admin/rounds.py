@@ -234,7 +234,9 @@ class Rounds:
         now = self._clock()
         if feed.is_incomplete and now - self._synced_at > _RESYNC_S:
             self._synced_at, feed.is_incomplete = now, False
-            await self._catch_up_once_more(self.watchers, await self._show_clients(self.watchers))
+            before = await self._show_clients(self.watchers)
+            if not feed.is_incomplete:  # else the list comes anew soon
+                await self._catch_up_once_more(self.watchers, before)
 
     async def _show_to_abandoned(self) -> None:
         """The list of clients for those who got none: the app-node that let them in has died, or could not read it."""
