@@ -104,7 +104,7 @@ async def arrivals(target: Target, sizes: Sizes) -> Figures:
     first = await load.connect(target.ports, sizes.first, tally)
     crowd, figures = await holding.arrive(target, tally, sizes.crowd)
     recovering: dict[str, float] = {}
-    if target.has("app"):  # Socket.IO's own server offers it too, but not by these means
+    if target.gives_pids:
         more, recovering = await holding.arrive(target, tally, sizes.crowd, recovers=True)
         crowd += more
     load.disconnect(first + crowd)
@@ -316,11 +316,13 @@ SITTINGS = {
         "One server, clients that come and stay",
         {
             "bare": targets.bare,
+            "relay": lambda: targets.relay(1),
             "this": lambda: targets.cluster(1),
             "node": lambda: targets.node(1),
             "python": lambda: targets.python(1),
         },
-        arrivals, _rows_of_arrivals, (("this", "node"), ("this", "python"), ("this", "bare")),
+        arrivals, _rows_of_arrivals,
+        (("this", "node"), ("this", "python"), ("this", "bare"), ("this", "relay"), ("relay", "node")),
     ),
     "recovery": Sitting(
         "One server, clients that can come back",
@@ -356,7 +358,10 @@ SITTINGS = {
             "python redis": lambda: targets.python(4),
         },
         four_servers, _rows_of_four,
-        (("this", "node redis"), ("this", "node streams"), ("this", "python redis"), ("this", "relay")),
+        (
+            ("this", "node redis"), ("this", "node streams"), ("this", "python redis"), ("this", "relay"),
+            ("relay", "node redis"),
+        ),
     ),
     "growth": Sitting(
         "From one server to eight",

@@ -41,6 +41,8 @@ class Target:
     ports: list[int]
     processes: list[tuple[Part, psutil.Process]] = field(default_factory=list)
     redis_port: int = 0
+    gives_pids: bool = False
+    """Whether its clients can come back. Socket.IO's own server offers that too, but not by the same means."""
 
     def cpu_seconds(self) -> dict[Part, float]:
         """User and system CPU time of its processes since they started, in seconds."""
@@ -59,10 +61,6 @@ class Target:
         process = self._of("holder")[number]
         self.processes.remove(("holder", process))
         process.kill()
-
-    def has(self, part: Part) -> bool:
-        """Whether it has such a process."""
-        return bool(self._of(part))
 
     def _of(self, part: Part) -> list[psutil.Process]:
         return [process for its, process in self.processes if its == part]
@@ -147,7 +145,7 @@ async def cluster(
         assert valkey is not None
         environment = {"REDIS_URL": valkey.url, "PING_INTERVAL_MS": LONG_PING_MS, "LOG_LEVEL": "warning"}
         environment |= settings
-        target = Target(ports)
+        target = Target(ports, gives_pids=True)
         for number, port in enumerate(ports):
             command = [sys.executable, "-m", "io_node.cli", "-p", str(port)]
             command += ["--app", "loadtest.bench.servers.io_watch:app"] if watched else []
