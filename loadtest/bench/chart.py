@@ -18,7 +18,7 @@ def svg(result: Result) -> str:
 
     Where more is better, it is the peer's figure divided by ours: below 1 this cluster carries more.
     """
-    lines = [line for line in result["lines"] if any(ratio > 0 for ratio in line["ratios"].values())]
+    lines = [line for line in result["lines"] if _first(line) > 0]
     height = TOP + LINE * (len(lines) + len({line["sitting"] for line in lines})) + 30
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-family="sans-serif"'
@@ -44,9 +44,13 @@ def svg(result: Result) -> str:
     return "\n".join([*parts, "</svg>\n"])
 
 
+def _first(line: Line) -> float:
+    """Its first ratio. Not a number where it has none."""
+    return next(iter(line["ratios"].values()), math.nan)
+
+
 def _bar(line: Line, y: int) -> list[str]:
-    ratio = next(iter(line["ratios"].values()))
-    cost = ratio if line["is_cost"] else 1 / ratio
+    cost = _first(line) if line["is_cost"] else 1 / _first(line)
     x, one = _x(cost), _x(1)
     left, width = min(x, one), max(1.0, abs(x - one))
     at, anchor = (x - 4, "end") if cost < 1 else (x + 4, "start")

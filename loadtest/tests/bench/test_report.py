@@ -111,7 +111,7 @@ def test_the_chart_shows_a_bar_for_each_row() -> None:
     """More throughput is less cost: its bar is that of the inverse."""
     result = report.result(MEASURED, QUICK)
     result["lines"][1]["is_cost"] = False
-    result["lines"][2]["ratios"] = {"this / node": math.nan}
+    result["lines"][2]["ratios"] = {"this / node": math.nan, "this / relay": 2.0}
     root = ElementTree.fromstring(chart.svg(result))
     space = "{http://www.w3.org/2000/svg}"
     bars = root.findall(f"{space}rect")[1:]
