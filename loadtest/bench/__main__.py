@@ -15,7 +15,8 @@ import uvloop
 from rich.console import Console
 
 from loadtest.bench import chart, report, rounds
-from loadtest.bench.plan import FULL, QUICK, SITTINGS
+from loadtest.bench.plan import SITTINGS
+from loadtest.bench.sizes import FULL, QUICK
 from loadtest.bench.targets import NODE_SERVER
 
 REPORT_DIR = Path("loadtest/report")

@@ -1,4 +1,4 @@
-"""Which targets are measured, at which work, and what the figures are called in the report.
+"""Which targets are measured, and at which work.
 
 There are several sittings, because a target has to be started in the size that a work asks for: one server, four, or
 eight. In each, every column is started and measured in turn.
@@ -9,55 +9,16 @@ from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
-from loadtest.bench import targets
+from loadtest.bench import rows, targets
 from loadtest.bench.load import clients as load
 from loadtest.bench.load.clients import Tally
+from loadtest.bench.rows import Row
+from loadtest.bench.sizes import Sizes
 from loadtest.bench.targets import Target
 from loadtest.bench.work import acks, fan_out, holding, returning
 
 Figures = dict[str, dict[str, float]]
 """Of one target in one round: the work's name, and its figures by name."""
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """How much is done. `QUICK` only shows that everything runs: its figures mean nothing."""
-
-    seconds: float = 3.0
-    first: int = 100
-    crowd: int = 1000
-    closed: tuple[int, ...] = (1, 20, 200, 1000)
-    singles: int = 40
-    bursts: int = 6
-    pollers: int = 200
-    spread: int = 500
-    open_rates: tuple[int, ...] = (500, 2000, 8000)
-    one_app_rate: int = 2000
-    room_rates: tuple[int, ...] = (20, 100, 500)
-    rooms: int = 10_000
-    members: int = 5
-    room_emits: int = 500
-    returning: int = 20_000
-    live: int = 200
-    return_emits: int = 200
-
-
-FULL = Sizes()
-QUICK = Sizes(
-    seconds=0.3, first=5, crowd=20, closed=(1, 5), singles=3, bursts=2, pollers=5, spread=20, open_rates=(50,),
-    one_app_rate=12, room_rates=(20,), rooms=40, members=5, room_emits=50, returning=2_000, live=20,
-)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of the report: a figure of a work."""
-
-    work: str
-    figure: str
-    title: str
-    is_cost: bool = True
-    """Whether less is better."""
 
 
 @dataclass(frozen=True)
@@ -204,101 +165,6 @@ async def return_as_browsers(target: Target, sizes: Sizes) -> Figures:
     return await _all_return(target, sizes, waits=True)
 
 
-def _rows_of_one(sizes: Sizes) -> list[Row]:
-    loops = [
-        Row(f"closed {count}", figure, f"acked round trip, {count} client{'s' * (count > 1)}: {what}")
-        for count in sizes.closed for figure, what in (("cpu_us", "CPU us"), ("p50_ms", "p50 ms"))
-    ]  # fmt: skip
-    return [
-        *loops,
-        Row(f"closed {sizes.closed[-1]}", "per_second", f"round trips/s, {sizes.closed[-1]} clients", is_cost=False),
-        Row("single", "cpu_us", f"broadcast to {sizes.crowd}, one by one: CPU us a delivery"),
-        Row("single", "p50_ms", "the same: p50 ms"),
-        Row("single", "p99_ms", "the same: p99 ms"),
-        Row("burst", "cpu_us", f"broadcast to {sizes.crowd}, bursts of 50: CPU us a delivery"),
-        Row("burst", "per_second", "the same: deliveries/s", is_cost=False),
-        Row("volley", "cpu_us", f"broadcast to {sizes.crowd}, 50 by one handler: CPU us a delivery"),
-    ]
-
-
-def _rows_of_arrivals(sizes: Sizes) -> list[Row]:
-    return [
-        Row("arrive", "cpu_us", "connect and CONNECT, WebSocket: CPU us"),
-        Row("arrive", "holder_kb", "memory per idle connection, where it is held: KB"),
-        Row("arrive", "app_kb", "memory per idle connection, app-node: KB"),
-        Row("arrive", "redis_kb", "memory per idle connection, Redis: KB"),
-        Row("arrive recovering", "holder_kb", "the same of a client that can come back, where it is held: KB"),
-        Row("arrive recovering", "app_kb", "the same of a client that can come back, app-node: KB"),
-        Row("arrive recovering", "redis_kb", "the same of a client that can come back, Redis: KB"),
-    ]
-
-
-def _rows_of_offsets(sizes: Sizes) -> list[Row]:
-    return [
-        Row("single", "cpu_us", f"broadcast to {sizes.crowd}, one by one: CPU us a delivery"),
-        Row("burst", "cpu_us", f"broadcast to {sizes.crowd}, bursts of 50: CPU us a delivery"),
-    ]
-
-
-def _rows_of_promises(sizes: Sizes) -> list[Row]:
-    works = [(f"closed {count}", f"acked round trip, {count} client{'s' * (count > 1)}") for count in sizes.closed[:-1]]
-    works += [("open", f"acked events, {sizes.one_app_rate:,}/s")]
-    works += [("single", f"broadcast to {sizes.crowd}, one by one, a delivery")]
-    parts = (("", "CPU us"), (" holder", "io-node"), (" app", "app-node"), (" redis", "Redis"))
-    return [Row(work, f"cpu_us{part}", f"{what}: {name}") for work, what in works for part, name in parts]
-
-
-def _rows_of_polling(sizes: Sizes) -> list[Row]:
-    return [
-        Row("poll single", "cpu_us", f"broadcast to {sizes.pollers} that poll, one by one: CPU us a delivery"),
-        Row("poll single", "p50_ms", "the same: p50 ms"),
-        Row("poll burst", "cpu_us", f"broadcast to {sizes.pollers} that poll, bursts of 50: CPU us a delivery"),
-    ]
-
-
-def _rows_of_four(sizes: Sizes) -> list[Row]:
-    kinds = [(f"open {rate}", f"acked events, {rate:,}/s") for rate in sizes.open_rates]
-    kinds += [(f"room {rate}", f"events that emit to a room of 50, {rate:,}/s") for rate in sizes.room_rates]
-    return [
-        Row("idle", "cpu_ms_per_second", "nobody connected: CPU ms a second"),
-        *(
-            Row(work, figure, f"{what}: {unit}")
-            for work, what in kinds for figure, unit in (("cpu_us", "CPU us each"), ("p50_ms", "p50 ms"))
-        ),
-    ]  # fmt: skip
-
-
-def _rows_of_rooms(sizes: Sizes) -> list[Row]:
-    what = f"{sizes.rooms:,} rooms of {sizes.members}, {sizes.room_emits}/s"
-    return [
-        Row("rooms", "cpu_us_per_delivery", f"{what}: CPU us a delivery"),
-        Row("rooms", "p50_ms", "the same: p50 ms"),
-    ]
-
-
-def _rows_of_return(sizes: Sizes) -> list[Row]:
-    return [
-        Row("return", "recovered", "clients that are back with their session", is_cost=False),
-        Row("return", "back_s", "all are back: s"),
-        Row("return", "back_p50_s", "half of them are back: s"),
-        Row("return", "cpu_ms", "CPU ms for each of them, with what was emitted meanwhile"),
-        Row("return", "io longest_cpu_ms", "io-nodes, longest turn of the event loop: CPU ms"),
-        Row("return", "io longest_ms", "the same by the clock: ms"),
-        Row("return", "app longest_cpu_ms", "app-node, longest turn of the event loop: CPU ms"),
-        Row("return", "app longest_ms", "the same by the clock: ms"),
-        Row("return", "highest", "most that an io-node lets in: clients/s"),
-        Row("return", "loads", "how often an io-node reads the log of the dead home"),
-        Row("return", "p50_ms before", "acked event of others, before: p50 ms"),
-        Row("return", "p50_ms", "the same meanwhile: p50 ms"),
-        Row("return", "p99_ms before", "acked event of others, before: p99 ms"),
-        Row("return", "p99_ms", "the same meanwhile: p99 ms"),
-        Row("return", "busy io", "busiest io-node: share of a core"),
-        Row("return", "busy app", "app-node: share of a core"),
-        Row("return", "busy redis", "Redis: share of a core"),
-        Row("return", "machine_busy", "the machine: share of its cores"),
-    ]
-
-
 SITTINGS = {
     "one": Sitting(
         "One server",
@@ -309,7 +175,7 @@ SITTINGS = {
             "node": lambda: targets.node(1),
             "python": lambda: targets.python(1),
         },
-        one_server, _rows_of_one,
+        one_server, rows.of_one,
         (("this", "node"), ("this", "python"), ("this", "bare"), ("this", "relay"), ("relay", "node")),
     ),
     "arrivals": Sitting(
@@ -321,13 +187,13 @@ SITTINGS = {
             "node": lambda: targets.node(1),
             "python": lambda: targets.python(1),
         },
-        arrivals, _rows_of_arrivals,
+        arrivals, rows.of_arrivals,
         (("this", "node"), ("this", "python"), ("this", "bare"), ("this", "relay"), ("relay", "node")),
     ),
     "recovery": Sitting(
         "One server, clients that can come back",
         {"this": lambda: targets.cluster(1), "this off": lambda: targets.cluster(1, RECOVERY_WINDOW_MS="0")},
-        with_offsets, _rows_of_offsets, (("this", "this off"),),
+        with_offsets, rows.of_offsets, (("this", "this off"),),
     ),
     "promises": Sitting(
         "What promises cost",
@@ -337,7 +203,7 @@ SITTINGS = {
             "this narrow": lambda: targets.cluster(1, LANES="1"),
             "this": lambda: targets.cluster(1),
         },
-        promises, _rows_of_promises, (("this", "relay"), ("this", "this off"), ("this", "this narrow")),
+        promises, rows.of_promises, (("this", "relay"), ("this", "this off"), ("this", "this narrow")),
     ),
     "polling": Sitting(
         "One server, long polling",
@@ -346,7 +212,7 @@ SITTINGS = {
             "node": lambda: targets.node(1),
             "python": lambda: targets.python(1),
         },
-        polling, _rows_of_polling, (("this", "node"), ("this", "python")),
+        polling, rows.of_polling, (("this", "node"), ("this", "python")),
     ),
     "four": Sitting(
         "Four servers",
@@ -357,7 +223,7 @@ SITTINGS = {
             "node streams": lambda: targets.node(4, "streams"),
             "python redis": lambda: targets.python(4),
         },
-        four_servers, _rows_of_four,
+        four_servers, rows.of_four,
         (
             ("this", "node redis"), ("this", "node streams"), ("this", "python redis"), ("this", "relay"),
             ("relay", "node redis"),
@@ -371,17 +237,17 @@ SITTINGS = {
             "node 1": lambda: targets.node(1),
             "node redis 8": lambda: targets.node(8, "redis"),
         },
-        many_rooms, _rows_of_rooms, (("this 8", "this 1"), ("node redis 8", "node 1"), ("this 8", "node redis 8")),
+        many_rooms, rows.of_rooms, (("this 8", "this 1"), ("node redis 8", "node 1"), ("this 8", "node redis 8")),
     ),
     "return": Sitting(
         "An io-node is killed: all its clients come back at once",
         {"this": lambda: targets.cluster(3, "returning_app", watched=True)},
-        return_at_once, _rows_of_return, (),
+        return_at_once, rows.of_return, (),
     ),
     "browsers": Sitting(
         "An io-node is killed: its clients come back as browsers do",
         {"this": lambda: targets.cluster(3, "returning_app", watched=True)},
-        return_as_browsers, _rows_of_return, (),
+        return_as_browsers, rows.of_return, (),
     ),
 }  # fmt: skip
 

@@ -16,8 +16,10 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from loadtest.bench.plan import COLUMNS, SITTINGS, Figures, Row, Sizes
+from loadtest.bench.plan import COLUMNS, SITTINGS, Figures
 from loadtest.bench.rounds import Measured
+from loadtest.bench.rows import Row
+from loadtest.bench.sizes import Sizes
 from loadtest.bench.targets import NODE, NODE_SERVER, PARTS
 from sio_cluster.compiled.form import running_form
 

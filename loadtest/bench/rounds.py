@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Sequence
 
-from loadtest.bench.plan import SITTINGS, Figures, Sizes
+from loadtest.bench.plan import SITTINGS, Figures
+from loadtest.bench.sizes import Sizes
 
 Measured = dict[str, dict[str, list[Figures]]]
 """By sitting and column: the figures of each round."""

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 from loadtest.bench import chart, docs, report
-from loadtest.bench.plan import QUICK, Figures
+from loadtest.bench.plan import Figures
+from loadtest.bench.sizes import QUICK
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,8 @@ from pathlib import Path
 import msgspec
 import pytest
 from loadtest.bench import chart, report
-from loadtest.bench.plan import QUICK, SITTINGS, Figures
+from loadtest.bench.plan import SITTINGS, Figures
+from loadtest.bench.sizes import QUICK
 from rich.console import Console
 
 

@@ -1,9 +1,10 @@
 """The benchmark measures what it says, tried with few clients."""
 
 import pytest
-from loadtest.bench import plan, report, rounds, targets
+from loadtest.bench import report, rounds, targets
 from loadtest.bench.load.clients import Client, Tally, connect, disconnect, join
-from loadtest.bench.plan import QUICK, SITTINGS
+from loadtest.bench.plan import SITTINGS
+from loadtest.bench.sizes import FULL, QUICK
 from loadtest.bench.work import acks, fan_out
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(90)]
@@ -57,5 +58,5 @@ async def test_a_closed_loop_has_one_event_under_way_each() -> None:
 
 
 def test_the_quick_form_has_a_row_of_each_kind() -> None:
-    for sitting in plan.SITTINGS.values():
-        assert {row.figure for row in sitting.rows(QUICK)} == {row.figure for row in sitting.rows(plan.FULL)}
+    for sitting in SITTINGS.values():
+        assert {row.figure for row in sitting.rows(QUICK)} == {row.figure for row in sitting.rows(FULL)}
