@@ -6,7 +6,7 @@
 
 A node in which nothing happens wakes up for its loops alone: some look four times a second, others once. To wake up
 costs more than to look. So pauses end at multiples of STEP_S: whoever rests for 0.5 s wakes up together with whoever
-rests for 1 s, and what both then ask Redis is one packet.
+rests for 1 s, and what both then ask Redis is asked at the same time.
 """
 
 import asyncio
@@ -21,9 +21,7 @@ class _Steps:
     that not all of a machine wake up at once."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._now_s = loop.time
-        self._call_at = loop.call_at
-        self._new_future = loop.create_future
+        self._loop = loop
         self._began_at = loop.time()
         self._step = 0
         self._resting: dict[int, list[asyncio.Future[None]]] = {}
@@ -31,7 +29,7 @@ class _Steps:
 
     def next(self, steps: int) -> tuple[int, float]:
         """The next multiple of so many steps, and in how many seconds it is."""
-        since_s = self._now_s() - self._began_at
+        since_s = self._loop.time() - self._began_at
         self._step = max(self._step, int(since_s / STEP_S))  # a timer may be a little early
         ends = (self._step // steps + 1) * steps
         return ends, ends * STEP_S - since_s
@@ -40,8 +38,8 @@ class _Steps:
         """Done at this step."""
         if step not in self._resting:
             self._resting[step] = []
-            self._call_at(self._began_at + step * STEP_S, self._end, step)
-        ended = self._new_future()
+            self._loop.call_at(self._began_at + step * STEP_S, self._end, step)
+        ended = self._loop.create_future()
         self._resting[step].append(ended)
         return ended
 
@@ -67,9 +65,9 @@ async def rest(pause_s: float) -> float:
         await asyncio.sleep(pause_s)
         return pause_s
     steps = _of_this_loop()
-    step, left_s = steps.next(number)
+    step, lasts_s = steps.next(number)
     await steps.ended(step)
-    return left_s
+    return lasts_s
 
 
 def left_s(pause_s: float) -> float:
